@@ -1,0 +1,27 @@
+# make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
+# make test                                     set up, check, run the tests
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset $(DATASET))
+
+.PHONY: book test setup
+
+book: setup
+	@$(BIN)/geomem book $(OPTIONS)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+# Installs again only when the lock (or the package's own metadata) has changed.
+setup:
+	@cat requirements.lock pyproject.toml | cmp -s - .venv/installed || { \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
+	  echo "setting up .venv (about two minutes, 1.5 GB)" && \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	  cat requirements.lock pyproject.toml > .venv/installed; }

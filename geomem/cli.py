@@ -1,0 +1,222 @@
+"""The command line: ``geomem VERB``, or ``python -m geomem VERB``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from geomem import book, figures, runs
+from geomem.notebooks import (
+    DEFAULT_PROFILE,
+    Notebook,
+    ParameterError,
+    Value,
+    notebooks,
+    pick,
+    pick_profile,
+    profiles,
+    project_root,
+    resolve,
+    resolve_all,
+)
+from geomem.sources import DataError
+
+BUILD_SECONDS = 10  # rendering the book, measured
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one verb; what is wrong with the input is one line on stderr and exit code 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.verb(options)
+    except (ParameterError, DataError) as error:
+        sys.exit(_fail(error, 2))
+    except (runs.RunError, book.BookError) as error:
+        sys.exit(_fail(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(_fail("stopped; what had finished is kept, and the next call goes on there", 130))
+    except BrokenPipeError:  # the reader of our output went away: `geomem list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def list_notebooks(options: argparse.Namespace) -> None:
+    root, profile = project_root(), pick_profile(project_root(), options.profile)
+    for notebook, parameters in _resolved(root, options):
+        reasons = runs.stale(root, notebook, parameters)
+        state = f"stale ({'; '.join(reasons)})" if reasons else "fresh"
+        print(f"{notebook.name}: {state}")
+        print(f"  {notebook.title}; about {profile.seconds.get(notebook.name, 0)} s")
+        for parameter in notebook.parameters.values():
+            value = parameters[parameter.name]
+            shown = f"    {parameter.name}: {parameter.type} = {value!r}"
+            print(textwrap.fill(f"{shown}  # {parameter.help}", 100, subsequent_indent=" " * 8))
+    print(f"profile {profile.name}; others: {', '.join({*profiles(root)} - {profile.name})}")
+
+
+def run_notebook(options: argparse.Namespace) -> None:
+    root = project_root()
+    notebook, profile = pick(root, options.name), pick_profile(root, options.profile)
+    parameters = resolve(notebook, profile, dict(options.parameter))
+    out = None if options.out is None else Path(options.out).resolve()
+    os.chdir(root)
+    _execute(root, notebook, parameters, _seconds(root, notebook, parameters, profile.seconds), out)
+
+
+def make_book(options: argparse.Namespace) -> None:
+    root, profile = project_root(), pick_profile(project_root(), options.profile)
+    todo = []
+    for notebook, parameters in _resolved(root, options):
+        reasons = ["asked for"] if options.force else runs.stale(root, notebook, parameters)
+        if reasons:
+            seconds = _seconds(root, notebook, parameters, profile.seconds)
+            todo.append((notebook, parameters, seconds))
+            print(f"to run: {notebook.name} (about {seconds:.0f} s): {'; '.join(reasons)}")
+        else:
+            print(f"fresh:  {notebook.name}")
+    total = sum(seconds for *_, seconds in todo) + BUILD_SECONDS
+    print(f"profile {profile.name}: about {total:.0f} s, the rendering included", flush=True)
+    for notebook, parameters, seconds in todo:
+        _execute(root, notebook, parameters, seconds, None)
+    page, built = book.build(root)
+    print("book built:" if built else "book unchanged:")
+    print(_show(page))
+
+
+def cite(options: argparse.Namespace) -> None:
+    from pybtex.database import parse_file
+
+    root = project_root()
+    known = {record["id"]: record for record in figures.saved(root / "results")}
+    if options.figure not in known:
+        names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
+        raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
+    entries = parse_file(root / "book" / "references.bib").entries
+    print((known[options.figure]["folder"] / f"{options.figure}.bib").read_text())
+    for key in ("geomem", "dodson2026two"):  # the book, then the paper
+        print(entries[key].to_string("bibtex"))
+
+
+def list_figures(options: argparse.Namespace) -> None:
+    records = figures.saved(project_root() / "results")
+    if not records:
+        raise ParameterError("no figures yet: run `geomem book` first.")
+    for record in records:
+        stem = record["folder"] / record["id"]
+        print(f"{record['id']}: {record['title']}")
+        print(f"  notebook {record['notebook']}; {record['paper_item']}; {record['claim']}")
+        print(f"  {_show(stem)}{{{','.join(figures.SUFFIXES)}}}")
+
+
+def _resolved(root: Path, options: argparse.Namespace) -> list[tuple[Notebook, dict[str, Value]]]:
+    chosen = list(notebooks(root).values())
+    profile = pick_profile(root, options.profile)
+    values = resolve_all(chosen, profile, dict(options.parameter))
+    os.chdir(root)  # where the notebooks run: a data set's path is relative to it
+    return [(notebook, values[notebook.name]) for notebook in chosen]
+
+
+def _execute(
+    root: Path, notebook: Notebook, parameters: dict[str, Value], seconds: float, out: Path | None
+) -> None:
+    values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+    print(f"running {notebook.name} (about {seconds:.0f} s) with {values}", flush=True)
+    for path in runs.run(root, notebook, parameters, out=out):
+        print(f"  {_show(path)}")
+
+
+def _seconds(
+    root: Path, notebook: Notebook, parameters: dict[str, Value], table: dict[str, int]
+) -> float:
+    """How long a run should take: the last time with these parameters, else the profile's."""
+    record = root / "results" / notebook.name / "run.json"
+    if record.is_file():
+        last = json.loads(record.read_text())
+        if last["inputs"]["parameters"] == parameters:
+            return float(last["seconds"])
+    return table.get(notebook.name, 60)
+
+
+def _show(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _fail(error: object, code: int) -> int:
+    print(f"geomem: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="geomem", description=__doc__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(
+        name: str, action: Callable[[argparse.Namespace], None], about: str, examples: str
+    ) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(
+            name,
+            help=about,
+            description=about,
+            epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples).strip(), "  "),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(verb=action)
+        return sub
+
+    sub = verb(
+        "list",
+        list_notebooks,
+        "Show every notebook: parameters, cost, and whether its result is fresh or stale and why.",
+        "geomem list\ngeomem list --profile smoke\ngeomem list -p dataset cifar10",
+    )
+    _add_parameters(sub)
+    sub = verb(
+        "run",
+        run_notebook,
+        "Execute one notebook; without --out its result takes its place in the book.",
+        "geomem run posterior\ngeomem run posterior -p dataset cifar10 -p n_train 500 --out try",
+    )
+    sub.add_argument("name", metavar="NAME", help="the notebook, as `geomem list` names it")
+    _add_parameters(sub)
+    sub.add_argument("--out", metavar="DIR", help="put the executed notebook and its figures here")
+    sub = verb(
+        "book",
+        make_book,
+        "Execute the notebooks that are stale, render the book, and print its index page.",
+        "geomem book\ngeomem book --profile smoke\ngeomem book -p dataset path/to/images.npz",
+    )
+    _add_parameters(sub)
+    sub.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
+    sub = verb(
+        "cite",
+        cite,
+        "Print the BibTeX entries of a figure, the book and the paper.",
+        "geomem cite fig-max-posterior-weight >> references.bib",
+    )
+    sub.add_argument("figure", metavar="FIGURE", help="a figure's id, as `geomem figures` names it")
+    verb(
+        "figures", list_figures, "Show every figure: id, title, notebook, files.", "geomem figures"
+    )
+    return parser
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter; may be given again",
+    )
+    parser.add_argument(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="P",
+        help=f"named set of parameters (default {DEFAULT_PROFILE})",
+    )

@@ -1,0 +1,85 @@
+"""The few kinds of picture that the notebooks draw: curves, regimes, strips of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from geomem.curve import Curve
+from geomem.regimes import Regimes
+
+SIGMA_LABEL = r"noise level $\sigma$ (data units)"
+
+
+def sigma_axis(ax: Axes) -> None:
+    """A logarithmic noise axis with plain numbers, and a probability axis from 0 to 1."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.set_xlabel(SIGMA_LABEL)
+    ax.set_ylim(-0.03, 1.03)
+
+
+def plot_curve(ax: Axes, curve: Curve, label: str, **style: Any) -> None:
+    """A curve with its 95% interval as a band."""
+    (line,) = ax.plot(curve.sigma, curve.mean, label=label, **style)
+    ax.fill_between(curve.sigma, curve.low, curve.high, color=line.get_color(), alpha=0.25, lw=0)
+
+
+def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:
+    """Values read off a figure of the paper: marks, never a curve."""
+    ax.plot(sigma, values, "kx", ms=6, mew=1.4, label=label, zorder=5)
+
+
+def shade_regimes(ax: Axes, regimes: Regimes) -> None:
+    """The three regimes as named bands, the danger zone darker, the crossing as a dotted line."""
+    bands: list[tuple[str, tuple[float, float] | None, str]] = [
+        ("small", regimes.small, "0.96"),
+        ("medium:\ndanger zone", regimes.medium, "0.85"),
+        ("large", regimes.large, "0.96"),
+    ]
+    for name, band, shade in bands:
+        if band is not None:
+            ax.axvspan(*band, color=shade, lw=0, zorder=0)
+            middle = np.sqrt(band[0] * band[1])
+            ax.text(middle, 1.04, name, ha="center", va="bottom", fontsize=9)
+    if np.isfinite(regimes.crossing.value):
+        ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
+    ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
+
+
+def image_grid(rows: Sequence[tuple[str, np.ndarray]], columns: Sequence[str]) -> Figure:
+    """Rows of images, (n, C, H, W) in [-1, 1] and clipped to it, under column titles."""
+    from matplotlib import pyplot as plt
+
+    n = len(columns)
+    fig, axes = plt.subplots(
+        len(rows), n, figsize=(4.8, 0.35 + 4.8 / n * 0.92 * len(rows)), squeeze=False
+    )
+    for line, (name, images) in zip(axes, rows, strict=True):
+        for ax, image in zip(line, images, strict=True):
+            pixels = np.clip((image + 1) / 2, 0, 1)
+            ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        line[0].set_ylabel(name)
+    for ax, title in zip(axes[0], columns, strict=True):
+        ax.set_title(title)
+    return fig
+
+
+def pixel_table(sigmas: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> dict[str, Any]:
+    """The pixels of an `image_grid` as a table: one line per image and pixel."""
+    lines = [
+        (float(sigma), name, *map(int, index), float(value))
+        for name, images in rows
+        for sigma, image in zip(sigmas, images, strict=True)
+        for index, value in np.ndenumerate(image)
+    ]
+    headers = ["sigma [data units]", "image [name]", "channel [index]", "row [index]"]
+    headers += ["column [index]", "pixel value [data units]"]
+    return dict(zip(headers, zip(*lines, strict=True), strict=True))

@@ -1,0 +1,156 @@
+"""The three noise regimes and the danger zone, from coverage and posterior concentration.
+
+The paper (section 4.2) describes the regimes in words: small noise has high posterior
+weight and low coverage, large noise low posterior weight and high coverage, and the
+transitions of both mark medium noise, the danger zone. It gives no algorithm; the rule
+here is ours: both curves at least ``level``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geomem.curve import Curve, Floats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A noise level with its 95% interval from resampling the queries (NaN: not available)."""
+
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "none"
+        interval = f" [{self.low:.3g}, {self.high:.3g}]" if np.isfinite(self.low) else ""
+        return f"{self.value:.3g}{interval}"
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """Where coverage and posterior weight pass ``level``, and where they cross.
+
+    Attributes
+    ----------
+    level : the level of the rule.
+    covered : sigma at which C_sigma rises through ``level``.
+    concentrated : sigma at which W_sigma falls through ``level``.
+    crossing : sigma at which C_sigma = W_sigma.
+    crossing_value : their common value there.
+    sigma_min, sigma_max : ends of the grid that the curves were measured on.
+    """
+
+    level: float
+    covered: Estimate
+    concentrated: Estimate
+    crossing: Estimate
+    crossing_value: float
+    sigma_min: float
+    sigma_max: float
+
+    @property
+    def small(self) -> tuple[float, float]:
+        """Small noise: few supervised places, whatever the posterior says there."""
+        return self.sigma_min, min(self.covered.value, self.concentrated.value)
+
+    @property
+    def medium(self) -> tuple[float, float] | None:
+        """Medium noise, the danger zone: both curves at least ``level``; None if nowhere."""
+        low, high = self.covered.value, self.concentrated.value
+        return (low, high) if low < high else None
+
+    @property
+    def large(self) -> tuple[float, float]:
+        """Large noise: covered, and the posterior spread over many training points."""
+        return max(self.covered.value, self.concentrated.value), self.sigma_max
+
+
+def find_regimes(
+    coverage: Curve,
+    weight: Curve,
+    level: float = 0.8,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Regimes:
+    """Small, medium (danger zone) and large noise from the two curves. The rule is ours.
+
+    The danger zone is where both C_sigma and W_sigma are at least ``level``. The default
+    is calibrated on the paper's Figure 5: on that figure's own curves it gives
+    [0.55, 1.39], where the paper names the zone [0.55, 1.3]. Edges and the crossing
+    C = W are interpolated linearly in log sigma; their intervals are the 2.5 and 97.5
+    percentiles over resamples of the queries of each curve.
+
+    Parameters
+    ----------
+    coverage, weight : curves on one grid of at least two noise levels.
+    level : strictly between 0 and 1.
+    resamples : bootstrap resamples; curves without queries (from a table) get no interval.
+    seed : seed of the resampling.
+
+    Raises
+    ------
+    ValueError : different grids, a level outside (0, 1), or a grid on which a curve does
+        not pass ``level``.
+    """
+    order = np.argsort(coverage.sigma)
+    sigma = coverage.sigma[order]
+    if not np.array_equal(sigma, np.sort(weight.sigma)) or len(np.unique(sigma)) < 2:
+        raise ValueError("find_regimes: both curves must share one grid of at least two sigmas.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level}.")
+    c, w = coverage.mean[order], weight.mean[np.argsort(weight.sigma)]
+    covered, concentrated = _rises(sigma, c, level), _rises(sigma, -w, -level)
+    for name, edge, values in (("C", covered, c), ("W", concentrated, w)):
+        if np.isnan(edge):
+            raise ValueError(
+                f"{name}_sigma does not pass level {level} on sigma in [{sigma[0]:.3g}, "
+                f"{sigma[-1]:.3g}] (it runs from {values[0]:.3g} to {values[-1]:.3g}): "
+                "widen the grid or change the level."
+            )
+    crossing = _rises(sigma, c - w, 0.0)
+    rng = np.random.default_rng(seed)
+    cs = _resampled(coverage, order, resamples, rng)
+    ws = _resampled(weight, np.argsort(weight.sigma), resamples, rng)
+    return Regimes(
+        level=level,
+        covered=_estimate(covered, [_rises(sigma, a, level) for a in cs]),
+        concentrated=_estimate(concentrated, [_rises(sigma, -b, -level) for b in ws]),
+        crossing=_estimate(
+            crossing, [_rises(sigma, a - b, 0.0) for a, b in zip(cs, ws, strict=False)]
+        ),
+        crossing_value=float(np.interp(np.log(crossing), np.log(sigma), c)),
+        sigma_min=float(sigma[0]),
+        sigma_max=float(sigma[-1]),
+    )
+
+
+def _rises(sigma: Floats, values: Floats, level: float) -> float:
+    """The last sigma at which ``values`` rises through ``level``; NaN if it does not."""
+    below = np.flatnonzero(values < level)
+    if len(below) == 0 or below[-1] == len(sigma) - 1:
+        return float("nan")
+    i = below[-1]
+    part = (level - values[i]) / (values[i + 1] - values[i])
+    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+
+
+def _resampled(curve: Curve, order: np.ndarray, resamples: int, rng: np.random.Generator) -> Floats:
+    """(resamples, S) mean curves of resampled queries; empty without queries."""
+    if curve.n == 0:
+        return np.empty((0, len(order)))
+    counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n), size=resamples)
+    means: Floats = counts @ curve.per_query[:, order] / curve.n
+    return means
+
+
+def _estimate(value: float, resampled: list[float]) -> Estimate:
+    found = [x for x in resampled if np.isfinite(x)]
+    if not np.isfinite(value) or not found:
+        return Estimate(value)
+    low, high = np.percentile(found, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
