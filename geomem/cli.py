@@ -125,8 +125,11 @@ def _execute(
 ) -> None:
     values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
     print(f"running {notebook.name} (about {seconds:.0f} s) with {values}", flush=True)
+    endings: dict[Path, list[str]] = {}
     for path in runs.run(root, notebook, parameters, out=out):
-        print(f"  {_show(path)}")
+        endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
+    for stem, found in endings.items():
+        print(f"  {_show(stem)}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")
 
 
 def _seconds(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from geomem.curve import Curve
 from geomem.regimes import Regimes
@@ -19,7 +19,10 @@ SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 def sigma_axis(ax: Axes) -> None:
     """A logarithmic noise axis with plain numbers, and a probability axis from 0 to 1."""
     ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(SIGMA_LABEL)
     ax.set_ylim(-0.03, 1.03)
 

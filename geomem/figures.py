@@ -21,6 +21,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from geomem.data import ImageSet
@@ -65,7 +66,7 @@ def save(
     claim : "paper", "reconstruction" or "ours": whose claim it shows.
     data : the image sets behind it.
     seeds : name -> seed of each random stream.
-    device : where it was computed.
+    device : where it was computed, "auto" as for the functions that computed it.
 
     Raises
     ------
@@ -86,9 +87,10 @@ def save(
         "parameters": run["parameters"],
         "data": [{"name": s.name, "source": s.source, "sha256": s.sha256} for s in data],
         "seeds": dict(seeds or {}),
-        "device": device,
+        "device": _device(device),
         "versions": versions(),
         **commit(),
+        "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
         "wall_time_s": round(time.time() - run["started"], 1),
     }
     files: dict[str, bytes | str] = {
@@ -126,24 +128,24 @@ def saved(results: Path) -> list[dict[str, Any]]:
     records = []
     for path in results.glob("*/fig-*.json"):
         records.append({**json.loads(path.read_text()), "folder": path.parent})
-    return sorted(records, key=lambda r: (r["folder"].name, r["wall_time_s"], r["id"]))
+    return sorted(records, key=lambda r: (r["folder"].name, r["order"], r["id"]))
 
 
 def bibtex(provenance: Mapping[str, Any]) -> str:
     """The BibTeX entry of one figure."""
-    sets = "; ".join(
-        f"data set {s['name']}, SHA-256 {s['sha256'][:16]}" for s in provenance["data"]
-    )
-    state = provenance["commit"] or "unknown"
-    dirty = ", with uncommitted changes" if provenance["dirty"] else ""
     id, version = provenance["id"], provenance["versions"]["geomem"]
+    notes = [f"commit {(provenance['commit'] or 'unknown')[:12]}"]
+    notes += ["uncommitted changes"] if provenance["dirty"] else []
+    notes += [f"data set {s['name']}, SHA-256 {s['sha256'][:12]}" for s in provenance["data"]]
+    note = ";\n                  ".join(notes)
     return (
         f"@misc{{geomem-{id},\n"
         f"  title        = {{{provenance['title']}}},\n"
         "  author       = {{The geomem contributors}},\n"
         "  year         = {2026},\n"
-        f"  howpublished = {{Figure {id} of the geomem companion, version {version}}},\n"
-        f"  note         = {{Commit {state}{dirty}{'; ' if sets else ''}{sets}}}\n"
+        f"  howpublished = {{geomem companion {version},\n"
+        f"                  figure {id}}},\n"
+        f"  note         = {{{note}}}\n"
         "}\n"
     )
 
@@ -171,6 +173,12 @@ def commit() -> dict[str, str | bool | None]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
+
+
+def _device(asked: str) -> str:
+    if asked == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda ({torch.cuda.get_device_name()})"
 
 
 def _check(

@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from geomem.data import source_sha256
 from geomem.figures import RUN_VARIABLE, versions
 from geomem.notebooks import Notebook, Value, read
-from geomem.data import source_sha256
 
 PACKAGE = Path(__file__).resolve().parent
+# What runs the notebooks and renders the book cannot change what a notebook computes.
+MACHINERY = {"__main__.py", "book.py", "cli.py", "notebooks.py", "runs.py"}
 
 
 class RunError(RuntimeError):
@@ -33,6 +35,7 @@ class RunError(RuntimeError):
 def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
     """Everything that a result depends on, by kind, as plain values and SHA-256 sums."""
     sources = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    sources = [p for p in sources if p.name not in MACHINERY]
     sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset}
     return {
         "notebook": {notebook.path.name: _sha256(notebook.path)},
@@ -122,6 +125,7 @@ def _execute(
 ) -> Any:
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
 
     target = work / f"{notebook.name}.ipynb"
     try:
@@ -134,6 +138,7 @@ def _execute(
                 cwd=str(root),
                 progress_bar=sys.stderr.isatty(),
                 execution_timeout=timeout,
+                config=Config(KernelManager={"transport": "ipc"}),  # no open ports
             )
     except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
         failed = root / "_build" / "failed" / target.name

@@ -1,0 +1,202 @@
+"""The book's own Sphinx extension: figures with their provenance, tables from the notebooks.
+
+`{companion-figure} ID` shows a figure that `geomem.figures.save` wrote: numbered, with its
+caption, alt text, whose claim it is, and one line to its data, code, parameters and
+citation. With ``:again:`` it repeats a figure that has its number elsewhere. The other
+directives generate the index of figures and the tables of parameters and profiles.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from geomem import figures, notebooks
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS = ROOT / "book" / "_assets"
+MATHJAX = "static/mathjax/tex-svg-full.js"
+PROOF_TITLE = re.compile(
+    r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
+)
+
+
+class Generated(SphinxDirective):
+    """A directive whose content is MyST text made from the project's own records."""
+
+    def parse(self, text: str) -> list[nodes.Node]:
+        container = nodes.Element()
+        lines = StringList(text.splitlines(), source=self.env.docname)
+        self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+    @property
+    def up(self) -> str:
+        return "../" * self.env.docname.count("/")
+
+
+class CompanionFigure(Generated):
+    required_arguments = 1
+    option_spec: ClassVar = {"again": directives.flag}
+
+    def run(self) -> list[nodes.Node]:
+        id = self.arguments[0]
+        known = {record["id"]: record for record in figures.saved(ROOT / "results")}
+        if id not in known:
+            raise self.error(f"no figure {id!r}; saved figures: {', '.join(sorted(known))}")
+        return self.again(known[id]) if "again" in self.options else self.first(known[id])
+
+    def first(self, record: dict[str, Any]) -> list[nodes.Node]:
+        whose = f"{record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
+        children = self.parse(
+            f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
+            f"{record['caption']}\n\n*{whose}*\n:::::"
+        )
+        figure = next(iter(children[0].findall(nodes.figure)), None) or children[0]
+        legend = next(figure.findall(nodes.legend))
+        legend += self.line(record)
+        return children
+
+    def again(self, record: dict[str, Any]) -> list[nodes.Node]:
+        label = f"code-{record['id']}"
+        target = f"({label})=\n" if self.env.docname.startswith("notebooks/") else ""
+        children = self.parse(
+            f"{target}:::::{{container}} figure-again\n"
+            f"```{{image}} {_source(record)}\n:alt: {record['alt']}\n```\n"
+            f"{{numref}}`{record['id']}`: {record['title']}.\n:::::"
+        )
+        children[-1] += self.line(record)
+        return children
+
+    def line(self, record: dict[str, Any]) -> nodes.paragraph:
+        """data, code, parameters, cite: the one line under every figure."""
+        id, files = record["id"], f"{self.up}figures/{record['id']}"
+        links = {
+            "data": f"{files}.csv",
+            "code": f"{self.up}notebooks/{record['notebook']}.html#code-{id}",
+            "parameters": f"{files}.json",
+            "cite": f"{self.up}book/figures.html#cite-{id}",
+        }
+        paragraph = nodes.paragraph(classes=["figure-line"])
+        for i, (text, uri) in enumerate(links.items()):
+            paragraph += nodes.Text(" · " if i else "")
+            paragraph += nodes.reference("", text, refuri=uri, internal=True)
+        return paragraph
+
+
+class FigureIndex(Generated):
+    """Every figure of the book: its picture's name, origin, files, and BibTeX entry."""
+
+    def run(self) -> list[nodes.Node]:
+        blocks = []
+        for record in figures.saved(ROOT / "results"):
+            id, files = record["id"], f"{self.up}figures/{record['id']}"
+            sets = ", ".join(s["name"] for s in record["data"])
+            links = ", ".join(
+                f'<a href="{files}{suffix}">{suffix[1:].upper()}</a>' for suffix in figures.SUFFIXES
+            )
+            bib = (record["folder"] / f"{id}.bib").read_text().strip()
+            blocks.append(
+                f"(cite-{id})=\n### {record['title']}\n\n"
+                f"{{numref}}`{id}`, `{id}`. {record['paper_item']} of the paper; "
+                f"{figures.CLAIMS[record['claim']]}. "
+                f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
+                "\n\n"
+                f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
+            )
+        return self.parse("\n".join(blocks))
+
+
+class ParameterTables(Generated):
+    """For each notebook, its parameters: type, default, what the profiles change, and help."""
+
+    def run(self) -> list[nodes.Node]:
+        profiles = notebooks.profiles(ROOT)
+        blocks = []
+        for notebook in notebooks.notebooks(ROOT).values():
+            rows = ["| parameter | default | meaning |", "|---|---|---|"]
+            for name, parameter in notebook.parameters.items():
+                changes = "".join(
+                    f"; {profile.name}: `{profile.parameters[notebook.name][name]!r}`"
+                    for profile in profiles.values()
+                    if name in profile.parameters.get(notebook.name, {})
+                )
+                rows.append(
+                    f"| `{name}` ({parameter.type}) | `{parameter.default!r}`{changes} "
+                    f"| {parameter.help} |"
+                )
+            blocks.append(f"### `{notebook.name}`\n\n" + "\n".join(rows) + "\n")
+        return self.parse("\n".join(blocks))
+
+
+class ProfileTable(Generated):
+    """The profiles, what they are for, and what they cost."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = ["| profile | what it is | seconds, all notebooks |", "|---|---|---|"]
+        for profile in notebooks.profiles(ROOT).values():
+            total = sum(profile.seconds.values())
+            rows.append(f"| `{profile.name}` | {profile.about} | about {total} |")
+        return self.parse("\n".join(rows))
+
+
+def _source(record: dict[str, Any]) -> str:
+    return f"/results/{record['folder'].name}/{record['id']}.svg"
+
+
+def _numbers(app: Sphinx, config: Any) -> None:
+    """`{{ posterior.sigma_half }}` in a chapter is the number that the notebook recorded."""
+    found = {
+        path.parent.name: json.loads(path.read_text())
+        for path in (ROOT / "results").glob("*/values.json")
+    }
+    config.myst_substitutions = {**config.myst_substitutions, **found}
+
+
+def _assets(app: Sphinx) -> None:
+    app.config.html_static_path.append(str(ASSETS))
+
+
+def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    app.add_css_file("companion.css", priority=900)
+    link = r'\1<a class="headerlink" href="#\2" title="Link to this statement">#</a>\3'
+    context["body"] = PROOF_TITLE.sub(link, context.get("body") or "")
+
+
+def _files(app: Sphinx, error: Exception | None) -> None:
+    """Beside the pages: MathJax from the installed package, and the files of every figure."""
+    if error is not None or app.builder.format != "html":
+        return
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    assert package is not None and package.submodule_search_locations
+    out = Path(app.outdir)
+    (out / "_static" / "mathjax").mkdir(parents=True, exist_ok=True)
+    mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
+    shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
+    (out / "figures").mkdir(exist_ok=True)
+    for record in figures.saved(ROOT / "results"):
+        for suffix in figures.SUFFIXES:
+            name = record["id"] + suffix
+            shutil.copyfile(record["folder"] / name, out / "figures" / name)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("companion-figure", CompanionFigure)
+    app.add_directive("figure-index", FigureIndex)
+    app.add_directive("parameter-tables", ParameterTables)
+    app.add_directive("profile-table", ProfileTable)
+    app.connect("config-inited", _numbers)
+    app.connect("builder-inited", _assets)
+    app.connect("html-page-context", _page)
+    app.connect("build-finished", _files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
