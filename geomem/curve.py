@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 Floats = NDArray[np.float64]
+FEW = 5  # failures seen below which an interval near 1 does not trust the observed spread
 
 
 @dataclass(frozen=True)
@@ -33,14 +34,14 @@ class Curve:
     per_query: Floats
 
     @classmethod
-    def from_queries(cls, sigma: Floats, per_query: Floats, draws: int) -> Curve:
-        """The curve of (n, S) per-query means over ``draws`` noise draws each.
+    def from_queries(cls, sigma: Floats, per_query: Floats) -> Curve:
+        """The curve of (n, S) per-query means over noise draws.
 
         The interval is Wilson's with an effective sample size, m(1-m)/SE^2 (the survey
         statistician's design effect): it stays in [0, 1] and follows the observed spread
-        over queries. Where no query differs from another it falls back on n; above
-        m = 1/2 it never claims more than the n * draws noise draws that were made, since
-        there a rare miss decides and may not have been seen.
+        over queries. Where no query differs from another it falls back on n. Above m = 1/2
+        a rare failure decides and may not have been seen: there the size shrinks towards n
+        as the failures seen, n(1-m), become few.
         """
         n = len(per_query)
         mean = per_query.mean(0)
@@ -48,7 +49,9 @@ class Curve:
         binomial = np.clip(mean * (1 - mean), 0, None)
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.where((variance > 0) & (binomial > 0), binomial / variance, float(n))
-        size = np.where(mean > 0.5, np.minimum(size, n * draws), size)
+        failures = n * np.clip(1 - mean, 0, None)
+        trust = np.where(mean > 0.5, failures / (failures + FEW), 1.0)
+        size = n * (size / n) ** trust
         low, high = wilson(mean, size)
         return cls(sigma, mean, low, high, n, per_query)
 

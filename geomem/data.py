@@ -151,7 +151,8 @@ def _choose(
         pool = pool[np.isin(part.labels, classes)]
     count = len(pool) if n is None else n
     if not 1 <= count <= len(pool):
-        raise DataError(f"{name}: asked for {count} {kind} images; there are {len(pool)}.")
+        of = "" if classes is None else " of these classes"
+        raise DataError(f"{name}: asked for {count} {kind} images{of}; there are {len(pool)}.")
     if seed is not None:  # nested: a smaller n is a prefix of a larger one
         pool = np.random.default_rng([seed, number]).permutation(pool)
     return pool[:count]

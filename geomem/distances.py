@@ -127,6 +127,8 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
     Draw k of query q is the q-th row of the stream of ``default_rng([seed, k])``: the
     noise depends neither on the block sizes nor on the device.
     """
+    if int(draws) != draws or draws < 1:
+        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
     centre = train.mean()
     streams = [np.random.default_rng([seed, k]) for k in range(draws)]
     group = max(1, NOISE_BYTES // (8 * train.dim * min(len(queries), QUERY_ROWS)))

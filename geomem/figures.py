@@ -51,8 +51,8 @@ def save(
     data: Sequence[ImageSet] = (),
     seeds: Mapping[str, int] | None = None,
     device: str = "cpu",
-) -> list[Path]:
-    """Write a figure with its data, provenance and citation; returns the five paths.
+) -> None:
+    """Write a figure with its data, provenance and citation.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ def save(
         ".json": json.dumps(provenance, indent=1, ensure_ascii=False) + "\n",
         ".bib": bibtex(provenance),
     }
-    return [_write(folder / (id + suffix), content) for suffix, content in files.items()]
+    for suffix, content in files.items():
+        _write(folder / (id + suffix), content)
 
 
 def record(**numbers: str) -> None:
@@ -216,8 +217,7 @@ def _csv(table: Mapping[str, Sequence[Any] | np.ndarray]) -> str:
     return buffer.getvalue()
 
 
-def _write(path: Path, content: bytes | str) -> Path:
+def _write(path: Path, content: bytes | str) -> None:
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(content.encode() if isinstance(content, str) else content)
     partial.replace(path)
-    return path

@@ -121,7 +121,7 @@ def max_posterior_weight(
     # relative to it. Energies are -log w_i up to a constant, times sigma.
     lowest = torch.full(shape, torch.inf, dtype=torch.float64, device=q.device)
     total = torch.zeros(shape, dtype=torch.float64, device=q.device)
-    for block in noisy_blocks(q, t, _positive(draws), seed):
+    for block in noisy_blocks(q, t, draws, seed):
         for s, sigma in enumerate(levels.tolist()):
             energy = torch.add(block.tilt, block.gap2, alpha=0.5 / sigma)
             low, seen = (
@@ -133,7 +133,7 @@ def max_posterior_weight(
             seen.mul_(torch.exp((least - low) / sigma)).add_(relative)
             low.copy_(least)
     per_query = (1 / total).mean(1).T.cpu().numpy()  # the largest weight is 1 / total
-    return Curve.from_queries(levels, per_query, draws)
+    return Curve.from_queries(levels, per_query)
 
 
 def _logits(
@@ -157,9 +157,3 @@ def _per_query(sigma: float | Array, q: Points) -> torch.Tensor:
     if len(levels) not in (1, len(q)):
         raise ValueError(f"sigma: expected one noise level or {len(q)}, got {len(levels)}.")
     return levels.expand(len(q))[:, None]
-
-
-def _positive(draws: int) -> int:
-    if int(draws) != draws or draws < 1:
-        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
-    return int(draws)

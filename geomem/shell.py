@@ -100,4 +100,4 @@ def shell_coverage(
                 miss = torch.add(tilt, block.gap2, alpha=1 / sigma).sub_(target, alpha=sigma)
                 hit |= miss.abs_().amin(1) <= half * sigma
     per_query = covered.double().mean(1).T.cpu().numpy()
-    return Curve.from_queries(levels, per_query, draws)
+    return Curve.from_queries(levels, per_query)

@@ -1,0 +1,30 @@
+"""Shared by the tests: small point clouds, the project's root, real CIFAR-10 where it is."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def cloud(rng):
+    """20 training points and 7 queries near some of them, d = 5."""
+    train = rng.normal(size=(20, 5))
+    queries = train[:7] + 0.1 * rng.normal(size=(7, 5))
+    return queries, train
+
+
+@pytest.fixture
+def cifar10():
+    root = os.environ.get("GEOMEM_DATA", "")
+    if not (Path(root) / "cifar-10-batches-bin").is_dir() or not root:
+        pytest.skip("real CIFAR-10 is not here: set GEOMEM_DATA to a folder that holds it")
+    return root

@@ -1,0 +1,236 @@
+"""The built book itself: the smoke profile from a copy of the sources, then every page."""
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from conftest import ROOT
+
+from geomem import figures
+
+SOURCES = ["_config.yml", "_toc.yml", "book", "notebooks"]
+VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+
+
+def geomem_command(project, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "geomem", *arguments], cwd=project, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    root = tmp_path_factory.mktemp("project")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.ipynb"))
+        else:
+            shutil.copy(ROOT / name, root)
+    built = geomem_command(root, "book", "--profile", "smoke")
+    assert built.returncode == 0, built.stdout + built.stderr
+    assert built.stdout.splitlines()[-2:] == ["book built:", "_build/html/index.html"]
+    return root
+
+
+@pytest.fixture(scope="module")
+def html(project):
+    return project / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(html):
+    """Every page of the book as soup, by its path."""
+    paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
+    assert len(paths) == 11
+    return {
+        p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
+    }
+
+
+def test_nothing_changed_nothing_runs(project):
+    again = geomem_command(project, "book", "--profile", "smoke")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("fresh:  ") == 3 and "running" not in again.stdout
+    assert "book unchanged:" in again.stdout
+
+
+def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
+    seen = []
+    for page, soup in pages.items():
+        for figure in soup.select("article figure"):
+            seen.append(figure["id"])
+            assert figure.select_one(".caption-number").text.startswith("Fig. ")
+            assert figure.select_one(f'a.headerlink[href="#{figure["id"]}"]'), "permalink"
+            assert "of the paper; " in figure.select_one(".legend").text, "whose claim"
+        for image in soup.select("article img"):
+            assert len(image["alt"].split()) >= 8, f"{page}: {image['src']}"
+            holder = image.find_parent(["figure", "div"], class_=["figure-again"]) or (
+                image.find_parent("figure")
+            )
+            assert holder is not None, f"{page}: a picture that figures.save did not write"
+            line = holder.select_one(".figure-line")
+            assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
+    records = figures.saved(project / "results")
+    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 7
+    for record in records:
+        for suffix in figures.SUFFIXES:
+            assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0
+        assert record["wall_time_s"] > 0 and record["versions"]["torch"]
+
+
+def test_every_internal_link_and_anchor_resolves(html, pages):
+    count = 0
+    for page, soup in pages.items():
+        for link in soup.select("a[href]"):
+            url = urlsplit(link["href"])
+            if url.scheme or link["href"] in ("#", ""):
+                continue
+            target = (html / page).parent / unquote(url.path) if url.path else html / page
+            assert target.resolve().is_file(), f"{page}: {link['href']}"
+            if url.fragment and target.suffix == ".html":
+                text = target.read_text()
+                assert f'id="{url.fragment}"' in text, f"{page}: no anchor for {link['href']}"
+            count += 1
+    assert count > 200
+
+
+def test_no_page_names_an_outside_resource_or_a_path_of_this_disk(html, pages, project):
+    outside = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="https?://')
+    for page in pages:
+        text = (html / page).read_text()
+        assert not outside.search(text), page
+    for path in [*html.rglob("*.html"), *html.rglob("*.ipynb"), *html.glob("figures/*")]:
+        content = path.read_bytes()
+        assert str(project).encode() not in content and str(ROOT).encode() not in content, path
+
+
+def test_numbers_in_the_prose_are_the_runs_own(pages, project):
+    values = json.loads((project / "results" / "coverage" / "values.json").read_text())
+    prose = pages["book/coverage.html"].select_one("article").text
+    assert "{{" not in prose and values["mass"] in prose and values["sigma_half"] in prose
+
+
+def test_executed_notebooks_hold_no_error_and_the_profile_s_parameters(project):
+    executed = json.loads((project / "notebooks" / "posterior.ipynb").read_text())
+    injected = [
+        c for c in executed["cells"] if "injected-parameters" in c["metadata"].get("tags", [])
+    ]
+    assert any("n_queries = 200" in "".join(cell["source"]) for cell in injected)
+    kinds = [o["output_type"] for c in executed["cells"] for o in c.get("outputs", [])]
+    assert "error" not in kinds and "display_data" in kinds, "pictures for other viewers"
+
+
+def test_figures_and_cite_on_the_command_line(project):
+    listed = geomem_command(project, "figures").stdout
+    assert "fig-max-posterior-weight: " in listed and "notebook posterior" in listed
+    cited = geomem_command(project, "cite", "fig-max-posterior-weight").stdout
+    for key in ("geomem-fig-max-posterior-weight", "{geomem,", "{dodson2026two,"):
+        assert key in cited
+
+
+def test_a_broken_page_fails_the_build_and_keeps_the_last_book(project, html):
+    page = project / "book" / "cite.md"
+    text = page.read_text()
+    try:
+        page.write_text(text + "\n{numref}`fig-that-is-not-there`\n")
+        broken = geomem_command(project, "book", "--profile", "smoke")
+    finally:
+        page.write_text(text)
+    assert broken.returncode == 1 and "fig-that-is-not-there" in broken.stderr
+    assert (html / "index.html").is_file()
+    assert "fig-that-is-not-there" not in (html / "book" / "cite.html").read_text()
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: install it to check the pages in a browser")
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(html))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def visit(browser, base, pages, scheme, width):
+    """Open every page below ``base`` and return what went wrong on any of them."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, troubles = context.new_page(), []
+    own = (base, "data:", "blob:")
+    page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("requestfailed", lambda r: troubles.append(r.url))
+    page.on("response", lambda r: troubles.append(r.url) if r.status >= 400 else None)
+    page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(r.url))
+    for name in pages:
+        page.goto(base + name, wait_until="load")
+        page.wait_for_function(
+            "document.querySelectorAll('mjx-container').length"
+            " >= document.querySelectorAll('.math').length"
+        )
+        if page.query_selector('[data-mml-node="merror"], [data-mjx-error]'):
+            troubles.append(f"{name}: a formula did not render")
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            troubles.append(f"{name}: wider than {width} px")
+        if page.evaluate("document.documentElement.dataset.theme") != scheme:
+            troubles.append(f"{name}: not in the {scheme} theme")
+    context.close()
+    return troubles
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+def test_every_page_in_a_browser(browser, address, pages, scheme, width):
+    """No request to the outside, no failed one, no console error, no overflow, all math set."""
+    assert visit(browser, address, pages, scheme, width) == []
+
+
+def test_every_page_from_the_disk(browser, html, pages):
+    assert visit(browser, html.as_uri() + "/", pages, "light", 1280) == []
+
+
+def test_search_finds_coverage(browser, address):
+    page = browser.new_page()
+    page.goto(address + "search.html?q=coverage", wait_until="load")
+    page.wait_for_selector("#search-results li")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("Shells and coverage" in text for text in found), found
+    page.close()
+
+
+def test_figures_stay_on_white_in_dark_mode(browser, address):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(address + "book/regimes.html", wait_until="load")
+    style = page.eval_on_selector(
+        "figure img", "i => [getComputedStyle(i).backgroundColor, getComputedStyle(i).filter]"
+    )
+    assert style == ["rgb(255, 255, 255)", "none"]
+    context.close()

@@ -1,0 +1,61 @@
+"""The command line: what it says, and that bad input is one line with exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from geomem.cli import main
+
+
+def failing(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    error = capsys.readouterr().err.strip()
+    assert "\n" not in error and error.startswith("geomem: ")
+    return caught.value.code, error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nope"], "known: posterior"),
+        (["run", "posterior", "-p", "n_train", "1"], "out of range"),
+        (["run", "posterior", "-p", "n_train", "ten"], "not of type int"),
+        (["run", "posterior", "-p", "trials", "3"], "no parameter 'trials'"),
+        (["book", "-p", "nope", "3"], "no parameter 'nope'"),
+        (["book", "--profile", "nope"], "known: smoke, cpu, gpu"),
+        (["list", "-p", "dataset", "nope"], "no data set 'nope'"),
+        (["cite", "fig-nope"], "no figure 'fig-nope'"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, error = failing(arguments, capsys)
+    assert code == 2 and message in error
+
+
+@pytest.mark.parametrize("verb", ["list", "run", "book", "cite", "figures"])
+def test_every_verb_has_help_with_examples(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([verb, "--help"])
+    assert caught.value.code == 0
+    assert f"examples:\n  geomem {verb}" in capsys.readouterr().out
+
+
+def test_list_shows_parameters_and_state(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    main(["list", "--profile", "smoke"])
+    out = capsys.readouterr().out
+    assert "posterior: " in out and "n_queries: int = 200" in out and "profile smoke" in out
+
+
+def test_module_and_console_script_are_one_command_line():
+    script = Path(sys.executable).with_name("geomem")
+    outputs = [
+        subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
+        for command in ([script], [sys.executable, "-m", "geomem"])
+    ]
+    assert outputs[0] == outputs[1]

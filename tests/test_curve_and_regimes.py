@@ -1,0 +1,115 @@
+"""Intervals that cover, the noise grid, and the rule for the regimes."""
+
+import numpy as np
+import pytest
+
+import geomem
+from geomem import digitized
+from geomem.curve import Curve, wilson
+
+
+def test_grid_is_the_papers_table_2():
+    table = [
+        80,
+        57.585985,
+        40.785574,
+        28.374585,
+        19.352453,
+        12.910082,
+        8.400935,
+        5.315195,
+        3.256822,
+        1.923340,
+        1.088171,
+        0.585348,
+        0.296442,
+        0.139516,
+        0.059947,
+        0.022935,
+        0.007528,
+        0.002,
+    ]
+    np.testing.assert_allclose(geomem.karras_sigmas(), table, atol=5e-7)
+    assert geomem.karras_sigmas(1).tolist() == [80.0]
+    with pytest.raises(ValueError, match="sigma_min"):
+        geomem.karras_sigmas(5, 2.0, 1.0)
+
+
+def test_wilson_matches_the_textbook_value():
+    low, high = wilson(np.array([0.2]), np.array([50.0]))
+    assert (low[0], high[0]) == pytest.approx((0.1124375, 0.3303711), abs=1e-6)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.02, 0.5, 0.98, 1.0])
+def test_interval_covers_the_truth(mean, rng):
+    """Beta-distributed queries, binomial draws: the interval holds the mean 95 times in 100."""
+    n, draws, hits, trials = 150, 4, 0, 400
+    for _ in range(trials):
+        p = rng.beta(3 * mean, 3 * (1 - mean), n) if 0 < mean < 1 else np.full(n, mean)
+        per_query = rng.binomial(draws, p)[:, None] / draws
+        curve = Curve.from_queries(np.ones(1), per_query)
+        assert 0 <= curve.low[0] <= curve.mean[0] <= curve.high[0] <= 1
+        hits += curve.low[0] <= mean <= curve.high[0]
+    assert hits / trials >= 0.92
+
+
+def test_interval_never_collapses_and_grows_smoothly_near_one():
+    none = Curve.from_queries(np.ones(1), np.ones((100, 1)))
+    tiny = Curve.from_queries(np.ones(1), 1 - 1e-9 * np.arange(100)[:, None])
+    assert none.low[0] == pytest.approx(tiny.low[0], abs=1e-3) and none.low[0] < 0.98
+
+
+def ramp(sigma, low, high, n, rng):
+    """Per-query means that rise linearly in log sigma from 0 at ``low`` to 1 at ``high``."""
+    p = np.clip(np.log(sigma / low) / np.log(high / low), 0, 1)
+    return Curve.from_queries(sigma, np.clip(p + 0.05 * rng.normal(size=(n, 1)), 0, 1))
+
+
+def test_regimes_of_known_ramps(rng):
+    sigma = np.geomspace(0.01, 100, 81)
+    coverage = ramp(sigma, 0.1, 1.0, 400, rng)
+    falling = ramp(sigma, 1.0, 10.0, 400, rng)
+    weight = Curve.from_queries(sigma, 1 - falling.per_query)
+    found = geomem.find_regimes(coverage, weight, 0.5)
+    assert found.covered.value == pytest.approx(10**-0.5, rel=0.03)
+    assert found.concentrated.value == pytest.approx(10**0.5, rel=0.03)
+    for edge in (found.covered, found.concentrated, found.crossing):
+        assert edge.low <= edge.value <= edge.high
+    assert found.small[1] == found.medium[0] < found.medium[1] == found.large[0]
+    shuffled = rng.permutation(81)
+    again = geomem.find_regimes(
+        *(
+            Curve.from_queries(sigma[shuffled], c.per_query[:, shuffled])
+            for c in (coverage, weight)
+        ),
+        0.5,
+    )
+    assert again.covered.value == pytest.approx(found.covered.value)
+
+
+def test_no_danger_zone_when_coverage_comes_too_late(rng):
+    sigma = np.geomspace(0.01, 100, 81)
+    weight = Curve.from_queries(sigma, 1 - ramp(sigma, 0.1, 1.0, 50, rng).per_query)
+    found = geomem.find_regimes(ramp(sigma, 2.0, 20.0, 50, rng), weight, 0.5)
+    assert found.medium is None and found.small[1] < found.large[0]
+
+
+def test_the_rule_on_the_papers_own_celeba_curves():
+    """Figure 5 names the zone [0.55, 1.3] and the intersection 0.85."""
+    table = digitized.load("fig5_celeba_curves")
+    curves = [Curve.from_table(table["sigma"], table[k]) for k in ("coverage", "max_weight")]
+    found = geomem.find_regimes(*curves)
+    assert found.covered.value == pytest.approx(0.55, abs=0.01)
+    assert found.concentrated.value == pytest.approx(1.3, abs=0.1)
+    assert found.crossing.value == pytest.approx(0.85, abs=0.02)
+
+
+def test_regimes_errors_say_what_to_do(rng):
+    sigma = np.geomspace(0.01, 100, 21)
+    curve = ramp(sigma, 0.1, 1.0, 20, rng)
+    with pytest.raises(ValueError, match="widen the grid"):
+        geomem.find_regimes(curve, curve)
+    with pytest.raises(ValueError, match="share one grid"):
+        geomem.find_regimes(curve, ramp(2 * sigma, 0.1, 1.0, 20, rng))
+    with pytest.raises(ValueError, match="strictly between"):
+        geomem.find_regimes(curve, curve, 1.0)

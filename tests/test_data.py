@@ -1,0 +1,264 @@
+"""Data sets: what they hold, what is refused, and that nothing half-read passes."""
+
+import gzip
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import geomem
+from geomem import DataError, load_dataset, sources
+from geomem.data import source_sha256
+
+
+def test_digits_and_fashion_mini_are_shipped():
+    digits = load_dataset("digits")
+    assert digits.train.shape == (1297, 1, 8, 8) and digits.heldout.shape == (500, 1, 8, 8)
+    fashion = load_dataset("fashion-mini")
+    assert fashion.train.shape == (2000, 1, 28, 28) and fashion.heldout.shape == (1000, 1, 28, 28)
+    assert np.all(np.bincount(fashion.labels.train) == 200)
+    assert np.all(np.bincount(fashion.labels.heldout) == 100)
+    for data in (digits, fashion):
+        assert data.train.dtype == np.float32
+        assert data.train.min() == -1 and data.train.max() == 1
+        assert len(data.indices.train) == len(data.labels.train) == len(data.train)
+        assert np.all(np.diff(data.indices.train) > 0), "the set's own order"
+
+
+def test_subsets_are_nested_seeded_and_identified():
+    first = load_dataset("digits", n_train=50, n_heldout=10)
+    np.testing.assert_array_equal(first.train, load_dataset("digits").train[:50])
+    large, small = (load_dataset("digits", n_train=n, seed=3) for n in (60, 20))
+    np.testing.assert_array_equal(large.train[:20], small.train)
+    np.testing.assert_array_equal(large.indices.train[:20], small.indices.train)
+    np.testing.assert_array_equal(
+        large.train, load_dataset("digits").train[large.indices.train], "index and pixels agree"
+    )
+    again = load_dataset("digits", n_train=60, seed=3)
+    other = load_dataset("digits", n_train=60, seed=4)
+    assert again.sha256 == large.sha256 != other.sha256
+
+
+def test_classes_and_size():
+    boots = load_dataset("fashion-mini", classes="boot", size=7)
+    assert boots.train.shape == (200, 1, 7, 7) and set(boots.labels.train) == {9}
+    whole = load_dataset("fashion-mini", classes=9).train
+    np.testing.assert_allclose(
+        boots.train, whole.reshape(200, 1, 7, 4, 7, 4).mean((3, 5)), atol=1e-6
+    )
+    uneven = load_dataset("digits", n_train=5, size=3).train
+    full = load_dataset("digits", n_train=5).train
+    np.testing.assert_allclose(uneven.mean((2, 3)), full.mean((2, 3)), atol=1e-6)
+
+
+def write_idx(path, array):
+    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(
+        f">{array.ndim}I", *array.shape
+    )
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+def test_fashion_mnist_from_idx_files(tmp_path, rng):
+    folder = tmp_path / "fashion-mnist"
+    folder.mkdir()
+    images = {
+        "train": rng.integers(0, 256, (1500, 4, 4), np.uint8),
+        "t10k": rng.integers(0, 256, (30, 4, 4), np.uint8),
+    }
+    for prefix, pixels in images.items():
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", pixels)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", pixels[:, 0, 0] % 10)
+    data = load_dataset("fashion-mnist", n_train=40, seed=0, root=tmp_path)
+    expected = images["train"][data.indices.train] / np.float32(127.5) - 1
+    np.testing.assert_allclose(data.train[:, 0], expected, atol=1e-6)
+    np.testing.assert_array_equal(
+        data.labels.train, images["train"][data.indices.train][:, 0, 0] % 10
+    )
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match=r"lacks t10k-labels.*fetch"):
+        load_dataset("fashion-mnist", root=tmp_path)
+
+
+@pytest.fixture
+def small_cifar(tmp_path, rng, monkeypatch):
+    """Five batches of 40 and a test batch of 7 records in CIFAR-10's binary layout."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    names = [*sources.CIFAR10_BATCHES, "test_batch.bin"]
+    records = {n: rng.integers(0, 256, (7 if "test" in n else 40, 3073), np.uint8) for n in names}
+    for name, array in records.items():
+        array[:, 0] = np.arange(len(array)) % 10
+        (folder / name).write_bytes(array.tobytes())
+    import hashlib
+
+    hashes = {n: hashlib.md5(records[n].tobytes()).hexdigest() for n in sources.CIFAR10_BATCHES}
+    monkeypatch.setattr(sources, "CIFAR10_BATCHES", hashes)
+    return tmp_path, records
+
+
+def test_cifar10_layout_order_and_short_test_file(small_cifar):
+    root, records = small_cifar
+    data = load_dataset("cifar10", n_train=60, seed=2, root=root)
+    every = np.concatenate([records[n] for n in sources.CIFAR10_BATCHES])
+    picked = every[data.indices.train]
+    np.testing.assert_allclose(
+        data.train, (picked[:, 1:] / np.float32(127.5) - 1).reshape(-1, 3, 32, 32), atol=1e-6
+    )
+    np.testing.assert_array_equal(data.labels.train, picked[:, 0])
+    assert len(data.heldout) == 7, "a short test file is read as it is"
+    cars = load_dataset("cifar10", classes="automobile", grayscale=True, root=root)
+    assert set(cars.labels.train) == {1} and cars.train.shape[1] == 1
+
+
+def test_a_damaged_cifar10_is_refused(small_cifar):
+    root, _ = small_cifar
+    path = root / "cifar-10-batches-bin" / "data_batch_2.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(DataError, match=r"data_batch_2.bin.*MD5"):
+        load_dataset("cifar10", root=root)
+    path.unlink()
+    with pytest.raises(DataError, match=r"lacks data_batch_2\.bin"):
+        load_dataset("cifar10", root=root)
+    with pytest.raises(DataError, match="root holds no folder"):
+        load_dataset("cifar10", root=root / "cifar-10-batches-bin")
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.delenv("GEOMEM_DATA", raising=False)
+    monkeypatch.setattr(sources, "_cache", lambda: tmp_path / "empty")
+    monkeypatch.setattr(sources, "CIFAR10_URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
+    with pytest.raises(DataError, match=r"download failed.*GEOMEM_DATA"):
+        load_dataset("cifar10")
+    assert source_sha256("cifar10") == "absent"
+
+
+@pytest.mark.parametrize("layout", ["NHW", "NHWC", "NCHW"])
+def test_npz_layouts(tmp_path, rng, layout):
+    gray = rng.integers(0, 256, (10, 6, 5), np.uint8)
+    stored = {"NHW": gray, "NHWC": np.stack([gray] * 3, 3), "NCHW": np.stack([gray] * 3, 1)}
+    np.savez(tmp_path / "mine.npz", images=stored[layout], labels=np.arange(10))
+    data = load_dataset(tmp_path / "mine.npz")
+    assert data.train.shape == (8, 1 if layout == "NHW" else 3, 6, 5) and len(data.heldout) == 2
+    np.testing.assert_array_equal(data.indices.heldout, [4, 9])
+    np.testing.assert_array_equal(data.labels.heldout, [4, 9])
+    np.testing.assert_allclose(data.heldout[0, 0], gray[4] / 127.5 - 1, atol=1e-6)
+    assert data.name == "mine.npz" and str(tmp_path) not in data.source
+
+
+def test_own_heldout_array_and_float_images(tmp_path, rng):
+    images, heldout = rng.uniform(-1, 1, (6, 4, 4)), rng.uniform(-1, 1, (3, 4, 4))
+    np.savez(tmp_path / "mine.npz", images=images, heldout=heldout)
+    data = load_dataset(tmp_path / "mine.npz")
+    np.testing.assert_allclose(data.train[:, 0], images, atol=1e-6)
+    np.testing.assert_allclose(data.heldout[:, 0], heldout, atol=1e-6)
+
+
+def test_folder_of_images(tmp_path, rng):
+    pixels = rng.integers(0, 256, (6, 5, 7, 3), np.uint8)
+    for i, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    data = load_dataset(tmp_path)
+    assert data.train.shape == (5, 3, 5, 7)
+    np.testing.assert_allclose(data.train[2], pixels[2].transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+    before = source_sha256(str(tmp_path))
+    Image.fromarray(pixels[0]).save(tmp_path / "6.png")
+    assert source_sha256(str(tmp_path)) != before
+    Image.fromarray(pixels[0, :3]).save(tmp_path / "7.png")
+    with pytest.raises(DataError, match=r"more than one size \(0.png: 7x5, 7.png: 7x3\)"):
+        load_dataset(tmp_path)
+
+
+def save(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: ("no-such-set", {}), "digits, fashion-mini.*does not exist"),
+        (lambda p: (p, {}), "0 images are too few"),
+        (lambda p: ("digits", {"n_train": 5000}), "asked for 5000 training images; there are 1297"),
+        (lambda p: ("digits", {"n_heldout": 0}), "asked for 0 held-out"),
+        (lambda p: ("digits", {"classes": "cat"}), "no class 'cat'"),
+        (lambda p: ("digits", {"size": 9}), "not a down-sampling"),
+        (lambda p: (save(p / "a.npz", pictures=np.zeros(3)), {}), "no array 'images'"),
+        (lambda p: (save(p / "a.npz", images=np.zeros((9, 4), np.uint8)), {}), "NHWC, NCHW or NHW"),
+        (lambda p: (save(p / "a.npz", images=np.zeros((9, 3, 8, 3), np.uint8)), {}), "channels"),
+        (lambda p: (save(p / "a.npz", images=np.zeros((9, 4, 4), np.int64)), {}), "uint8 or float"),
+        (lambda p: (save(p / "a.npz", images=np.full((9, 4, 4), np.nan)), {}), "finite"),
+        (lambda p: (save(p / "a.npz", images=np.full((9, 4, 4), 200.0)), {}), r"within \[-1, 1\]"),
+    ],
+)
+def test_bad_requests_are_one_clear_line(tmp_path, make, message):
+    name, options = make(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_is_not_one(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"half a downl")
+    with pytest.raises(DataError, match="not a readable"):
+        load_dataset(tmp_path / "a.npz")
+
+
+# Real CIFAR-10
+
+
+def test_real_cifar10(cifar10):
+    data = load_dataset("cifar10", n_heldout=1000, root=cifar10)
+    assert data.train.shape == (50000, 3, 32, 32)
+    mean = (data.train.mean((0, 2, 3), dtype=np.float64) + 1) / 2
+    np.testing.assert_allclose(mean, [0.49140, 0.48216, 0.44653], atol=1e-5)
+    assert np.all(np.bincount(data.labels.train) == 5000)
+
+
+def test_memory_follows_n(cifar10):
+    tracemalloc.start()
+    load_dataset("cifar10", n_train=100, n_heldout=10, seed=0, root=cifar10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6, "100 images must not cost the memory of 50,000"
+
+
+def test_published_concentration_curve(cifar10):
+    """Appendix E.3's values, within its 100 base points' interval and the reading error."""
+    from geomem import digitized
+
+    paper = digitized.load("figE3_max_weight")
+    data = load_dataset("cifar10", n_train=1000, n_heldout=10, seed=0, root=cifar10)
+    curve = geomem.max_posterior_weight(data.train, paper["sigma"], draws=4)
+    half = 1.96 * curve.per_query.std(0) / np.sqrt(100)
+    assert np.all(np.abs(curve.mean - paper["max_weight"]) <= half + 0.006)
+
+
+def test_published_coverage_facts(cifar10):
+    """First 1,000 training and test images: d_1NN has mean 21.19 and median 21.0."""
+    data = load_dataset("cifar10", n_train=1000, n_heldout=1000, root=cifar10)
+    nearest = geomem.nearest_distances(data.heldout, data.train)[:, 0]
+    assert nearest.mean() == pytest.approx(21.19, abs=0.01)
+    assert np.median(nearest) == pytest.approx(21.0, abs=0.05)
+    sigmas = np.array([0.6, 1.31, 2.5])
+    curve = geomem.shell_coverage(data.heldout, data.train, sigmas)
+    lower = geomem.shell_mass(nearest[:, None] / sigmas, 3072).mean(0)
+    assert np.all(curve.mean >= lower - 0.01) and np.all(curve.mean <= lower + 0.03)
+
+
+def test_fashion_mini_is_the_full_sets_own_images(monkeypatch):
+    try:
+        monkeypatch.setattr(sources, "_download", no_network)
+        full = load_dataset("fashion-mnist")
+    except DataError:
+        pytest.skip("the full Fashion-MNIST is not here: install Debian's dataset-fashion-mnist")
+    mini = load_dataset("fashion-mini")
+    for part in ("train", "heldout"):
+        rows = getattr(mini.indices, part)
+        np.testing.assert_array_equal(getattr(mini, part), getattr(full, part)[rows])
+        np.testing.assert_array_equal(getattr(mini.labels, part), getattr(full.labels, part)[rows])
+
+
+def no_network(*arguments):
+    raise DataError("tests do not download")

@@ -1,0 +1,84 @@
+"""What `figures.save` writes and refuses."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+from pybtex.database import parse_string
+
+from geomem import figures
+
+GOOD = dict(
+    id="fig-test-picture",
+    title="A test",
+    caption="A line, $y = x^2$.",
+    alt="A line that curves upwards from the left to the right.",
+    table={"x [data units]": [1.0, 2.0], "y [probability]": np.array([0.25, np.pi])},
+    paper_item="Figure 3",
+    claim="ours",
+)
+
+
+def draw():
+    with plt.style.context(figures.STYLE):
+        fig, ax = plt.subplots()
+        ax.plot([1, 2], [1, 4])
+    return fig
+
+
+@pytest.fixture
+def fig(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(figures.RUN_VARIABLE, raising=False)
+    yield draw()
+    plt.close("all")
+
+
+def test_five_files_with_one_stem(fig, tmp_path):
+    figures.save(fig, **GOOD)
+    paths = [tmp_path / "figures" / f"fig-test-picture{s}" for s in figures.SUFFIXES]
+    assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
+    svg, png, table, provenance, bib = paths
+    assert ET.parse(svg).getroot().tag.endswith("svg") and b"<dc:date>" not in svg.read_bytes()
+    with Image.open(png) as image:
+        assert image.info["dpi"][0] == pytest.approx(300, abs=0.1)
+        assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255), "opaque white"
+    rows = list(csv.reader(table.read_text().splitlines()))
+    assert rows[0] == ["x [data units]", "y [probability]"]
+    assert [float(r[1]) for r in rows[1:]] == pytest.approx([0.25, np.pi], rel=1e-7)
+    record = json.loads(provenance.read_text())
+    assert record["paper_item"] == "Figure 3" and record["alt"] == GOOD["alt"]
+    entry = parse_string(bib.read_text(), "bibtex").entries["geomem-fig-test-picture"]
+    assert entry.fields["title"] == "A test" and "fig-test-picture" in entry.fields["howpublished"]
+
+
+def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):
+    saved = []
+    for equal in (fig, draw()):
+        figures.save(equal, **GOOD)
+        files = sorted((tmp_path / "figures").iterdir())
+        saved.append([p.read_bytes() for p in files if p.suffix != ".json"])
+    assert saved[0] == saved[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "fig-3"}, "never a number"),
+        ({"id": "picture"}, "fig-"),
+        ({"claim": "everybody's"}, "whose is it"),
+        ({"alt": "fig.svg"}, "alt text"),
+        ({"caption": " "}, "caption"),
+        ({"table": {"x": [1]}}, "unit"),
+        ({"table": {"x [1]": [1], "y [1]": [1, 2]}}, "one length"),
+        ({"table": {}}, "columns"),
+    ],
+)
+def test_a_figure_that_cannot_be_cited_is_refused(fig, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        figures.save(fig, **{**GOOD, **change})
+    assert not (tmp_path / "figures").exists(), "nothing half-written"

@@ -1,0 +1,130 @@
+"""Typed parameters, profiles and notebooks: unknown or wrong values stop before anything runs."""
+
+import ast
+import shutil
+
+import pytest
+from conftest import ROOT
+
+from geomem import notebooks
+from geomem.notebooks import Parameter, ParameterError
+from geomem.runs import MACHINERY
+
+
+def test_every_notebook_has_typed_parameters_with_help():
+    found = notebooks.notebooks(ROOT)
+    assert list(found) == ["posterior", "coverage", "regimes"], "in the book's order"
+    for notebook in found.values():
+        assert {"dataset", "seed", "device"} <= set(notebook.parameters)
+        for parameter in notebook.parameters.values():
+            assert parameter.help and parameter.check(parameter.default) == parameter.default
+
+
+def test_every_profile_resolves_for_every_notebook():
+    profiles = notebooks.profiles(ROOT)
+    assert list(profiles) == ["smoke", "cpu", "gpu"]
+    for profile in profiles.values():
+        for notebook in notebooks.notebooks(ROOT).values():
+            values = notebooks.resolve(notebook, profile)
+            assert set(values) == set(notebook.parameters) and notebook.name in profile.seconds
+
+
+N = Parameter("n", "int", 5, "how many, in [2, inf)")
+P = Parameter("p", "float", 0.5, "a level, in (0, 1)")
+B = Parameter("b", "bool", False, "a switch")
+D = Parameter("device", "str", "auto", "where, in {auto, cpu, cuda}")
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "value"),
+    [
+        (N, "7", 7),
+        (N, 7, 7),
+        (P, "0.25", 0.25),
+        (B, "true", True),
+        (B, "False", False),
+        (D, "cpu", "cpu"),
+        (Parameter("x", "float", 1.0, "any"), 2, 2.0),
+    ],
+)
+def test_values_are_cast_to_their_type(parameter, given, value):
+    result = parameter.check(given)
+    assert result == value and type(result) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given"),
+    [
+        (N, "7.5"),
+        (N, "many"),
+        (N, "1"),
+        (N, True),
+        (N, 7.0),
+        (P, "1"),
+        (P, "0"),
+        (P, "nan"),
+        (B, "maybe"),
+        (B, 1),
+        (D, "tpu"),
+        (D, 3),
+    ],
+)
+def test_wrong_types_and_ranges_are_refused_with_the_help(parameter, given):
+    with pytest.raises(ParameterError, match=parameter.name) as caught:
+        parameter.check(given)
+    assert parameter.help in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_unknown_names_name_the_known_ones():
+    notebook = notebooks.pick(ROOT, "posterior")
+    profile = notebooks.pick_profile(ROOT, "smoke")
+    with pytest.raises(ParameterError, match=r"no parameter 'n_trian'; known: .*n_train"):
+        notebooks.resolve(notebook, profile, {"n_trian": "3"})
+    with pytest.raises(ParameterError, match="no parameter 'typo'"):
+        notebooks.resolve_all([notebook], profile, {"typo": "3"})
+    with pytest.raises(ParameterError, match="known: smoke, cpu, gpu"):
+        notebooks.pick_profile(ROOT, "fast")
+    with pytest.raises(ParameterError, match="known: posterior"):
+        notebooks.pick(ROOT, "nope")
+    with pytest.raises(ParameterError, match="no data set 'nope'"):
+        notebooks.resolve(notebook, profile, {"dataset": "nope"})
+
+
+def test_an_override_goes_to_each_notebook_that_has_it():
+    chosen = list(notebooks.notebooks(ROOT).values())
+    profile = notebooks.pick_profile(ROOT, "cpu")
+    values = notebooks.resolve_all(chosen, profile, {"n_queries": "9", "seed": "3"})
+    assert values["posterior"]["n_queries"] == 9 and "n_queries" not in values["coverage"]
+    assert all(v["seed"] == 3 for v in values.values())
+
+
+def test_a_bad_profile_or_parameters_cell_is_refused(tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    shutil.copy(ROOT / "_toc.yml", root)
+    profiles = root / "notebooks" / "profiles.toml"
+    profiles.write_text(profiles.read_text().replace("n_queries = 200", 'n_queries = "many"'))
+    with pytest.raises(ParameterError, match="n_queries"):
+        notebooks.profiles(root)
+    source = root / "notebooks" / "posterior.py"
+    source.write_text(
+        source.read_text().replace("seed: int = 0  # seed", "seed: list = []  # seed")
+    )
+    with pytest.raises(ParameterError, match="seed needs a plain type"):
+        _ = notebooks.pick(root, "posterior").parameters
+
+
+def test_the_machinery_that_no_hash_covers_is_out_of_the_notebooks_reach():
+    """Following imports from the notebooks, none of `runs.MACHINERY` is ever reached."""
+    package = ROOT / "geomem"
+    todo, seen = [*ROOT.glob("notebooks/*.py"), package / "__init__.py"], set()
+    while todo:
+        path = todo.pop()
+        seen.add(path.name)
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geomem"):
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        files = [package.parent / (name.replace(".", "/") + ".py") for name in names]
+        todo += [f for f in files if f.is_file() and f.name not in seen]
+    assert not seen & MACHINERY and "posterior.py" in seen

@@ -1,0 +1,195 @@
+"""Eqs. 2 and 3 and Definition 4.1 against closed forms, invariances and a slow loop."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+from scipy.stats import norm
+
+import geomem
+from geomem import distances
+
+SIGMAS = [0.002, 0.02, 0.3, 1.0, 8.0, 80.0]
+
+
+def loop_weights(x, train, sigma):
+    """Eq. 3 as written, one pair at a time."""
+    logits = [[-((a - b) ** 2).sum() / (2 * sigma**2) for b in train] for a in x]
+    return softmax(np.array(logits), axis=1)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_weights_and_denoiser_agree_with_a_float64_loop(cloud, sigma):
+    x, train = cloud
+    expected = loop_weights(x, train, sigma)
+    weights = geomem.posterior_weights(x, train, sigma)
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-12)
+    np.testing.assert_allclose(
+        geomem.empirical_denoiser(x, train, sigma), expected @ train, atol=1e-6
+    )
+
+
+def test_near_ties_at_the_smallest_noise_are_exact(rng):
+    """Two training images 1e-4 apart, d = 3072, sigma = 0.002: exact rational arithmetic."""
+    image = rng.integers(0, 256, 3072) / 127.5 - 1
+    train = np.stack([image, image, -image])
+    train[1, :4] += 5e-5
+    query = image + 0.002 * rng.normal(size=3072)
+    gap = [
+        sum((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(query, x, strict=True))
+        for x in train[:2]
+    ]
+    log_odds = float((gap[1] - gap[0]) / (2 * Fraction(0.002) ** 2))
+    weights = geomem.posterior_weights(query[None], train, 0.002)[0]
+    assert weights[0] == pytest.approx(1 / (1 + math.exp(-log_odds)), abs=1e-6)
+
+
+@given(st.floats(0.002, 80), st.floats(-3, 3), st.floats(0.01, 5))
+@settings(deadline=None)
+def test_two_points_give_the_logistic_function(sigma, position, gap):
+    weights = geomem.posterior_weights([[position]], [[0.0], [gap]], sigma)[0]
+    logit = (gap * gap - 2 * position * gap) / (2 * sigma**2)  # log(w_0 / w_1)
+    assert weights[0] == pytest.approx(1 / (1 + math.exp(min(-logit, 700))), abs=1e-6)
+
+
+@given(st.integers(0, 10_000), st.floats(0.05, 20), st.floats(-1000, 1000))
+@settings(deadline=None, max_examples=40)
+def test_permutation_shift_and_scale(seed, sigma, shift):
+    rng = np.random.default_rng(seed)
+    x, train = rng.normal(size=(3, 4)), rng.normal(size=(9, 4))
+    order = rng.permutation(9)
+    weights = geomem.posterior_weights(x, train, sigma)
+    for moved in (
+        geomem.posterior_weights(x, train[order], sigma)[:, np.argsort(order)],
+        geomem.posterior_weights(x + shift, train + shift, sigma),
+        geomem.posterior_weights(3 * x, 3 * train, 3 * sigma),
+    ):
+        np.testing.assert_allclose(moved, weights, atol=1e-6)
+
+
+def test_one_point_and_duplicates(rng):
+    point = rng.normal(size=(1, 6))
+    x = rng.normal(size=(4, 6))
+    np.testing.assert_array_equal(geomem.posterior_weights(x, point, 0.1), np.ones((4, 1)))
+    np.testing.assert_allclose(geomem.empirical_denoiser(x, point, 5.0), point.repeat(4, 0))
+    assert np.all(geomem.max_posterior_weight(point, [0.01, 100.0]).mean == 1)
+    twice = np.concatenate([point, point, point + 9])
+    np.testing.assert_allclose(
+        geomem.posterior_weights(point, twice, 0.01), [[0.5, 0.5, 0]], atol=1e-6
+    )
+
+
+def test_an_input_far_from_the_data_has_no_zero_over_zero(rng):
+    train = rng.normal(size=(5, 3))
+    far = np.array([[1e6, 0.0, 0.0]])
+    weights = geomem.posterior_weights(far, train, 0.002)
+    assert weights[0, train[:, 0].argmax()] == 1
+
+
+def test_kind_dtype_and_shape_follow_the_input(rng):
+    train = rng.normal(size=(6, 1, 2, 2)).astype(np.float32)
+    x = rng.normal(size=(3, 1, 2, 2)).astype(np.float32)
+    assert geomem.posterior_weights(x, train, 1.0).dtype == np.float64
+    answer = geomem.empirical_denoiser(x, train, 1.0)
+    assert isinstance(answer, np.ndarray) and answer.dtype == np.float32 and answer.shape == x.shape
+    tensor = geomem.empirical_denoiser(torch.from_numpy(x), torch.from_numpy(train), 1.0)
+    assert tensor.dtype == torch.float32 and tensor.shape == x.shape
+    np.testing.assert_array_equal(tensor.numpy(), answer)
+
+
+def test_one_noise_level_per_query(cloud):
+    x, train = cloud
+    sigma = np.geomspace(0.1, 10, len(x))
+    together = geomem.empirical_denoiser(x, train, sigma)
+    alone = [geomem.empirical_denoiser(x[i : i + 1], train, sigma[i])[0] for i in range(len(x))]
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+def test_block_sizes_change_nothing(cloud, monkeypatch):
+    x, train = cloud
+    sigmas = [0.05, 0.5, 5.0]
+
+    def everything():
+        return [
+            geomem.posterior_weights(x, train, 0.3),
+            geomem.empirical_denoiser(x, train, 0.3),
+            geomem.max_posterior_weight(train, sigmas, draws=5, seed=1).per_query,
+            geomem.shell_coverage(x, train, sigmas, c=0.5, draws=5, seed=1).per_query,
+            geomem.nearest_distances(x, train, 3),
+        ]
+
+    whole = everything()
+    for name, size in (
+        ("QUERY_ROWS", 3),
+        ("TRAIN_ROWS", 4),
+        ("CACHE_ROWS", 2),
+        ("NOISE_BYTES", 8 * 5 * 3 * 2),
+    ):
+        monkeypatch.setattr(distances, name, size)
+        monkeypatch.setattr("geomem.posterior." + name, size, raising=False)
+    for a, b in zip(whole, everything(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_concentration_in_one_dimension_has_a_closed_form():
+    """N W = 1 + sum_k (2 F(g_k / 2 sigma) - 1) over the gaps g_k of sorted points."""
+    points = np.array([[0.0], [0.4], [1.0], [3.0]])
+    gaps = np.diff(points[:, 0])
+    sigmas = np.array([0.05, 0.2, 0.7, 2.0, 10.0])
+    exact = (1 + (2 * norm.cdf(gaps / (2 * sigmas[:, None])) - 1).sum(1)) / 4
+    curve = geomem.max_posterior_weight(np.repeat(points, 200, 0)[::200], sigmas, draws=4000)
+    np.testing.assert_allclose(curve.mean, exact, atol=0.02)
+
+
+def test_concentration_limits_and_duplicates(rng):
+    train = rng.normal(size=(30, 8))
+    curve = geomem.max_posterior_weight(train, [1e-3, 1e5], draws=3)
+    np.testing.assert_allclose(curve.mean, [1, 1 / 30], rtol=1e-3)
+    doubled = geomem.max_posterior_weight(np.concatenate([train, train]), [1e-3], draws=2)
+    np.testing.assert_allclose(doubled.mean, 0.5, atol=1e-6)
+
+
+def test_concentration_agrees_with_the_weights_of_the_same_noise(cloud):
+    x, train = cloud
+    sigmas = [0.002, 0.3, 80.0]
+    curve = geomem.max_posterior_weight(train, sigmas, queries=x, draws=2, seed=5)
+    for s, sigma in enumerate(sigmas):
+        expected = np.zeros(len(x))
+        for k in range(2):
+            z = np.random.default_rng([5, k]).standard_normal(x.shape)
+            expected += geomem.posterior_weights(x + sigma * z, train, sigma).max(1) / 2
+        np.testing.assert_allclose(curve.per_query[:, s], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: geomem.posterior_weights([[0.0]], [[0.0]], 0), "positive"),
+        (lambda: geomem.posterior_weights([[0.0]], [[0.0]], [1.0, 2.0]), "one noise level or 1"),
+        (lambda: geomem.posterior_weights([[0.0]], [[0.0, 1.0]], 1), "one size"),
+        (lambda: geomem.posterior_weights([[math.nan]], [[0.0]], 1), "NaN"),
+        (lambda: geomem.posterior_weights([[0.0]], np.empty((0, 1)), 1), "N >= 1"),
+        (lambda: geomem.max_posterior_weight([[0.0]], []), "non-empty"),
+        (lambda: geomem.max_posterior_weight([[0.0]], [1.0], draws=0), "draws"),
+        (lambda: geomem.nearest_distances([[0.0]], [[0.0]], 2), "1..1"),
+    ],
+)
+def test_bad_input_is_one_clear_line(call, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_nearest_distances_are_exact(rng):
+    train = rng.normal(size=(50, 6))
+    queries = np.concatenate([train[:3], rng.normal(size=(10, 6))])
+    brute = np.sort(np.linalg.norm(queries[:, None] - train[None], axis=2), axis=1)[:, :4]
+    found = geomem.nearest_distances(queries, train, 4)
+    np.testing.assert_allclose(found, brute, rtol=1e-12)
+    assert np.all(found[:3, 0] == 0), "a copy is at distance exactly 0"
