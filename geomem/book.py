@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def build(root: Path) -> tuple[Path, bool]:
     shutil.rmtree(fresh, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     command += ["-n", "-W", "--keep-going", "--path-output", str(fresh)]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    plain = {**os.environ, "NO_COLOR": "1"}
+    result = subprocess.run(command, cwd=root, env=plain, capture_output=True, text=True)
     page = fresh / "_build" / "html" / "index.html"
     if result.returncode or not page.is_file():
         log = root / "_build" / BUILD_LOG
