@@ -59,10 +59,11 @@ half = float(np.exp(np.interp(-0.5, -weight.mean, np.log(sigmas))))
 print(f"W falls through 1/2 at sigma = {half:.3g}; the floor 1/N is {1 / n_train:.2g}")
 
 # %% [markdown]
-# For CIFAR-10 with $N = 1000$ the paper shows this curve (the figure of its appendix E.3). The
-# crosses are values read off that picture. Their bars are our interval for an experiment of
-# the paper's size, 100 base points, so a cross agrees where its bar meets our curve, within
-# the reading error of about 0.006.
+# For CIFAR-10 with $N = 1000$ the paper shows this curve (the figure of its appendix E.3), and
+# then crosses mark values read off that picture. Their bars are our interval for an experiment
+# of the paper's size, 100 base points. A cross agrees where its bar meets our curve, with 0.006
+# allowed for the reading: at large noise, where the bars are shorter than that, all crosses lie
+# below our curve by a nearly constant amount, as a zero line misread by a pixel would put them.
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots()
