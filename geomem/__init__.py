@@ -7,11 +7,11 @@ Wan; ICML 2026; arXiv 2602.17846).
 from geomem.curve import Curve
 from geomem.data import ImageSet, load_dataset
 from geomem.distances import nearest_distances
+from geomem.image_files import DataError
 from geomem.posterior import empirical_denoiser, max_posterior_weight, posterior_weights
 from geomem.regimes import Regimes, find_regimes
 from geomem.schedule import karras_sigmas
 from geomem.shell import shell_coverage, shell_mass, shell_radii
-from geomem.sources import DataError
 
 __all__ = [
     "Curve",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from geomem import book, figures, runs
+from geomem.image_files import DataError
 from geomem.notebooks import (
     DEFAULT_PROFILE,
     Notebook,
@@ -24,7 +25,6 @@ from geomem.notebooks import (
     resolve,
     resolve_all,
 )
-from geomem.sources import DataError
 
 BUILD_SECONDS = 10  # rendering the book, measured
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 Floats = NDArray[np.float64]
-FEW = 5  # failures seen below which an interval near 1 does not trust the observed spread
+FEW = 5  # events seen below which an interval does not trust the observed spread
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,16 @@ class Curve:
     per_query: Floats
 
     @classmethod
-    def from_queries(cls, sigma: Floats, per_query: Floats) -> Curve:
+    def from_queries(cls, sigma: Floats, per_query: Floats, *, indicator: bool) -> Curve:
         """The curve of (n, S) per-query means over noise draws.
 
         The interval is Wilson's with an effective sample size, m(1-m)/SE^2 (the survey
         statistician's design effect): it stays in [0, 1] and follows the observed spread
-        over queries. Where no query differs from another it falls back on n. Above m = 1/2
-        a rare failure decides and may not have been seen: there the size shrinks towards n
-        as the failures seen, n(1-m), become few.
+        over queries. Where few events decide, they may not have been seen: near m = 1 the
+        size shrinks towards n as the failures, n(1-m), become few; near m = 0 likewise,
+        but only for an ``indicator`` (coverage). The largest posterior weight never is
+        near 0 for lack of events: there the observed spread is trusted, which a rare
+        isolated image that no query met can make too small.
         """
         n = len(per_query)
         mean = per_query.mean(0)
@@ -49,8 +51,8 @@ class Curve:
         binomial = np.clip(mean * (1 - mean), 0, None)
         with np.errstate(divide="ignore", invalid="ignore"):
             size = np.where((variance > 0) & (binomial > 0), binomial / variance, float(n))
-        failures = n * np.clip(1 - mean, 0, None)
-        trust = np.where(mean > 0.5, failures / (failures + FEW), 1.0)
+        events = n * np.clip(np.minimum(mean, 1 - mean), 0, None)
+        trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
         size = n * (size / n) ** trust
         low, high = wilson(mean, size)
         return cls(sigma, mean, low, high, n, per_query)
@@ -75,9 +77,9 @@ def wilson(mean: Floats, size: Floats, level: float = 0.95) -> tuple[Floats, Flo
 def check_sigmas(sigmas: object) -> Floats:
     """Noise levels as a float64 vector, or a ValueError that says what is wrong."""
     if hasattr(sigmas, "detach"):
-        sigmas = sigmas.detach().cpu().numpy()
-    values = np.atleast_1d(np.asarray(sigmas, dtype=np.float64))
-    if values.ndim != 1 or len(values) == 0:
+        sigmas = sigmas.detach().double().cpu().numpy()
+    values = np.asarray(sigmas, dtype=np.float64).ravel()
+    if len(values) == 0:
         raise ValueError("sigmas: expected a non-empty list of noise levels.")
     if not np.all(np.isfinite(values) & (values > 0)):
         raise ValueError("sigmas: every noise level must be a positive, finite number.")

@@ -10,13 +10,15 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geomem.sources import LOADERS, DataError, Part, Source, open_source, source_files
+from geomem.image_files import DataError, Part, Source
+from geomem.sources import LOADERS, open_source, source_files
 
 
 class Split(NamedTuple):
@@ -124,15 +126,17 @@ def _class_numbers(
 ) -> list[int] | None:
     if classes is None:
         return None
-    wanted = [classes] if isinstance(classes, (str, int)) else list(classes)
+    wanted: list[str | int]
+    wanted = [classes] if isinstance(classes, (str, int, np.integer)) else list(classes)
     numbers = []
     for wish in wanted:
         if wish in source.classes:
             numbers.append(list(source.classes).index(str(wish)))
-        elif isinstance(wish, int) and np.any(source.train.labels == wish):
-            numbers.append(wish)
+        elif isinstance(wish, Integral) and np.any(source.train.labels == wish):
+            numbers.append(int(wish))
         else:
-            known = ", ".join(source.classes) or "(none: the set has no labels)"
+            labels = np.unique(source.train.labels[source.train.labels >= 0])
+            known = ", ".join(source.classes or map(str, labels)) or "(none: it has no labels)"
             raise DataError(f"{name}: no class {wish!r}; its classes are {known}.")
     return numbers
 
@@ -150,7 +154,7 @@ def _choose(
     if classes is not None:
         pool = pool[np.isin(part.labels, classes)]
     count = len(pool) if n is None else n
-    if not 1 <= count <= len(pool):
+    if not isinstance(count, Integral) or not 1 <= count <= len(pool):
         of = "" if classes is None else " of these classes"
         raise DataError(f"{name}: asked for {count} {kind} images{of}; there are {len(pool)}.")
     if seed is not None:  # nested: a smaller n is a prefix of a larger one
@@ -190,7 +194,7 @@ def _pixels(
 def _area(images: NDArray[np.float32], size: int, name: str) -> NDArray[np.float32]:
     """Area down-sampling: each output pixel is the mean over the square that it covers."""
     height, width = images.shape[2:]
-    if not 1 <= size <= min(height, width):
+    if not isinstance(size, Integral) or not 1 <= size <= min(height, width):
         raise DataError(
             f"{name}: size={size} is not a down-sampling of {height}x{width} images; "
             f"take 1 to {min(height, width)}."

@@ -27,6 +27,7 @@ Array = Any  # a torch.Tensor or a numpy.ndarray: whichever goes in comes out
 QUERY_ROWS = 1024  # queries held at once
 TRAIN_ROWS = 1000  # training points converted to float64 at once
 CACHE_ROWS = 64  # rows of a block handed to the per-sigma loops: stays in the L2 cache
+NEAR = 1e-8  # squared distance, relative to the norms, below which it is recomputed
 NOISE_BYTES = 256 * 2**20  # noise held at once, over draws
 
 
@@ -60,16 +61,17 @@ class Points:
     """
 
     def __init__(self, points: Array, name: str, device: str | torch.device = "auto"):
-        tensor = torch.as_tensor(points)
-        if tensor.ndim < 2 or len(tensor) == 0:
+        array = points.detach() if isinstance(points, torch.Tensor) else np.asarray(points)
+        if array.ndim < 2 or len(array) == 0:
             raise ValueError(
                 f"{name}: expected an array of shape (N, ...) with N >= 1 points, "
-                f"got shape {tuple(tensor.shape)}."
+                f"got shape {tuple(array.shape)}."
             )
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() and not tensor.is_cuda else tensor.device
-        self.name, self.device = name, torch.device(device)
-        self.flat = tensor.reshape(len(tensor), -1)  # (N, d), in the caller's dtype
+            own = array.device if isinstance(array, torch.Tensor) else torch.device("cpu")
+            device = "cuda" if own.type == "cpu" and torch.cuda.is_available() else own
+        self.name, self.device, self.shape = name, torch.device(device), tuple(array.shape)
+        self.flat = array.reshape(len(array), -1)  # (N, d), the caller's own kind and dtype
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -78,9 +80,12 @@ class Points:
     def dim(self) -> int:
         return self.flat.shape[1]
 
-    def block(self, rows: slice, centre: torch.Tensor | None = None) -> torch.Tensor:
+    def block(self, rows: slice | np.ndarray, centre: torch.Tensor | None = None) -> torch.Tensor:
         """The points of ``rows`` minus ``centre`` -> (rows, d) float64 on the device."""
-        block = self.flat[rows].to(self.device, torch.float64)
+        block = self.flat[rows]
+        if not isinstance(block, torch.Tensor):  # any strides, byte order, or memory map
+            block = torch.from_numpy(np.array(block, dtype=np.float64))
+        block = block.to(self.device, torch.float64)
         if not torch.isfinite(block).all():
             raise ValueError(f"{self.name}: contains NaN or infinite values; remove them first.")
         return block if centre is None else block - centre
@@ -99,26 +104,36 @@ def pair(queries: Array, train: Array, device: str | torch.device) -> tuple[Poin
     """Both sets as `Points` on one device, with a clear error when their shapes differ."""
     q = Points(queries, "queries", device)
     t = Points(train, "train", q.device)
-    if q.dim != t.dim:
+    images = len(q.shape) > 2 and len(t.shape) > 2
+    if q.dim != t.dim or (images and q.shape[1:] != t.shape[1:]):
         raise ValueError(
-            f"queries have {q.dim} values each and the training points {t.dim}: "
-            "both must be images of one size."
+            f"queries have shape {q.shape[1:]} each and the training points {t.shape[1:]}: "
+            "both must be images of one size and layout."
         )
     return q, t
 
 
 def like(result: torch.Tensor, example: Array, *, dtype: bool = False) -> Array:
-    """``result`` as the kind of array that ``example`` is (and of its dtype when asked)."""
+    """``result`` as the kind of array that ``example`` is (when asked, of its float dtype)."""
     if isinstance(example, torch.Tensor):
-        return result.to(example.device, example.dtype if dtype else None)
-    host = result.cpu().numpy()
-    return host.astype(np.asarray(example).dtype, copy=False) if dtype else host
+        same = dtype and example.is_floating_point()
+        return result.to(example.device, example.dtype if same else None)
+    host, kind = result.cpu().numpy(), np.asarray(example).dtype
+    return host.astype(kind, copy=False) if dtype and kind.kind == "f" else host
 
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """||a_q - b_i||^2 of two centred float64 blocks -> (Q, B), clamped at 0."""
-    gap2 = (a * a).sum(1, keepdim=True) + (b * b).sum(1) - 2 * (a @ b.T)
-    return gap2.clamp_(min=0)
+    """||a_q - b_i||^2 of two centred float64 blocks -> (Q, B).
+
+    The expansion loses digits where the points nearly coincide; those few pairs are
+    recomputed from their differences, so that a copy is at distance exactly 0.
+    """
+    scale = (a * a).sum(1, keepdim=True) + (b * b).sum(1)
+    gap2 = scale - 2 * (a @ b.T)
+    for pairs in torch.split((gap2 < NEAR * scale).nonzero(), TRAIN_ROWS):
+        i, j = pairs.T
+        gap2[i, j] = (a[i] - b[j]).square_().sum(1)
+    return gap2
 
 
 def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Iterator[NoisyBlock]:
@@ -127,7 +142,7 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
     Draw k of query q is the q-th row of the stream of ``default_rng([seed, k])``: the
     noise depends neither on the block sizes nor on the device.
     """
-    if int(draws) != draws or draws < 1:
+    if not isinstance(draws, (int, np.integer)) or draws < 1:
         raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
     centre = train.mean()
     streams = [np.random.default_rng([seed, k]) for k in range(draws)]
@@ -196,7 +211,7 @@ def nearest_distances(
     ValueError : k outside 1..N, sizes that differ, or values that are not finite.
     """
     q, t = pair(queries, train, device)
-    if not 1 <= k <= len(t):
+    if not isinstance(k, (int, np.integer)) or not 1 <= k <= len(t):
         raise ValueError(f"k must lie in 1..{len(t)} (the number of training points), got {k}.")
     centre = t.mean()
     result = torch.empty(len(q), k, dtype=torch.float64, device=q.device)
@@ -212,6 +227,5 @@ def nearest_distances(
             index = index.gather(1, order)
         exact = q.block(rows)
         for j in range(k):  # one neighbour at a time: (Q, d) of memory, not (Q, k, d)
-            points = t.flat[index[:, j].to(t.flat.device)].to(q.device, torch.float64)
-            result[rows, j] = (exact - points).norm(dim=1)
+            result[rows, j] = (exact - t.block(index[:, j].cpu().numpy())).norm(dim=1)
     return like(result.sort(dim=1).values, queries)

@@ -68,7 +68,7 @@ def empirical_denoiser(
 
     Returns
     -------
-    array of the shape, kind and dtype of ``x``: a point of the convex hull of ``train``.
+    array of the shape, kind and floating dtype of ``x``: a point of the convex hull of ``train``.
     """
     q, t = pair(x, train, device)
     centre = t.mean()
@@ -83,7 +83,7 @@ def empirical_denoiser(
         total[rows] = total[rows] * shrink + weights.sum(1, keepdim=True)
         top[rows] = peak
     result = mean / total + centre
-    return like(result.reshape(x.shape), x, dtype=True)
+    return like(result.reshape(q.shape), x, dtype=True)
 
 
 def max_posterior_weight(
@@ -133,7 +133,7 @@ def max_posterior_weight(
             seen.mul_(torch.exp((least - low) / sigma)).add_(relative)
             low.copy_(least)
     per_query = (1 / total).mean(1).T.cpu().numpy()  # the largest weight is 1 / total
-    return Curve.from_queries(levels, per_query)
+    return Curve.from_queries(levels, per_query, indicator=False)
 
 
 def _logits(

@@ -54,7 +54,8 @@ class Regimes:
 
     @property
     def small(self) -> tuple[float, float]:
-        """Small noise: few supervised places, whatever the posterior says there."""
+        """Small noise: below both edges. Without a danger zone, the levels between the
+        edges (neither covered nor concentrated) belong to none of the paper's regimes."""
         return self.sigma_min, min(self.covered.value, self.concentrated.value)
 
     @property
@@ -65,7 +66,7 @@ class Regimes:
 
     @property
     def large(self) -> tuple[float, float]:
-        """Large noise: covered, and the posterior spread over many training points."""
+        """Large noise: above both edges, covered and spread over many training points."""
         return max(self.covered.value, self.concentrated.value), self.sigma_max
 
 
@@ -104,7 +105,7 @@ def find_regimes(
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}.")
     c, w = coverage.mean[order], weight.mean[np.argsort(weight.sigma)]
-    covered, concentrated = _rises(sigma, c, level), _rises(sigma, -w, -level)
+    covered, concentrated, crossing = _edges(sigma, c, w, level)
     for name, edge, values in (("C", covered, c), ("W", concentrated, w)):
         if np.isnan(edge):
             raise ValueError(
@@ -112,45 +113,75 @@ def find_regimes(
                 f"{sigma[-1]:.3g}] (it runs from {values[0]:.3g} to {values[-1]:.3g}): "
                 "widen the grid or change the level."
             )
-    crossing = _rises(sigma, c - w, 0.0)
     rng = np.random.default_rng(seed)
-    cs = _resampled(coverage, order, resamples, rng)
-    ws = _resampled(weight, np.argsort(weight.sigma), resamples, rng)
+    means = _resampled(coverage, resamples, rng), _resampled(weight, resamples, rng)
+    again = np.array([_edges(sigma, a, b, level) for a, b in zip(*means, strict=False)])
+    intervals = again.reshape(-1, 3).T
     return Regimes(
         level=level,
-        covered=_estimate(covered, [_rises(sigma, a, level) for a in cs]),
-        concentrated=_estimate(concentrated, [_rises(sigma, -b, -level) for b in ws]),
-        crossing=_estimate(
-            crossing, [_rises(sigma, a - b, 0.0) for a, b in zip(cs, ws, strict=False)]
-        ),
+        covered=_estimate(covered, intervals[0]),
+        concentrated=_estimate(concentrated, intervals[1]),
+        crossing=_estimate(crossing, intervals[2]),
         crossing_value=float(np.interp(np.log(crossing), np.log(sigma), c)),
         sigma_min=float(sigma[0]),
         sigma_max=float(sigma[-1]),
     )
 
 
-def _rises(sigma: Floats, values: Floats, level: float) -> float:
+def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[float, float, float]:
+    """(covered, concentrated, crossing); NaN for what the grid does not show.
+
+    Where both curves reach ``level``, the edges are the ends of the run around their
+    highest common value, so that a curve that passes the level more than once (coverage
+    with a small c is humped) does no harm. Elsewhere: C's last rise and W's first fall.
+    """
+    both = np.minimum(c, w)
+    peak = int(both.argmax())
+    if both[peak] >= level:
+        covered = _last_rise(sigma[: peak + 1], both[: peak + 1], level)
+        concentrated = _first_fall(sigma[peak:], both[peak:], level)
+    else:
+        covered, concentrated = _last_rise(sigma, c, level), _first_fall(sigma, w, level)
+    return covered, concentrated, _last_rise(sigma, c - w, 0.0)
+
+
+def _last_rise(sigma: Floats, values: Floats, level: float) -> float:
     """The last sigma at which ``values`` rises through ``level``; NaN if it does not."""
     below = np.flatnonzero(values < level)
     if len(below) == 0 or below[-1] == len(sigma) - 1:
         return float("nan")
-    i = below[-1]
+    return _between(sigma, values, level, below[-1])
+
+
+def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
+    """The first sigma at which ``values`` falls through ``level``; NaN if it does not."""
+    below = np.flatnonzero(values < level)
+    if len(below) == 0 or below[0] == 0:
+        return float("nan")
+    return _between(sigma, values, level, below[0] - 1)
+
+
+def _between(sigma: Floats, values: Floats, level: float, i: int) -> float:
+    """Where the line between points i and i + 1, in log sigma, meets ``level``."""
     part = (level - values[i]) / (values[i + 1] - values[i])
     return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
 
 
-def _resampled(curve: Curve, order: np.ndarray, resamples: int, rng: np.random.Generator) -> Floats:
-    """(resamples, S) mean curves of resampled queries; empty without queries."""
-    if curve.n == 0:
-        return np.empty((0, len(order)))
-    counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n), size=resamples)
-    means: Floats = counts @ curve.per_query[:, order] / curve.n
-    return means
+def _resampled(curve: Curve, resamples: int, rng: np.random.Generator) -> Floats:
+    """(resamples, S) mean curves of resampled queries; none from fewer than two queries."""
+    if curve.n < 2:
+        return np.empty((0, len(curve.sigma)))
+    means = np.empty((resamples, len(curve.sigma)))
+    for i in range(resamples):  # one at a time: memory does not grow with resamples * n
+        counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n))
+        means[i] = counts @ curve.per_query / curve.n
+    return means[:, np.argsort(curve.sigma)]
 
 
-def _estimate(value: float, resampled: list[float]) -> Estimate:
-    found = [x for x in resampled if np.isfinite(x)]
-    if not np.isfinite(value) or not found:
+def _estimate(value: float, resampled: Floats) -> Estimate:
+    """With its interval, unless more than 2.5% of the resamples have no such edge."""
+    found = resampled[np.isfinite(resampled)]
+    if not np.isfinite(value) or len(found) == 0 or len(found) < 0.975 * len(resampled):
         return Estimate(value)
     low, high = np.percentile(found, [2.5, 97.5])
     return Estimate(value, float(low), float(high))

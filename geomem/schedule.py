@@ -35,7 +35,7 @@ def karras_sigmas(
             "karras_sigmas needs 0 < sigma_min <= sigma_max and rho > 0, got "
             f"sigma_min={sigma_min}, sigma_max={sigma_max}, rho={rho}."
         )
-    first, last = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    first, last = np.float64(sigma_max) ** (1 / rho), np.float64(sigma_min) ** (1 / rho)
     sigmas = (first + np.arange(n) / max(n - 1, 1) * (last - first)) ** rho
     sigmas[0] = sigma_max
     if n > 1:

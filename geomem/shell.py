@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.stats import ncx2
 
-from geomem.curve import Curve, Floats, check_sigmas
-from geomem.distances import Array, noisy_blocks, pair
+from geomem.curve import Curve, check_sigmas
+from geomem.distances import Array, like, noisy_blocks, pair
 
 
 def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
@@ -25,13 +25,13 @@ def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
     >>> [round(r, 4) for r in shell_radii(3072)]
     [53.1425, 57.705]
     """
-    if d < 1 or not 0 < c < np.inf:
+    if not 1 <= d < np.inf or not 0 < c < np.inf:
         raise ValueError(f"shell_radii needs d >= 1 and a finite c > 0, got d={d}, c={c}.")
     spread = 2 * np.sqrt(c * d)
     return float(np.sqrt(max(d - spread, 0.0))), float(np.sqrt(d + spread + 2 * c))
 
 
-def shell_mass(r: float | Floats, d: int, c: float = 5.0) -> Floats:
+def shell_mass(r: float | Array, d: int, c: float = 5.0) -> Array:
     """Phi_{d,c}(r) = P(r_in <= ||Z + r e_1|| <= r_out), Z ~ N(0, I_d) (Theorem 4.8).
 
     The probability that noise around a point at distance r * sigma lands in the shell of
@@ -45,14 +45,15 @@ def shell_mass(r: float | Floats, d: int, c: float = 5.0) -> Floats:
 
     Returns
     -------
-    array of the shape of ``r``, in [0, 1], strictly decreasing in r.
+    array of the shape and kind of ``r``, float64, in [0, 1], strictly decreasing in r.
     """
-    r = np.asarray(r, dtype=np.float64)
-    if not np.all(np.isfinite(r) & (r >= 0)):
+    host = r.detach().cpu().numpy() if isinstance(r, torch.Tensor) else r
+    noncentrality = np.asarray(host, dtype=np.float64) ** 2
+    if not np.all(np.isfinite(noncentrality) & (np.asarray(host) >= 0)):
         raise ValueError("shell_mass: r must be finite and at least 0.")
     r_in, r_out = shell_radii(d, c)
-    mass = ncx2.cdf(r_out**2, d, r**2) - ncx2.cdf(r_in**2, d, r**2)
-    return np.clip(mass, 0.0, 1.0)
+    mass = ncx2.cdf(r_out**2, d, noncentrality) - ncx2.cdf(r_in**2, d, noncentrality)
+    return like(torch.as_tensor(np.clip(mass, 0.0, 1.0)), r)
 
 
 def shell_coverage(
@@ -100,4 +101,4 @@ def shell_coverage(
                 miss = torch.add(tilt, block.gap2, alpha=1 / sigma).sub_(target, alpha=sigma)
                 hit |= miss.abs_().amin(1) <= half * sigma
     per_query = covered.double().mean(1).T.cpu().numpy()
-    return Curve.from_queries(levels, per_query)
+    return Curve.from_queries(levels, per_query, indicator=True)

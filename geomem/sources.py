@@ -1,8 +1,7 @@
-"""Where images come from: the shipped sets, CIFAR-10, Fashion-MNIST, files and folders.
+"""The data sets with names: the two that are shipped, CIFAR-10 and Fashion-MNIST.
 
-A `Source` reads chosen rows on demand, so that memory follows the images kept. Nothing
-half-downloaded is ever read: downloads are verified and renamed, archives unpacked under
-another name, published hashes checked. `data.py` holds what users call.
+Nothing half-downloaded is ever read: downloads are verified and renamed, archives unpacked
+under another name, published hashes checked. `data.py` holds what users call.
 """
 
 from __future__ import annotations
@@ -14,19 +13,28 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Root = str | os.PathLike[str] | None  # a folder to look in before downloading
-Rows = NDArray[np.int64]
+from geomem.image_files import (
+    CHUNK,
+    DataError,
+    Part,
+    Root,
+    Rows,
+    Source,
+    array_part,
+    image_files,
+    open_folder,
+    open_npz,
+)
 
-CHUNK = 1000  # images converted at once: memory follows the images kept, not the set
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 SHIPPED = Path(__file__).parent / "datasets"
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -51,42 +59,15 @@ FASHION_CLASSES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag 
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
-class DataError(ValueError):
-    """A data set that cannot be had as asked; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """The training or held-out part of a set: its labels, and a reader of chosen rows.
-
-    ``read(rows)`` takes ascending positions and yields arrays (n, C, H, W), uint8 or
-    float, in their order; ``index`` maps positions to the canonical order.
-    """
-
-    labels: Rows
-    index: Rows
-    read: Callable[[Rows], Iterator[NDArray[Any]]]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set on disk: its two parts, the names of its classes, and where it is from."""
-
-    train: Part
-    heldout: Part
-    classes: Sequence[str]
-    description: str
-
-
 def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     loader = LOADERS.get(str(name))
     if loader is not None:
         return loader(root)
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_dir():
-        return _folder(path)
-    if path.is_file() and path.suffix == ".npz":
-        return _npz(path)
+        return open_folder(path)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return open_npz(path)
     what = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
     raise DataError(
         f"unknown data set {str(name)!r}: take one of {', '.join(LOADERS)}, or the path of "
@@ -107,24 +88,12 @@ def source_files(name: str, root: Root) -> list[Path]:
     if name == "fashion-mnist":
         folder = _find_fashion(root, fetch=False)
         return [folder / file for file in FASHION_FILES]
-    path = Path(name)
+    path = Path(name).expanduser()
     if path.is_dir():
-        return _image_files(path)
+        return image_files(path)
     if path.is_file():
         return [path]
     raise DataError(f"no data set {name!r}.")
-
-
-def _array_part(
-    images: NDArray[Any], labels: NDArray[Any] | None, index: Rows | None = None
-) -> Part:
-    def read(rows: Rows) -> Iterator[NDArray[Any]]:
-        for i in range(0, len(rows), CHUNK):
-            yield images[rows[i : i + CHUNK]]
-
-    n = len(images)
-    known = np.full(n, -1) if labels is None else np.asarray(labels)
-    return Part(known.astype(np.int64), np.arange(n) if index is None else index, read)
 
 
 def _digits(root: Root) -> Source:
@@ -133,10 +102,9 @@ def _digits(root: Root) -> Source:
     pixels, target = load_digits(return_X_y=True)
     # 0..16 scaled as 0..255 would be: 0 -> -1, 16 -> 1
     images = (pixels / 8 - 1).astype(np.float32).reshape(-1, 1, 8, 8)
-    index = np.arange(len(images))
     return Source(
-        _array_part(images[:1297], target[:1297], index[:1297]),
-        _array_part(images[1297:], target[1297:], index[1297:]),
+        array_part(images, target, np.arange(1297)),
+        array_part(images, target, np.arange(1297, len(images))),
         [str(i) for i in range(10)],
         "scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
     )
@@ -144,9 +112,9 @@ def _digits(root: Root) -> Source:
 
 def _fashion_mini(root: Root) -> Source:
     with np.load(SHIPPED / "fashion_mini.npz") as file:
-        train = _array_part(file["train"][:, None], file["train_labels"], file["train_indices"])
-        heldout = _array_part(
-            file["heldout"][:, None], file["heldout_labels"], file["heldout_indices"]
+        train, heldout = (
+            array_part(file[part][:, None], file[f"{part}_labels"], index=file[f"{part}_indices"])
+            for part in ("train", "heldout")
         )
     return Source(train, heldout, FASHION_CLASSES, "Fashion-MNIST, 3,000 images (Zalando, MIT)")
 
@@ -158,7 +126,7 @@ def _cifar10(root: Root) -> Source:
             if hashlib.file_digest(handle, "md5").hexdigest() != md5:
                 raise DataError(
                     f"cifar10: {name} is not the published file (wrong MD5); "
-                    f"delete {CIFAR10_FOLDER}/ and fetch the set again."
+                    f"delete {folder} and fetch the set again."
                 )
     train = [_records(folder / name) for name in CIFAR10_BATCHES]
     return Source(
@@ -186,6 +154,8 @@ def _cifar10_part(batches: list[NDArray[np.uint8]]) -> Part:
                 yield batch[inside[i : i + CHUNK], 1:].reshape(-1, 3, 32, 32)
 
     labels = np.concatenate([batch[:, 0] for batch in batches]).astype(np.int64)
+    if labels.max() > 9:
+        raise DataError("cifar10: a label is not in 0..9: not CIFAR-10's binary version.")
     return Part(labels, np.arange(len(labels)), read)
 
 
@@ -198,7 +168,8 @@ def _find_cifar10(root: Root, *, fetch: bool) -> Path:
         with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
             with tarfile.open(archive) as tar:
                 tar.extractall(temporary, filter="data")
-            shutil.move(Path(temporary) / CIFAR10_FOLDER, archive.parent / CIFAR10_FOLDER)
+            shutil.rmtree(archive.parent / CIFAR10_FOLDER, ignore_errors=True)
+            (Path(temporary) / CIFAR10_FOLDER).replace(archive.parent / CIFAR10_FOLDER)
         found = archive.parent / CIFAR10_FOLDER
     if found is None:
         raise DataError("cifar10 is not on this disk.")
@@ -210,7 +181,7 @@ def _fashion_mnist(root: Root) -> Source:
     parts = []
     for prefix in ("train", "t10k"):
         shape, header = _idx_shape(folder / f"{prefix}-images-idx3-ubyte.gz")
-        with gzip.open(folder / f"{prefix}-labels-idx1-ubyte.gz") as handle:
+        with _unzipped(folder / f"{prefix}-labels-idx1-ubyte.gz") as handle:
             labels = np.frombuffer(handle.read()[8:], np.uint8)
         if len(labels) != shape[0]:
             raise DataError("fashion-mnist: images and labels differ in number; fetch it again.")
@@ -219,8 +190,18 @@ def _fashion_mnist(root: Root) -> Source:
     return Source(parts[0], parts[1], FASHION_CLASSES, "Fashion-MNIST (Zalando, MIT)")
 
 
+@contextmanager
+def _unzipped(path: Path) -> Iterator[gzip.GzipFile]:
+    """A gzip file to read; cut off or damaged, it is one clear error."""
+    try:
+        with gzip.open(path) as handle:
+            yield handle
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path.name} is cut off or damaged; fetch the set again.") from error
+
+
 def _idx_shape(path: Path) -> tuple[tuple[int, ...], int]:
-    with gzip.open(path) as handle:
+    with _unzipped(path) as handle:
         magic = handle.read(4)
         if magic[:3] != b"\0\0\x08":
             raise DataError(f"fashion-mnist: {path.name} is not an IDX file of bytes.")
@@ -234,12 +215,14 @@ def _idx_reader(
     size = int(np.prod(shape[1:]))
 
     def read(rows: Rows) -> Iterator[NDArray[Any]]:
-        with gzip.open(path) as handle:
+        with _unzipped(path) as handle:
             handle.seek(header)
             for start in range(0, int(rows[-1]) + 1, CHUNK):
                 block = np.frombuffer(handle.read(min(CHUNK, shape[0] - start) * size), np.uint8)
                 inside = rows[(rows >= start) & (rows < start + CHUNK)] - start
                 yield block.reshape(-1, 1, *shape[1:])[inside]
+            while handle.read(1 << 20):  # to the end: only there gzip checks its sum
+                pass
 
     return read
 
@@ -260,7 +243,12 @@ def _find_fashion(root: Root, *, fetch: bool) -> Path:
 def _find(root: Root, folder: str, needed: Sequence[str]) -> Path | None:
     """The complete ``folder`` below root (or GEOMEM_DATA), else below the download cache."""
     given = root or os.environ.get("GEOMEM_DATA")
-    if given and (path := Path(given) / folder).is_dir():
+    place = Path(given).expanduser() if given else None
+    if place is not None and not place.is_dir():
+        raise DataError(f"{'root' if root else 'GEOMEM_DATA'} is not a folder: {given}")
+    if place is not None and place.name == folder:
+        place = place.parent
+    if place is not None and (path := place / folder).is_dir():
         missing = [name for name in needed if not (path / name).is_file()]
         if missing:
             raise DataError(f"{folder}/ lacks {missing[0]}; fetch the set again.")
@@ -291,112 +279,13 @@ def _download(url: str, md5: str, name: str, folder: str, file: str | None = Non
             progressbar=True,
         )
     except (OSError, ValueError) as error:
-        reason = "wrong hash" if isinstance(error, ValueError) else "no connection"
+        network = isinstance(error, OSError)
+        reason = type(error).__name__ if network else "wrong hash"
         raise DataError(
             f"{name}: the download failed ({reason}); try again, or set GEOMEM_DATA to a "
             f"folder that holds {folder}"
         ) from error
     return path
-
-
-# Your own images
-
-
-def _npz(path: Path) -> Source:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name}: not a readable .npz of plain arrays.") from error
-    if "images" not in arrays:
-        raise DataError(f"{path.name}: no array 'images'; it holds {sorted(arrays)}.")
-    images, labels = _as_nchw(arrays["images"], path.name), arrays.get("labels")
-    if labels is not None and len(labels) != len(images):
-        raise DataError(f"{path.name}: {len(images)} images but {len(labels)} labels.")
-    description = f"your file {path.name}"
-    if "heldout" in arrays:
-        heldout = _as_nchw(arrays["heldout"], path.name)
-        if heldout.shape[1:] != images.shape[1:]:
-            raise DataError(f"{path.name}: 'images' and 'heldout' differ in image size.")
-        return Source(_array_part(images, labels), _array_part(heldout, None), [], description)
-    train, held = _fifths(len(images), path.name)
-    pick = [None if labels is None else labels[rows] for rows in (train, held)]
-    return Source(
-        _array_part(images[train], pick[0], train),
-        _array_part(images[held], pick[1], held),
-        [],
-        description,
-    )
-
-
-def _as_nchw(images: NDArray[Any], name: str) -> NDArray[Any]:
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"{name}: images must be uint8 or float, not {images.dtype}.")
-    if images.ndim == 3:
-        return images[:, None]
-    if images.ndim != 4 or len(images) == 0:
-        raise DataError(f"{name}: images must be NHWC, NCHW or NHW, not shape {images.shape}.")
-    first, last = images.shape[1] in (1, 3), images.shape[3] in (1, 3)
-    if first == last:
-        raise DataError(
-            f"{name}: cannot tell the channels of shape {images.shape} "
-            "(1 or 3 of them, either first or last)."
-        )
-    return images if first else images.transpose(0, 3, 1, 2)
-
-
-def _fifths(n: int, name: str) -> tuple[Rows, Rows]:
-    """Every fifth image is held out: fair also where the images are sorted by class."""
-    if n < 5:
-        raise DataError(f"{name}: {n} images are too few; at least 5 are needed to hold one out.")
-    rows = np.arange(n)
-    return rows[rows % 5 != 4], rows[rows % 5 == 4]
-
-
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _folder(folder: Path) -> Source:
-    from PIL import Image, UnidentifiedImageError
-
-    files = _image_files(folder)
-    train, held = _fifths(len(files), f"folder {folder.name}")
-    shapes: dict[tuple[int, int], str] = {}
-    gray = True
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                shapes.setdefault(image.size, file.name)
-                gray &= image.mode in ("L", "1", "I;16")
-        except UnidentifiedImageError as error:
-            raise DataError(
-                f"folder {folder.name}: {file.name} is not a readable image."
-            ) from error
-    if len(shapes) > 1:
-        (a, first), (b, second) = list(shapes.items())[:2]
-        raise DataError(
-            f"folder {folder.name}: images of more than one size ({first}: {a[0]}x{a[1]}, "
-            f"{second}: {b[0]}x{b[1]}); bring them to one size first."
-        )
-
-    def read_from(paths: list[Path]) -> Callable[[Rows], Iterator[NDArray[Any]]]:
-        def read(rows: Rows) -> Iterator[NDArray[Any]]:
-            for i in range(0, len(rows), CHUNK):
-                chunk = []
-                for row in rows[i : i + CHUNK]:
-                    with Image.open(paths[row]) as image:
-                        chunk.append(np.asarray(image.convert("L" if gray else "RGB")))
-                stack = np.stack(chunk)
-                yield stack[:, None] if gray else stack.transpose(0, 3, 1, 2)
-
-        return read
-
-    parts = [
-        Part(np.full(len(rows), -1), rows, read_from([files[row] for row in rows]))
-        for rows in (train, held)
-    ]
-    return Source(parts[0], parts[1], [], f"your folder {folder.name}")
 
 
 LOADERS: dict[str, Callable[[Root], Source]] = {

@@ -124,7 +124,7 @@ for trial in range(trials):
         device=device,
     )
     per_trial.append(curve.per_query[0])
-study = geomem.Curve.from_queries(sigmas, np.array(per_trial))
+study = geomem.Curve.from_queries(sigmas, np.array(per_trial), indicator=True)
 half = float(np.exp(np.interp(0.5, coverage.mean, np.log(sigmas))))
 nearest = geomem.nearest_distances(data.heldout, data.train, 1, device=device)[:, 0]
 print(f"C rises through 1/2 at sigma = {half:.3g}; E.2 subsets of {len(fresh)} images")

@@ -40,6 +40,7 @@ import numpy as np
 
 import geomem
 from geomem import digitized, drawing, figures
+from geomem.sources import LOADERS
 
 plt.style.use(figures.STYLE)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
@@ -209,15 +210,22 @@ figures.save(
 # %% [markdown]
 # ## What must hold
 #
-# Each set has its three regimes in order; the crossing lies inside the danger zone; and held-out
-# queries cross earlier than training queries.
+# There is a danger zone, the crossing lies inside it, and held-out queries cross earlier than
+# training queries. For the data sets of this book that must hold; for your own it is printed.
 
 # %%
 for key, found in regimes.items():
-    assert found.medium is not None, f"{key}: no danger zone at level {level}"
-    assert found.medium[0] < found.crossing.value < found.medium[1]
-    assert heldout_regimes[key].crossing.value < found.crossing.value
-assert abs(check.crossing.value - 0.85) < 0.03
+    claims = {
+        "there is a danger zone": found.medium is not None,
+        "the crossing lies inside it": found.medium is not None
+        and found.medium[0] < found.crossing.value < found.medium[1],
+        "held-out queries cross earlier": heldout_regimes[key].crossing.value
+        < found.crossing.value,
+    }
+    for claim, holds in claims.items():
+        print(f"{names[key]}: {claim}: {'yes' if holds else 'NO'}")
+        assert holds or level != 0.8 or chosen[key][0] not in LOADERS, claim
+assert level != 0.8 or abs(check.crossing.value - 0.85) < 0.03
 figures.record(
     **{
         f"{key}_{name}": str(value)

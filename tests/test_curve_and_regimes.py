@@ -47,29 +47,31 @@ def test_interval_covers_the_truth(mean, rng):
     for _ in range(trials):
         p = rng.beta(3 * mean, 3 * (1 - mean), n) if 0 < mean < 1 else np.full(n, mean)
         per_query = rng.binomial(draws, p)[:, None] / draws
-        curve = Curve.from_queries(np.ones(1), per_query)
+        curve = Curve.from_queries(np.ones(1), per_query, indicator=True)
         assert 0 <= curve.low[0] <= curve.mean[0] <= curve.high[0] <= 1
         hits += curve.low[0] <= mean <= curve.high[0]
     assert hits / trials >= 0.92
 
 
 def test_interval_never_collapses_and_grows_smoothly_near_one():
-    none = Curve.from_queries(np.ones(1), np.ones((100, 1)))
-    tiny = Curve.from_queries(np.ones(1), 1 - 1e-9 * np.arange(100)[:, None])
+    none = Curve.from_queries(np.ones(1), np.ones((100, 1)), indicator=False)
+    tiny = Curve.from_queries(np.ones(1), 1 - 1e-9 * np.arange(100)[:, None], indicator=False)
     assert none.low[0] == pytest.approx(tiny.low[0], abs=1e-3) and none.low[0] < 0.98
 
 
 def ramp(sigma, low, high, n, rng):
     """Per-query means that rise linearly in log sigma from 0 at ``low`` to 1 at ``high``."""
     p = np.clip(np.log(sigma / low) / np.log(high / low), 0, 1)
-    return Curve.from_queries(sigma, np.clip(p + 0.05 * rng.normal(size=(n, 1)), 0, 1))
+    return Curve.from_queries(
+        sigma, np.clip(p + 0.05 * rng.normal(size=(n, 1)), 0, 1), indicator=True
+    )
 
 
 def test_regimes_of_known_ramps(rng):
     sigma = np.geomspace(0.01, 100, 81)
     coverage = ramp(sigma, 0.1, 1.0, 400, rng)
     falling = ramp(sigma, 1.0, 10.0, 400, rng)
-    weight = Curve.from_queries(sigma, 1 - falling.per_query)
+    weight = Curve.from_queries(sigma, 1 - falling.per_query, indicator=True)
     found = geomem.find_regimes(coverage, weight, 0.5)
     assert found.covered.value == pytest.approx(10**-0.5, rel=0.03)
     assert found.concentrated.value == pytest.approx(10**0.5, rel=0.03)
@@ -79,7 +81,7 @@ def test_regimes_of_known_ramps(rng):
     shuffled = rng.permutation(81)
     again = geomem.find_regimes(
         *(
-            Curve.from_queries(sigma[shuffled], c.per_query[:, shuffled])
+            Curve.from_queries(sigma[shuffled], c.per_query[:, shuffled], indicator=True)
             for c in (coverage, weight)
         ),
         0.5,
@@ -89,7 +91,7 @@ def test_regimes_of_known_ramps(rng):
 
 def test_no_danger_zone_when_coverage_comes_too_late(rng):
     sigma = np.geomspace(0.01, 100, 81)
-    weight = Curve.from_queries(sigma, 1 - ramp(sigma, 0.1, 1.0, 50, rng).per_query)
+    weight = Curve.from_queries(sigma, 1 - ramp(sigma, 0.1, 1.0, 50, rng).per_query, indicator=True)
     found = geomem.find_regimes(ramp(sigma, 2.0, 20.0, 50, rng), weight, 0.5)
     assert found.medium is None and found.small[1] < found.large[0]
 
@@ -113,3 +115,35 @@ def test_regimes_errors_say_what_to_do(rng):
         geomem.find_regimes(curve, ramp(2 * sigma, 0.1, 1.0, 20, rng))
     with pytest.raises(ValueError, match="strictly between"):
         geomem.find_regimes(curve, curve, 1.0)
+
+
+def table(sigma, c, w):
+    return Curve.from_table(sigma, np.array(c)), Curve.from_table(sigma, np.array(w))
+
+
+def test_a_humped_coverage_has_a_zone():
+    """With a small c coverage rises above the level and settles below it."""
+    sigma = np.geomspace(0.1, 10, 7)
+    found = geomem.find_regimes(
+        *table(sigma, [0, 0.2, 0.9, 0.85, 0.7, 0.69, 0.69], [1, 1, 1, 0.95, 0.3, 0.1, 0.01]), 0.8
+    )
+    assert sigma[1] < found.covered.value < sigma[2] and found.concentrated.value > sigma[3]
+
+
+def test_a_dip_does_not_move_the_far_edge():
+    sigma = np.geomspace(0.1, 10, 7)
+    w = [1, 0.5, 1, 1, 0.3, 0.1, 0.01]
+    found = geomem.find_regimes(*table(sigma, [0, 0.9, 0.95, 1, 1, 1, 1], w), 0.8)
+    assert sigma[1] < found.covered.value < sigma[2], "both at least the level, all the way"
+    assert sigma[3] < found.concentrated.value < sigma[4]
+
+
+def test_no_interval_where_too_many_resamples_lack_the_edge(rng):
+    sigma = np.geomspace(0.1, 10, 7)
+    flat = np.clip(0.8 * np.ones(7) + 0.001 + 0.3 * rng.normal(size=(40, 1)), 0, 1)
+    flat[:, :3] = 0
+    weight = Curve.from_queries(sigma, np.tile([1, 1, 1, 1, 1, 0.2, 0.1], (40, 1)), indicator=False)
+    coverage = Curve.from_queries(sigma, flat - flat[:, -1:].mean() + 0.801, indicator=False)
+    coverage.mean[:3] = 0
+    found = geomem.find_regimes(coverage, weight, 0.8)
+    assert np.isfinite(found.covered.value) and np.isnan(found.covered.low)

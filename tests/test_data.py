@@ -122,7 +122,9 @@ def test_a_damaged_cifar10_is_refused(small_cifar):
     with pytest.raises(DataError, match=r"lacks data_batch_2\.bin"):
         load_dataset("cifar10", root=root)
     with pytest.raises(DataError, match="root holds no folder"):
-        load_dataset("cifar10", root=root / "cifar-10-batches-bin")
+        load_dataset("fashion-mnist", root=root)
+    with pytest.raises(DataError, match="root is not a folder"):
+        load_dataset("cifar10", root=root / "nowhere")
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
@@ -262,3 +264,69 @@ def test_fashion_mini_is_the_full_sets_own_images(monkeypatch):
 
 def no_network(*arguments):
     raise DataError("tests do not download")
+
+
+def test_a_cut_off_fashion_mnist_is_refused(tmp_path, rng):
+    folder = tmp_path / "fashion-mnist"
+    folder.mkdir()
+    for prefix, n in (("train", 3000), ("t10k", 30)):
+        pixels = rng.integers(0, 256, (n, 4, 4), np.uint8)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", pixels)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", pixels[:, 0, 0] % 10)
+    path = folder / "train-images-idx3-ubyte.gz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cut off or damaged"):
+        load_dataset("fashion-mnist", n_train=10, n_heldout=10, root=tmp_path)
+    path.write_bytes(whole[:9000] + bytes([whole[9000] ^ 1]) + whole[9001:])
+    with pytest.raises(DataError, match="cut off or damaged"):
+        load_dataset("fashion-mnist", n_train=10, n_heldout=10, root=tmp_path)
+
+
+def test_images_that_are_not_plain_8_bit_are_refused(tmp_path, rng):
+    deep = tmp_path / "deep"
+    clear = tmp_path / "clear"
+    for folder, pixels in (
+        (deep, rng.integers(0, 65536, (6, 4, 4), np.uint16)),
+        (clear, rng.integers(0, 256, (6, 4, 4, 4), np.uint8)),
+    ):
+        folder.mkdir()
+        for i, image in enumerate(pixels):
+            Image.fromarray(image).save(folder / f"{i}.png")
+    with pytest.raises(DataError, match="not 8 bits"):
+        load_dataset(deep)
+    with pytest.raises(DataError, match="transparent"):
+        load_dataset(clear)
+    (clear / "0.png").write_bytes((clear / "0.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"0\.png is not a readable image"):
+        load_dataset(clear)
+
+
+def test_class_numbers_of_any_kind_and_labels_of_ones_own(tmp_path, rng):
+    assert set(load_dataset("digits", classes=np.unique([3, 4])).labels.train) == {3, 4}
+    images = rng.integers(0, 256, (6, 4, 4), np.uint8)
+    path = save(
+        tmp_path / "a.npz",
+        images=images,
+        labels=np.arange(6) % 2,
+        heldout=images[:2],
+        heldout_labels=np.array([0, 1]),
+    )
+    assert len(load_dataset(path, classes=1).heldout) == 1
+    with pytest.raises(DataError, match="its classes are 0, 1"):
+        load_dataset(path, classes=7)
+    with pytest.raises(DataError, match="'labels' must be 6 whole numbers"):
+        load_dataset(save(tmp_path / "b.npz", images=images, labels=np.arange(6.0)))
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match="not a readable"):
+            load_dataset(path)
+
+
+def test_a_geomem_data_that_is_no_folder_is_said(monkeypatch, tmp_path, small_cifar):
+    monkeypatch.setenv("GEOMEM_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="GEOMEM_DATA is not a folder"):
+        load_dataset("cifar10")
+    monkeypatch.setenv("GEOMEM_DATA", str(small_cifar[0] / "cifar-10-batches-bin"))
+    assert load_dataset("cifar10", n_train=3).train.shape == (3, 3, 32, 32)

@@ -193,3 +193,31 @@ def test_nearest_distances_are_exact(rng):
     found = geomem.nearest_distances(queries, train, 4)
     np.testing.assert_allclose(found, brute, rtol=1e-12)
     assert np.all(found[:3, 0] == 0), "a copy is at distance exactly 0"
+
+
+def test_any_ordinary_array_is_taken(rng):
+    train = rng.normal(size=(6, 1, 3, 3))
+    x = rng.normal(size=(2, 1, 3, 3))
+    expected = geomem.posterior_weights(x, train, 1.0)
+    flipped = train[..., ::-1][..., ::-1]
+    frozen = train.copy()
+    frozen.setflags(write=False)
+    for same in (flipped, train.astype(">f8"), frozen, torch.from_numpy(train).requires_grad_()):
+        np.testing.assert_array_equal(geomem.posterior_weights(x, same, 1.0), expected)
+        geomem.max_posterior_weight(same, [1.0], draws=1)
+    whole = geomem.empirical_denoiser(np.array([[1]]), np.array([[0.0], [1.0]]), 1.0)
+    assert whole[0, 0] == pytest.approx(1 / (1 + math.exp(-0.5)))
+    np.testing.assert_array_equal(
+        geomem.empirical_denoiser(x, train, np.ones((2, 1, 1, 1))).shape, x.shape
+    )
+
+
+def test_images_of_another_layout_are_refused(rng):
+    with pytest.raises(ValueError, match="one size and layout"):
+        geomem.posterior_weights(rng.normal(size=(2, 3, 8, 8)), rng.normal(size=(4, 8, 8, 3)), 1.0)
+
+
+def test_a_copy_beside_a_near_copy_is_found(rng):
+    train = rng.uniform(-1, 1, (40, 3072))
+    train[1] = train[0] + 1e-9 * rng.normal(size=3072)
+    assert geomem.nearest_distances(train[:1], train)[0, 0] == 0
