@@ -27,6 +27,7 @@ from geomem.notebooks import (
 )
 
 BUILD_SECONDS = 10  # rendering the book, measured
+VERIFY_SECONDS = 40  # every check of every statement, measured
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -110,6 +111,25 @@ def list_figures(options: argparse.Namespace) -> None:
         print(f"{record['id']}: {record['title']}")
         print(f"  notebook {record['notebook']}; {record['paper_item']}; {record['claim']}")
         print(f"  {_show(stem)}{{{','.join(figures.SUFFIXES)}}}")
+
+
+def verify_theorems(options: argparse.Namespace) -> None:
+    from geomem.theorems import STATEMENTS, verify
+
+    if options.label is not None and options.label not in STATEMENTS:
+        raise ParameterError(f"no statement {options.label!r}; known: {', '.join(STATEMENTS)}.")
+    chosen = [options.label] if options.label else [*STATEMENTS]
+    print(f"checking {len(chosen)} statements (all take about {VERIFY_SECONDS} s)", flush=True)
+    failed = 0
+    for label in chosen:
+        for row in verify(STATEMENTS[label]):
+            failed += not row.held
+            step = f"step {row.step}" if row.step > 0 else f"control {-row.step}"
+            state = "ok" if row.held else "FAILED"
+            print(f"{state:6} {label} {step}: {row.kind}; {row.detail} ({row.seconds:.1f} s)")
+    print(f"{failed} failed")
+    if failed:
+        sys.exit(1)
 
 
 def _resolved(root: Path, options: argparse.Namespace) -> list[tuple[Notebook, dict[str, Value]]]:
@@ -201,6 +221,13 @@ def _parser() -> argparse.ArgumentParser:
         "geomem cite fig-max-posterior-weight >> references.bib",
     )
     sub.add_argument("figure", metavar="FIGURE", help="a figure's id, as `geomem figures` names it")
+    sub = verb(
+        "verify",
+        verify_theorems,
+        "Run the checks of every step of every statement; exit code 1 when one fails.",
+        "geomem verify\ngeomem verify theorem-4-8",
+    )
+    sub.add_argument("label", nargs="?", metavar="LABEL", help="one statement only")
     verb(
         "figures", list_figures, "Show every figure: id, title, notebook, files.", "geomem figures"
     )

@@ -116,6 +116,13 @@ def record(**numbers: str) -> None:
     _write(path, json.dumps({**known, **numbers}, indent=1, sort_keys=True) + "\n")
 
 
+def attach(name: str, content: str) -> None:
+    """Keep a text file with the run's results, for a page of the book that is made from it."""
+    folder = Path(current_run()["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / name, content)
+
+
 def current_run() -> dict[str, Any]:
     """What the runner says of the running notebook; by hand, figures go to ./figures."""
     path = os.environ.get(RUN_VARIABLE)

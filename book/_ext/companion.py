@@ -15,17 +15,19 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
+import sympy
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from geomem import figures, notebooks
+from geomem import figures, notebooks, theorems
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "book" / "_assets"
 MATHJAX = "static/mathjax/tex-svg-full.js"
+MARKS = {"symbolic": "✓", "rigorous numeric": "✓", "simulated": "≈", "in words": "¶"}
 PROOF_TITLE = re.compile(
     r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
 )
@@ -117,6 +119,67 @@ class FigureIndex(Generated):
         return self.parse("\n".join(blocks))
 
 
+class StatementBox(Generated):
+    """`{statement} LABEL`: a statement with its proof; each step shows how it was checked."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        label = self.arguments[0]
+        if label not in theorems.STATEMENTS:
+            raise self.error(f"no statement {label!r}; known: {', '.join(theorems.STATEMENTS)}")
+        statement = theorems.STATEMENTS[label]
+        ours = statement.whose == "ours"
+        number = f"ours, to {statement.number}" if ours else f"the paper's {statement.number}"
+        steps = []
+        for number_, step in enumerate(statement.steps, 1):
+            why = step.why.replace("\n", " ")
+            steps.append(
+                f"{number_}. {why}\n\n   $$\n   {sympy.latex(step.formula)}\n   $$\n\n"
+                f"   {self.mark(label, number_, step.check.kind)}\n"
+            )
+        return self.parse(
+            f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
+            f"{statement.assumptions}\n\n{statement.claim}\n\n"
+            f"*{theorems.WHOSE[statement.whose][0].upper()}{theorems.WHOSE[statement.whose][1:]}.*\n"
+            "::::\n\n::::{prf:proof}\n" + "\n".join(steps) + "\n::::\n"
+        )
+
+    def mark(self, label: str, step: int, kind: str) -> str:
+        href = f"{self.up}book/verification.html#check-{label}-{step}"
+        style = kind.replace(" ", "-")
+        return f'<a class="check {style}" href="{href}">{MARKS[kind]} {kind}</a>'
+
+
+class VerificationTable(Generated):
+    """Every statement and step: whose, how it was checked, the result, seconds."""
+
+    def run(self) -> list[nodes.Node]:
+        checks = json.loads((ROOT / "results" / "theorem_checks" / "checks.json").read_text())
+        blocks = []
+        for label, statement in theorems.STATEMENTS.items():
+            rows = ["| step | how | result | seconds |", "|---|---|---|---|"]
+            for row in (row for row in checks if row["statement"] == label):
+                control = row["step"] < 0
+                step = f"control {-row['step']}" if control else str(row["step"])
+                anchor = f'<span id="check-{label}-{row["step"]}"></span>'
+                good = "fails, as it must" if control else "holds"
+                if row["kind"] == "in words":
+                    good = "not checked"
+                result = good if row["held"] else "FAILED"
+                detail = row["detail"].replace("|", "\\|")
+                rows.append(
+                    f"| {anchor}{step} | {row['kind']} | {result}: {detail} | {row['seconds']:.1f} |"
+                )
+            blocks.append(
+                f"### {statement.title}\n\n{{prf:ref}}`{label}`, {statement.number}; "
+                f"{theorems.WHOSE[statement.whose]}. `geomem verify {label}`\n\n"
+                + "\n".join(rows)
+                + "\n"
+            )
+        return self.parse("\n".join(blocks))
+
+
 class ParameterTables(Generated):
     """For each notebook, its parameters: type, default, what the profiles change, and help."""
 
@@ -193,6 +256,8 @@ def _files(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("figure-index", FigureIndex)
+    app.add_directive("statement", StatementBox)
+    app.add_directive("verification-table", VerificationTable)
     app.add_directive("parameter-tables", ParameterTables)
     app.add_directive("profile-table", ProfileTable)
     app.connect("config-inited", _numbers)

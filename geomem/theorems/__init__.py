@@ -3,6 +3,33 @@
 One file per statement; `statement.py` says what a step and a check are.
 """
 
+from geomem.theorems import (
+    lemma_4_5,
+    theorem_4_2_a,
+    theorem_4_2_b,
+    theorem_4_2_b_large,
+    theorem_4_2_comparison,
+    theorem_4_8,
+    theorem_4_9,
+    theorem_4_10,
+    theorem_4_11,
+)
 from geomem.theorems.statement import WHOSE, Result, Statement, Step, verify
 
-__all__ = ["WHOSE", "Result", "Statement", "Step", "verify"]
+STATEMENTS = {
+    statement.label: statement
+    for module in (
+        theorem_4_2_a,
+        theorem_4_2_b,
+        theorem_4_2_b_large,
+        theorem_4_2_comparison,
+        lemma_4_5,
+        theorem_4_8,
+        theorem_4_9,
+        theorem_4_10,
+        theorem_4_11,
+    )
+    for statement in module.STATEMENTS
+}
+
+__all__ = ["STATEMENTS", "WHOSE", "Result", "Statement", "Step", "verify"]

@@ -1,0 +1,194 @@
+"""The Gaussian denoiser and Theorem 4.11 against closed forms and clouds whose truth is known."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+import geomem
+from geomem import gaussian
+from geomem.theorems.statement import verify
+from geomem.theorems.theorem_4_11 import STATEMENTS
+
+
+@pytest.fixture
+def skewed(rng):
+    """12 points, d = 4, exponential coordinates."""
+    return rng.exponential(size=(12, 4)) @ rng.normal(size=(4, 4))
+
+
+def mirrored(cloud):
+    return np.concatenate([cloud, 2 * cloud.mean(0) - cloud])
+
+
+@pytest.mark.parametrize("n", [3, 8, 40])
+def test_gaussian_denoiser_is_equation_7(rng, n):
+    """Fewer and more points than dimensions, one noise level and one for each input."""
+    train, x = rng.normal(size=(n, 8)) + 50, rng.normal(size=(5, 8)) + 50
+    levels = np.array([0.01, 0.3, 1.0, 5.0, 80.0])
+    mean, covariance = train.mean(0), np.cov(train.T, bias=True)
+    expected = [
+        mean + covariance @ np.linalg.solve(covariance + sigma**2 * np.eye(8), row - mean)
+        for row, sigma in zip(x, levels, strict=True)
+    ]
+    np.testing.assert_allclose(gaussian.gaussian_denoiser(x, train, levels), expected, atol=1e-9)
+    one = gaussian.gaussian_denoiser(x[2:3], train, 1.0)
+    np.testing.assert_allclose(one, expected[2:3], atol=1e-9)
+
+
+def test_same_kind_dtype_and_shape(rng):
+    train = rng.normal(size=(6, 1, 3, 3))
+    for x in (train[:2].astype(np.float32), torch.from_numpy(train[:2]).float()):
+        result = gaussian.gaussian_denoiser(x, train, 0.5)
+        assert type(result) is type(x) and result.dtype == x.dtype and result.shape == x.shape
+
+
+def test_one_training_point_is_the_answer():
+    np.testing.assert_allclose(gaussian.gaussian_denoiser([[9.0]], [[2.0]], 1.0), [[2.0]])
+    assert gaussian.linear_gap([[2.0]], [1.0]).mean[0] == 0
+
+
+def test_two_points_have_a_hyperbolic_tangent(rng):
+    """x = -1, 1: m = tanh(x / sigma^2), m^G = x / (1 + sigma^2)."""
+    sigmas = np.array([0.5, 1.0, 3.0, 20.0])
+    curve = gaussian.linear_gap([[-1.0], [1.0]], sigmas, draws=3, seed=5)
+    expected = np.zeros((2, 4))
+    for draw in range(3):
+        noise = np.random.default_rng([5, draw]).standard_normal((2, 1))
+        x = np.array([[-1.0], [1.0]]) + noise * sigmas
+        expected += (np.tanh(x / sigmas**2) - x / (1 + sigmas**2)) ** 2 / 3
+    np.testing.assert_allclose(curve.per_query, expected, atol=1e-12)
+    assert curve.n == 2 and np.all((curve.low <= curve.mean) & (curve.mean <= curve.high))
+    assert gaussian.cumulant_norm2([[-1.0], [1.0]]) == pytest.approx(0, abs=1e-12)
+    assert gaussian.cumulant_norm2([[-1.0], [1.0]], 4) == pytest.approx(4)  # kappa_4 = -2
+
+
+def test_many_gaussian_points_leave_little_gap(rng):
+    """For Gaussian data the two denoisers agree; what is left is sampling, of order 1/N."""
+    few, many = rng.normal(size=(100, 3)), rng.normal(size=(10_000, 3))
+    gaps = [
+        gaussian.linear_gap(cloud, [2.0, 5.0], queries=few[:50], draws=2).mean
+        for cloud in (few, many)
+    ]
+    assert np.all(gaps[1] < gaps[0] / 20)
+    assert np.all(gaps[1] < 1e-2 * gaussian.linear_mmse(many, [2.0, 5.0]))
+
+
+@pytest.mark.parametrize("order", [3, 4])
+def test_the_gap_tends_to_its_law(skewed, order):
+    """kappa_3 / sigma^4 on a skewed cloud, kappa_4 / sigma^6 on a symmetric one."""
+    cloud = mirrored(skewed) if order == 4 else skewed
+    sigmas = np.array([100.0, 200.0]) * np.sqrt(cloud.var(0).sum())
+    queries = np.tile(cloud, (100, 1))
+    curve = gaussian.linear_gap(cloud, sigmas, queries=queries, draws=10)
+    law = gaussian.linear_gap_law(cloud, sigmas, order=order)
+    error = (curve.high - curve.mean) / 1.96
+    assert np.all(np.abs(curve.mean - law) <= 4 * error) and np.all(error < 0.06 * law)
+    fall = np.log2(curve.mean[0] / curve.mean[1])
+    assert fall == pytest.approx(4 if order == 3 else 6, abs=0.02)
+    if order == 4:
+        assert gaussian.cumulant_norm2(cloud) < 1e-9 * gaussian.cumulant_norm2(skewed)
+
+
+def test_cumulants_agree_with_their_tensors(skewed):
+    xi = skewed - skewed.mean(0)
+    third = np.einsum("na,nb,nc->abc", xi, xi, xi) / 12
+    covariance = xi.T @ xi / 12
+    fourth = np.einsum("na,nb,nc,nd->abcd", xi, xi, xi, xi) / 12
+    for pairing in ("ab,cd->abcd", "ac,bd->abcd", "ad,bc->abcd"):
+        fourth -= np.einsum(pairing, covariance, covariance)
+    assert gaussian.cumulant_norm2(skewed) == pytest.approx((third**2).sum())
+    assert gaussian.cumulant_norm2(skewed, 4) == pytest.approx((fourth**2).sum())
+
+
+def test_reference_law_in_theory():
+    """The cross of four points: |kappa_4|^2 / 6 by hand."""
+    cross = np.array([[2.0, 0], [-2.0, 0], [0, 1.0], [0, -1.0]])
+    m20, m02, m40, m04 = 2.0, 0.5, 8.0, 0.5
+    by_hand = (m40 - 3 * m20**2) ** 2 + (m04 - 3 * m02**2) ** 2 + 6 * (m20 * m02) ** 2
+    law = gaussian.linear_gap_law(cross, [1.0, 10.0], order=4)
+    np.testing.assert_allclose(law, by_hand / 6 * np.array([1, 1e-6]))
+
+
+def test_bound_holds_on_the_ball_and_has_its_closed_form(skewed, rng):
+    sigmas = np.geomspace(0.1, 300, 12)
+    for radius in (0.0, 0.5, 3.0, 50.0):
+        step = rng.normal(size=(200, 4))
+        step *= radius * rng.uniform(size=(200, 1)) / np.linalg.norm(step, axis=1)[:, None]
+        x = skewed.mean(0) + step
+        bound = gaussian.linear_gap_bound(skewed, sigmas, radius)
+        for sigma, limit in zip(sigmas, bound, strict=True):
+            gap = geomem.empirical_denoiser(x, skewed, sigma)
+            gap -= gaussian.gaussian_denoiser(x, skewed, sigma)
+            assert np.linalg.norm(gap, axis=1).max() <= limit
+    pair = [[-1.0], [1.0]]  # rho = lambda_1 = 1, osc = 2 r / sigma^2 for r >= 1
+    closed = 1 / (2 * 3**2) + (2 * 5 / 3**2) ** 2 / 4 + 5 / 3**4
+    assert gaussian.linear_gap_bound(pair, [3.0], 5.0)[0] == pytest.approx(closed)
+    np.testing.assert_array_equal(
+        gaussian.linear_gap_bound(pair, [3.0, 1.0], np.array([5.0, 2.0])),
+        [gaussian.linear_gap_bound(pair, [s], r)[0] for s, r in ((3.0, 5.0), (1.0, 2.0))],
+    )
+
+
+def test_gap_is_linear_minus_best_error(skewed, rng):
+    sigmas = np.array([0.5, 1.0, 4.0])
+    clean = np.tile(skewed, (2000, 1))
+    curve = gaussian.linear_gap(skewed, sigmas, queries=clean, draws=1)
+    for s, sigma in enumerate(sigmas):
+        noisy = clean + sigma * rng.standard_normal(clean.shape)
+        error = ((geomem.empirical_denoiser(noisy, skewed, sigma) - clean) ** 2).sum(1)
+        spread = np.hypot(error.std(), curve.per_query[:, s].std()) / np.sqrt(len(clean))
+        exact = gaussian.linear_mmse(skewed, [sigma])[0]
+        assert abs(curve.mean[s] + error.mean() - exact) <= 4 * spread
+
+
+def test_linear_mmse_closed_form_and_limits(skewed):
+    sigmas = np.array([1e-6, 2.0, 1e6])
+    variances = np.linalg.eigvalsh(np.cov(skewed.T, bias=True))
+    mmse = gaussian.linear_mmse(skewed, sigmas)
+    np.testing.assert_allclose(mmse[1], (variances * 4 / (variances + 4)).sum())
+    np.testing.assert_allclose(mmse[[0, 2]], [0, variances.sum()], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1000.0])
+def test_gap_is_invariant_to_shift_and_scales(skewed, shift):
+    base = gaussian.linear_gap(skewed, [0.5, 5.0], seed=2)
+    moved = gaussian.linear_gap(3 * (skewed + shift), [1.5, 15.0], seed=2)
+    np.testing.assert_allclose(moved.per_query, 9 * base.per_query, rtol=1e-6)
+
+
+@pytest.mark.skipif(not os.environ.get("GEOMEM_DATA"), reason="GEOMEM_DATA is not set")
+def test_cifar10_reference(cifar10):
+    """The subset of RandomState(0): |kappa_3|^2 = 2.156e6, lambda_1 = 233.5, tr = 769.9."""
+    pool = geomem.load_dataset("cifar10", n_heldout=1, root=cifar10).train
+    train = pool[np.random.RandomState(0).choice(50_000, 1000, replace=False)]
+    assert gaussian.cumulant_norm2(train) == pytest.approx(2.156e6, rel=1e-3)
+    assert gaussian.linear_mmse(train, [1e6])[0] == pytest.approx(769.9, rel=1e-3)
+    sigmas = np.array([12.9, 40.8])
+    curve = gaussian.linear_gap(train, sigmas, draws=1)
+    np.testing.assert_allclose(curve.mean, [26.0, 0.348], rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gaussian.gaussian_denoiser([[0.0]], [[0.0], [1.0]], 0.0),
+        lambda: gaussian.gaussian_denoiser([[0.0, 1.0]], [[0.0], [1.0]], 1.0),
+        lambda: gaussian.gaussian_denoiser([[0.0]], [[0.0], [np.nan]], 1.0),
+        lambda: gaussian.linear_gap([[0.0], [1.0]], [1.0], draws=0),
+        lambda: gaussian.linear_gap_law([[0.0], [1.0]], [1.0], order=5),
+        lambda: gaussian.linear_gap_bound([[0.0], [1.0]], [1.0], -1.0),
+        lambda: gaussian.linear_gap_bound([[0.0], [1.0]], [1.0], np.ones(2)),
+        lambda: gaussian.linear_mmse([[0.0], [1.0]], [-1.0]),
+    ],
+)
+def test_bad_input(call):
+    with pytest.raises(ValueError):
+        call()
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.label)
+def test_every_step_holds_and_every_control_fails(statement):
+    for row in verify(statement):
+        assert row.held, row

@@ -1,0 +1,197 @@
+"""Theorem 4.2: its bounds where W_sigma is known, its thresholds, and its proofs."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from scipy.stats import norm
+
+import geomem
+from geomem.theorems import (
+    theorem_4_2_a,
+    theorem_4_2_b,
+    theorem_4_2_b_large,
+    theorem_4_2_comparison,
+    verify,
+)
+from geomem.theorems.clouds import line_weight, measured_weight
+from geomem.posterior_bounds import (
+    orthogonal_weight,
+    simplex_weight,
+    weight_bounds,
+    weight_thresholds,
+)
+
+SIGMAS = np.geomspace(0.01, 100, 9)
+LOWER = ("lower_sum", "lower_width", "lower_simplex", "lower_orthogonal", "lower")
+UPPER = ("upper_nearest", "upper_call", "upper_closed", "upper_width", "upper_simplex", "upper")
+STATEMENTS = [
+    statement
+    for module in (theorem_4_2_a, theorem_4_2_b, theorem_4_2_b_large, theorem_4_2_comparison)
+    for statement in module.STATEMENTS
+]
+
+
+def lines(rng):
+    """Points on a line of many kinds: W_sigma is known exactly there."""
+    for n in (2, 3, 5, 20, 100):
+        yield rng.normal(size=n)
+        yield np.arange(n, dtype=float)
+        yield rng.standard_cauchy(size=n)
+        yield 10 ** rng.uniform(-3, 3, size=n)
+        yield np.append(rng.normal(size=n - 1), 1000.0)
+        yield np.round(rng.normal(size=n))  # with repeats
+        yield np.append(rng.normal(size=n), rng.normal(size=n) * 1e-4)
+
+
+def test_every_bound_is_on_its_side_of_the_exact_value_on_a_line(rng):
+    for line in lines(rng):
+        bounds = weight_bounds(line[:, None], SIGMAS, draws=200)
+        exact = np.array([line_weight(line, s) for s in SIGMAS])
+        for name in LOWER:
+            assert np.all(getattr(bounds, name) <= exact + 1e-9), (name, line)
+        for name in UPPER:
+            value = getattr(bounds, name)
+            assert np.all(np.isnan(value) | (value >= exact - 1e-9)), (name, line)
+
+
+def test_two_points_meet_the_exact_value_in_every_sharp_bound():
+    bounds = weight_bounds(np.array([[0.0, 1.0], [3.0, 5.0]]), SIGMAS)
+    exact = ndtr(5 / (2 * SIGMAS))
+    sharp = ("lower_sum", "upper_nearest", "upper_call", "lower_simplex", "upper_simplex")
+    for name in (*sharp, "lower_orthogonal"):
+        np.testing.assert_allclose(getattr(bounds, name), exact, atol=1e-9)
+    assert bounds.width == pytest.approx(5 / np.sqrt(2 * np.pi), abs=4 * bounds.width_error)
+    assert bounds.radius == pytest.approx(2.5, rel=1e-3)
+
+
+def test_a_simplex_has_equality_in_both_comparisons():
+    points = np.eye(40) * 2  # distance 2 sqrt 2
+    bounds = weight_bounds(points, [0.3, 0.6, 1.0, 3.0])
+    np.testing.assert_allclose(bounds.lower_simplex, bounds.upper_simplex, rtol=1e-12)
+    np.testing.assert_allclose(bounds.lower_orthogonal, bounds.lower_simplex, atol=1e-9)
+    for sigma, value in zip(bounds.sigma, bounds.lower_simplex, strict=True):
+        estimate, error = measured_weight(points, sigma)
+        assert abs(estimate - value) < 4 * error + 1e-9
+
+
+def test_simplex_weight_is_the_certified_integral_and_starts_at_one_over_n():
+    assert simplex_weight([5.0], 1000)[0] == pytest.approx(0.611181011147573146, abs=1e-14)
+    assert simplex_weight([0.0], 1000)[0] == pytest.approx(1 / 1000, abs=1e-12)
+    k = np.linspace(0, 12, 30)
+    np.testing.assert_allclose(simplex_weight(k, 2), ndtr(k / 2), atol=1e-13)
+    assert np.all(simplex_weight(k, 50) >= 1 - 49 * norm.sf(k / 2))
+
+
+def test_orthogonal_weight_is_that_of_an_orthogonal_set(rng):
+    h = rng.uniform(0.5, 4, size=30)
+    for sigma in (0.4, 1.0, 2.5):
+        estimate, error = measured_weight(np.diag(h), sigma)
+        assert abs(orthogonal_weight(h, [sigma])[0] - estimate) < 4 * error
+    many = rng.uniform(0.5, 4, size=300)  # more than its groups: rounded down
+    estimate, error = measured_weight(np.diag(many), 1.0, draws=400)
+    value = orthogonal_weight(many, [1.0])[0]
+    assert estimate - 0.05 < value < estimate + 4 * error
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "skewed", "symmetric"])
+def test_bounds_enclose_the_simulated_weight_of_clouds(rng, kind):
+    draw = {
+        "gaussian": lambda: rng.normal(size=(60, 20)),
+        "skewed": lambda: rng.exponential(size=(60, 20)),
+        "symmetric": lambda: rng.choice([-1.0, 1.0], size=(60, 20)),
+    }
+    points = draw[kind]()
+    bounds = weight_bounds(points, [0.5, 1.0, 2.0, 5.0, 20.0])
+    for s, sigma in enumerate(bounds.sigma):
+        estimate, error = measured_weight(points, sigma, draws=1000)
+        assert bounds.lower[s] <= estimate + 4 * error + 1e-9
+        assert bounds.upper[s] >= estimate - 4 * error - 1e-9
+
+
+def test_units_and_repeated_points(rng):
+    points = rng.normal(size=(12, 3))
+    mine, scaled = weight_bounds(points, SIGMAS), weight_bounds(points * 8 + 3, SIGMAS * 8)
+    for name in (*LOWER, *UPPER):
+        np.testing.assert_allclose(getattr(mine, name), getattr(scaled, name), rtol=1e-6)
+    same = weight_bounds(np.ones((4, 2)), [1.0])
+    assert all(getattr(same, name)[0] == pytest.approx(0.25, abs=1e-9) for name in UPPER[1:])
+    assert same.lower_simplex[0] == pytest.approx(0.25, abs=1e-9)
+
+
+def test_the_closed_form_is_given_only_where_it_holds():
+    points = np.linspace(-4.43, 4.43, 5)[:, None]
+    bounds = weight_bounds(points, [1.0, 4.43 / np.sqrt(2 * np.log(5)) * 1.01, 10.0])
+    assert np.isnan(bounds.upper_closed[0])
+    assert np.all(bounds.upper_closed[1:] >= [line_weight(points, s) for s in bounds.sigma[1:]])
+
+
+def test_thresholds_solve_the_two_bounds(rng):
+    points = rng.normal(size=(25, 6))
+    low, high = weight_thresholds(points, delta=0.1, low=0.4, high=0.9)
+    t = np.sqrt(2 * np.log(24 / 0.2))
+    for i, point in enumerate(points):
+        d = np.linalg.norm(np.delete(points, i, 0) - point, axis=1)
+        for sigma, tilt, level in ((low[i], t, 0.9), (high[i], -t, 0.4)):
+            odds = np.exp(-(d**2) / (2 * sigma**2) + tilt * d / sigma).sum()
+            assert 1 / (1 + odds) == pytest.approx(level, rel=1e-9)
+        assert low[i] < d.min() / (2 * t)
+
+
+def test_thresholds_keep_their_promise(rng):
+    points = rng.normal(size=(10, 4)) * 3
+    low, high = weight_thresholds(points, delta=0.1)
+    for i in (0, 5):
+        for sigma, broken in ((low[i], lambda w: w < 0.95), (high[i], lambda w: w > 0.6)):
+            x = points[i] + sigma * rng.normal(size=(4000, 4))
+            weights = geomem.posterior_weights(x, points, sigma)[:, i]
+            assert broken(weights).mean() <= 0.1
+
+
+def test_a_repeated_point_is_never_certain():
+    low, high = weight_thresholds(np.array([[0.0], [0.0], [5.0]]))
+    assert low[0] == low[1] == high[0] == high[1] == 0
+    assert low[2] > 0 and high[2] > 0
+
+
+def test_remark_4_3_on_cifar10(cifar10):
+    """The paper: 2.25 and 22.54 on average, for 0.95 and 0.6 with probability 0.95."""
+    train = geomem.load_dataset("cifar10", n_train=1000, n_heldout=1, root=cifar10).train
+    low, high = weight_thresholds(train)
+    assert low.mean() == pytest.approx(2.2876, abs=1e-4)
+    assert high.mean() == pytest.approx(22.532, abs=1e-3)
+    assert low.mean() == pytest.approx(2.25, rel=0.03)
+    assert high.mean() == pytest.approx(22.54, rel=0.03)
+    bounds = weight_bounds(train, [3.0, 4.0, 7.0, 20.0, 80.0])
+    assert bounds.lower_sum[:2] == pytest.approx([0.9858, 0.803], abs=5e-4)
+    assert bounds.upper_call[2:4] == pytest.approx([0.700, 0.0567], abs=5e-4)
+    assert bounds.lower_orthogonal[:3] == pytest.approx([0.903, 0.662, 0.180], abs=5e-3)
+    assert bounds.radius == pytest.approx(45.63, rel=0.005)
+    assert bounds.width == pytest.approx(91.1, abs=4 * bounds.width_error)
+    assert [1000 * bounds.lower_width[4], 1000 * bounds.upper_width[4]] == pytest.approx(
+        [2.65, 3.68], rel=0.04
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: weight_bounds(np.zeros((1, 2)), [1.0]), "at least two points"),
+        (lambda: weight_bounds(np.eye(3), [0.0]), "positive"),
+        (lambda: weight_bounds(np.eye(3), [1.0], draws=1), "draws"),
+        (lambda: weight_bounds(np.full((3, 2), np.nan), [1.0]), "NaN"),
+        (lambda: weight_thresholds(np.eye(3), delta=0.5), "delta"),
+        (lambda: weight_thresholds(np.eye(3), low=0.2), "low"),
+        (lambda: weight_thresholds(np.eye(3), high=0.5), "high"),
+        (lambda: simplex_weight([-1.0], 3), "ratios"),
+        (lambda: orthogonal_weight([-1.0], [1.0]), "lengths"),
+    ],
+)
+def test_what_is_out_of_range_says_so(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.label)
+def test_every_step_holds_and_every_control_fails(statement):
+    rows = verify(statement)
+    assert [row.detail for row in rows if not row.held] == []

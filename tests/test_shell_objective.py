@@ -1,0 +1,174 @@
+"""Theorem 4.9: the threshold, the minimizers and their disagreement, on small clouds."""
+
+import numpy as np
+import pytest
+
+import geomem
+from geomem.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+from geomem.theorems import theorem_4_9, verify
+
+
+@pytest.mark.parametrize("statement", theorem_4_9.STATEMENTS, ids=lambda s: s.label)
+def test_every_step_holds_and_every_control_fails(statement):
+    rows = verify(statement)
+    assert [row for row in rows if not row.held] == []
+    assert any(row.step < 0 for row in rows)
+
+
+@pytest.mark.parametrize(("delta", "sigma"), [(8.97, 0.07772), (10.8, 0.09358), (21.2, 0.18369)])
+def test_thresholds_in_the_papers_dimension(delta, sigma):
+    """d = 3072, c = 5: .0777, .0936 and .1837, as reviewed."""
+    train = np.zeros((3, 3, 32, 32))
+    train[1, 0, 0, 0], train[2, 1, 5, 5] = delta, -3 * delta
+    assert disjoint_sigma(train) == pytest.approx(sigma, abs=5e-6)
+
+
+def shells_meet(first, second, sigma, c, rng):
+    """Is some point in both shells? Tried on the plane through both points, in polar form."""
+    r_in, r_out = geomem.shell_radii(len(first), c)
+    angle = rng.uniform(0, 2 * np.pi, 20_000)
+    radius = sigma * rng.uniform(r_in, r_out, 20_000)
+    y = first[:2] + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    distance = np.linalg.norm(y - second[:2], axis=1)
+    return np.any((distance >= sigma * r_in) & (distance <= sigma * r_out))
+
+
+@pytest.mark.parametrize("c", [0.05, 0.5, 3.0])
+def test_shells_meet_exactly_above_the_threshold(c, rng):
+    pair = np.array([[0.0, 0.0], [1.3, 0.4]])
+    sigma = disjoint_sigma(pair, c)
+    assert not shells_meet(*pair, 0.999 * sigma, c, rng)
+    for scale in (1.03, 2, 30):
+        assert shells_meet(*pair, scale * sigma, c, rng)
+
+
+def test_on_the_line_a_shell_can_lie_around_another():
+    """d = 1, c = .01, distance 1, sigma = 1: disjoint, though sigma is above the threshold."""
+    r_in, r_out = geomem.shell_radii(1, 0.01)
+    assert (r_in, r_out) == pytest.approx((0.894, 1.105), abs=5e-4)
+    assert disjoint_sigma(np.array([[0.0], [1.0]]), 0.01) < 1
+    y = np.linspace(-3, 3, 60_001)
+    shells = [(np.abs(y - x) >= r_in) & (np.abs(y - x) <= r_out) for x in (0, 1)]
+    assert not np.any(shells[0] & shells[1])
+    assert r_out - r_in < 0.211 and 2 * r_in > 1.788 and 2 * r_out == pytest.approx(2.209, abs=1e-3)
+
+
+def on_shell(points, sigma, c, rng):
+    """One point on each shell."""
+    r_in, r_out = geomem.shell_radii(points.shape[1], c)
+    direction = rng.normal(size=points.shape)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return points + sigma * rng.uniform(r_in, r_out, (len(points), 1)) * direction
+
+
+def test_a_minimizer_answers_the_training_point_on_its_shell_and_the_fill_off_it(cloud, rng):
+    _, train = cloud
+    sigma = 0.99 * disjoint_sigma(train, 0.5)
+    m = shell_minimizer(train, sigma, np.zeros_like, 0.5)
+    np.testing.assert_array_equal(m(on_shell(train, sigma, 0.5, rng)), train)
+    np.testing.assert_array_equal(m(train + 100), 0 * train)
+    tenth = on_shell(train, 0.1 * sigma, 0.5, rng)
+    np.testing.assert_array_equal(m(tenth, 0.1 * sigma), train, "another level, asked for")
+
+
+def test_where_shells_overlap_it_is_the_weighted_mean(cloud, rng):
+    _, train = cloud
+    sigma, c = 4 * disjoint_sigma(train, 0.5), 0.5
+    r_in, r_out = geomem.shell_radii(5, c)
+    y = on_shell(train, sigma, c, rng)
+    distance = np.linalg.norm(y[:, None] - train, axis=2)
+    inside = (distance >= sigma * r_in) & (distance <= sigma * r_out)
+    assert inside.sum() > len(train)
+    weight = np.where(inside, np.exp(-(distance**2) / (2 * sigma**2)), 0)
+    expected = weight @ train / weight.sum(1, keepdims=True)
+    np.testing.assert_allclose(shell_minimizer(train, sigma, np.copy, c)(y), expected, atol=1e-12)
+
+
+def test_images_keep_their_shape_and_memory_maps_their_values(rng):
+    train = rng.normal(size=(5, 1, 3, 3)).astype(np.float32)
+    m = shell_minimizer(train, 0.01, np.copy)
+    x = rng.normal(size=(4, 1, 3, 3))
+    assert m(x).shape == x.shape and m(x).dtype == np.float64
+    np.testing.assert_array_equal(m(x), x)
+
+
+def losses(m, train, sigma, c, rng, draws=4000):
+    """Own-shell loss, loss on the union of the shells, whole loss; one noise for all."""
+    r_in, r_out = geomem.shell_radii(train.shape[1], c)
+    z = rng.standard_normal((draws, *train.shape))
+    y = train + sigma * z
+    square = ((m(y.reshape(-1, train.shape[1])).reshape(y.shape) - train) ** 2).sum(2)
+    distance = np.linalg.norm(y[:, :, None] - train, axis=3)
+    inside = (distance >= sigma * r_in) & (distance <= sigma * r_out)
+    own = np.diagonal(inside, axis1=1, axis2=2)
+    return (square * own).mean(), (square * inside.any(2)).mean(), square.mean()
+
+
+def test_the_own_shell_loss_is_not_the_loss_on_the_union(rng):
+    """Two points at 2.2 r_out in one dimension, c = 2: noise of one reaches the other's shell."""
+    train = np.array([[0.0], [2.2 * geomem.shell_radii(1, 2.0)[1]]])
+    m = shell_minimizer(train, 1.0, np.copy, 2.0)
+    own, union, whole = losses(m, train, 1.0, 2.0, rng, 40_000)
+    assert own == 0 < union < whole
+    spill = union / train[1, 0] ** 2  # such noise is answered by the wrong point
+    assert spill == pytest.approx(3.9e-4, abs=4 * np.sqrt(3.9e-4 / 80_000))
+
+    def posterior_mean(y):
+        return geomem.empirical_denoiser(y, train, 1.0)
+
+    _, best, _ = losses(posterior_mean, train, 1.0, 2.0, np.random.default_rng(0), 40_000)
+    _, ours, _ = losses(m, train, 1.0, 2.0, np.random.default_rng(0), 40_000)
+    assert 0 < best < ours, "on the union the empirical denoiser does better"
+
+
+def test_the_whole_loss_exceeds_the_own_shell_loss_by_the_missed_noise_only(cloud, rng):
+    _, train = cloud
+    c = 1.0
+    sigma = 0.9 * disjoint_sigma(train, c)
+    m = shell_minimizer(train, sigma, lambda x: geomem.empirical_denoiser(x, train, sigma), c)
+    own, union, whole = losses(m, train, sigma, c, rng)
+    diameter2 = ((train[:, None] - train) ** 2).sum(2).max()
+    missed = 1 - float(geomem.shell_mass(0.0, 5, c))
+    assert 0 == own <= union <= whole <= missed * diameter2 <= 2 * np.exp(-c) * diameter2
+
+
+def test_minimizers_disagree_exactly_where_no_shell_covers(cloud, rng):
+    """With the same noise, disagreement is 1 - C_sigma for every held-out point."""
+    _, train = cloud
+    heldout, sigmas, c = rng.normal(size=(30, 5)), np.array([0.01, 0.1, 0.5, 2.0]), 0.5
+    one = shell_minimizer(train, 0.1, np.copy, c)
+    two = shell_minimizer(train, 0.1, np.zeros_like, c)
+    curve = disagreement(one, two, heldout, sigmas, draws=6, seed=3)
+    covered = geomem.shell_coverage(heldout, train, sigmas, c=c, draws=6, seed=3)
+    np.testing.assert_allclose(curve.per_query, 1 - covered.per_query, atol=1e-12)
+    half = shell_minimizer(train, 0.1, lambda x: np.where(x[:, :1] > 0, x, 0), c)
+    less = disagreement(one, half, heldout, sigmas, draws=6, seed=3)
+    assert np.all(less.per_query <= curve.per_query) and less.mean[0] < curve.mean[0]
+    assert np.all(disagreement(one, one, heldout, sigmas).mean == 0)
+
+
+def test_a_repeated_point_leaves_no_disjoint_shells():
+    assert disjoint_sigma(np.zeros((2, 3))) == 0
+
+
+TWO = np.array([[0.0, 0.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: disjoint_sigma(TWO[:1]),
+        lambda: disjoint_sigma(TWO, -1.0),
+        lambda: disjoint_sigma(np.array([[0.0], [np.nan]])),
+        lambda: shell_minimizer(TWO, 0.0, np.copy),
+        lambda: shell_minimizer(TWO, [0.1, 0.2], np.copy),
+        lambda: shell_minimizer(TWO, 0.1, np.copy)(TWO, -1.0),
+        lambda: shell_minimizer(TWO, 0.1, np.copy)(np.zeros((2, 3))),
+        lambda: shell_minimizer(TWO, 0.1, np.sum)(TWO + 100),
+        lambda: disagreement(np.add, np.add, TWO, [0.1], draws=0),
+        lambda: disagreement(np.add, np.add, TWO, [-0.1]),
+    ],
+)
+def test_bad_input(call):
+    with pytest.raises(ValueError):
+        call()
