@@ -51,13 +51,13 @@ class CompanionFigure(Generated):
 
     def run(self) -> list[nodes.Node]:
         id = self.arguments[0]
-        known = {record["id"]: record for record in figures.saved(ROOT / "results")}
+        known = {record["id"]: record for record in figures.saved(ROOT)}
         if id not in known:
             raise self.error(f"no figure {id!r}; saved figures: {', '.join(sorted(known))}")
         return self.again(known[id]) if "again" in self.options else self.first(known[id])
 
     def first(self, record: dict[str, Any]) -> list[nodes.Node]:
-        whose = f"{record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
+        whose = f"To {record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
         children = self.parse(
             f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
             f"{record['caption']}\n\n*{whose}*\n:::::"
@@ -99,7 +99,7 @@ class FigureIndex(Generated):
 
     def run(self) -> list[nodes.Node]:
         blocks = []
-        for record in figures.saved(ROOT / "results"):
+        for record in figures.saved(ROOT):
             id, files = record["id"], f"{self.up}figures/{record['id']}"
             sets = ", ".join(s["name"] for s in record["data"])
             links = ", ".join(
@@ -108,7 +108,7 @@ class FigureIndex(Generated):
             bib = (record["folder"] / f"{id}.bib").read_text().strip()
             blocks.append(
                 f"(cite-{id})=\n### {record['title']}\n\n"
-                f"{{numref}}`{id}`, `{id}`. {record['paper_item']} of the paper; "
+                f"{{numref}}`{id}`, `{id}`. To {record['paper_item']} of the paper; "
                 f"{figures.CLAIMS[record['claim']]}. "
                 f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
                 "\n\n"
@@ -157,8 +157,9 @@ def _source(record: dict[str, Any]) -> str:
 def _numbers(app: Sphinx, config: Any) -> None:
     """`{{ posterior.sigma_half }}` in a chapter is the number that the notebook recorded."""
     found = {
-        path.parent.name: json.loads(path.read_text())
-        for path in (ROOT / "results").glob("*/values.json")
+        name: json.loads(path.read_text())
+        for name in notebooks.notebooks(ROOT)
+        if (path := ROOT / "results" / name / "values.json").is_file()
     }
     config.myst_substitutions = {**config.myst_substitutions, **found}
 
@@ -184,7 +185,7 @@ def _files(app: Sphinx, error: Exception | None) -> None:
     mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
     shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
     (out / "figures").mkdir(exist_ok=True)
-    for record in figures.saved(ROOT / "results"):
+    for record in figures.saved(ROOT):
         for suffix in figures.SUFFIXES:
             name = record["id"] + suffix
             shutil.copyfile(record["folder"] / name, out / "figures" / name)
