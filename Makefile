@@ -3,7 +3,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset $(DATASET))
+OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(DATASET)")
 
 .PHONY: book test setup
 

@@ -7,25 +7,51 @@ Wan; ICML 2026; arXiv 2602.17846).
 from geomem.curve import Curve
 from geomem.data import ImageSet, load_dataset
 from geomem.distances import nearest_distances
+from geomem.gaussian import (
+    gaussian_denoiser,
+    linear_gap,
+    linear_gap_bound,
+    linear_gap_law,
+    linear_mmse,
+)
 from geomem.image_files import DataError
+from geomem.locality import circulant_sensitivity, locality_bound
 from geomem.posterior import empirical_denoiser, max_posterior_weight, posterior_weights
+from geomem.posterior_bounds import weight_bounds, weight_thresholds
 from geomem.regimes import Regimes, find_regimes
 from geomem.schedule import karras_sigmas
 from geomem.shell import shell_coverage, shell_mass, shell_radii
+from geomem.shell_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
+from geomem.shell_objective import disagreement, disjoint_sigma, shell_minimizer
 
 __all__ = [
     "Curve",
     "DataError",
     "ImageSet",
     "Regimes",
+    "circulant_sensitivity",
+    "coverage_bounds",
+    "coverage_sigma",
+    "disagreement",
+    "disjoint_sigma",
     "empirical_denoiser",
     "find_regimes",
+    "gaussian_denoiser",
     "karras_sigmas",
+    "linear_gap",
+    "linear_gap_bound",
+    "linear_gap_law",
+    "linear_mmse",
     "load_dataset",
+    "locality_bound",
     "max_posterior_weight",
     "nearest_distances",
     "posterior_weights",
     "shell_coverage",
     "shell_mass",
+    "shell_mass_envelopes",
+    "shell_minimizer",
     "shell_radii",
+    "weight_bounds",
+    "weight_thresholds",
 ]

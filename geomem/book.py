@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,12 +32,12 @@ def build(root: Path) -> tuple[Path, bool]:
     shutil.rmtree(fresh, ignore_errors=True)
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
     command += ["-n", "-W", "--keep-going", "--path-output", str(fresh)]
-    plain = {**os.environ, "NO_COLOR": "1"}
-    result = subprocess.run(command, cwd=root, env=plain, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
     page = fresh / "_build" / "html" / "index.html"
     if result.returncode or not page.is_file():
         log = root / "_build" / BUILD_LOG
         log.write_text(result.stdout + result.stderr)
+        log.write_text(re.sub(r"\x1b\[[0-9;]*m", "", log.read_text()))  # without colours
         lines = [x for x in log.read_text().splitlines() if "WARNING" in x or "ERROR" in x]
         shown = "\n".join(lines[:20] or result.stderr.splitlines()[-20:])
         raise BookError(f"the book did not build; all of it: {log.relative_to(root)}\n{shown}")

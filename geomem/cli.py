@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from geomem.notebooks import (
     DEFAULT_PROFILE,
     Notebook,
     ParameterError,
+    Profile,
     Value,
     notebooks,
     pick,
@@ -33,6 +35,11 @@ VERIFY_SECONDS = 40  # every check of every statement, measured
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; what is wrong with the input is one line on stderr and exit code 2."""
     options = _parser().parse_args(arguments)
+    options.start = Path.cwd()
+    if os.environ.get("GEOMEM_DATA"):  # before this process moves to the project's root
+        os.environ["GEOMEM_DATA"] = str(Path(os.environ["GEOMEM_DATA"]).expanduser().resolve())
+    for signal_ in (signal.SIGTERM, signal.SIGHUP):  # stop as Ctrl-C does: nothing half-left
+        signal.signal(signal_, signal.default_int_handler)
     try:
         options.verb(options)
     except (ParameterError, DataError) as error:
@@ -47,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def list_notebooks(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
-    for notebook, parameters in _resolved(root, options):
+    for notebook, parameters in _resolved(root, options, fetch=False):
         reasons = runs.stale(root, notebook, parameters)
         state = f"stale ({'; '.join(reasons)})" if reasons else "fresh"
         print(f"{notebook.name}: {state}")
@@ -65,34 +72,45 @@ def run_notebook(options: argparse.Namespace) -> None:
     parameters = resolve(notebook, profile, dict(options.parameter))
     out = None if options.out is None else Path(options.out).resolve()
     os.chdir(root)
-    _execute(root, notebook, parameters, _seconds(root, notebook, parameters, profile.seconds), out)
+    parameters = runs.fit(notebook, parameters, fetch=True)
+    seconds = _seconds(root, notebook, parameters, profile)
+    with runs.alone(root):
+        _execute(root, notebook, parameters, seconds, out, options.start)
 
 
 def make_book(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
+    with runs.alone(root):
+        _make_book(root, profile, options)
+
+
+def _make_book(root: Path, profile: Profile, options: argparse.Namespace) -> None:
     todo = []
-    for notebook, parameters in _resolved(root, options):
+    for notebook, parameters in _resolved(root, options, fetch=True):
         reasons = ["asked for"] if options.force else runs.stale(root, notebook, parameters)
         if reasons:
-            seconds = _seconds(root, notebook, parameters, profile.seconds)
+            seconds = _seconds(root, notebook, parameters, profile)
             todo.append((notebook, parameters, seconds))
             print(f"to run: {notebook.name} (about {seconds:.0f} s): {'; '.join(reasons)}")
         else:
             print(f"fresh:  {notebook.name}")
     total = sum(seconds for *_, seconds in todo) + BUILD_SECONDS
-    print(f"profile {profile.name}: about {total:.0f} s, the rendering included", flush=True)
+    print(
+        f"profile {profile.name}: about {total:.0f} s on two cores, the rendering included",
+        flush=True,
+    )
     for notebook, parameters, seconds in todo:
-        _execute(root, notebook, parameters, seconds, None)
+        _execute(root, notebook, parameters, seconds, None, options.start)
     page, built = book.build(root)
     print("book built:" if built else "book unchanged:")
-    print(_show(page))
+    print(os.path.relpath(page, options.start))
 
 
 def cite(options: argparse.Namespace) -> None:
     from pybtex.database import parse_file
 
     root = project_root()
-    known = {record["id"]: record for record in figures.saved(root / "results")}
+    known = {record["id"]: record for record in figures.saved(root)}
     if options.figure not in known:
         names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
         raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
@@ -103,14 +121,14 @@ def cite(options: argparse.Namespace) -> None:
 
 
 def list_figures(options: argparse.Namespace) -> None:
-    records = figures.saved(project_root() / "results")
+    records = figures.saved(project_root())
     if not records:
         raise ParameterError("no figures yet: run `geomem book` first.")
     for record in records:
         stem = record["folder"] / record["id"]
         print(f"{record['id']}: {record['title']}")
         print(f"  notebook {record['notebook']}; {record['paper_item']}; {record['claim']}")
-        print(f"  {_show(stem)}{{{','.join(figures.SUFFIXES)}}}")
+        print(f"  {os.path.relpath(stem)}{{{','.join(figures.SUFFIXES)}}}")
 
 
 def verify_theorems(options: argparse.Namespace) -> None:
@@ -132,16 +150,23 @@ def verify_theorems(options: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def _resolved(root: Path, options: argparse.Namespace) -> list[tuple[Notebook, dict[str, Value]]]:
+def _resolved(
+    root: Path, options: argparse.Namespace, *, fetch: bool
+) -> list[tuple[Notebook, dict[str, Value]]]:
     chosen = list(notebooks(root).values())
     profile = pick_profile(root, options.profile)
     values = resolve_all(chosen, profile, dict(options.parameter))
     os.chdir(root)  # where the notebooks run: a data set's path is relative to it
-    return [(notebook, values[notebook.name]) for notebook in chosen]
+    return [(n, runs.fit(n, values[n.name], fetch=fetch)) for n in chosen]
 
 
 def _execute(
-    root: Path, notebook: Notebook, parameters: dict[str, Value], seconds: float, out: Path | None
+    root: Path,
+    notebook: Notebook,
+    parameters: dict[str, Value],
+    seconds: float,
+    out: Path | None,
+    start: Path,
 ) -> None:
     values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
     print(f"running {notebook.name} (about {seconds:.0f} s) with {values}", flush=True)
@@ -149,23 +174,21 @@ def _execute(
     for path in runs.run(root, notebook, parameters, out=out):
         endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
     for stem, found in endings.items():
-        print(f"  {_show(stem)}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")
+        shown = os.path.relpath(stem, start)
+        print(f"  {shown}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")
 
 
 def _seconds(
-    root: Path, notebook: Notebook, parameters: dict[str, Value], table: dict[str, int]
+    root: Path, notebook: Notebook, parameters: dict[str, Value], profile: Profile
 ) -> float:
     """How long a run should take: the last time with these parameters, else the profile's."""
-    record = root / "results" / notebook.name / "run.json"
-    if record.is_file():
-        last = json.loads(record.read_text())
-        if last["inputs"]["parameters"] == parameters:
-            return float(last["seconds"])
-    return table.get(notebook.name, 60)
-
-
-def _show(path: Path) -> str:
-    return os.path.relpath(path)
+    try:
+        last = json.loads((root / "results" / notebook.name / "run.json").read_text())
+    except (OSError, ValueError):
+        last = None
+    if last is not None and last["inputs"]["parameters"] == parameters:
+        return float(last["seconds"])
+    return profile.seconds.get(notebook.name, 60)
 
 
 def _fail(error: object, code: int) -> int:

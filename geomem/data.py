@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geomem.image_files import DataError, Part, Source
+from geomem.image_files import DataError, Part, Root, Source
 from geomem.sources import LOADERS, open_source, source_files
 
 
@@ -102,6 +102,12 @@ def load_dataset(
     for array in (train, heldout, *labels, *indices):
         digest.update(np.ascontiguousarray(array).data)
     return ImageSet(train, heldout, labels, indices, label, source.description, digest.hexdigest())
+
+
+def dataset_sizes(name: str | os.PathLike[str], root: Root = None) -> tuple[int, int]:
+    """How many training and held-out images a data set has; downloads it where it must."""
+    source = open_source(name, root)
+    return len(source.train.labels), len(source.heldout.labels)
 
 
 def source_sha256(name: str, root: str | os.PathLike[str] | None = None) -> str:

@@ -25,13 +25,14 @@ import torch
 from matplotlib.figure import Figure
 
 from geomem.data import ImageSet
+from geomem.digitized import Digitized
 
 STYLE = "geomem.companion"
 RUN_VARIABLE = "GEOMEM_RUN"  # path of the run.json that the runner writes for a notebook
 CLAIMS = {
     "paper": "the paper's claim, measured here",
     "reconstruction": "our reconstruction of the paper's claim",
-    "ours": "our addition, not in the paper",
+    "ours": "the picture is our addition",
 }
 ID = re.compile(r"fig-[a-z]+(-[a-z0-9]+)*")
 UNIT = re.compile(r".+ \[.+\]")
@@ -48,7 +49,7 @@ def save(
     table: Mapping[str, Sequence[Any] | np.ndarray],
     paper_item: str,
     claim: str,
-    data: Sequence[ImageSet] = (),
+    data: Sequence[ImageSet | Digitized] = (),
     seeds: Mapping[str, int] | None = None,
     device: str = "cpu",
 ) -> None:
@@ -64,7 +65,7 @@ def save(
     table : the plotted values; every header ends in a unit: "sigma [data units]".
     paper_item : the figure, equation or section of the paper that it goes with.
     claim : "paper", "reconstruction" or "ours": whose claim it shows.
-    data : the image sets behind it.
+    data : the image sets, or digitized tables of the paper, behind it.
     seeds : name -> seed of each random stream.
     device : where it was computed, "auto" as for the functions that computed it.
 
@@ -104,6 +105,13 @@ def save(
         _write(folder / (id + suffix), content)
 
 
+def claim(text: str, holds: bool, *, must: bool = True) -> None:
+    """Print whether a claim holds; where it must (the book's own data), stop when it does not."""
+    print(f"{text}: {'yes' if holds else 'NO'}")
+    if must and not holds:
+        raise AssertionError(f"does not hold: {text}")
+
+
 def record(**numbers: str) -> None:
     """Keep numbers for the prose: `{{ notebook.name }}` in a chapter prints them.
 
@@ -131,11 +139,12 @@ def current_run() -> dict[str, Any]:
     return {**json.loads(Path(path).read_text()), "folder": str(Path(path).parent)}
 
 
-def saved(results: Path) -> list[dict[str, Any]]:
-    """Provenance of every figure below ``results``, by notebook and in order of saving."""
+def saved(root: Path) -> list[dict[str, Any]]:
+    """Provenance of every figure of the project's notebooks, by notebook, in order of saving."""
     records = []
-    for path in results.glob("*/fig-*.json"):
-        records.append({**json.loads(path.read_text()), "folder": path.parent})
+    for notebook in sorted((root / "notebooks").glob("*.py")):
+        for path in (root / "results" / notebook.stem).glob("fig-*.json"):
+            records.append({**json.loads(path.read_text()), "folder": path.parent})
     return sorted(records, key=lambda r: (r["folder"].name, r["order"], r["id"]))
 
 
@@ -145,7 +154,7 @@ def bibtex(provenance: Mapping[str, Any]) -> str:
     notes = [f"commit {(provenance['commit'] or 'unknown')[:12]}"]
     notes += ["uncommitted changes"] if provenance["dirty"] else []
     notes += [f"data set {s['name']}, SHA-256 {s['sha256'][:12]}" for s in provenance["data"]]
-    note = ";\n                  ".join(notes)
+    note = re.sub(r"([&%$#_])", r"\\\1", ";\n                  ".join(notes))
     return (
         f"@misc{{geomem-{id},\n"
         f"  title        = {{{provenance['title']}}},\n"
@@ -169,7 +178,10 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> dict[str, str | bool | None]:
-    """The commit of the sources and whether they were changed since; None outside git."""
+    """The last commit of what figures are computed from, and whether that was changed since.
+
+    None outside git.
+    """
 
     def git(*arguments: str) -> str:
         where = Path(__file__).parent
@@ -177,8 +189,10 @@ def commit() -> dict[str, str | bool | None]:
             ["git", *arguments], cwd=where, capture_output=True, text=True, check=True
         ).stdout.strip()
 
+    paths = [":/geomem", ":/notebooks", ":/requirements.lock"]
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *paths)
+        return {"commit": git("log", "-1", "--format=%H", "--", *paths), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
 

@@ -9,6 +9,7 @@ in its range: ``in [1, inf)``, ``in (0, 1)``, or ``in {a, b}``. The defaults are
 from __future__ import annotations
 
 import ast
+import json
 import math
 import os
 import re
@@ -19,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from geomem.sources import LOADERS
+from geomem.sources import LOADERS, PLACES_VARIABLE
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 DEFAULT_PROFILE = "cpu"
@@ -119,9 +120,9 @@ def read(path: Path) -> Any:
 
 
 def project_root() -> Path:
-    """The folder with notebooks/ and _config.yml: here, above, or beside the package."""
+    """The folder with notebooks/profiles.toml: here, above, or beside the package."""
     for folder in [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parent.parent]:
-        if (folder / "_config.yml").is_file() and (folder / "notebooks").is_dir():
+        if (folder / "notebooks" / "profiles.toml").is_file() and (folder / "_toc.yml").is_file():
             return folder
     raise ParameterError("no project here: run this inside a checkout of geomem.")
 
@@ -182,6 +183,9 @@ def resolve(
     values |= profile.parameters.get(notebook.name, {})
     for name, value in (overrides or {}).items():
         values[name] = _known(notebook, name).check(value)
+    low, high = values.get("sigma_min", 0), values.get("sigma_max", math.inf)
+    if float(low) >= float(high):
+        raise ParameterError(f"{notebook.name}: sigma_min {low} is not below sigma_max {high}.")
     return values
 
 
@@ -213,11 +217,18 @@ def _boolean(text: str) -> bool:
 
 
 def _dataset(name: str) -> str:
-    """A data set's name, or its path relative to the project (no output names your disk)."""
-    if name in LOADERS:
+    """A data set's name, or its path: relative to the project, or outside it its last part."""
+    places = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
+    if name in LOADERS or name in places:
         return name
-    if not Path(name).exists():
+    path = Path(name).expanduser()
+    if not name or not path.exists():
         raise ParameterError(
             f"no data set {name!r}: take one of {', '.join(LOADERS)}, or an existing path."
         )
-    return os.path.relpath(name, project_root())
+    shown = os.path.relpath(path.resolve(), project_root().resolve())
+    if shown.startswith(".."):
+        shown = path.resolve().name
+    places[shown] = str(path.resolve())
+    os.environ[PLACES_VARIABLE] = json.dumps(places)
+    return shown

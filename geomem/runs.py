@@ -8,20 +8,26 @@ a run works in a folder of its own and takes their place only when it has succee
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from geomem.data import source_sha256
-from geomem.figures import RUN_VARIABLE, versions
-from geomem.notebooks import Notebook, Value, read
+import torch
+
+from geomem.data import dataset_sizes, source_sha256
+from geomem.figures import RUN_VARIABLE, commit, versions
+from geomem.image_files import DataError
+from geomem.notebooks import Notebook, ParameterError, Value, read
+from geomem.sources import LOADERS
 
 PACKAGE = Path(__file__).resolve().parent
 # What runs the notebooks and renders the book cannot change what a notebook computes.
@@ -29,11 +35,50 @@ MACHINERY = {"__main__.py", "book.py", "cli.py", "notebooks.py", "runs.py"}
 
 
 class RunError(RuntimeError):
-    """A notebook that failed; the message ends in its traceback."""
+    """A run that cannot be, or that failed; then the message ends in its traceback."""
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold the project's lock: two runs at once would mix their results."""
+    (root / "_build").mkdir(exist_ok=True)
+    with (root / "_build" / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError("another geomem is at work in this project; wait for it.") from None
+        yield
+
+
+def fit(notebook: Notebook, parameters: Mapping[str, Value], *, fetch: bool) -> dict[str, Value]:
+    """The parameters with what only the data can tell checked, before anything runs.
+
+    Of a path, numbers of images larger than the set become all there are; of a set with a
+    name they are an error, as is a GPU that is not there. With ``fetch``, a set that is not
+    on this disk is downloaded now, in sight.
+    """
+    fitted = dict(parameters)
+    if fitted.get("device") == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device: there is no CUDA device here; leave it at auto.")
+    for name, parameter in notebook.parameters.items():
+        dataset = str(fitted[name])
+        if not parameter.is_dataset or not (fetch or source_sha256(dataset) != "absent"):
+            continue
+        prefix = name.removesuffix("dataset")
+        for part, size in zip(("n_train", "n_heldout"), dataset_sizes(dataset), strict=True):
+            asked = fitted.get(prefix + part)
+            if isinstance(asked, int) and asked > size:
+                if dataset in LOADERS:
+                    raise DataError(f"{prefix}{part}: asked for {asked}; {dataset} has {size}.")
+                fitted[prefix + part] = size
+    return fitted
 
 
 def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
-    """Everything that a result depends on, by kind, as plain values and SHA-256 sums."""
+    """Everything that a result depends on, by kind, as plain values and SHA-256 sums.
+
+    That the sources were committed is one of them, since the result's citation says it.
+    """
     sources = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc")
     sources = [p for p in sources if p.name not in MACHINERY]
     sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset}
@@ -43,6 +88,7 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
         "geomem": {p.relative_to(PACKAGE).as_posix(): _sha256(p) for p in sources},
         "data": {name: source_sha256(name) for name in sorted(sets)},
         "versions": versions(),
+        "commit": {"uncommitted changes": commit()["dirty"]},
     }
 
 
@@ -52,12 +98,18 @@ def stale(root: Path, notebook: Notebook, parameters: Mapping[str, Value]) -> li
     executed = root / "notebooks" / f"{notebook.name}.ipynb"
     if not record.is_file() or not executed.is_file():
         return ["never run"]
-    run = json.loads(record.read_text())
-    if json.loads(executed.read_text())["metadata"].get("geomem", {}).get("key") != run["key"]:
+    try:
+        run = json.loads(record.read_text())
+        key = json.loads(executed.read_text())["metadata"].get("geomem", {}).get("key")
+        files = dict(run["files"])
+    except (ValueError, KeyError):
+        return ["unreadable"]
+    if key != run["key"]:
         return ["the executed notebook is not the one of this result"]
-    missing = [name for name in run["files"] if not (record.parent / name).is_file()]
-    if missing:
-        return [f"{missing[0]} is missing"]
+    for name, digest in files.items():
+        path = record.parent / name
+        if not path.is_file() or _sha256(path) != digest:
+            return [f"{name} is {'changed' if path.is_file() else 'missing'}"]
     now = inputs(notebook, parameters)
     return [
         f"{kind}: {', '.join(changes)}"
@@ -88,7 +140,12 @@ def run(
     """
     import nbformat
 
-    work = root / "results" / f".running-{notebook.name}"
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"--out: cannot make the folder {out} ({error.strerror}).") from error
+    work = root / "_build" / "running" / notebook.name
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
@@ -97,13 +154,14 @@ def run(
         state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
         (work / "run.json").write_text(json.dumps(state))
         executed = _execute(root, notebook, parameters, work, timeout)
-        dependencies["data"] = inputs(notebook, parameters)["data"]  # a first run downloads it
         key = _key(dependencies)
         _clean(executed, notebook.name, key)
         nbformat.write(executed, work / f"{notebook.name}.ipynb")
-        files = sorted(
-            p.name for p in work.iterdir() if p.name != "run.json" and p.suffix != ".ipynb"
-        )
+        files = {
+            p.name: _sha256(p)
+            for p in sorted(work.iterdir())
+            if p.name != "run.json" and p.suffix != ".ipynb"
+        }
         state = {
             "key": key,
             "inputs": dependencies,
@@ -129,7 +187,9 @@ def _execute(
 
     target = work / f"{notebook.name}.ipynb"
     try:
-        with _environment(work):
+        with _environment(work), tempfile.TemporaryDirectory(prefix="geomem-") as sockets:
+            # Sockets in files, not open ports.
+            transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}
             executed = papermill.execute_notebook(
                 read(notebook.path),
                 str(target),
@@ -138,16 +198,27 @@ def _execute(
                 cwd=str(root),
                 progress_bar=sys.stderr.isatty(),
                 execution_timeout=timeout,
-                config=Config(KernelManager={"transport": "ipc"}),  # no open ports
+                config=Config(KernelManager=transport),
             )
     except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
-        failed = root / "_build" / "failed" / target.name
-        failed.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.replace(failed)
-        where = failed.relative_to(root)
-        raise RunError(f"{notebook.name} failed; its copy: {where}\n{error}") from error
+        raise RunError(f"{_keep_failed(root, target)}\n{error}") from error
+    # The strict book refuses pages with warnings, which name paths of this disk as well.
+    said = [o["text"] for c in executed.cells for o in c.get("outputs", []) if _is_stderr(o)]
+    if said:
+        raise RunError(f"{_keep_failed(root, target)}\nit wrote to stderr: {''.join(said)}")
     return executed
+
+
+def _is_stderr(output: Mapping[str, Any]) -> bool:
+    return output["output_type"] == "stream" and output["name"] == "stderr"
+
+
+def _keep_failed(root: Path, target: Path) -> str:
+    failed = root / "_build" / "failed" / target.name
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.replace(failed)
+    return f"{target.stem} failed; its copy: {failed.relative_to(root)}"
 
 
 @contextmanager
@@ -195,16 +266,14 @@ def _clean(executed: Any, name: str, key: str) -> None:
 def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:
     """Move a finished run to its place: the notebook last, so that a kill leaves it stale."""
     executed = work / f"{name}.ipynb"
-    folder = root / "results" / name if out is None else out
-    page = root / "notebooks" if out is None else out
-    if out is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for path in sorted(work.iterdir()):
-        if path != executed:
-            written.append(path.replace(folder / path.name))
-    return [executed.replace(page / executed.name), *written]
+    folder = root / "results" / name if out is None else out / name
+    page = root / "notebooks" if out is None else folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    moved = [(path, folder / path.name) for path in sorted(work.iterdir()) if path != executed]
+    for source, target in [*moved, (executed, page / executed.name)]:
+        shutil.move(source, target)  # another file system, too
+    return [page / executed.name, *(target for _, target in moved)]
 
 
 def _key(dependencies: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import tarfile
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 from geomem.image_files import (
@@ -48,6 +50,7 @@ CIFAR10_BATCHES = {  # the published MD5 sums
     "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
 }
+PLACES_VARIABLE = "GEOMEM_PLACES"  # JSON: a data set's shown name -> its path
 FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_FILES = {  # the published MD5 sums of the compressed files
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -63,7 +66,7 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     loader = LOADERS.get(str(name))
     if loader is not None:
         return loader(root)
-    path = Path(name).expanduser()
+    path = _place(name)
     if path.is_dir():
         return open_folder(path)
     if path.is_file() and path.suffix.lower() == ".npz":
@@ -73,6 +76,13 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
         f"unknown data set {str(name)!r}: take one of {', '.join(LOADERS)}, or the path of "
         f"an .npz file or of a folder of images (this path {what})."
     )
+
+
+def _place(name: str | os.PathLike[str]) -> Path:
+    """Where a path given as a data set lies. One outside the project travels by its last part
+    alone, so that no output names a reader's disk; the rest is in the environment."""
+    places = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
+    return Path(places.get(str(name), name)).expanduser()
 
 
 def source_files(name: str, root: Root) -> list[Path]:
@@ -88,7 +98,7 @@ def source_files(name: str, root: Root) -> list[Path]:
     if name == "fashion-mnist":
         folder = _find_fashion(root, fetch=False)
         return [folder / file for file in FASHION_FILES]
-    path = Path(name).expanduser()
+    path = _place(name)
     if path.is_dir():
         return image_files(path)
     if path.is_file():
@@ -260,9 +270,7 @@ def _find(root: Root, folder: str, needed: Sequence[str]) -> Path | None:
 
 
 def _cache() -> Path:
-    import pooch
-
-    return Path(pooch.os_cache("geomem"))
+    return Path(platformdirs.user_cache_dir("geomem"))
 
 
 def _download(url: str, md5: str, name: str, folder: str, file: str | None = None) -> str:

@@ -36,7 +36,7 @@ import numpy as np
 
 import geomem
 from geomem import drawing, figures
-from geomem.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
+from geomem.shell_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
 
 plt.style.use(figures.STYLE)
 data = geomem.load_dataset(

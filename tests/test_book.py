@@ -69,7 +69,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             seen.append(figure["id"])
             assert figure.select_one(".caption-number").text.startswith("Fig. ")
             assert figure.select_one(f'a.headerlink[href="#{figure["id"]}"]'), "permalink"
-            assert "of the paper; " in figure.select_one(".legend").text, "whose claim"
+            assert " of the paper; " in figure.select_one(".legend").text, "whose claim"
         for image in soup.select("article img"):
             assert len(image["alt"].split()) >= 8, f"{page}: {image['src']}"
             holder = image.find_parent(["figure", "div"], class_=["figure-again"]) or (
@@ -78,7 +78,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             assert holder is not None, f"{page}: a picture that figures.save did not write"
             line = holder.select_one(".figure-line")
             assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
-    records = figures.saved(project / "results")
+    records = figures.saved(project)
     assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 7
     for record in records:
         for suffix in figures.SUFFIXES:

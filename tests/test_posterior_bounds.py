@@ -6,6 +6,12 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 import geomem
+from geomem.posterior_bounds import (
+    orthogonal_weight,
+    simplex_weight,
+    weight_bounds,
+    weight_thresholds,
+)
 from geomem.theorems import (
     theorem_4_2_a,
     theorem_4_2_b,
@@ -14,12 +20,6 @@ from geomem.theorems import (
     verify,
 )
 from geomem.theorems.clouds import line_weight, measured_weight
-from geomem.posterior_bounds import (
-    orthogonal_weight,
-    simplex_weight,
-    weight_bounds,
-    weight_thresholds,
-)
 
 SIGMAS = np.geomspace(0.01, 100, 9)
 LOWER = ("lower_sum", "lower_width", "lower_simplex", "lower_orthogonal", "lower")

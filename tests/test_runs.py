@@ -1,14 +1,17 @@
 """Freshness, failure and equal bytes, on a small project with one quick notebook."""
 
 import json
+import multiprocessing
 import os
 import shutil
 
 import nbformat
+import numpy as np
 import pytest
 
-from geomem import runs
-from geomem.notebooks import pick, pick_profile, resolve
+from geomem import figures, runs
+from geomem.image_files import DataError
+from geomem.notebooks import ParameterError, pick, pick_profile, resolve
 
 NOTEBOOK = """# ---
 # jupyter:
@@ -42,7 +45,6 @@ figures.record(n=str(n))
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "_config.yml").write_text("")
     (tmp_path / "_toc.yml").write_text("- file: notebooks/quick\n")
     (tmp_path / "notebooks" / "quick.py").write_text(NOTEBOOK)
     (tmp_path / "notebooks" / "profiles.toml").write_text(
@@ -81,8 +83,15 @@ def test_fresh_until_something_changes_and_then_says_what(project, monkeypatch):
     notebook.path.write_text(NOTEBOOK + "\n# %%\nprint(1)\n")
     assert runs.stale(project, notebook, parameters) == ["notebook: quick.py"]
     notebook.path.write_text(NOTEBOOK)
-    (project / "results" / "quick" / "fig-quick.csv").unlink()
+    table = project / "results" / "quick" / "fig-quick.csv"
+    content = table.read_text()
+    table.write_text(content + "junk\n")
+    assert runs.stale(project, notebook, parameters) == ["fig-quick.csv is changed"]
+    table.unlink()
     assert runs.stale(project, notebook, parameters) == ["fig-quick.csv is missing"]
+    table.write_text(content)
+    (project / "results" / "quick" / "run.json").write_text('{"key":')
+    assert runs.stale(project, notebook, parameters) == ["unreadable"]
 
 
 def test_the_package_sources_are_part_of_the_key(project, monkeypatch, tmp_path):
@@ -110,7 +119,7 @@ def test_a_failure_keeps_the_last_good_result(project):
     assert page.read_bytes() == good
     assert (project / "results/quick/fig-quick.svg").read_bytes() == figure
     assert runs.stale(project, notebook, parameters) == []
-    assert not list((project / "results").glob(".running*"))
+    assert not list((project / "_build" / "running").iterdir())
 
 
 def test_two_runs_give_the_same_bytes_but_for_the_wall_time(project, tmp_path):
@@ -118,6 +127,7 @@ def test_two_runs_give_the_same_bytes_but_for_the_wall_time(project, tmp_path):
     outs = [tmp_path / "a", tmp_path / "b"]
     for out in outs:
         runs.run(project, notebook, parameters, out=out)
+    outs = [out / "quick" for out in outs]
     names = sorted(p.name for p in outs[0].iterdir())
     assert names == sorted(p.name for p in outs[1].iterdir()) and "fig-quick.png" in names
     for name in names:
@@ -125,8 +135,8 @@ def test_two_runs_give_the_same_bytes_but_for_the_wall_time(project, tmp_path):
         if name.endswith(".json"):
             pair = [json.loads(t) for t in texts]
             for entry in pair:
-                entry.pop("wall_time_s", None)
-                entry.pop("seconds", None)
+                for time in ("wall_time_s", "seconds", "files"):  # files: hashes, of these too
+                    entry.pop(time, None)
             assert pair[0] == pair[1]
         else:
             assert texts[0] == texts[1], name
@@ -145,3 +155,79 @@ def test_provenance_says_where_a_figure_comes_from(project):
     assert record["wall_time_s"] > 0 and record["claim"] == "ours"
     assert {"python", "geomem", "numpy", "torch"} <= set(record["versions"])
     assert (project / "results/quick/values.json").read_text().strip() == '{\n "n": "5"\n}'
+
+
+def test_what_goes_to_stderr_stops_before_it_is_published(project):
+    notebook, parameters = prepare(project)
+    runs.run(project, notebook, parameters)
+    good = (project / "notebooks" / "quick.ipynb").read_bytes()
+    notebook.path.write_text(NOTEBOOK + "\n# %%\nimport warnings\nwarnings.warn('of a kind')\n")
+    with pytest.raises(runs.RunError, match=r"(?s)wrote to stderr.*of a kind"):
+        runs.run(project, notebook, parameters)
+    assert (project / "notebooks" / "quick.ipynb").read_bytes() == good
+
+
+def test_a_killed_run_leaves_nothing_that_the_book_would_show(project):
+    notebook, parameters = prepare(project)
+    runs.run(project, notebook, parameters)
+    left = project / "_build" / "running" / "quick"
+    shutil.copytree(project / "results" / "quick", left)
+    shutil.copytree(project / "results" / "quick", project / "results" / "mine")
+    assert [record["id"] for record in figures.saved(project)] == ["fig-quick"]
+    assert runs.stale(project, notebook, parameters) == []
+    runs.run(project, notebook, parameters)
+    assert not left.exists()
+
+
+def hold(root, ready, done):
+    with runs.alone(root):
+        ready.set()
+        done.wait(20)
+
+
+def test_two_at_once_are_refused(project):
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(project, ready, done))
+    other.start()
+    assert ready.wait(60)
+    try:
+        with pytest.raises(runs.RunError, match="another geomem"), runs.alone(project):
+            pass
+    finally:
+        done.set()
+        other.join()
+    with runs.alone(project):
+        pass
+
+
+def test_an_out_that_cannot_be_is_said_before_the_run(project):
+    notebook, parameters = prepare(project)
+    (project / "taken").write_text("a file")
+    with pytest.raises(runs.RunError, match="--out"):
+        runs.run(project, notebook, parameters, out=project / "taken")
+    assert not (project / "_build" / "running" / "quick").exists()
+
+
+def test_a_path_outside_the_project_names_no_disk(project, tmp_path_factory, monkeypatch, rng):
+    monkeypatch.setenv("GEOMEM_PLACES", "{}")
+    elsewhere = tmp_path_factory.mktemp("private") / "mine.npz"
+    np.savez(elsewhere, images=rng.integers(0, 256, (12, 4, 4), np.uint8))
+    notebook, parameters = prepare(project, dataset=elsewhere)
+    assert parameters["dataset"] == "mine.npz"
+    for path in runs.run(project, notebook, parameters):
+        assert str(elsewhere.parent).encode() not in path.read_bytes(), path
+    assert runs.stale(project, notebook, parameters) == []
+
+
+def test_numbers_of_images_are_fitted_to_ones_own_set_and_checked_for_others(project, rng):
+    np.savez(project / "small.npz", images=rng.integers(0, 256, (10, 4, 4), np.uint8))
+    extended = NOTEBOOK.replace("n: int = 3  # points", "n_train: int = 30  # images")
+    (project / "notebooks" / "quick.py").write_text(extended)
+    notebook, parameters = prepare(project, dataset="small.npz")
+    assert runs.fit(notebook, parameters, fetch=True)["n_train"] == 8, "two are held out"
+    notebook, parameters = prepare(project, n_train=5000)
+    with pytest.raises(DataError, match="n_train: asked for 5000; digits has 1297"):
+        runs.fit(notebook, parameters, fetch=True)
+    with pytest.raises(ParameterError, match="no data set ''"):
+        prepare(project, dataset="")

@@ -5,7 +5,7 @@ import pytest
 import sympy as sp
 
 import geomem
-from geomem.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
+from geomem.shell_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
 from geomem.theorems import lemma_4_5, theorem_4_8
 from geomem.theorems.statement import verify
 

@@ -53,13 +53,13 @@ class CompanionFigure(Generated):
 
     def run(self) -> list[nodes.Node]:
         id = self.arguments[0]
-        known = {record["id"]: record for record in figures.saved(ROOT / "results")}
+        known = {record["id"]: record for record in figures.saved(ROOT)}
         if id not in known:
             raise self.error(f"no figure {id!r}; saved figures: {', '.join(sorted(known))}")
         return self.again(known[id]) if "again" in self.options else self.first(known[id])
 
     def first(self, record: dict[str, Any]) -> list[nodes.Node]:
-        whose = f"{record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
+        whose = f"To {record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
         children = self.parse(
             f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
             f"{record['caption']}\n\n*{whose}*\n:::::"
@@ -101,7 +101,7 @@ class FigureIndex(Generated):
 
     def run(self) -> list[nodes.Node]:
         blocks = []
-        for record in figures.saved(ROOT / "results"):
+        for record in figures.saved(ROOT):
             id, files = record["id"], f"{self.up}figures/{record['id']}"
             sets = ", ".join(s["name"] for s in record["data"])
             links = ", ".join(
@@ -110,7 +110,7 @@ class FigureIndex(Generated):
             bib = (record["folder"] / f"{id}.bib").read_text().strip()
             blocks.append(
                 f"(cite-{id})=\n### {record['title']}\n\n"
-                f"{{numref}}`{id}`, `{id}`. {record['paper_item']} of the paper; "
+                f"{{numref}}`{id}`, `{id}`. To {record['paper_item']} of the paper; "
                 f"{figures.CLAIMS[record['claim']]}. "
                 f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
                 "\n\n"
@@ -129,8 +129,10 @@ class StatementBox(Generated):
         if label not in theorems.STATEMENTS:
             raise self.error(f"no statement {label!r}; known: {', '.join(theorems.STATEMENTS)}")
         statement = theorems.STATEMENTS[label]
-        ours = statement.whose == "ours"
-        number = f"ours, to {statement.number}" if ours else f"the paper's {statement.number}"
+        number = {
+            "ours": f"ours, to {statement.number}",
+            "reconstruction": f"our reconstruction of {statement.number}",
+        }.get(statement.whose, f"the paper's {statement.number}")
         steps = []
         for number_, step in enumerate(statement.steps, 1):
             why = step.why.replace("\n", " ")
@@ -169,7 +171,8 @@ class VerificationTable(Generated):
                 result = good if row["held"] else "FAILED"
                 detail = row["detail"].replace("|", "\\|")
                 rows.append(
-                    f"| {anchor}{step} | {row['kind']} | {result}: {detail} | {row['seconds']:.1f} |"
+                    f"| {anchor}{step} | {row['kind']} | {result}: {detail} "
+                    f"| {row['seconds']:.1f} |"
                 )
             blocks.append(
                 f"### {statement.title}\n\n{{prf:ref}}`{label}`, {statement.number}; "
@@ -220,8 +223,9 @@ def _source(record: dict[str, Any]) -> str:
 def _numbers(app: Sphinx, config: Any) -> None:
     """`{{ posterior.sigma_half }}` in a chapter is the number that the notebook recorded."""
     found = {
-        path.parent.name: json.loads(path.read_text())
-        for path in (ROOT / "results").glob("*/values.json")
+        name: json.loads(path.read_text())
+        for name in notebooks.notebooks(ROOT)
+        if (path := ROOT / "results" / name / "values.json").is_file()
     }
     config.myst_substitutions = {**config.myst_substitutions, **found}
 
@@ -247,7 +251,7 @@ def _files(app: Sphinx, error: Exception | None) -> None:
     mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
     shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
     (out / "figures").mkdir(exist_ok=True)
-    for record in figures.saved(ROOT / "results"):
+    for record in figures.saved(ROOT):
         for suffix in figures.SUFFIXES:
             name = record["id"] + suffix
             shutil.copyfile(record["folder"] / name, out / "figures" / name)

@@ -8,13 +8,31 @@ Read from published pictures to about one pixel; the paper's own numbers are not
   1,024 down-sampled gray training images.
 """
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 
-def load(name: str) -> dict[str, np.ndarray]:
-    """A digitized table as columns by name, e.g. ``load("figE3_max_weight")["sigma"]``."""
-    path = Path(__file__).parent / f"{name}.csv"
-    columns = path.read_text().splitlines()[0].split(",")
-    return dict(zip(columns, np.loadtxt(path, delimiter=",", skiprows=1).T, strict=True))
+@dataclass(frozen=True)
+class Digitized:
+    """A digitized table: ``table["sigma"]`` is a column; the rest is its provenance."""
+
+    name: str
+    source: str
+    sha256: str
+    columns: dict[str, np.ndarray]
+
+    def __getitem__(self, column: str) -> np.ndarray:
+        return self.columns[column]
+
+
+def load(name: str) -> Digitized:
+    """A digitized table by its file's name, e.g. ``load("figE3_max_weight")["sigma"]``."""
+    content = (Path(__file__).parent / f"{name}.csv").read_bytes()
+    header, *rows = content.decode().splitlines()
+    values = np.loadtxt(rows, delimiter=",").T
+    columns = dict(zip(header.split(","), values, strict=True))
+    digest = hashlib.sha256(content).hexdigest()
+    return Digitized(name, "read off a figure of the paper", digest, columns)

@@ -6,6 +6,7 @@ import numpy as np
 import sympy as sp
 from flint import acb, ctx
 
+from geomem.posterior_bounds import orthogonal_weight
 from geomem.theorems.clouds import LEVELS, Cases, clouds, compared, measured_weight
 from geomem.theorems.normal import F, f
 from geomem.theorems.statement import (
@@ -19,7 +20,6 @@ from geomem.theorems.statement import (
     Words,
     enclose,
 )
-from geomem.posterior_bounds import orthogonal_weight
 
 t, sigma, p, q, r, d, m, k = sp.symbols("t sigma p q r d m k", positive=True)
 e_i, e_j, alpha, beta = sp.symbols("e_i e_j alpha beta", positive=True)

@@ -9,8 +9,8 @@ import numpy as np
 import sympy as sp
 from flint import arb
 
-from geomem.coverage_bounds import shell_mass_envelopes
 from geomem.shell import shell_mass, shell_radii
+from geomem.shell_bounds import shell_mass_envelopes
 from geomem.theorems.lemma_4_5 import Digits, below_half, c, d, density_integral, named, theta, v
 from geomem.theorems.statement import (
     Identity,
