@@ -29,7 +29,7 @@ from geomem.notebooks import (
 )
 
 BUILD_SECONDS = 10  # rendering the book, measured
-VERIFY_SECONDS = 40  # every check of every statement, measured
+VERIFY_SECONDS = 15  # every check of every statement, measured
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

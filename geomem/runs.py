@@ -81,6 +81,8 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
     """
     sources = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc")
     sources = [p for p in sources if p.name not in MACHINERY]
+    if "geomem.theorems" not in notebook.path.read_text():  # the geometry does not import it
+        sources = [p for p in sources if p.parent.name != "theorems"]
     sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset}
     return {
         "notebook": {notebook.path.name: _sha256(notebook.path)},

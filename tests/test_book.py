@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 from conftest import ROOT
 
 from geomem import figures
+from geomem.theorems import STATEMENTS
 
 SOURCES = ["_config.yml", "_toc.yml", "book", "notebooks"]
 VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
@@ -49,7 +50,8 @@ def html(project):
 def pages(html):
     """Every page of the book as soup, by its path."""
     paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
-    assert len(paths) == 11
+    contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
+    assert len(paths) == len(contents) == 23
     return {
         p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
     }
@@ -58,7 +60,7 @@ def pages(html):
 def test_nothing_changed_nothing_runs(project):
     again = geomem_command(project, "book", "--profile", "smoke")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("fresh:  ") == 3 and "running" not in again.stdout
+    assert again.stdout.count("fresh:  ") == 9 and "running" not in again.stdout
     assert "book unchanged:" in again.stdout
 
 
@@ -79,7 +81,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             line = holder.select_one(".figure-line")
             assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
     records = figures.saved(project)
-    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 7
+    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 18
     for record in records:
         for suffix in figures.SUFFIXES:
             assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0
@@ -110,6 +112,18 @@ def test_no_page_names_an_outside_resource_or_a_path_of_this_disk(html, pages, p
     for path in [*html.rglob("*.html"), *html.rglob("*.ipynb"), *html.glob("figures/*")]:
         content = path.read_bytes()
         assert str(project).encode() not in content and str(ROOT).encode() not in content, path
+
+
+def test_every_statement_shows_its_steps_and_how_they_were_checked(pages, project):
+    checks = json.loads((project / "results" / "theorem_checks" / "checks.json").read_text())
+    assert all(row["held"] for row in checks)
+    shown = [link["href"] for soup in pages.values() for link in soup.select("a.check")]
+    steps = [row for row in checks if row["step"] > 0]
+    assert len(shown) == len(steps) and {row["statement"] for row in steps} == set(STATEMENTS)
+    boxes = {box["id"] for soup in pages.values() for box in soup.select("div.proof[id]")}
+    assert set(STATEMENTS) <= boxes
+    table = pages["book/verification.html"].text
+    assert "FAILED" not in table and table.count("fails, as it must") == len(checks) - len(steps)
 
 
 def test_numbers_in_the_prose_are_the_runs_own(pages, project):

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from geomem import theorems
 from geomem.cli import main
 
 
@@ -29,6 +31,7 @@ def failing(arguments, capsys):
         (["book", "--profile", "nope"], "known: smoke, cpu, gpu"),
         (["list", "-p", "dataset", "nope"], "no data set 'nope'"),
         (["cite", "fig-nope"], "no figure 'fig-nope'"),
+        (["verify", "theorem-9-9"], "no statement 'theorem-9-9'; known: theorem-4-2-a"),
     ],
 )
 def test_bad_input_is_one_line(arguments, message, capsys, monkeypatch):
@@ -37,7 +40,7 @@ def test_bad_input_is_one_line(arguments, message, capsys, monkeypatch):
     assert code == 2 and message in error
 
 
-@pytest.mark.parametrize("verb", ["list", "run", "book", "cite", "figures"])
+@pytest.mark.parametrize("verb", ["list", "run", "book", "cite", "figures", "verify"])
 def test_every_verb_has_help_with_examples(verb, capsys):
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])
@@ -50,6 +53,17 @@ def test_list_shows_parameters_and_state(capsys, monkeypatch):
     main(["list", "--profile", "smoke"])
     out = capsys.readouterr().out
     assert "posterior: " in out and "n_queries: int = 200" in out and "profile smoke" in out
+
+
+def test_verify_fails_when_a_check_fails(capsys, monkeypatch):
+    statement = theorems.STATEMENTS["theorem-4-10-torus"]
+    main(["verify", statement.label])
+    assert "0 failed" in capsys.readouterr().out
+    wrong = replace(statement, steps=(*statement.steps, *statement.controls))
+    monkeypatch.setitem(theorems.STATEMENTS, statement.label, wrong)
+    with pytest.raises(SystemExit) as caught:
+        main(["verify", statement.label])
+    assert caught.value.code == 1 and "FAILED theorem-4-10-torus" in capsys.readouterr().out
 
 
 def test_module_and_console_script_are_one_command_line():

@@ -144,7 +144,9 @@ class StatementBox(Generated):
             f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
             f"{statement.assumptions}\n\n{statement.claim}\n\n"
             f"*{theorems.WHOSE[statement.whose][0].upper()}{theorems.WHOSE[statement.whose][1:]}.*\n"
-            "::::\n\n::::{prf:proof}\n" + "\n".join(steps) + "\n::::\n"
+            f"::::\n\n::::{{prf:proof}}\n{len(steps)} steps; the mark under each says how it was checked.\n\n"
+            + "\n".join(steps)
+            + "\n::::\n"
         )
 
     def mark(self, label: str, step: int, kind: str) -> str:

@@ -21,6 +21,7 @@ from flint import arb, ctx
 
 WHOSE = {
     "verbatim": "the paper's, verbatim",
+    "display": "the display is the paper's, verbatim; what is said of it is our reconstruction",
     "paraphrase": "the paper's, paraphrased",
     "reconstruction": "our reconstruction",
     "ours": "our addition, not in the paper",
@@ -228,7 +229,7 @@ def verify(statement: Statement) -> list[Result]:
     for number, step in numbered:
         start = time.perf_counter()
         outcome = step.check.run(step.formula)
-        held = outcome.held if number > 0 else not outcome.held
+        held = bool(outcome.held) == (number > 0)
         seconds = time.perf_counter() - start
         rows.append(Result(statement.label, number, step.check.kind, held, outcome.detail, seconds))
     return rows

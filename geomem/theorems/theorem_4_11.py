@@ -269,7 +269,7 @@ def _display_statement() -> Statement:
         number="Theorem 4.11",
         kind="theorem",
         title="at large noise the denoiser is nearly Gaussian",
-        whose="verbatim",
+        whose="display",
         assumptions=(
             "$X$ has any law with $\\|X-\\mu\\| \\le \\rho$; $\\mu$ and $\\Sigma$ are its exact "
             "mean "
