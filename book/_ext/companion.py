@@ -133,6 +133,7 @@ class StatementBox(Generated):
             "ours": f"ours, to {statement.number}",
             "reconstruction": f"our reconstruction of {statement.number}",
         }.get(statement.whose, f"the paper's {statement.number}")
+        whose = theorems.WHOSE[statement.whose]
         steps = []
         for number_, step in enumerate(statement.steps, 1):
             why = step.why.replace("\n", " ")
@@ -143,8 +144,8 @@ class StatementBox(Generated):
         return self.parse(
             f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
             f"{statement.assumptions}\n\n{statement.claim}\n\n"
-            f"*{theorems.WHOSE[statement.whose][0].upper()}{theorems.WHOSE[statement.whose][1:]}.*\n"
-            f"::::\n\n::::{{prf:proof}}\n{len(steps)} steps; the mark under each says how it was checked.\n\n"
+            f"*{whose[0].upper()}{whose[1:]}.*\n::::\n\n::::{{prf:proof}}\n"
+            f"{len(steps)} steps; the mark under each says how it was checked.\n\n"
             + "\n".join(steps)
             + "\n::::\n"
         )
