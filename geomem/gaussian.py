@@ -71,7 +71,7 @@ def gaussian_denoiser(
     centre, variances, axes = _principal(t)
     result = torch.empty(len(q), t.dim, dtype=torch.float64, device=q.device)
     for rows in q.slices(QUERY_ROWS):
-        shrink = variances / (variances + noise[rows])
+        shrink = _gain(variances, noise[rows])
         result[rows] = (q.block(rows, centre) @ axes.T * shrink) @ axes + centre
     return like(result.reshape(q.shape), x, dtype=True)
 
@@ -123,7 +123,7 @@ def linear_gap(
         for s, sigma in enumerate(levels.tolist()):
             noisy = clean + sigma * noise
             gap = empirical_denoiser(noisy, atoms, sigma, device=t.device)
-            gap -= noisy * (variances / (variances + sigma**2))
+            gap -= noisy * _gain(variances, torch.tensor(sigma**2, device=t.device))
             per_query[:, s] += gap.square().sum(1).cpu().numpy() / draws
     n, mean = len(q), per_query.mean(0)
     half = 1.96 * per_query.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(levels), np.nan)
@@ -185,7 +185,8 @@ def linear_gap_bound(
     t = Points(train, "train", device)
     centre, variances, _ = _principal(t)
     rho = max(float(t.block(rows, centre).norm(dim=1).max()) for rows in t.slices(TRAIN_ROWS))
-    osc = ((r + rho) ** 2 - np.maximum(r - rho, 0) ** 2) / (2 * levels**2)
+    scaled, unit = r / levels, rho / levels
+    osc = np.where(r >= rho, 2 * scaled * unit, (scaled + unit) ** 2 / 2)  # no cancellation
     curvature = float(variances.max()) ** 2 * r / levels**4
     return rho**3 / (2 * levels**2) + rho * osc**2 / 4 + curvature
 
@@ -208,7 +209,9 @@ def linear_mmse(train: Array, sigmas: Array, *, device: str | torch.device = "au
     """
     noise = check_sigmas(sigmas)[:, None] ** 2
     variances = _principal(Points(train, "train", device))[1].cpu().numpy()
-    return (variances * noise / (variances + noise)).sum(1)
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        errors = variances / (1 + variances / noise)
+    return np.where(variances > 0, errors, 0).sum(1)
 
 
 def cumulant_norm2(train: Array, order: int = 3, *, device: str | torch.device = "auto") -> float:
@@ -249,6 +252,11 @@ def _products(t: Points, centre: torch.Tensor) -> Iterator[torch.Tensor]:
         block = t.block(rows, centre)
         columns = [block @ t.block(other, centre).T for other in t.slices(TRAIN_ROWS)]
         yield torch.cat(columns, 1)
+
+
+def _gain(variances: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """lambda / (lambda + sigma^2); 0 where lambda = 0, even if sigma^2 is 0 in float64."""
+    return torch.where(variances > 0, variances / (variances + noise), 0.0)
 
 
 def _principal(t: Points) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -88,4 +88,5 @@ def _gain(spectrum: ArrayLike, sigma: float | Floats) -> tuple[Floats, tuple[int
     if not np.allclose(values, mirrored, rtol=1e-9, atol=1e-9 * values.max()):
         raise ValueError("spectrum: a real covariance has equal eigenvalues at k and -k.")
     noise = check_sigmas(sigma).reshape(np.shape(sigma)) ** 2
-    return values / (values + np.expand_dims(noise, axes)), axes
+    total = values + np.expand_dims(noise, axes)  # 0 where sigma^2 is 0 in float64
+    return np.divide(values, total, out=np.zeros_like(total), where=total > 0), axes

@@ -23,7 +23,7 @@ def disjoint_sigma(train: Array, c: float = 5.0, *, device: str | torch.device =
 
     delta is the smallest distance between two training points. For d >= 2 the level is
     exact: at and above it two shells meet. For d = 1 it is sufficient only, because a shell
-    is two intervals there and can lie around another (Theorem 4.9 (a), our reconstruction).
+    is two intervals there and can interlock with another (Theorem 4.9 (a), our reconstruction).
 
     Parameters
     ----------

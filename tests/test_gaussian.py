@@ -8,6 +8,7 @@ import torch
 
 import geomem
 from geomem import gaussian
+from geomem.locality import circulant_sensitivity
 from geomem.theorems.statement import verify
 from geomem.theorems.theorem_4_11 import STATEMENTS
 
@@ -129,6 +130,22 @@ def test_bound_holds_on_the_ball_and_has_its_closed_form(skewed, rng):
         gaussian.linear_gap_bound(pair, [3.0, 1.0], np.array([5.0, 2.0])),
         [gaussian.linear_gap_bound(pair, [s], r)[0] for s, r in ((3.0, 5.0), (1.0, 2.0))],
     )
+
+
+def test_bound_does_not_cancel_far_away():
+    bound = gaussian.linear_gap_bound([[-1.0], [1.0]], [1e9], 1e17)
+    assert bound[0] == pytest.approx(0.01, rel=1e-9)
+
+
+def test_a_direction_without_variance_gains_nothing_at_the_least_noise():
+    flat = np.array([[-1.0, 0.0], [1.0, 0.0]])
+    for sigma in (1e-170, 1e100):
+        x = gaussian.gaussian_denoiser(np.array([[0.5, 3.0]]), flat, sigma)
+        np.testing.assert_allclose(x, [[0.5 if sigma < 1 else 0, 0]], atol=1e-12)
+        mmse = gaussian.linear_mmse(flat, [sigma])
+        np.testing.assert_allclose(mmse, [0 if sigma < 1 else 1], atol=1e-12)
+    row = circulant_sensitivity([3.0, 0.0, 0.0], 1e-170)
+    np.testing.assert_allclose(row, [1 / 3] * 3)
 
 
 def test_gap_is_linear_minus_best_error(skewed, rng):

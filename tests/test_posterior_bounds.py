@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
 import geomem
@@ -52,6 +52,30 @@ def test_every_bound_is_on_its_side_of_the_exact_value_on_a_line(rng):
         for name in UPPER:
             value = getattr(bounds, name)
             assert np.all(np.isnan(value) | (value >= exact - 1e-9)), (name, line)
+
+
+def test_every_bound_holds_on_lines_of_many_scales():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        gaps = 10 ** rng.uniform(-6, 0, size=rng.integers(1, 8))
+        line = np.append(0, np.cumsum(gaps))
+        sigmas = line[-1] * 10 ** rng.uniform(-3, 1, size=6)
+        bounds = weight_bounds(line[:, None], sigmas, draws=100)
+        exact = (1 + (2 * ndtr(gaps / (2 * sigmas[:, None])) - 1).sum(1)) / len(line)
+        for name in LOWER:
+            assert np.all(getattr(bounds, name) <= exact + 1e-9), (name, line, sigmas)
+        for name in UPPER:
+            value = getattr(bounds, name)
+            assert np.all(np.isnan(value) | (value >= exact - 1e-9)), (name, line, sigmas)
+
+
+@pytest.mark.parametrize(
+    ("line", "sigma"),
+    [([0, 1e-5, 2], 17.5), ([0.08554905, 0.08596651, 0.08597436, 0.08598401], 9.13)],
+)
+def test_the_orthogonal_bound_survives_near_steps(line, sigma):
+    bounds = weight_bounds(np.array(line)[:, None], [sigma], draws=50)
+    assert bounds.lower_orthogonal[0] <= line_weight(np.array(line), sigma) + 1e-9
 
 
 def test_two_points_meet_the_exact_value_in_every_sharp_bound():
@@ -108,6 +132,28 @@ def test_bounds_enclose_the_simulated_weight_of_clouds(rng, kind):
         assert bounds.upper[s] >= estimate - 4 * error - 1e-9
 
 
+@pytest.mark.parametrize("spread", [1, 4, 5, 30, 1e3, 1e6])
+def test_orthogonal_quadrature_errs_downwards_by_as_much_as_it_says(spread):
+    """Against the same integral on a fine grid, split between equal lengths or not."""
+    rng = np.random.default_rng(1)
+    z = np.concatenate(
+        [np.linspace(-9, 9, 9001), *(c * np.geomspace(1e-9, 8, 9001) for c in (1, -1))]
+    )
+    for n in (2, 3, 50):
+        h = np.sort(np.append([1, spread], spread ** rng.uniform(size=n - 2)))
+        for sigma in spread * np.array([0.2, 1, 5]):
+            a, exact = h / sigma, 0.0
+            for k in range(n):
+                nodes = np.unique(np.clip(np.append(z[:9001], z[9001:] - a[k] / 2), -9, 9))
+                others = np.delete(a, k)[:, None]
+                inner = a[k] / others * nodes + (a[k] ** 2 / others + others) / 2
+                g = np.exp(log_ndtr(inner).sum(0))
+                exact += ((g[1:] + g[:-1]) / 2 * np.diff(ndtr(nodes))).sum() / n
+            error = exact - orthogonal_weight(h, [sigma])[0]
+            # The grid itself errs by up to 1e-6 of the value.
+            assert -1e-6 < error < (2e-6 if spread <= 4 else 1e-3), (n, sigma)
+
+
 def test_units_and_repeated_points(rng):
     points = rng.normal(size=(12, 3))
     mine, scaled = weight_bounds(points, SIGMAS), weight_bounds(points * 8 + 3, SIGMAS * 8)
@@ -135,6 +181,25 @@ def test_thresholds_solve_the_two_bounds(rng):
             odds = np.exp(-(d**2) / (2 * sigma**2) + tilt * d / sigma).sum()
             assert 1 / (1 + odds) == pytest.approx(level, rel=1e-9)
         assert low[i] < d.min() / (2 * t)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [([0, 1e-12, 1e3, 1.1e3], 2156.272), ([0, 1e-11, 30, 33], 64.68816)]
+)
+def test_near_copies_leave_the_thresholds_exact_and_safe(line, expected):
+    points = np.array(line)[:, None]
+    low, high = weight_thresholds(points, low=0.4, high=0.9)
+    assert high[0] == pytest.approx(expected, rel=1e-6)
+    t = np.sqrt(2 * np.log(3 / 0.1))
+    for i, point in enumerate(line):
+        d = np.abs(np.delete(line, i) - point)
+        ends = [(high[i], -t, 0.4, -1)]
+        if i >= 2:  # the distance of the near-copies has few correct digits
+            ends.append((low[i], t, 0.9, 1))
+        for sigma, tilt, level, side in ends:
+            bound = 1 / (1 + np.exp(-(d**2) / (2 * sigma**2) + tilt * d / sigma).sum())
+            assert bound == pytest.approx(level, rel=1e-9)
+            assert side * (bound - level) >= -1e-12
 
 
 def test_thresholds_keep_their_promise(rng):

@@ -59,6 +59,13 @@ def test_a_simulation_beyond_four_standard_errors_fails():
     assert not Simulated(lambda: [(1.0, 0.0, 0.9999, "<=")]).run(None).held
 
 
+@pytest.mark.parametrize(
+    "cases", [[], [(float("nan"), 1.0, 1.0, "<=")], [(0.0, 1.0, float("nan"), "<=")]]
+)
+def test_a_simulation_of_nothing_or_of_no_number_fails(cases):
+    assert not Simulated(lambda: cases).run(None).held
+
+
 def test_enclosures_contain_the_value_and_never_round_rationals_to_floats():
     value = enclose(sp.sqrt(2) + sp.Rational(1, 3) * sp.pi + sp.erf(x) ** 2, {x: arb(1)})
     exact = sp.N(sp.sqrt(2) + sp.pi / 3 + sp.erf(1) ** 2, 50)

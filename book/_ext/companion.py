@@ -15,7 +15,6 @@ import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
-import sympy
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
@@ -138,7 +137,7 @@ class StatementBox(Generated):
         for number_, step in enumerate(statement.steps, 1):
             why = step.why.replace("\n", " ")
             steps.append(
-                f"{number_}. {why}\n\n   $$\n   {sympy.latex(step.formula)}\n   $$\n\n"
+                f"{number_}. {why}\n\n   $$\n   {step.latex}\n   $$\n\n"
                 f"   {self.mark(label, number_, step.check.kind)}\n"
             )
         return self.parse(

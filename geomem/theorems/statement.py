@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import sympy as sp
 from flint import arb, ctx
 
@@ -27,6 +28,7 @@ WHOSE = {
     "ours": "our addition, not in the paper",
 }
 MAX_BOXES = 20_000
+LONG = 170  # characters of LaTeX beyond which a relation takes two lines
 
 
 def _unchanged(difference: sp.Expr) -> sp.Expr:
@@ -157,11 +159,11 @@ class Simulated:
 
     def run(self, formula: sp.Basic) -> Outcome:
         worst, cases = 0.0, self.simulate()
+        if not cases or not all(np.isfinite(case[:3]).all() for case in cases):
+            return Outcome(False, f"{len(cases)} cases, not all finite")
         for estimate, error, bound, sense in cases:
             excess = {"<=": estimate - bound, ">=": bound - estimate, "=": abs(estimate - bound)}
-            worst = max(
-                worst, excess[sense] / error if error > 0 else float(excess[sense] > 0) * 99
-            )
+            worst = max(worst, excess[sense] / error if error > 0 else 99.0 * (excess[sense] > 0))
         return Outcome(worst <= 4, f"{len(cases)} cases, worst {worst:.1f} standard errors")
 
 
@@ -175,6 +177,16 @@ class Step:
     why: str
     formula: sp.Basic
     check: Check
+
+    @property
+    def latex(self) -> str:
+        """The formula as the book prints it; a long relation on two lines."""
+        text = str(sp.latex(self.formula))
+        if len(text) < LONG or not isinstance(self.formula, sp.core.relational.Relational):
+            return text
+        left, right = sp.latex(self.formula.lhs), sp.latex(self.formula.rhs)
+        sign = text.removeprefix(left).removesuffix(right).strip()
+        return rf"\begin{{aligned}} & {left} \\ & \quad {sign} {right} \end{{aligned}}"
 
 
 @dataclass(frozen=True)
@@ -275,9 +287,11 @@ def _sides(formula: Any, *kinds: type) -> tuple[sp.Expr, sp.Expr]:
 
 
 def _signed(part: sp.Expr) -> sp.Expr:
-    """A sum whose expanded terms all are positive, as a positive symbol; else itself."""
+    """A positive sum (no term negative, one positive), or a real power of one, as a symbol."""
+    if isinstance(part, sp.Pow) and not part.exp.is_real:
+        return part
     terms = sp.Add.make_args(sp.expand(part.base if isinstance(part, sp.Pow) else part))
-    if len(terms) > 1 and all(term.is_positive for term in terms):
+    if all(term.is_nonnegative for term in terms) and any(term.is_positive for term in terms):
         return sp.Dummy(positive=True)
     return part
 

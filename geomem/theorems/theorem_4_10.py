@@ -20,6 +20,7 @@ n, m, h, sigma, lam, mu, step, tv = sp.symbols(
 )
 k, j, k_1, k_2 = sp.symbols("k j k_1 k_2", integer=True, nonnegative=True)
 n_1, n_2 = sp.symbols("n_1 n_2", integer=True, positive=True)
+LEAST, RANGE = sp.symbols("LEAST RANGE", nonnegative=True)  # eigenvalues may be 0, or equal
 x = sp.Symbol("x", real=True)
 omega, g_k = sp.symbols("omega g_k", nonzero=True)
 g_max, g_min = sp.symbols(r"g_{\max} g_{\min}", real=True)
@@ -142,7 +143,7 @@ CIRCLE = Statement(
             r"... and gains lie between 0 and 1, so $T_\sigma < \frac12$. (Here $\lambda$ is the "
             r"largest eigenvalue and $\mu$ the smallest.)",
             less((gain(lam) - gain(mu)) / 2, sp.Rational(1, 2)),
-            Sign({lam: mu + step}),
+            Sign({mu: LEAST, lam: LEAST + RANGE}),
         ),
         Step(
             r"From an eigenvalue $\lambda$ to $\lambda + u$ the gain rises by the last term.",

@@ -29,6 +29,7 @@ from geomem.theorems.statement import (
 Cases = list[tuple[float, float, float, str]]
 
 sigma, rho, lam, r, B, u, v, s = sp.symbols(r"sigma rho lambda_1 r B u v s", positive=True)
+FROM_0 = sp.Symbol("FROM_0", nonnegative=True)
 eig = sp.Symbol("lambda", positive=True)
 theta, z, Y, g = sp.symbols("theta z Y g", real=True)
 p = sp.Symbol("p", positive=True)
@@ -213,7 +214,7 @@ def _display_statement() -> Statement:
             "For $\\sigma \\ge 1$ the ball has $r \\le 2B\\sigma$. Put that in, multiply by "
             "$(1+\\sigma)^2$, and every term falls with $\\sigma$:",
             sp.Le(on_ball, constant),
-            Sign({sigma: 1 + u}),
+            Sign({sigma: 1 + FROM_0}),
         ),
         Step(
             "For $\\sigma \\le 1$ no expansion is needed: $m_\\sigma$ lies in the hull, within "
@@ -518,8 +519,9 @@ def _noisy_statement() -> Statement:
         ),
         Step(
             "The third coefficient is odd in $A$, hence in $Z$, so it does not correlate with "
-            "the second, which is even: the error of the law is $O(\\sigma^{-2})$, not "
-            "$O(\\sigma^{-1})$.",
+            "the second, which is even. By Taylor's formula (the derivatives grow at most "
+            "polynomially in $\\|Z\\|$; this is argued, not checked) the error of the law is "
+            "$O(\\sigma^{-2})$, not $O(\\sigma^{-1})$.",
             equal(
                 coefficient(3),
                 Mean(xi * A**3) / 6

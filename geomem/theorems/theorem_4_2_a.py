@@ -27,6 +27,7 @@ w_i, w_j, g_j = sp.Symbol("w_i"), sp.Symbol("w_j"), sp.Symbol("G_j")
 tail = sp.erfc(u / sp.sqrt(2)) / 2
 gap = sp.exp(-(u**2) / 2) / 2 - Q(u)
 T = sp.sqrt(2 * sp.log((many - 1) / (2 * delta)))
+tails = (many - 1) * sp.exp(-(t**2) / 2) / 2
 term = sp.exp(-(d**2) * u**2 / 2 - t * d * u)
 exponent = -(d**2) * u**2 / 2 + t * d * u
 upper_sum = sp.Symbol(
@@ -151,8 +152,8 @@ THEOREM_A = Statement(
         *TAIL,
         Step(
             "Our $t$ is chosen so that $N - 1$ such tails add up to $\\delta$.",
-            sp.Eq((many - 1) * sp.exp(-(t**2) / 2) / 2, delta),
-            Identity(prepare=lambda e: e.subs(t, T)),
+            sp.Eq(sp.Subs(tails, t, T), delta),
+            Identity(),
         ),
         Step(
             "By the union bound no $G_j$ exceeds $t$, but for an event of probability "
@@ -211,8 +212,8 @@ THEOREM_A = Statement(
         ),
         Step(
             "Without the factor 2 the tails add up to something else.",
-            sp.Eq((many - 1) * sp.exp(-(t**2) / 2) / 2, delta),
-            Identity(prepare=lambda e: e.subs(t, sp.sqrt(2 * sp.log((many - 1) / delta)))),
+            sp.Eq(sp.Subs(tails, t, sp.sqrt(2 * sp.log((many - 1) / delta))), delta),
+            Identity(),
         ),
         Step(
             "A quarter in place of the half, simulated.",

@@ -18,6 +18,7 @@ W, NW = sp.Symbol(r"W_\sigma", positive=True), sp.Symbol(r"N\,W_\sigma", positiv
 Pr = sp.Function(r"\mathbb{P}")
 cell = sp.Symbol(r"x_{i} + \sigma Z \in V_{i}")
 density = sp.exp(-(y**2) / (2 * sigma**2)) / (sigma * sp.sqrt(2 * sp.pi))
+lost = (many - 1) * sp.exp(-(least**2) / (8 * sigma**2)) / 2
 union = sp.Symbol(r"\textstyle\sum_{j \ne i} Q(d_{ij}/2\sigma)", nonnegative=True)
 
 DISTANCES = (
@@ -199,7 +200,7 @@ SMALL = Statement(
         ),
         Step(
             "Now $Q(u) \\le \\tfrac12 e^{-u^2/2}$ (proved in part A) and $d_{ij} \\ge \\delta$.",
-            sp.Ge(W, 1 - (many - 1) * sp.exp(-(least**2) / (8 * sigma**2)) / 2, evaluate=False),
+            sp.Ge(W, 1 - lost, evaluate=False),
             Words(),
         ),
         Step(
@@ -209,10 +210,8 @@ SMALL = Statement(
         ),
         Step(
             "and at $\\sigma = \\delta/\\sqrt{8 \\log((N-1)/2\\varepsilon)}$ it is exactly",
-            sp.Eq((many - 1) * sp.exp(-(least**2) / (8 * sigma**2)) / 2, eps),
-            Identity(
-                prepare=lambda e: e.subs(sigma, least / sp.sqrt(8 * sp.log((many - 1) / (2 * eps))))
-            ),
+            sp.Eq(sp.Subs(lost, sigma, least / sp.sqrt(8 * sp.log((many - 1) / (2 * eps)))), eps),
+            Identity(),
         ),
     ),
     controls=(
@@ -227,10 +226,8 @@ SMALL = Statement(
         ),
         Step(
             "A threshold with 4 in place of 8.",
-            sp.Eq((many - 1) * sp.exp(-(least**2) / (8 * sigma**2)) / 2, eps),
-            Identity(
-                prepare=lambda e: e.subs(sigma, least / sp.sqrt(4 * sp.log((many - 1) / (2 * eps))))
-            ),
+            sp.Eq(sp.Subs(lost, sigma, least / sp.sqrt(4 * sp.log((many - 1) / (2 * eps)))), eps),
+            Identity(),
         ),
     ),
 )

@@ -10,12 +10,17 @@ from geomem.theorems.normal import F, f, written_out
 from geomem.theorems.statement import Identity, LimitValue, Sign, Simulated, Statement, Step, Words
 
 sigma, t, s, p, d = sp.symbols("sigma t s p d", positive=True)
+v = sp.Symbol("v", nonnegative=True)
 radius, log_root, width, eps = sp.symbols(r"R \ell w varepsilon", positive=True)
 y, g, b = sp.symbols("y g b", real=True)
 z_k, u_k = sp.symbols("Z_k u_k", real=True)
 W, NW = sp.Symbol(r"W_\sigma", positive=True), sp.Symbol(r"N\,W_\sigma", positive=True)
 density = sp.exp(-(y**2) / (2 * sigma**2)) / (sigma * sp.sqrt(2 * sp.pi))
 exp_moment = sp.exp((p**2 - p) * s**2 / 2)
+best_p = log_root / s
+i, many = sp.symbols("i N", integer=True, positive=True)
+at_d1, at_d2 = (F(sp.IndexedBase("d")[line, i]) for line in (1, 2))  # F(d_{1,i}), F(d_{2,i})
+closed = sp.exp(-((log_root - radius / sigma) ** 2) / 2)
 exponent = log_root**2 / (2 * p) + (p - 1) * s**2 / 2
 d2 = -s / 2 - sp.log(t) / s
 
@@ -23,6 +28,12 @@ CENTRE = (
     "$a \\in \\mathbb{R}^d$ is any centre, $R_i = \\|x_i - a\\|$, $R = \\max_i R_i$, "
     "$s_i = R_i/\\sigma$"
 )
+
+
+def second_order(sign: int) -> sp.Limit:
+    """sigma^2 times the remainder of one of the two width bounds, as sigma grows."""
+    bound = sp.exp(width / sigma + sign * radius**2 / (2 * sigma**2))
+    return sp.Limit(sigma**2 * (bound - 1 - width / sigma), sigma, sp.oo, "-")
 
 
 def _out_of_range() -> Cases:
@@ -55,8 +66,10 @@ LARGE = Statement(
         "N W_\\sigma \\le t + \\sum_i \\bigl[F(d_{1,i}) - t F(d_{2,i})\\bigr], \\qquad "
         "d_{2,i} = -\\tfrac{s_i}{2} - \\tfrac{\\log t}{s_i}, \\quad d_{1,i} = d_{2,i} + s_i\n"
         "$$\n\n"
-        "(a point with $s_i = 0$ counts $(1-t)_+$). The best $t$ solves $\\sum_i F(d_{2,i}) = 1$, "
-        "and there $N W_\\sigma \\le \\sum_i F(d_{1,i}) < N$. Moreover\n\n"
+        "(a point with $s_i = 0$ counts $(1-t)_+$). If all $s_i > 0$, the best $t$ solves "
+        "$\\sum_i F(d_{2,i}) = 1$, and there $N W_\\sigma \\le \\sum_i F(d_{1,i}) < N$; otherwise "
+        "it is where the sum crosses 1 (a point with $s_i = 0$ adds 1 to it for $t < 1$, and 0 "
+        "from $t = 1$ on). Moreover\n\n"
         "$$\n"
         "W_\\sigma \\le e^{-\\frac12(\\ell - R/\\sigma)^2} \\quad\\text{for } \\sigma "
         "\\ge R/\\ell, "
@@ -97,8 +110,8 @@ LARGE = Statement(
         ),
         Step(
             "and $b = s/2 + (\\log t)/s = -d_2$ is that value.",
-            sp.Eq(sp.exp(s * b - s**2 / 2), t),
-            Identity(prepare=lambda e: e.subs(b, -d2)),
+            sp.Eq(sp.Subs(sp.exp(s * b - s**2 / 2), b, -d2), t),
+            Identity(),
         ),
         Step(
             "The best $t$: one price changes with $t$ at the rate $-\\mathbb{P}(e_i > t)$,",
@@ -111,18 +124,25 @@ LARGE = Statement(
             Sign(),
         ),
         Step(
-            "and least where $1 - \\sum_i F(d_{2,i}) = 0$, with the value that remains when the "
-            "terms with $t$ cancel (here $p_1$ and $p_2$ stand for the sums of $F(d_{1,i})$ and "
-            "$F(d_{2,i})$).",
-            sp.Eq(t + sp.Symbol("p_1") - t * sp.Symbol("p_2"), sp.Symbol("p_1")),
-            Identity(prepare=lambda e: e.subs(sp.Symbol("p_2"), 1)),
+            "and least where its derivative $1 - \\sum_i F(d_{2,i})$ changes sign. If all $s_i "
+            "> 0$ this derivative is continuous and rises from $1 - N$ to 1, so it vanishes there; "
+            "and of the bound, sorted as here, only the first sum is left.",
+            sp.Eq(
+                t + sp.Sum(at_d1 - t * at_d2, (i, 1, many)),
+                sp.Sum(at_d1, (i, 1, many)) + t * (1 - sp.Sum(at_d2, (i, 1, many))),
+                evaluate=False,
+            ),
+            Identity(prepare=sp.expand),
         ),
         Step(
             "Two points and $a$ their midpoint: the best $t$ is $e^{-s^2/2}$, where both "
             "$F(d_{2})$ are $\\tfrac12$ and the bound is $2F(s) = 2F(d/2\\sigma)$, the "
             "exact value.",
-            sp.Eq(t + 2 * (F(d2 + s) - t * F(d2)), 2 * F(s)),
-            Identity(prepare=lambda e: written_out(e.subs(t, sp.exp(-(s**2) / 2)))),
+            sp.Eq(
+                sp.Subs(t + 2 * (F(d2 + s) - t * F(d2)), t, sp.exp(-(s**2) / 2)),
+                2 * F(s),
+            ),
+            Identity(prepare=written_out),
         ),
         Step(
             "The call bound at its best $t$, simulated:",
@@ -152,31 +172,42 @@ LARGE = Statement(
         Step(
             "its derivative vanishes at $p = \\ell/s$, which is at least 1 exactly when "
             "$\\sigma \\ge R/\\ell$,",
-            sp.Eq(sp.Derivative(exponent, p), 0),
-            Identity(prepare=lambda e: e.subs(p, log_root / s)),
+            sp.Eq(sp.Subs(sp.Derivative(exponent, p), p, best_p), 0, evaluate=False),
+            Identity(),
         ),
         Step(
             "and there, less $\\log N$, it is a complete square.",
-            sp.Eq(exponent - log_root**2 / 2, -((log_root - s) ** 2) / 2),
-            Identity(prepare=lambda e: e.subs(p, log_root / s)),
+            sp.Eq(
+                sp.Subs(exponent - log_root**2 / 2, p, best_p),
+                -((log_root - s) ** 2) / 2,
+            ),
+            Identity(),
         ),
         Step(
             "The closed form in its range, simulated:",
-            sp.Le(W, sp.exp(-((log_root - radius / sigma) ** 2) / 2), evaluate=False),
+            sp.Le(W, closed, evaluate=False),
             Simulated(lambda: compared(lambda x: x.upper_closed, "<=")),
         ),
         Step(
-            "At $\\sigma = R/(\\ell - \\sqrt{2\\log(1/\\varepsilon)})$ it is exactly",
-            sp.Eq(sp.exp(-((log_root - radius / sigma) ** 2) / 2), eps),
-            Identity(
-                prepare=lambda e: e.subs(sigma, radius / (log_root - sp.sqrt(2 * sp.log(1 / eps))))
+            "In its range, that is from $\\sigma = R/\\ell$ on, the closed form never rises,",
+            sp.Le(sp.Derivative(closed, sigma), 0),
+            Sign(where={sigma: radius * (1 + v) / log_root}),
+        ),
+        Step(
+            "and at the $\\sigma$ below it is exactly $\\varepsilon$. As $1/N < \\varepsilon "
+            "\\le 1$, the root lies in $[0, \\ell)$, so this $\\sigma$ is at least "
+            "$R/\\ell$, in the range; for every larger one $W_\\sigma$ is no greater.",
+            sp.Eq(
+                sp.Subs(closed, sigma, radius / (log_root - sp.sqrt(2 * sp.log(1 / eps)))),
+                eps,
             ),
+            Identity(),
         ),
     ),
     controls=(
         Step(
             "The closed form outside its range, simulated.",
-            sp.Le(W, sp.exp(-((log_root - radius / sigma) ** 2) / 2), evaluate=False),
+            sp.Le(W, closed, evaluate=False),
             Simulated(_out_of_range),
         ),
         Step(
@@ -236,19 +267,14 @@ WIDTH = Statement(
         ),
         *(
             Step(
-                f"Both sides have the same first order: of the {side} bound",
-                sp.Eq(
-                    sp.Limit(
-                        sigma * (sp.exp(width / sigma + sign * radius**2 / (2 * sigma**2)) - 1),
-                        sigma,
-                        sp.oo,
-                        "-",
-                    ),
-                    width,
-                ),
+                f"{why}, $\\sigma^2$ times what is left after $1 + w/\\sigma$ has a finite limit:",
+                sp.Eq(second_order(sign), width**2 / 2 + sign * radius**2 / 2),
                 LimitValue(),
             )
-            for side, sign in (("lower", -1), ("upper", 1))
+            for why, sign in (
+                ("Both sides are $1 + w/\\sigma + O(\\sigma^{-2})$. Of the lower bound", -1),
+                ("And of the upper bound", 1),
+            )
         ),
         Step(
             "Two points at distance $d$ have $w = \\mathbb{E}(dG)_+$:",
@@ -265,16 +291,8 @@ WIDTH = Statement(
     ),
     controls=(
         Step(
-            "Half of the width, as a limit.",
-            sp.Eq(
-                sp.Limit(
-                    sigma * (sp.exp(width / sigma + radius**2 / (2 * sigma**2)) - 1),
-                    sigma,
-                    sp.oo,
-                    "-",
-                ),
-                width / 2,
-            ),
+            "The radius left out of the second order.",
+            sp.Eq(second_order(1), width**2 / 2),
             LimitValue(),
         ),
         Step(

@@ -212,6 +212,7 @@ SMOOTH = sp.Symbol(r"\sum_{i}x_i\,\chi_i(y)+\Bigl(1-\sum_i\chi_i(y)\Bigr)g(y)")
 MINIMIZER = sp.Symbol(
     r"\frac{\sum_i x_i\,\varphi_i(y)\,\mathbf 1_{S_i}(y)}{\sum_i \varphi_i(y)\,\mathbf 1_{S_i}(y)}"
 )
+WEIGHTED = sp.Symbol(r"\frac{\sum_i x_i\,\varphi_i(y)}{\sum_i \varphi_i(y)}")
 M_OF_Y = sp.Symbol("m(y)")
 TO_I, TO_J = sp.symbols(r"\|y-x_{i}\| \|y-x_{j}\|", positive=True)
 PHI_0 = sp.Symbol(r"\Phi_{d,c}(0)", positive=True)
@@ -284,20 +285,20 @@ FORMAL = Statement(
         ),
         Step(
             "On sets of 1,000 images of CIFAR-10 ($d = 3072$, $c = 5$) the closest pair is at "
-            r"$\delta \approx 9$ to 11. For $\delta = 8.97$ the threshold is 0.0777 (0.078 would "
-            "be rounded up, and not safe), ...",
+            r"$\delta \approx 9$ to 11. For $\delta = 8.97$ the threshold is 0.0777, rounded down, "
+            "as all that follow (0.078 would not be safe), ...",
             greater(THRESHOLD, sp.Rational(777, 10000)),
             at(delta, sp.Rational(897, 100)),
         ),
         Step(
-            r"... for $\delta = 10.8$ it is 0.0936, rounded from 0.09358, ...",
-            greater(THRESHOLD, sp.Rational(9357, 100000)),
+            r"... for $\delta = 10.8$ it is 0.0935, ...",
+            greater(THRESHOLD, sp.Rational(935, 10000)),
             at(delta, sp.Rational(108, 10)),
         ),
         Step(
             "... and with 21.2, the mean distance to the nearest neighbour, in the place of "
-            r"$\delta$ it would be 0.1837, rounded from 0.18369.",
-            greater(THRESHOLD, sp.Rational(18369, 100000)),
+            r"$\delta$ it would be 0.1836.",
+            greater(THRESHOLD, sp.Rational(1836, 10000)),
             at(delta, sp.Rational(212, 10)),
         ),
         Step(
@@ -310,7 +311,7 @@ FORMAL = Statement(
         ),
         Step(
             r"... and below the second, though also below $2 r_{\mathrm{out}} = 2.209$: the "
-            "shells are disjoint, one point's inside the other's hole.",
+            "shells are disjoint, one interval of each in the other's hole.",
             less(t, 2 * r_in),
             on_the_line(sp.Rational(1788, 1000)),
         ),
@@ -384,7 +385,17 @@ FORMAL = Statement(
             Words(),
         ),
         Step(
-            "They differ, because noise of $x_i$ can land in another shell. Already for $d = 1$, "
+            r"For $L^U_\sigma$ the integrand at $y \in U_\sigma$ has the weights $\varphi_i(y)$ of "
+            "all points, not only of those whose shell holds $y$. By the completed square of "
+            r"(b), with $p_i = \varphi_i(y)$, it is least at the empirical denoiser, and for two "
+            r"or more points what is left is positive at every $y$ of $U_\sigma$, which has "
+            "positive measure.",
+            equal(M_OF_Y, WEIGHTED),
+            Words(),
+        ),
+        Step(
+            "An illustration of the difference, on a line: noise of $x_i$ can land in another "
+            "shell. For $d = 1$, "
             r"$c = 2$, where the shell is a ball, and two disjoint balls at distance $2.2\, "
             r"\sigma r_{\mathrm{out}}$, it does so with probability $Q(1.2\, r_{\mathrm{out}}) - "
             r"Q(3.2\, r_{\mathrm{out}}) > 3.9 \cdot 10^{-4}$, where $Q(u) = \frac12 "
