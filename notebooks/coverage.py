@@ -157,7 +157,7 @@ figures.save(
         rf"a noisy held-out image lies in the shell of some training image. Circles: one training "
         rf"subset, {n_heldout} held-out images, {draws} draws each. Squares: the procedure of "
         rf"appendix E.2, {trials} trials with fresh subsets of {len(fresh)} images and "
-        rf"{corruptions} corruptions. Bands: 95% intervals over images. It {rise}."
+        rf"{corruptions} corruptions. Bands: 95% intervals, over images and over trials. It {rise}."
     ),
     alt=(
         f"Coverage against noise level on a logarithmic axis: from {coverage.mean[0]:.2g} at "

@@ -113,11 +113,11 @@ figures.save(
     title="The posterior weight and its bounds",
     caption=(
         rf"$W_\sigma$ on {data.name} ($N = {n_train}$, $d = {d}$; {draws} noise draws per image, "
-        rf"95% interval over images) and the bounds of Theorem 4.2 B, of which (II) to (IV) are "
-        rf"our reconstruction and the two comparisons our addition. Grey: what the best of them "
-        rf"leave open. Bounds that say nothing (0 or 1) are not drawn; the closed form exists for "
-        rf"$\sigma \ge R/\sqrt{{2\log N}}$ only. Vertical lines: the averages of the thresholds of "
-        rf"part A, {sigma_lo.mean():.3g} for a weight of at least {high:g} and "
+        rf"95% interval over images) and the bounds of Theorem 4.2 B, of which (II) and (III) "
+        rf"are our reconstruction, (IV) and the comparisons our addition. Grey: what the best "
+        rf"of them leave open. Bounds that say nothing (0 or 1) are not drawn; the "
+        rf"closed form exists for $\sigma \ge R/\sqrt{{2\log N}}$ only. Vertical lines: averages of the "
+        rf"thresholds of part A, {sigma_lo.mean():.3g} for a weight of at least {high:g} and "
         rf"{sigma_hi.mean():.3g} for one of at most {low:g}, each with probability {1 - delta:g}."
     ),
     alt=(
@@ -143,8 +143,9 @@ figures.save(
 #
 # Two lengths of the data set two noise levels. Coverage turns on near $\sigma_{\mathrm{cov}} =
 # d_{\mathrm{1NN}} / \sqrt{2\sqrt{cd} + 2c}$, with the median distance from a held-out image to
-# its nearest training image. The weight turns off near $\sigma^* = R_{\mathrm{rms}} /
-# \sqrt{2\log N}$. The first is set by the dimension, the second by the number of images.
+# its nearest training image. The weight falls on the scale of $\sigma^* =
+# R_{\mathrm{rms}} / \sqrt{2\log N}$, $R_{\mathrm{rms}}$ being the root mean square distance to the
+# mean image: a scale, not a threshold.
 
 # %%
 counts = [int(n) for n in scale_train.split(",")]

@@ -135,10 +135,10 @@ class StatementBox(Generated):
         whose = theorems.WHOSE[statement.whose]
         steps = []
         for number_, step in enumerate(statement.steps, 1):
-            why = step.why.replace("\n", " ")
+            why, pad = step.why.replace("\n", " "), " " * (len(str(number_)) + 2)
             steps.append(
-                f"{number_}. {why}\n\n   $$\n   {step.latex}\n   $$\n\n"
-                f"   {self.mark(label, number_, step.check.kind)}\n"
+                f"{number_}. {why}\n\n{pad}$$\n{pad}{step.latex}\n{pad}$$\n\n"
+                f"{pad}{self.mark(label, number_, step.check.kind)}\n"
             )
         return self.parse(
             f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
@@ -167,11 +167,14 @@ class VerificationTable(Generated):
                 control = row["step"] < 0
                 step = f"control {-row['step']}" if control else str(row["step"])
                 anchor = f'<span id="check-{label}-{row["step"]}"></span>'
-                good = "fails, as it must" if control else "holds"
+                good = "holds"
+                if control:
+                    why = statement.controls[-row["step"] - 1].why.replace("\n", " ")
+                    good = f"{why} It fails, as it must"
                 if row["kind"] == "in words":
                     good = "not checked"
                 result = good if row["held"] else "FAILED"
-                detail = row["detail"].replace("|", "\\|")
+                detail = re.sub(r"([*_|\\])", r"\\\1", row["detail"])
                 rows.append(
                     f"| {anchor}{step} | {row['kind']} | {result}: {detail} "
                     f"| {row['seconds']:.1f} |"

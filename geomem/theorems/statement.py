@@ -20,6 +20,8 @@ import numpy as np
 import sympy as sp
 from flint import arb, ctx
 
+from geomem.theorems.textbook import Textbook
+
 WHOSE = {
     "verbatim": "the paper's, verbatim",
     "display": "the display is the paper's, verbatim; what is said of it is our reconstruction",
@@ -28,7 +30,6 @@ WHOSE = {
     "ours": "our addition, not in the paper",
 }
 MAX_BOXES = 20_000
-LONG = 170  # characters of LaTeX beyond which a relation takes two lines
 
 
 def _unchanged(difference: sp.Expr) -> sp.Expr:
@@ -180,13 +181,8 @@ class Step:
 
     @property
     def latex(self) -> str:
-        """The formula as the book prints it; a long relation on two lines."""
-        text = str(sp.latex(self.formula))
-        if len(text) < LONG or not isinstance(self.formula, sp.core.relational.Relational):
-            return text
-        left, right = sp.latex(self.formula.lhs), sp.latex(self.formula.rhs)
-        sign = text.removeprefix(left).removesuffix(right).strip()
-        return rf"\begin{{aligned}} & {left} \\ & \quad {sign} {right} \end{{aligned}}"
+        """The formula as the book prints it."""
+        return str(Textbook().doprint(self.formula))
 
 
 @dataclass(frozen=True)

@@ -288,8 +288,7 @@ def _display_statement() -> Statement:
             "the hull); the following is our reconstruction. With $r = \\|x-\\mu\\|$, for "
             "all $x$ and $\\sigma$,\n\n"
             "$$\\|m_\\sigma(x) - m^G_\\sigma(x)\\| \\le \\frac{\\rho^3}{2\\sigma^2} + "
-            "\\frac{\\rho}{4} \\operatorname{osc}^2 + \\frac{\\lambda_1^2\\, r}{\\sigma^4}, "
-            "\\qquad "
+            "\\frac{\\rho}{4} \\operatorname{osc}^2 + \\frac{\\lambda_1^2\\, r}{\\sigma^4},$$\n\n$$"
             "\\operatorname{osc} = \\frac{(r+\\rho)^2 - (r-\\rho)_+^2}{2\\sigma^2},$$\n\n"
             "and on $\\{\\|x-\\mu\\| \\le B(1+\\sigma)\\}$, for all $\\sigma > 0$,\n\n"
             "$$\\|H(x,\\sigma)\\| \\le \\max\\bigl\\{2\\rho^3 + \\rho^3 (4B + \\rho/2)^2 + "
@@ -361,8 +360,8 @@ def _rate_statement() -> Statement:
             LimitValue(),
         ),
         Step(
-            "Skewed clouds of 12 points in 4 dimensions at $\\sigma = 30, 300$: the distance to "
-            "the limit stays within the explicit remainder.",
+            "Skewed clouds of 12 points in 4 dimensions at $\\sigma = 30$ and $300$: the distance "
+            "to the limit stays within the explicit remainder.",
             sp.Le(
                 named(
                     r"\left\|\sigma^2 (m_\sigma - m^G_\sigma)"
@@ -698,8 +697,8 @@ def _mmse_statement() -> Statement:
             Words(),
         ),
         Step(
-            "Skewed clouds of 12 points in 4 dimensions at $\\sigma = 0.5, 1, 3$, both terms "
-            "on the left by simulation.",
+            "Skewed clouds of 12 points in 4 dimensions at $\\sigma = 0.5$, $1$ and $3$, both "
+            "terms on the left by simulation.",
             equal(gap + mmse, lmmse),
             Simulated(_mmse_cases),
         ),
@@ -729,7 +728,7 @@ def _mmse_statement() -> Statement:
         claim=(
             "$m^G_\\sigma$ is the best affine denoiser, and for every $\\sigma > 0$\n\n"
             "$$\\mathbb{E}\\|m_\\sigma(X_\\sigma) - m^G_\\sigma(X_\\sigma)\\|^2 = "
-            "\\mathrm{lmmse}(\\sigma) - \\mathrm{mmse}(\\sigma), \\qquad "
+            "\\mathrm{lmmse}(\\sigma) - \\mathrm{mmse}(\\sigma),$$\n\n$$"
             "\\mathrm{lmmse}(\\sigma) = "
             "\\sum_k \\frac{\\lambda_k \\sigma^2}{\\lambda_k + \\sigma^2},$$\n\n"
             "where $\\mathrm{mmse}(\\sigma) = \\mathbb{E}\\|X - m_\\sigma(X_\\sigma)\\|^2$. By "

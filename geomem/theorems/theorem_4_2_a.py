@@ -128,7 +128,9 @@ THEOREM_A = Statement(
         "Each of the two inequalities\n\n"
         "$$\n"
         "w_i(X, \\sigma) \\ge \\Bigl(1 + \\sum_{j \\ne i} e^{-d_{ij}^2/(2\\sigma^2) + "
-        "t d_{ij}/\\sigma}\\Bigr)^{-1}, \\qquad\n"
+        "t d_{ij}/\\sigma}\\Bigr)^{-1},\n"
+        "$$\n\n"
+        "$$\n"
         "w_i(X, \\sigma) \\le \\Bigl(1 + \\sum_{j \\ne i} e^{-d_{ij}^2/(2\\sigma^2) - "
         "t d_{ij}/\\sigma}\\Bigr)^{-1}\n"
         "$$\n\n"
@@ -185,10 +187,10 @@ THEOREM_A = Statement(
             "which changes sign, and the bound can even fall below $1/N$: with distances 1, 3 and "
             "9, $t = 2$ and $u = \\tfrac14$ it is less than a third of that.",
             sp.Lt(
-                1 / (1 + sum(sp.exp(exponent.subs({d: k, t: 2, u: v})) for k in (1, 3, 9))),
+                1 / (1 + sum(sp.exp(exponent.subs({d: k, t: 2})) for k in (1, 3, 9))),
                 sp.Rational(1, 12),
             ),
-            Enclosed({v: (sp.Rational(1, 4), sp.Rational(1, 4))}),
+            Enclosed({u: (sp.Rational(1, 4), sp.Rational(1, 4))}),
         ),
         Step(
             "But a level above $\\tfrac12$ asks for a sum below 1, hence for every term below 1, "

@@ -63,7 +63,7 @@ LARGE = Statement(
     ),
     claim=(
         "$$\n"
-        "N W_\\sigma \\le t + \\sum_i \\bigl[F(d_{1,i}) - t F(d_{2,i})\\bigr], \\qquad "
+        "N W_\\sigma \\le t + \\sum_i \\bigl[F(d_{1,i}) - t F(d_{2,i})\\bigr],\n$$\n\n$$\n"
         "d_{2,i} = -\\tfrac{s_i}{2} - \\tfrac{\\log t}{s_i}, \\quad d_{1,i} = d_{2,i} + s_i\n"
         "$$\n\n"
         "(a point with $s_i = 0$ counts $(1-t)_+$). If all $s_i > 0$, the best $t$ solves "
@@ -72,8 +72,8 @@ LARGE = Statement(
         "from $t = 1$ on). Moreover\n\n"
         "$$\n"
         "W_\\sigma \\le e^{-\\frac12(\\ell - R/\\sigma)^2} \\quad\\text{for } \\sigma "
-        "\\ge R/\\ell, "
-        "\\qquad W_\\sigma \\le \\varepsilon \\quad\\text{for } \\sigma \\ge "
+        "\\ge R/\\ell,\n$$\n\n$$\n"
+        "W_\\sigma \\le \\varepsilon \\quad\\text{for } \\sigma \\ge "
         "\\frac{R}{\\ell - \\sqrt{2\\log(1/\\varepsilon)}}.\n"
         "$$"
     ),

@@ -142,15 +142,18 @@ COMPARISON = Statement(
         "If $\\|x_i - x_j\\| \\le \\|x'_i - x'_j\\|$ for all $i, j$, then $W_\\sigma(D) \\le "
         "W_\\sigma(D')$ for every $\\sigma > 0$. Hence, with\n\n"
         "$$\n"
-        "S_N(k) = \\int f(z - k/\\sqrt2)\\, F(z)^{N-1}\\,dz, \\qquad S_N(\\delta/\\sigma) \\le "
+        "S_N(k) = \\int f(z - k/\\sqrt2)\\, F(z)^{N-1}\\,dz,\n"
+        "$$\n\n"
+        "$$\n"
+        "S_N(\\delta/\\sigma) \\le "
         "W_\\sigma(D) \\le S_N(\\operatorname{diam}(D)/\\sigma),\n"
         "$$\n\n"
         "with equality for equidistant points; and, with independent $G_i \\sim N(0, 1)$,\n\n"
         "$$\n"
-        "N W_\\sigma(D) \\ge \\mathbb{E} \\max_i e^{h_i G_i/\\sigma - h_i^2/(2\\sigma^2)} \\quad"
-        "\\text{whenever } h_i^2 + h_j^2 \\le d_{ij}^2 \\text{ for all } i \\ne j,\n"
+        "N W_\\sigma(D) \\ge \\mathbb{E} \\max_i e^{h_i G_i/\\sigma - h_i^2/(2\\sigma^2)}\n"
         "$$\n\n"
-        "of which $h_i = \\delta_i/\\sqrt2$ is always allowed."
+        "whenever $h_i^2 + h_j^2 \\le d_{ij}^2$ for all $i \\ne j$, of which "
+        "$h_i = \\delta_i/\\sqrt2$ is always allowed."
     ),
     steps=(
         Step(

@@ -115,9 +115,12 @@ BOUNDS = Statement(
         r"With "
         r"$\Phi_{d,c}(r) = \mathbb{P}(r_{\mathrm{in}} \le \|Z + r e_1\| \le r_{\mathrm{out}})$, "
         "for every $\\sigma > 0$\n\n"
-        r"$$\mathbb{E}\,\Phi_{d,c}\Bigl(\frac{d_{\mathrm{1NN}}}{\sigma}\Bigr) \le C_\sigma(p, D) "
-        r"\le \mathbb{E}\min\Bigl(1, \sum_i \Phi_{d,c}\Bigl(\frac{\rho_i}{\sigma}\Bigr)\Bigr) \le "
-        r"\mathbb{E}\min\Bigl(1, N\,\Phi_{d,c}\Bigl(\frac{d_{\mathrm{1NN}}}{\sigma}\Bigr)\Bigr),$$"
+        r"$$\mathbb{E}\,\Phi_{d,c}\Bigl(\frac{d_{\mathrm{1NN}}}{\sigma}\Bigr) \le C_\sigma(p, D)$$"
+        "\n\n"
+        r"$$C_\sigma(p, D) \le \mathbb{E}\min\Bigl(1, "
+        r"\sum_i \Phi_{d,c}\Bigl(\frac{\rho_i}{\sigma}\Bigr)\Bigr) "
+        r"\le \mathbb{E}\min\Bigl(1, N\,\Phi_{d,c}\Bigl(\frac{d_{\mathrm{1NN}}}{\sigma}"
+        r"\Bigr)\Bigr),$$"
         "\n\n"
         r"with equality on the left for $N = 1$. For distinct training points $C_\sigma \to "
         r"\mathbb{P}(X \in D)\,\Phi_{d,c}(0)$ as $\sigma \to 0$ and $C_\sigma \to \Phi_{d,c}(0)$ "
@@ -461,12 +464,14 @@ ENVELOPES = Statement(
     claim=(
         "\n\n"
         r"$$1 - e^{-c} - e^{-s^2} \le \Phi_{d,c}(r) \le \exp\Bigl(-\frac{\max(h, 0)^2}{4 "
-        r"d_{\mathrm{eff}}}\Bigr), \qquad s = \tfrac12 \bigl(\sqrt{d_{\mathrm{eff}} + 2\max(-h, "
+        r"d_{\mathrm{eff}}}\Bigr),$$"
+        "\n\n"
+        r"$$s = \tfrac12 \bigl(\sqrt{d_{\mathrm{eff}} + 2\max(-h, "
         r"0)} - \sqrt{d_{\mathrm{eff}}}\bigr).$$"
         "\n\n"
         r"The transition lies at $h = 0$: a point at distance $d_{\mathrm{1NN}}$ is reached at "
         r"$\sigma_{\mathrm{cov}} = d_{\mathrm{1NN}} / \sqrt{2\sqrt{cd} + 2c}$, where "
-        r"$\Phi_{3072,5} = 0.5034$."
+        r"$\Phi_{d,c}$ is near one half (0.5034 for $d = 3072$, $c = 5$)."
     ),
     steps=(
         Step(

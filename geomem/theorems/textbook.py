@@ -1,0 +1,44 @@
+"""Formulas as a textbook would set them: sums begin with a plus, long relations break."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sympy as sp
+from sympy.printing.latex import LatexPrinter
+
+WIDE = 40  # characters, about what a line of the page holds
+SHORT = 12  # a side this short stays on the line
+
+
+class Textbook(LatexPrinter):  # type: ignore[misc]  # sympy has no types
+    """sympy's LaTeX with positive terms first, values in brackets, and relations that break."""
+
+    def _print_Add(self, expr: sp.Add, order: str | None = None) -> str:
+        terms = self._as_ordered_terms(expr, order=order)
+        terms = sorted(terms, key=lambda term: bool(term.could_extract_minus_sign()))
+        return str(super()._print_Add(sp.Add(*terms, evaluate=False), order="none"))
+
+    def _print_log(self, expr: sp.Expr, exp: Any = None) -> str:
+        if exp is None and expr.args[0].is_Symbol:
+            return rf"\log {self._print(expr.args[0])}"
+        return str(super()._print_log(expr, exp))
+
+    def _print_Subs(self, subs: sp.Subs) -> str:
+        expression, old, new = subs.args
+        pairs = zip(old, new, strict=True)
+        at = r",\ ".join(f"{self._print(o)} = {self._print(n)}" for o, n in pairs)
+        return rf"\left[{self._print(expression)}\right]_{{{at}}}"
+
+    def _print_Relational(self, expr: Any) -> str:
+        text = str(super()._print_Relational(expr))
+        left, right = self._print(expr.lhs), self._print(expr.rhs)
+        if min(_width(left), _width(right)) < SHORT or _width(text) < WIDE:
+            return text
+        sign = text[len(left) : len(text) - len(right)].strip()
+        return rf"\begin{{aligned}}&{left}\\&\quad{sign} {right}\end{{aligned}}"
+
+
+def _width(latex: str) -> int:
+    return len(re.sub(r"\\mathrm\{\w+\}|\\[a-zA-Z]+|[{}^_\\ ]", "", latex))
