@@ -117,7 +117,8 @@ figures.save(
         rf"are our reconstruction, (IV) and the comparisons our addition. Grey: what the best "
         rf"of them leave open. Bounds that say nothing (0 or 1) are not drawn; the "
         rf"closed form exists for $\sigma \ge R/\sqrt{{2\log N}}$ only. Vertical lines: "
-        rf"averages of the thresholds of part A, {sigma_lo.mean():.3g} for a weight of at least {high:g} and "
+        rf"averages of the thresholds of part A, {sigma_lo.mean():.3g} for a weight of at least "
+        rf"{high:g} and "
         rf"{sigma_hi.mean():.3g} for one of at most {low:g}, each with probability {1 - delta:g}."
     ),
     alt=(
