@@ -1,7 +1,5 @@
 """The Gaussian denoiser and Theorem 4.11 against closed forms and clouds whose truth is known."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -175,7 +173,6 @@ def test_gap_is_invariant_to_shift_and_scales(skewed, shift):
     np.testing.assert_allclose(moved.per_query, 9 * base.per_query, rtol=1e-6)
 
 
-@pytest.mark.skipif(not os.environ.get("GEOMEM_DATA"), reason="GEOMEM_DATA is not set")
 def test_cifar10_reference(cifar10):
     """The subset of RandomState(0): |kappa_3|^2 = 2.156e6, lambda_1 = 233.5, tr = 769.9."""
     pool = geomem.load_dataset("cifar10", n_heldout=1, root=cifar10).train
