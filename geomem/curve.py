@@ -64,6 +64,36 @@ class Curve:
         return cls(sigma, values, unknown, unknown, 0, np.empty((0, len(sigma))))
 
 
+@dataclass(frozen=True)
+class ErrorCurve:
+    """A mean squared distance, >= 0 without an upper limit, against the noise level.
+
+    Attributes
+    ----------
+    sigma : (S,) noise levels, in data units, in the order given by the caller.
+    mean : (S,) mean over queries of their mean over noise draws, data units squared: a sum
+        over the pixels (divide by their number for the error per pixel).
+    low, high : (S,) its 95% interval over queries (normal, cut at 0); NaN for one query.
+    n : number of queries.
+    per_query : (n, S) each query's mean over its draws.
+    """
+
+    sigma: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    n: int
+    per_query: Floats
+
+    @classmethod
+    def from_queries(cls, sigma: Floats, per_query: Floats) -> ErrorCurve:
+        """The curve of (n, S) per-query means over noise draws, with its normal interval."""
+        n, mean = len(per_query), per_query.mean(0)
+        spread = per_query.std(0, ddof=1) if n > 1 else np.full(len(sigma), np.nan)
+        half = 1.96 * spread / np.sqrt(n)
+        return cls(sigma, mean, np.maximum(mean - half, 0), mean + half, n, per_query)
+
+
 def wilson(mean: Floats, size: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Wilson's score interval of a proportion ``mean`` from ``size`` effective trials."""
     z = norm.ppf(0.5 + level / 2)
@@ -84,3 +114,10 @@ def check_sigmas(sigmas: object) -> Floats:
     if not np.all(np.isfinite(values) & (values > 0)):
         raise ValueError("sigmas: every noise level must be a positive, finite number.")
     return values
+
+
+def check_count(name: str, value: object) -> int:
+    """A number of draws, say, as an int >= 1, or a ValueError that says what is wrong."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value}.")
+    return int(value)

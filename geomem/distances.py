@@ -22,6 +22,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from geomem.curve import check_count, check_sigmas
+
 Array = Any  # a torch.Tensor or a numpy.ndarray: whichever goes in comes out
 
 QUERY_ROWS = 1024  # queries held at once
@@ -122,6 +124,14 @@ def like(result: torch.Tensor, example: Array, *, dtype: bool = False) -> Array:
     return host.astype(kind, copy=False) if dtype and kind.kind == "f" else host
 
 
+def per_query(sigma: float | Array, queries: Points) -> torch.Tensor:
+    """One noise level, or one for each of the Q queries -> (Q, 1) float64 on their device."""
+    levels = torch.from_numpy(check_sigmas(sigma)).to(queries.device)
+    if len(levels) not in (1, len(queries)):
+        raise ValueError(f"sigma: expected one noise level or {len(queries)}, got {len(levels)}.")
+    return levels.expand(len(queries))[:, None]
+
+
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """||a_q - b_i||^2 of two centred float64 blocks -> (Q, B).
 
@@ -142,8 +152,7 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
     Draw k of query q is the q-th row of the stream of ``default_rng([seed, k])``: the
     noise depends neither on the block sizes nor on the device.
     """
-    if not isinstance(draws, (int, np.integer)) or draws < 1:
-        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
+    check_count("draws", draws)
     centre = train.mean()
     streams = [np.random.default_rng([seed, k]) for k in range(draws)]
     group = max(1, NOISE_BYTES // (8 * train.dim * min(len(queries), QUERY_ROWS)))
@@ -156,7 +165,7 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
             x = queries.block(rows, centre)  # (Q, d)
             for ks in groups:
                 # One stream a draw, so threads change nothing but the time.
-                z = list(pool.map(_noise, streams[ks.start : ks.stop], repeat(x)))
+                z = list(pool.map(noise_like, streams[ks.start : ks.stop], repeat(x)))
                 for columns in train.slices(TRAIN_ROWS):
                     block = train.block(columns, centre)  # (B, d)
                     yield from _cached(rows, ks, x, z, block)
@@ -168,7 +177,8 @@ def _row_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.bmm(a[:, None, :], b[:, :, None])[:, :, 0]
 
 
-def _noise(stream: np.random.Generator, x: torch.Tensor) -> torch.Tensor:
+def noise_like(stream: np.random.Generator, x: torch.Tensor) -> torch.Tensor:
+    """The next rows of a stream of standard normal noise, as many as ``x`` (Q, d) has."""
     return torch.from_numpy(stream.standard_normal(tuple(x.shape))).to(x.device)
 
 
@@ -186,13 +196,14 @@ def _cached(
             yield NoisyBlock(where, k, gap2[part], tilt[part], norm2[part])
 
 
-def nearest_distances(
+def nearest(
     queries: Array, train: Array, k: int = 1, *, device: str | torch.device = "auto"
-) -> Array:
-    """Euclidean distances from each query to its k nearest training points.
+) -> tuple[Array, Array]:
+    """The k nearest training points of each query: their Euclidean distances and indices.
 
-    Candidates come from a blocked float64 search; the distances returned are those of
-    the differences themselves, so a copy is at distance exactly 0. A query that is
+    Candidates come from a blocked float64 search, with a margin for its rounding; the
+    distances returned are those of the differences themselves, so a copy is at distance
+    exactly 0, and they alone decide the order: ties go to the lower index. A query that is
     itself a training point counts as its own nearest neighbour.
 
     Parameters
@@ -204,28 +215,68 @@ def nearest_distances(
 
     Returns
     -------
-    array (Q, k), float64, ascending along the last axis, of the kind of ``queries``.
+    distances : array (Q, k), float64, ascending along the last axis, of the kind of ``queries``.
+    indices : array (Q, k), int64, of the same kind: which training points these are.
 
     Raises
     ------
     ValueError : k outside 1..N, sizes that differ, or values that are not finite.
+
+    >>> distance, index = nearest([[0.0]], [[3.0], [-1.0], [1.0]], 2)
+    >>> distance.tolist(), index.tolist()
+    ([[1.0, 1.0]], [[1, 2]])
     """
     q, t = pair(queries, train, device)
     if not isinstance(k, (int, np.integer)) or not 1 <= k <= len(t):
         raise ValueError(f"k must lie in 1..{len(t)} (the number of training points), got {k}.")
     centre = t.mean()
-    result = torch.empty(len(q), k, dtype=torch.float64, device=q.device)
+    distance = torch.empty(len(q), k, dtype=torch.float64)
+    index = torch.empty(len(q), k, dtype=torch.long)
     for rows in q.slices(QUERY_ROWS):
-        x = q.block(rows, centre)
-        best = torch.full((len(x), 0), torch.inf, dtype=torch.float64, device=q.device)
-        index = torch.empty(len(x), 0, dtype=torch.long, device=q.device)
-        for columns in t.slices(TRAIN_ROWS):
-            gap2 = squared_distances(x, t.block(columns, centre))
-            ids = torch.arange(columns.start, columns.stop, device=q.device).expand_as(gap2)
-            best, index = torch.cat([best, gap2], 1), torch.cat([index, ids], 1)
-            best, order = best.topk(min(k, best.shape[1]), dim=1, largest=False)
-            index = index.gather(1, order)
+        who, which = _candidates(q.block(rows, centre), t, centre, k)
         exact = q.block(rows)
-        for j in range(k):  # one neighbour at a time: (Q, d) of memory, not (Q, k, d)
-            result[rows, j] = (exact - t.block(index[:, j].cpu().numpy())).norm(dim=1)
-    return like(result.sort(dim=1).values, queries)
+        gaps = [
+            (exact[i] - t.block(j)).norm(dim=1).cpu().numpy()
+            for i, j in zip(_parts(who), _parts(which), strict=True)
+        ]
+        gap = np.concatenate(gaps)
+        order = np.lexsort((which, gap, who))  # by query, then distance, then index
+        first = np.searchsorted(who[order], np.arange(len(exact)))
+        chosen = order[first[:, None] + np.arange(k)]
+        distance[rows], index[rows] = map(torch.from_numpy, (gap[chosen], which[chosen]))
+    return like(distance, queries), like(index, queries)
+
+
+def nearest_distances(
+    queries: Array, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+) -> Array:
+    """The distances of `nearest` alone: array (Q, k), float64, ascending along the last axis."""
+    return nearest(queries, train, k, device=device)[0]
+
+
+def _candidates(
+    x: torch.Tensor, t: Points, centre: torch.Tensor, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (query, training point) that hold the k nearest of every centred query of x (Q, d).
+
+    A few more than k a query: also those that rounding alone may have put farther away.
+    """
+    best = torch.empty(len(x), 0, dtype=torch.float64, device=x.device)
+    slack = torch.zeros(len(x), 1, dtype=torch.float64, device=x.device)
+    rounding = 2 * t.dim * torch.finfo(torch.float64).eps
+    size, found = (x * x).sum(1, keepdim=True), []
+    for columns in t.slices(TRAIN_ROWS):
+        block = t.block(columns, centre)
+        gap2 = squared_distances(x, block)
+        best = torch.cat([best, gap2], 1)
+        best = best.topk(min(k, best.shape[1]), dim=1, largest=False).values
+        slack = torch.maximum(slack, rounding * (size + (block * block).sum(1).max()))
+        who, which = (gap2 <= best[:, -1:] + slack).nonzero().T
+        found.append((who, which + columns.start, gap2[who, which]))
+    who, which, gap2 = map(torch.cat, zip(*found, strict=True))
+    near = gap2 <= (best[:, -1:] + slack)[who, 0]
+    return who[near].cpu().numpy(), which[near].cpu().numpy()
+
+
+def _parts(pairs: np.ndarray) -> list[np.ndarray]:
+    return np.array_split(pairs, range(QUERY_ROWS, len(pairs), QUERY_ROWS))

@@ -26,9 +26,9 @@ from matplotlib.figure import Figure
 
 from geomem.data import ImageSet
 from geomem.digitized import Digitized
+from geomem.progress import RUN_VARIABLE
 
 STYLE = "geomem.companion"
-RUN_VARIABLE = "GEOMEM_RUN"  # path of the run.json that the runner writes for a notebook
 CLAIMS = {
     "paper": "the paper's claim, measured here",
     "reconstruction": "our reconstruction of the paper's claim",

@@ -8,35 +8,13 @@ E[xi x xi x xi], `rho` the largest |xi| and lambda_1 the largest eigenvalue of S
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from geomem.curve import Floats, check_sigmas
-from geomem.distances import QUERY_ROWS, TRAIN_ROWS, Array, Points, like, pair
-from geomem.posterior import _per_query, empirical_denoiser
-
-
-@dataclass(frozen=True)
-class GapCurve:
-    """A mean squared distance, >= 0 without an upper limit, against the noise level.
-
-    Attributes
-    ----------
-    sigma : (S,) noise levels, in data units, in the order given by the caller.
-    mean : (S,) mean over queries of their mean over noise draws, data units squared.
-    low, high : (S,) its 95% interval over queries (normal, cut at 0); NaN for one query.
-    n : number of queries.
-    per_query : (n, S) each query's mean over its draws.
-    """
-
-    sigma: Floats
-    mean: Floats
-    low: Floats
-    high: Floats
-    n: int
-    per_query: Floats
+from geomem.curve import ErrorCurve, Floats, check_count, check_sigmas
+from geomem.distances import QUERY_ROWS, TRAIN_ROWS, Array, Points, like, pair, per_query
+from geomem.posterior import empirical_denoiser
 
 
 def gaussian_denoiser(
@@ -67,7 +45,7 @@ def gaussian_denoiser(
     [[2.0]]
     """
     q, t = pair(x, train, device)
-    noise = _per_query(sigma, q) ** 2
+    noise = per_query(sigma, q) ** 2
     centre, variances, axes = _principal(t)
     result = torch.empty(len(q), t.dim, dtype=torch.float64, device=q.device)
     for rows in q.slices(QUERY_ROWS):
@@ -84,7 +62,7 @@ def linear_gap(
     draws: int = 4,
     seed: int = 0,
     device: str | torch.device = "auto",
-) -> GapCurve:
+) -> ErrorCurve:
     """The measured gap E |m_sigma(X_sigma) - m^G_sigma(X_sigma)|^2 of Theorem 4.11.
 
     X is drawn from the queries, X_sigma = X + sigma Z. Both denoisers see an input only
@@ -101,7 +79,7 @@ def linear_gap(
 
     Returns
     -------
-    GapCurve in data units squared, with a 95% interval over queries.
+    ErrorCurve in data units squared, with a 95% interval over queries.
 
     Raises
     ------
@@ -109,25 +87,21 @@ def linear_gap(
     """
     levels = check_sigmas(sigmas)
     q, t = pair(train if queries is None else queries, train, device)
-    if not isinstance(draws, (int, np.integer)) or draws < 1:
-        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
     centre, variances, axes = _principal(t)
     atoms, clean = (
         torch.cat([points.block(rows, centre) @ axes.T for rows in points.slices(TRAIN_ROWS)])
         for points in (t, q)
     )
-    per_query = np.zeros((len(q), len(levels)))
-    for draw in range(draws):
+    gaps = np.zeros((len(q), len(levels)))
+    for draw in range(check_count("draws", draws)):
         stream = np.random.default_rng([seed, draw])
         noise = torch.from_numpy(stream.standard_normal((len(q), t.dim))).to(t.device) @ axes.T
         for s, sigma in enumerate(levels.tolist()):
             noisy = clean + sigma * noise
             gap = empirical_denoiser(noisy, atoms, sigma, device=t.device)
             gap -= noisy * _gain(variances, torch.tensor(sigma**2, device=t.device))
-            per_query[:, s] += gap.square().sum(1).cpu().numpy() / draws
-    n, mean = len(q), per_query.mean(0)
-    half = 1.96 * per_query.std(0, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(levels), np.nan)
-    return GapCurve(levels, mean, np.maximum(mean - half, 0), mean + half, n, per_query)
+            gaps[:, s] += gap.square().sum(1).cpu().numpy() / draws
+    return ErrorCurve.from_queries(levels, gaps)
 
 
 def linear_gap_law(

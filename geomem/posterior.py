@@ -20,6 +20,7 @@ from geomem.distances import (
     like,
     noisy_blocks,
     pair,
+    per_query,
 )
 
 
@@ -51,7 +52,7 @@ def posterior_weights(
     """
     q, t = pair(x, train, device)
     weights = torch.empty(len(q), len(t), dtype=torch.float64, device=q.device)
-    for rows, columns, logits, _ in _logits(q, t, _per_query(sigma, q)):
+    for rows, columns, logits, _ in _logits(q, t, per_query(sigma, q)):
         weights[rows, columns] = logits
     for rows in q.slices(QUERY_ROWS):
         weights[rows] = torch.softmax(weights[rows], 1)
@@ -75,7 +76,7 @@ def empirical_denoiser(
     mean = torch.zeros(len(q), t.dim, dtype=torch.float64, device=q.device)
     total = torch.zeros(len(q), 1, dtype=torch.float64, device=q.device)
     top = torch.full((len(q), 1), -torch.inf, dtype=torch.float64, device=q.device)
-    for rows, _, logits, block in _logits(q, t, _per_query(sigma, q), centre):
+    for rows, _, logits, block in _logits(q, t, per_query(sigma, q), centre):
         peak = torch.maximum(top[rows], logits.amax(1, keepdim=True))
         shrink = torch.exp(top[rows] - peak)
         weights = torch.exp(logits - peak)
@@ -132,8 +133,8 @@ def max_posterior_weight(
             relative = energy.sub_(least[:, None]).mul_(-1 / sigma).exp_().sum(1)
             seen.mul_(torch.exp((least - low) / sigma)).add_(relative)
             low.copy_(least)
-    per_query = (1 / total).mean(1).T.cpu().numpy()  # the largest weight is 1 / total
-    return Curve.from_queries(levels, per_query, indicator=False)
+    largest = (1 / total).mean(1).T.cpu().numpy()  # the largest weight is 1 / total
+    return Curve.from_queries(levels, largest, indicator=False)
 
 
 def _logits(
@@ -150,10 +151,3 @@ def _logits(
             block = t.block(columns, centre)
             logits = (x @ block.T - (block * block).sum(1) / 2) / sigma[rows] ** 2
             yield rows, columns, logits, block
-
-
-def _per_query(sigma: float | Array, q: Points) -> torch.Tensor:
-    levels = torch.from_numpy(check_sigmas(sigma)).to(q.device)
-    if len(levels) not in (1, len(q)):
-        raise ValueError(f"sigma: expected one noise level or {len(q)}, got {len(levels)}.")
-    return levels.expand(len(q))[:, None]

@@ -24,9 +24,10 @@ from typing import Any
 import torch
 
 from geomem.data import dataset_sizes, source_sha256
-from geomem.figures import RUN_VARIABLE, commit, versions
+from geomem.figures import commit, versions
 from geomem.image_files import DataError
 from geomem.notebooks import Notebook, ParameterError, Value, read
+from geomem.progress import RUN_VARIABLE
 from geomem.sources import LOADERS
 
 PACKAGE = Path(__file__).resolve().parent

@@ -1,0 +1,237 @@
+"""Which models are trained on which images: the presets, and your own in a TOML file.
+
+A preset is one dataclass of plain values, so it can be read, changed by name and hashed.
+``-small`` and ``-large`` of one name differ in the number of training images alone: EDM-1K
+and EDM-50K of the paper are ``cifar10-small`` and ``cifar10-large``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from geomem.data import ImageSet, load_dataset
+from geomem.model import DDPMPP, ModelConfig
+from geomem.noise_law import NoiseLaw
+from geomem.train import TrainConfig
+
+
+class ConfigError(ValueError):
+    """An unknown preset or setting, or a value that does not fit it."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images: the arguments of `geomem.load_dataset`."""
+
+    name: str = "digits"  # data set by name or path
+    n_train: int | None = None  # training images N; None: all
+    n_heldout: int | None = None  # held-out images; None: all
+    classes: str | None = None  # one class only
+    grayscale: bool = False  # luma
+    size: int | None = None  # side after area down-sampling, pixels
+    seed: int | None = None  # of a random subset; None: the first ones
+
+    def load(self) -> ImageSet:
+        """The images themselves."""
+        return load_dataset(**asdict(self))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One model: what is trained, how, and on what."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def _pair(
+    name: str, data: DataConfig, n_small: int, train: TrainConfig, **large: Any
+) -> dict[str, Experiment]:
+    small = Experiment(replace(data, n_train=n_small), train)
+    return {f"{name}-small": small, f"{name}-large": Experiment(data, replace(train, **large))}
+
+
+QUARTERS = (0.125, 0.25, 0.5)  # of the training, where its course is looked at
+# Steps and learning rates for a CPU were found by measuring: the fewest that still show the
+# paper's phenomena. cifar10 is the paper's own setting; its training length is not known, so
+# the 20 million images are our assumption, about a tenth of EDM's own.
+PRESETS: dict[str, Experiment] = {
+    **_pair(
+        "digits-mlp",
+        DataConfig("digits"),
+        64,
+        TrainConfig(
+            ModelConfig("mlp", width=256, blocks=3),
+            steps=2000,
+            batch=128,
+            snapshots=QUARTERS,
+        ),
+    ),
+    **_pair(
+        "digits-unet",
+        DataConfig("digits"),
+        128,
+        TrainConfig(ModelConfig(width=16), steps=3300, snapshots=QUARTERS),
+    ),
+    **_pair(
+        "cifar10-luma",
+        DataConfig("cifar10", grayscale=True, size=16),
+        128,
+        TrainConfig(ModelConfig(width=32, patch=2), steps=5800, snapshots=QUARTERS),
+        steps=3000,
+    ),
+    **_pair(
+        "cifar10",
+        DataConfig("cifar10", seed=0),
+        1000,
+        TrainConfig(
+            DDPMPP,
+            NoiseLaw(mean=-1.2),
+            steps=40_000,
+            batch=512,
+            lr=1e-3,
+            warmup=2000,
+            final_lr=1.0,
+            ema=0.9995,
+            snapshots=QUARTERS,
+        ),
+    ),
+}
+
+
+def experiment(
+    name: str | os.PathLike[str], changes: Mapping[str, Any] | None = None
+) -> Experiment:
+    """A preset, or the experiment of a TOML file, with settings changed by name.
+
+    Parameters
+    ----------
+    name : a key of `PRESETS`, or the path of a TOML file with any of the tables [data],
+        [train], [train.model] and [train.noise], and optionally ``preset``, to start from.
+    changes : dotted name -> value, as text or typed: {"train.steps": "100"}; see `settings`.
+
+    Raises
+    ------
+    ConfigError : unknown preset, table or setting, or a value of the wrong type or range.
+    """
+    chosen = PRESETS.get(str(name))
+    if chosen is None:
+        chosen = _from_file(Path(name))
+    return changed(chosen, changes or {})
+
+
+def pair(
+    preset: str, *, dataset: str, n_train: int = 0, changes: str = "", **train: Any
+) -> tuple[Experiment, Experiment]:
+    """The small and the large experiment of a preset's name, as the notebooks train them.
+
+    Parameters
+    ----------
+    preset : a name of `PRESETS` without "-small" or "-large".
+    dataset : the data set, by name or path.
+    n_train : training images of the small model; 0 for the preset's own number.
+    changes : further settings of both, "train.steps=100 train.batch=32"; see `settings`.
+    train : settings of the training of both, by name: ``seed=1``.
+
+    Raises
+    ------
+    ConfigError : as `experiment`.
+    """
+    new: dict[str, Any] = {"data.name": dataset, **{f"train.{k}": v for k, v in train.items()}}
+    for change in changes.split():
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"changes: expected NAME=VALUE, got {change!r}.")
+        new[key] = value
+    small = new | ({"data.n_train": n_train} if n_train else {})
+    return experiment(f"{preset}-small", small), experiment(f"{preset}-large", new)
+
+
+def settings(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting of a config by its dotted name, as `experiment` takes them."""
+    found: dict[str, Any] = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            found |= settings(value, f"{prefix}{f.name}.")
+        else:
+            found[prefix + f.name] = value
+    return found
+
+
+def changed(config: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """An experiment with settings changed by dotted name; text is read as the setting's type."""
+    known = settings(config)
+    for key in changes:
+        if key not in known:
+            raise ConfigError(f"no setting {key!r}; known: {', '.join(known)}.")
+    try:
+        result = _rebuilt(config, changes)
+    except ValueError as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
+    assert isinstance(result, Experiment)
+    return result
+
+
+def _from_file(path: Path) -> Experiment:
+    if not path.is_file():
+        raise ConfigError(f"no preset or file {str(path)!r}; presets: {', '.join(PRESETS)}.")
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error}).") from error
+    start = tables.pop("preset", None)
+    if start is not None and start not in PRESETS:
+        raise ConfigError(f"{path}: no preset {start!r}; presets: {', '.join(PRESETS)}.")
+    return changed(PRESETS[start] if start else Experiment(), _flat(tables))
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = prefix + key
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _rebuilt(config: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
+    """``config`` with its changes made all at once: some make sense together only."""
+    hints = get_type_hints(type(config))
+    new = {}
+    for f in fields(config):
+        key, value = prefix + f.name, getattr(config, f.name)
+        if is_dataclass(value):
+            new[f.name] = _rebuilt(value, changes, f"{key}.")
+        elif key in changes:
+            new[f.name] = _typed(key, changes[key], hints[f.name])
+    return replace(config, **new)
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """A value of TOML or of the command line as the type of its setting."""
+    kinds = getattr(hint, "__args__", (hint,))
+    if getattr(hint, "__origin__", None) is tuple:
+        items = value.replace(",", " ").split() if isinstance(value, str) else value
+        if isinstance(items, (list, tuple)):
+            return tuple(_typed(key, item, kinds[0]) for item in items)
+    if type(None) in kinds and (value is None or str(value).lower() == "none"):
+        return None
+    for kind in kinds:
+        if kind is bool and str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        if kind in (int, float) and not isinstance(value, bool):
+            try:
+                number = kind(value)
+            except (TypeError, ValueError):
+                continue
+            if number == float(value):
+                return number
+        if kind is str and isinstance(value, str):
+            return value
+    expected = hint.__name__ if isinstance(hint, type) else str(hint)
+    raise ConfigError(f"{key}: {value!r} is not of type {expected}.")

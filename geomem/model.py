@@ -1,0 +1,327 @@
+"""EDM denoisers: preconditioning, loss weight, and two networks (Karras et al. 2022).
+
+A denoiser is any callable ``denoise(x, sigma)`` that estimates the clean image behind
+x = image + sigma z. `EDMDenoiser` is one with weights; `geomem.empirical_denoiser` and
+`geomem.gaussian_denoiser` become one by fixing their training set. They are interchangeable.
+Written from the papers' equations; no code of EDM is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Denoise = Callable[[Tensor, float | Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What network, for what images.
+
+    The four fields of the images are None until `for_images` measures them; a config
+    that sets them itself keeps its own (EDM's sigma_data = 0.5, say).
+    """
+
+    network: str = "unet"  # "unet" or "mlp"
+    width: int = 32  # channels of the U-Net's first level; hidden units of the MLP
+    multipliers: tuple[int, ...] = (1, 2)  # U-Net: width of each level; one level per entry
+    blocks: int = 1  # U-Net: residual blocks per level; MLP: residual blocks
+    patch: int = 1  # U-Net: space-to-depth before the first level, pixels
+    attention: tuple[int, ...] = ()  # U-Net: self-attention at these grid sizes, pixels
+    dropout: float = 0.0  # in the U-Net's blocks, in [0, 1)
+    n_classes: int = 0  # > 0: class-conditional
+    channels: int | None = None  # of the images
+    size: int | None = None  # side of the images, pixels
+    mean: float | None = None  # mean pixel, data units
+    sigma_data: float | None = None  # standard deviation of the pixels, data units, > 0
+
+    def __post_init__(self) -> None:
+        wrong = None
+        if self.network not in ("unet", "mlp"):
+            wrong = f"network must be unet or mlp, got {self.network!r}"
+        elif min(self.width, self.blocks, self.patch, *self.multipliers) < 1:
+            wrong = "width, multipliers, blocks and patch must be at least 1"
+        elif self.network == "unet" and self.width % 8:
+            wrong = f"width must be a multiple of 8, got {self.width}"
+        elif not 0 <= self.dropout < 1:
+            wrong = f"dropout must lie in [0, 1), got {self.dropout}"
+        elif self.n_classes < 0:
+            wrong = f"n_classes must be at least 0, got {self.n_classes}"
+        elif self.sigma_data is not None and not 0 < self.sigma_data < math.inf:
+            wrong = f"sigma_data must be > 0, got {self.sigma_data}"
+        elif self.network == "unet" and self.size is not None:
+            step = self.patch * 2 ** (len(self.multipliers) - 1)
+            if self.size % step:
+                wrong = f"images of size {self.size} do not divide by {step} (patch, levels)"
+        if wrong:
+            raise ValueError(f"model: {wrong}.")
+
+    def for_images(self, images: np.ndarray) -> ModelConfig:
+        """This config with the fields of the images measured on (N, C, H, W) training images."""
+        if images.ndim != 4 or images.shape[2] != images.shape[3]:
+            raise ValueError(f"model: needs square images (N, C, H, W), got {images.shape}.")
+        measured = {
+            "channels": images.shape[1],
+            "size": images.shape[2],
+            "mean": float(images.mean(dtype=np.float64)),
+            "sigma_data": float(images.std(dtype=np.float64)),
+        }
+        for name in ("channels", "size"):
+            if getattr(self, name) not in (None, measured[name]):
+                raise ValueError(f"model: {name} is {getattr(self, name)}, not {measured[name]}.")
+        return replace(self, **{k: v for k, v in measured.items() if getattr(self, k) is None})
+
+
+class Preconditioning(NamedTuple):
+    """EDM's scalings at one noise level (Karras et al. 2022, Table 1)."""
+
+    c_skip: Tensor
+    c_out: Tensor
+    c_in: Tensor
+    c_noise: Tensor
+
+
+def preconditioning(sigma: Tensor, sigma_data: float) -> Preconditioning:
+    """c_skip, c_out, c_in and c_noise of D(x) = c_skip x + c_out F(c_in x, c_noise).
+
+    With data of standard deviation sigma_data, c_in makes the network's input and c_out
+    its target of unit variance, and c_skip makes c_out, by which errors grow, smallest.
+    """
+    total = sigma**2 + sigma_data**2
+    return Preconditioning(
+        sigma_data**2 / total,
+        sigma * sigma_data * total.rsqrt(),
+        total.rsqrt(),
+        sigma.log() / 4,
+    )
+
+
+def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
+    """EDM's weight 1 / c_out^2, which makes the loss of an untrained network 1 at every level."""
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
+
+
+class EDMDenoiser(nn.Module):
+    """A preconditioned network: ``denoiser(x, sigma)`` estimates the clean image.
+
+    The image's mean is taken off first, an addition of ours to EDM's scalings, which assume
+    it to be zero.
+
+    Parameters
+    ----------
+    config : with every field of the images known (see `ModelConfig.for_images`).
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        if None in (config.channels, config.size, config.mean, config.sigma_data):
+            raise ValueError("model: the images are not known yet; use config.for_images(images).")
+        self.config = config
+        self.network: nn.Module = MLP(config) if config.network == "mlp" else UNet(config)
+        self.precision = torch.float32  # of the network's arithmetic; bfloat16 by autocast
+
+    def forward(self, x: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
+        """Denoise x (B, C, H, W) of noise level sigma, a number or (B,), in data units.
+
+        label : (B,) class numbers of a class-conditional model; None else.
+        """
+        c = self.config
+        assert c.mean is not None and c.sigma_data is not None
+        if (label is None) != (c.n_classes == 0):
+            needs = "needs" if c.n_classes else "takes no"
+            raise ValueError(f"model: this one {needs} class labels.")
+        level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(len(x))
+        scale = preconditioning(level, c.sigma_data)
+        c_skip, c_out, c_in = (a[:, None, None, None] for a in scale[:3])
+        centred = x.float() - c.mean
+        # The scalings stay in float32: at sigma = 0.002 they cancel to the sixth digit.
+        with torch.autocast(x.device.type, self.precision, self.precision != torch.float32):
+            raw = self.network(c_in * centred, scale.c_noise, label)
+        return (c.mean + c_skip * centred + c_out * raw.float()).to(x.dtype)
+
+    def given(self, label: int) -> Denoise:
+        """The denoiser of one class of a class-conditional model."""
+        return lambda x, sigma: self(x, sigma, torch.full((len(x),), label, device=x.device))
+
+
+class Embedding(nn.Module):
+    """The noise level, and the class where there is one, as a vector that steers the blocks."""
+
+    def __init__(self, width: int, n_classes: int):
+        super().__init__()
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.logspace(-1, 4, 32, base=2), persistent=False)
+        self.layers = nn.Sequential(
+            nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
+        self.classes = nn.Embedding(n_classes, 64) if n_classes else None
+
+    def forward(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
+        angles = c_noise[:, None] * self.frequencies
+        features = torch.cat([angles.cos(), angles.sin()], 1)  # (B, 64)
+        if self.classes is not None:
+            features = features + self.classes(label)
+        return self.layers(features)
+
+
+class MLP(nn.Module):
+    """A residual MLP on flattened pixels, for images of 8x8 and thereabouts."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        pixels = int(c.channels or 0) * int(c.size or 0) ** 2
+        self.embedding = Embedding(c.width, c.n_classes)
+        self.stem = nn.Linear(pixels, c.width)
+        self.blocks = nn.ModuleList(MLPBlock(c.width) for _ in range(c.blocks))
+        self.head = _zero(nn.Linear(c.width, pixels))
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        steer = self.embedding(c_noise, label)
+        h = self.stem(x.flatten(1))
+        for block in self.blocks:
+            h = block(h, steer)
+        return self.head(functional.silu(h)).view_as(x)
+
+
+class MLPBlock(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.film = nn.Linear(width, 2 * width)
+        self.rise = nn.Linear(width, width)
+        self.fall = nn.Linear(width, width)
+
+    def forward(self, h: Tensor, steer: Tensor) -> Tensor:
+        scale, shift = self.film(steer).chunk(2, 1)
+        return h + self.fall(functional.silu(self.rise(self.norm(h) * (1 + scale) + shift)))
+
+
+class UNet(nn.Module):
+    """A U-Net of residual blocks that the noise level steers by scale and shift (FiLM).
+
+    The encoder has ``blocks`` blocks per level and a halving between levels; the decoder
+    one more per level, each fed with the encoder's output of its size, as in DDPM++ (Song
+    et al. 2021), whose size the preset `DDPMPP` has.
+    """
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        pixels, grid = int(c.channels or 0) * c.patch**2, int(c.size or 0) // c.patch
+        steer = 4 * c.width
+        self.patch = c.patch
+        self.embedding = Embedding(steer, c.n_classes)
+        self.stem = nn.Conv2d(pixels, c.width, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        width, skips = c.width, [c.width]
+        for level, multiplier in enumerate(c.multipliers):
+            if level:
+                self.down.append(Block(width, width, steer, c.dropout, resample="halve"))
+                skips.append(width)
+            for _ in range(c.blocks):
+                attend = grid >> level in c.attention
+                self.down.append(
+                    Block(width, c.width * multiplier, steer, c.dropout, attend=attend)
+                )
+                width = c.width * multiplier
+                skips.append(width)
+        attend = grid >> (len(c.multipliers) - 1) in c.attention or bool(c.attention)
+        self.middle = Block(width, width, steer, c.dropout, attend=attend)
+        for level, multiplier in reversed([*enumerate(c.multipliers)]):
+            for _ in range(c.blocks + 1):
+                block = Block(width + skips.pop(), c.width * multiplier, steer, c.dropout)
+                self.up.append(block)
+                width = c.width * multiplier
+            if level:
+                self.up.append(Block(width, width, steer, c.dropout, resample="double"))
+        self.norm = nn.GroupNorm(_groups(width), width)
+        self.head = _zero(nn.Conv2d(width, pixels, 3, padding=1))
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        steer = self.embedding(c_noise, label)
+        h = self.stem(functional.pixel_unshuffle(x, self.patch))
+        skips = [h]
+        for block in self.down:
+            h = block(h, steer)
+            skips.append(h)
+        h = self.middle(h, steer)
+        for block in self.up:
+            h = block(h if block.resample == "double" else torch.cat([h, skips.pop()], 1), steer)
+        return functional.pixel_shuffle(self.head(functional.silu(self.norm(h))), self.patch)
+
+
+class Block(nn.Module):
+    """GroupNorm, SiLU, convolution, twice, beside a skip; may resample and attend."""
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        steer: int,
+        dropout: float,
+        *,
+        resample: str | None = None,
+        attend: bool = False,
+    ):
+        super().__init__()
+        self.resample = resample
+        self.norm_in = nn.GroupNorm(_groups(width_in), width_in)
+        self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
+        self.film = nn.Linear(steer, 2 * width_out)
+        self.norm_out = nn.GroupNorm(_groups(width_out), width_out, affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = _zero(nn.Conv2d(width_out, width_out, 3, padding=1))
+        self.skip = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
+        self.attention = Attention(width_out) if attend else nn.Identity()
+
+    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
+        h = functional.silu(self.norm_in(x))
+        if self.resample == "halve":
+            h, x = functional.avg_pool2d(h, 2), functional.avg_pool2d(x, 2)
+        elif self.resample == "double":
+            h, x = (functional.interpolate(a, scale_factor=2.0) for a in (h, x))
+        scale, shift = self.film(steer)[:, :, None, None].chunk(2, 1)
+        h = torch.addcmul(shift, self.norm_out(self.conv_in(h)), 1 + scale)
+        h = self.conv_out(self.dropout(functional.silu(h)))
+        return self.attention(self.skip(x) + h)
+
+
+class Attention(nn.Module):
+    """Self-attention over the grid, one head, beside a skip."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(_groups(width), width)
+        self.qkv = nn.Conv2d(width, 3 * width, 1)
+        self.out = _zero(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2)[:, None].chunk(3, -1)
+        h = functional.scaled_dot_product_attention(q, k, v)  # (B, 1, H W, width)
+        return x + self.out(h[:, 0].transpose(1, 2).reshape(x.shape))
+
+
+# The network of the paper's CIFAR-10 models: DDPM++ of EDM's configuration F, about 56 million
+# weights. Dropout is off: it is not known whether the paper had it on, and it delays memorization.
+DDPMPP = ModelConfig(
+    width=128, multipliers=(2, 2, 2), blocks=4, attention=(16,), mean=0.0, sigma_data=0.5
+)
+
+
+def _groups(width: int) -> int:
+    """Groups of at least four channels, at most 32 of them."""
+    return math.gcd(width, min(32, max(1, width // 4)))
+
+
+def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """Start at zero: a new block changes nothing, a new network answers c_skip x."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,375 @@
+"""The store of finished models: trained once, found again by what made them.
+
+A model's key hashes its configuration, its training images and the code that trains. What
+stops half-way goes on from its last checkpoint. Models of one call train side by side, one
+process each: the fastest use of CPU cores for networks this small.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import fcntl
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+
+from geomem import checkpoint, model, noise_law
+from geomem import train as training
+from geomem.data import ImageSet
+from geomem.experiments import Experiment, changed, settings
+from geomem.model import EDMDenoiser
+from geomem.progress import bar
+from geomem.train import Record, TrainConfig, TrainingError, TrainState
+
+STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
+# What cannot change the result, or only in its last digits.
+NOT_IN_KEY = {"device", "precision", "compile", "threads", "checkpoint"}
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished model of the store.
+
+    Attributes
+    ----------
+    folder : where it lies; its name is the model's.
+    experiment : what made it, complete.
+    record : what is known of the run: steps, seconds, versions, device.
+    losses : (steps,) the loss of each step's batch.
+    """
+
+    folder: Path
+    experiment: Experiment
+    record: dict[str, Any]
+    losses: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def denoise(self) -> EDMDenoiser:
+        """The denoiser: the averaged weights at the end of training."""
+        return self._denoiser(self.folder / "model")
+
+    def at(self, share: float) -> EDMDenoiser:
+        """The denoiser after a share of the training: one of the config's snapshots, or 1."""
+        config = self.experiment.train
+        if share == 1:
+            return self.denoise
+        if share not in config.snapshots:
+            known = ", ".join(map(str, (*config.snapshots, 1)))
+            raise ValueError(f"{self.name}: no snapshot at {share} of its steps; known: {known}.")
+        return self._denoiser(self.folder / _step(config.step_of(share)))
+
+    def _denoiser(self, folder: Path) -> EDMDenoiser:
+        tensors, _ = checkpoint.read(folder)
+        tensors.pop("losses", None)
+        denoiser = EDMDenoiser(self.experiment.train.model)
+        denoiser.load_state_dict(tensors)
+        return denoiser.eval().requires_grad_(False).to(training.device_of("auto"))
+
+
+def train_or_load(
+    experiments: Sequence[Experiment], *, root: Path | None = None, jobs: int | None = None
+) -> list[Trained]:
+    """The finished model of each experiment, trained now where the store does not hold it.
+
+    Parameters
+    ----------
+    experiments : what to train; see `geomem.experiments`.
+    root : the store; default the environment variable GEOMEM_MODELS, else ./models.
+    jobs : models trained side by side, each in a process of its own; default one per CPU
+        core that a model takes, and one at a time on CUDA.
+
+    Raises
+    ------
+    TrainingError : a training that stopped; the others stop with a checkpoint.
+    """
+    folders = [_folder(e, e.data.load(), root) for e in experiments]
+    todo = {f: e for f, e in zip(folders, experiments, strict=True) if not _finished(f)}
+    if todo:
+        first = experiments[0].train
+        cuda = training.device_of(first.device) == "cuda"
+        cores = max(1, (os.cpu_count() or 1) // first.threads)
+        _side_by_side(todo, jobs or (1 if cuda else cores))
+    return [load_model(folder) for folder in folders]
+
+
+def fit(
+    experiment: Experiment,
+    *,
+    root: Path | None = None,
+    report: Callable[[Record], None] = lambda record: None,
+) -> Trained:
+    """Train one model in this process, from its last checkpoint where there is one.
+
+    Ctrl-C ends the running step and writes a checkpoint. Where torch.distributed is
+    initialised, the processes share the batches, and the first one writes.
+    """
+    data = experiment.data.load()
+    folder = _folder(experiment, data, root)
+    first = not distributed.is_initialized() or distributed.get_rank() == 0
+    with _alone(folder) if first else contextlib.nullcontext():
+        if not _finished(folder):
+            config = experiment.train.for_images(data.train)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(config.threads)
+            try:
+                _fit(replace(experiment, train=config), data, folder, first, report)
+            finally:
+                torch.set_num_threads(threads)
+    return load_model(folder)
+
+
+def _fit(
+    experiment: Experiment,
+    data: ImageSet,
+    folder: Path,
+    first: bool,
+    report: Callable[[Record], None],
+) -> None:
+    config = experiment.train
+    state = TrainState(config)
+    saved = sorted((folder / "checkpoints").glob("step-*"))
+    if saved:
+        state.load(saved[-1])
+    labels = data.labels.train if config.model.n_classes else None
+    snapshots = {config.step_of(share) for share in config.snapshots}
+    started, begun = time.perf_counter(), state.step
+    with _stop_requests() as stop:
+        try:
+            for record in training.train(config, data.train, labels, state):
+                report(record)
+                if first and record.step in snapshots:
+                    checkpoint.write(folder / _step(record.step), state.ema.state_dict(), {})
+                if stop.requested:
+                    raise KeyboardInterrupt
+                if first and record.step % config.checkpoint == 0:
+                    _save(state, folder)
+        except (KeyboardInterrupt, TrainingError):
+            if first:
+                _save(state, folder)
+            raise
+    if first:
+        record_ = {
+            "settings": settings(experiment),
+            "images": [len(data.train), *data.train.shape[1:]],
+            "data_sha256": data.sha256,
+            "seconds": round(time.perf_counter() - started, 1),
+            "steps_of_these_seconds": state.step - begun,
+            "device": str(state.device),
+            "torch": torch.__version__,
+        }
+        losses = torch.tensor(state.losses, dtype=torch.float64)
+        checkpoint.write(folder / "model", {**state.ema.state_dict(), "losses": losses}, record_)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def load_model(name: str | Path, root: Path | None = None) -> Trained:
+    """A finished model by its folder, or by its name in the store or the start of it.
+
+    Raises
+    ------
+    CheckpointError : no such model, several, an unfinished or a damaged one.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        if folder.is_file():
+            raise checkpoint.CheckpointError(f"{name}: not the folder of a model.")
+        found = [f for f in _folders(root) if f.name.startswith(str(name))]
+        if len(found) != 1:
+            known = ", ".join(f.name for f in found or _folders(root)) or "none yet"
+            raise checkpoint.CheckpointError(
+                f"{len(found) or 'no'} models of the name {str(name)!r} in the store: {known}."
+            )
+        folder = found[0]
+    if not _finished(folder):
+        raise checkpoint.CheckpointError(f"{folder}: not finished; train it to its end first.")
+    tensors, record = checkpoint.read(folder / "model")
+    experiment = changed(Experiment(), record["settings"])
+    return Trained(folder, experiment, record, tensors["losses"].numpy())
+
+
+def models(root: Path | None = None) -> list[tuple[Path, str]]:
+    """Every model of the store with its state: "finished", or the steps it has done."""
+    found = []
+    for folder in _folders(root):
+        saved = sorted((folder / "checkpoints").glob("step-*"))
+        done = f"stopped after step {int(saved[-1].name[5:])}" if saved else "not begun"
+        found.append((folder, "finished" if _finished(folder) else done))
+    return found
+
+
+def key(config: TrainConfig, data: ImageSet) -> str:
+    """What a model is found by: a hash of its configuration, training images and code."""
+    kept = {k: v for k, v in settings(config).items() if k not in NOT_IN_KEY}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(data.train).data)
+    if config.model.n_classes:
+        digest.update(np.ascontiguousarray(data.labels.train).data)
+    for module in (model, noise_law, training):
+        digest.update(_code(inspect.getsource(module)).encode())
+    return digest.hexdigest()[:12]
+
+
+def _code(source: str) -> str:
+    """A module's code without its comments and docstrings, which change no model."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        opening = body[0] if isinstance(body, list) and body else None
+        if isinstance(opening, ast.Expr) and isinstance(opening.value, ast.Constant):
+            node.body[0] = ast.Pass()  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _folder(experiment: Experiment, data: ImageSet, root: Path | None) -> Path:
+    config = experiment.train.for_images(data.train)
+    store = root or Path(os.environ.get(STORE_VARIABLE, "models"))
+    name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
+    return store.resolve() / name
+
+
+def _folders(root: Path | None) -> list[Path]:
+    store = root or Path(os.environ.get(STORE_VARIABLE, "models"))
+    return sorted(f for f in store.resolve().glob("*") if f.is_dir())
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "model" / checkpoint.RECORD).is_file()
+
+
+def _step(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _save(state: TrainState, folder: Path) -> None:
+    """Write a checkpoint; the one before it stays until the next, should this one break."""
+    state.save(folder / "checkpoints" / _step(state.step))
+    for old in sorted((folder / "checkpoints").glob("step-*"))[:-2]:
+        shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains this model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+class _Stop:
+    requested = False
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Ctrl-C (or SIGTERM) asks once, so that a step ends whole; the second time it means it."""
+    stop, old = _Stop(), {}
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    with contextlib.suppress(ValueError):  # not the main thread: then Ctrl-C is another's
+        for number in (signal.SIGINT, signal.SIGTERM):
+            old[number] = signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+# Side by side
+
+
+def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
+    waiting, running = list(todo), dict[Path, subprocess.Popen]()
+    bars = {f: bar(e.train.steps, f.name, "step", i) for i, (f, e) in enumerate(todo.items())}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                folder = waiting.pop(0)
+                running[folder] = _start(folder, todo[folder])
+            time.sleep(PROGRESS_SECONDS)
+            for folder, process in list(running.items()):
+                _show(bars[folder], folder)
+                if process.poll() is not None:
+                    del running[folder]
+                    if process.returncode:
+                        said = (folder / "log").read_text().strip().splitlines()
+                        raise TrainingError(f"{folder.name}: {said[-1] if said else 'killed'}")
+    finally:
+        for process in running.values():  # only when something went wrong
+            process.send_signal(signal.SIGINT)
+        for process in running.values():
+            process.wait()
+        for shown in bars.values():
+            shown.close()
+
+
+def _start(folder: Path, experiment: Experiment) -> subprocess.Popen:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "experiment.json").write_text(json.dumps(settings(experiment)))
+    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "OMP_NUM_THREADS": str(experiment.train.threads),
+    }
+    with (folder / "log").open("w") as log:
+        command = [sys.executable, "-c", "from geomem.store import _work; _work()", str(folder)]
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+
+def _work() -> None:
+    """The life of a process that `_start` starts: train one model, saying how far it is."""
+    folder, parent = Path(sys.argv[1]), os.getppid()
+    experiment = changed(Experiment(), json.loads((folder / "experiment.json").read_text()))
+    said = 0.0
+
+    def report(record: Record) -> None:
+        nonlocal said
+        if os.getppid() != parent:  # whoever asked for this model is gone
+            os.kill(os.getpid(), signal.SIGTERM)
+        if time.monotonic() - said > PROGRESS_SECONDS:
+            said = time.monotonic()
+            (folder / "progress").write_text(f"{record.step} {record.loss:.4g}")
+
+    try:
+        fit(experiment, root=folder.parent, report=report)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (TrainingError, ValueError) as error:
+        sys.exit(str(error))
+    (folder / "progress").unlink(missing_ok=True)
+
+
+def _show(shown: Any, folder: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        step, loss = (folder / "progress").read_text().split()
+        shown.set_postfix_str(f"loss {loss}", refresh=False)
+        shown.update(int(step) - shown.n)
