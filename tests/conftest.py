@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
 ROOT = Path(__file__).resolve().parent.parent
 
 
