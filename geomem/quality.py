@@ -113,7 +113,7 @@ class ClassifierFeatures:
         network = MLPClassifier((128, 32), random_state=seed)
         flat, other = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (images, heldout))
         for _ in range(int(np.clip(PASSES / len(flat), 5, 100))):
-            network.partial_fit(flat, labels, np.unique(labels))
+            network.partial_fit(flat, labels, classes=np.unique(labels))
         accuracy = float(network.score(other, heldout_labels))
         return cls(accuracy, tuple(network.coefs_[:-1]), tuple(network.intercepts_[:-1]))
 
