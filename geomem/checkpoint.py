@@ -40,8 +40,12 @@ def write(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())  # on the disk before the rename is
-    shutil.rmtree(folder, ignore_errors=True)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     work.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

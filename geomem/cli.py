@@ -11,7 +11,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from geomem import book, figures, runs
+from geomem import book, cli_models, figures, runs
+from geomem.checkpoint import CheckpointError
+from geomem.experiments import ConfigError
 from geomem.image_files import DataError
 from geomem.notebooks import (
     DEFAULT_PROFILE,
@@ -27,6 +29,8 @@ from geomem.notebooks import (
     resolve,
     resolve_all,
 )
+from geomem.store import STORE_VARIABLE
+from geomem.train import TrainingError
 
 BUILD_SECONDS = 10  # rendering the book, measured
 VERIFY_SECONDS = 15  # every check of every statement, measured
@@ -36,18 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; what is wrong with the input is one line on stderr and exit code 2."""
     options = _parser().parse_args(arguments)
     options.start = Path.cwd()
-    if os.environ.get("GEOMEM_DATA"):  # before this process moves to the project's root
-        os.environ["GEOMEM_DATA"] = str(Path(os.environ["GEOMEM_DATA"]).expanduser().resolve())
+    for name in ("GEOMEM_DATA", STORE_VARIABLE):  # before this process moves to the root
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
     for signal_ in (signal.SIGTERM, signal.SIGHUP):  # stop as Ctrl-C does: nothing half-left
-        signal.signal(signal_, signal.default_int_handler)
+        if signal.getsignal(signal_) is not signal.SIG_IGN:  # as nohup asks
+            signal.signal(signal_, signal.default_int_handler)
     try:
         options.verb(options)
-    except (ParameterError, DataError) as error:
+    except (ParameterError, DataError, ConfigError, CheckpointError) as error:
         sys.exit(_fail(error, 2))
-    except (runs.RunError, book.BookError) as error:
+    except (runs.RunError, book.BookError, TrainingError) as error:
         sys.exit(_fail(error, 1))
-    except KeyboardInterrupt:
-        sys.exit(_fail("stopped; what had finished is kept, and the next call goes on there", 130))
+    except KeyboardInterrupt as stop:
+        kept = "stopped; what had finished is kept, and the next call goes on there"
+        sys.exit(_fail(stop if stop.args else kept, 130))
     except BrokenPipeError:  # the reader of our output went away: `geomem list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -192,7 +199,8 @@ def _seconds(
 
 
 def _fail(error: object, code: int) -> int:
-    print(f"geomem: {error}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
+        print(f"geomem: {error}", file=sys.stderr)
     return code
 
 
@@ -251,6 +259,7 @@ def _parser() -> argparse.ArgumentParser:
         "geomem verify\ngeomem verify theorem-4-8",
     )
     sub.add_argument("label", nargs="?", metavar="LABEL", help="one statement only")
+    cli_models.add_verbs(verb)
     verb(
         "figures", list_figures, "Show every figure: id, title, notebook, files.", "geomem figures"
     )

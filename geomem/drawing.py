@@ -10,13 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from geomem.curve import Curve
+from geomem.curve import Curve, ErrorCurve
 from geomem.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
+MEMORIZED = "#cc0000"  # the frame of a memorized image; red as in the paper's Figure 10
 
 
-def sigma_axis(ax: Axes) -> None:
+def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
     """A logarithmic noise axis with plain numbers, and a probability axis from 0 to 1."""
     ax.set_xscale("log")
     low, high = ax.get_xlim()
@@ -24,10 +25,11 @@ def sigma_axis(ax: Axes) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(SIGMA_LABEL)
-    ax.set_ylim(-0.03, 1.03)
+    if probability:
+        ax.set_ylim(-0.03, 1.03)
 
 
-def plot_curve(ax: Axes, curve: Curve, label: str, **style: Any) -> None:
+def plot_curve(ax: Axes, curve: Curve | ErrorCurve, label: str | None, **style: Any) -> None:
     """A curve with its 95% interval as a band."""
     (line,) = ax.plot(curve.sigma, curve.mean, label=label, **style)
     ax.fill_between(curve.sigma, curve.low, curve.high, color=line.get_color(), alpha=0.25, lw=0)
@@ -55,34 +57,51 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
     ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
 
 
-def image_grid(rows: Sequence[tuple[str, np.ndarray]], columns: Sequence[str]) -> Figure:
-    """Rows of images, (n, C, H, W) in [-1, 1] and clipped to it, under column titles."""
+def image_grid(
+    rows: Sequence[tuple[str, np.ndarray]],
+    columns: Sequence[str],
+    framed: Sequence[np.ndarray | None] | None = None,
+) -> Figure:
+    """Rows of images, (n, C, H, W) in [-1, 1] and clipped to it, under column titles.
+
+    framed : for each row the (n,) booleans of the images with a red frame, the memorized
+        ones, or None.
+    """
     from matplotlib import pyplot as plt
 
     n = len(columns)
     fig, axes = plt.subplots(
         len(rows), n, figsize=(4.8, 0.35 + 4.8 / n * 0.92 * len(rows)), squeeze=False
     )
-    for line, (name, images) in zip(axes, rows, strict=True):
-        for ax, image in zip(line, images, strict=True):
+    frames = [None] * len(rows) if framed is None else framed
+    for line, (name, images), red in zip(axes, rows, frames, strict=True):
+        marked = np.zeros(n, bool) if red is None else red
+        for ax, image, memorized in zip(line, images, marked, strict=True):
             pixels = np.clip((image + 1) / 2, 0, 1)
             ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
+            ax.spines[:].set(visible=bool(memorized), color=MEMORIZED, linewidth=3)
         line[0].set_ylabel(name)
     for ax, title in zip(axes[0], columns, strict=True):
         ax.set_title(title)
     return fig
 
 
-def pixel_table(sigmas: np.ndarray, rows: Sequence[tuple[str, np.ndarray]]) -> dict[str, Any]:
-    """The pixels of an `image_grid` as a table: one line per image and pixel."""
+def pixel_table(
+    columns: np.ndarray,
+    rows: Sequence[tuple[str, np.ndarray]],
+    header: str = "sigma [data units]",
+) -> dict[str, Any]:
+    """The pixels of an `image_grid` as a table: one line per image and pixel.
+
+    columns : (n,) what tells the columns apart, under ``header``.
+    """
     lines = [
-        (float(sigma), name, *map(int, index), float(value))
+        (column.item(), name, *map(int, index), float(value))
         for name, images in rows
-        for sigma, image in zip(sigmas, images, strict=True)
+        for column, image in zip(columns, images, strict=True)
         for index, value in np.ndenumerate(image)
     ]
-    headers = ["sigma [data units]", "image [name]", "channel [index]", "row [index]"]
+    headers = [header, "image [name]", "channel [index]", "row [index]"]
     headers += ["column [index]", "pixel value [data units]"]
     return dict(zip(headers, zip(*lines, strict=True), strict=True))

@@ -7,6 +7,7 @@ and EDM-50K of the paper are ``cifar10-small`` and ``cifar10-large``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -69,6 +70,7 @@ PRESETS: dict[str, Experiment] = {
             ModelConfig("mlp", width=256, blocks=3),
             steps=2000,
             batch=128,
+            lr=5e-3,
             snapshots=QUARTERS,
         ),
     ),
@@ -186,7 +188,7 @@ def _from_file(path: Path) -> Experiment:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML ({error}).") from error
     start = tables.pop("preset", None)
-    if start is not None and start not in PRESETS:
+    if start is not None and str(start) not in PRESETS:
         raise ConfigError(f"{path}: no preset {start!r}; presets: {', '.join(PRESETS)}.")
     return changed(PRESETS[start] if start else Experiment(), _flat(tables))
 
@@ -217,20 +219,18 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     kinds = getattr(hint, "__args__", (hint,))
     if getattr(hint, "__origin__", None) is tuple:
         items = value.replace(",", " ").split() if isinstance(value, str) else value
-        if isinstance(items, (list, tuple)):
-            return tuple(_typed(key, item, kinds[0]) for item in items)
+        items = items if isinstance(items, (list, tuple)) else [items]
+        return tuple(_typed(key, item, kinds[0]) for item in items)
     if type(None) in kinds and (value is None or str(value).lower() == "none"):
         return None
     for kind in kinds:
         if kind is bool and str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
         if kind in (int, float) and not isinstance(value, bool):
-            try:
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
                 number = kind(value)
-            except (TypeError, ValueError):
-                continue
-            if number == float(value):
-                return number
+                if number == float(value):
+                    return number
         if kind is str and isinstance(value, str):
             return value
     expected = hint.__name__ if isinstance(hint, type) else str(hint)

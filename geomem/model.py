@@ -46,14 +46,20 @@ class ModelConfig:
         wrong = None
         if self.network not in ("unet", "mlp"):
             wrong = f"network must be unet or mlp, got {self.network!r}"
-        elif min(self.width, self.blocks, self.patch, *self.multipliers) < 1:
-            wrong = "width, multipliers, blocks and patch must be at least 1"
+        elif min(self.width, self.blocks, self.patch, *self.multipliers, *self.attention) < 1:
+            wrong = "width, multipliers, blocks, patch and attention must be at least 1"
+        elif not self.multipliers:
+            wrong = "multipliers needs an entry for each level, at least one"
         elif self.network == "unet" and self.width % 8:
             wrong = f"width must be a multiple of 8, got {self.width}"
         elif not 0 <= self.dropout < 1:
             wrong = f"dropout must lie in [0, 1), got {self.dropout}"
         elif self.n_classes < 0:
             wrong = f"n_classes must be at least 0, got {self.n_classes}"
+        elif any(n is not None and n < 1 for n in (self.channels, self.size)):
+            wrong = "channels and size must be at least 1"
+        elif not math.isfinite(self.mean or 0):
+            wrong = f"mean must be finite, got {self.mean}"
         elif self.sigma_data is not None and not 0 < self.sigma_data < math.inf:
             wrong = f"sigma_data must be > 0, got {self.sigma_data}"
         elif self.network == "unet" and self.size is not None:
@@ -137,6 +143,8 @@ class EDMDenoiser(nn.Module):
         if (label is None) != (c.n_classes == 0):
             needs = "needs" if c.n_classes else "takes no"
             raise ValueError(f"model: this one {needs} class labels.")
+        if not isinstance(sigma, Tensor) and not 0 < sigma < math.inf:
+            raise ValueError(f"sigma must be a finite number > 0, got {sigma}.")
         level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(len(x))
         scale = preconditioning(level, c.sigma_data)
         c_skip, c_out, c_in = (a[:, None, None, None] for a in scale[:3])
@@ -148,6 +156,8 @@ class EDMDenoiser(nn.Module):
 
     def given(self, label: int) -> Denoise:
         """The denoiser of one class of a class-conditional model."""
+        if not 0 <= label < self.config.n_classes:
+            raise ValueError(f"model: no class {label}; it has {self.config.n_classes}.")
         return lambda x, sigma: self(x, sigma, torch.full((len(x),), label, device=x.device))
 
 
@@ -231,8 +241,7 @@ class UNet(nn.Module):
                 )
                 width = c.width * multiplier
                 skips.append(width)
-        attend = grid >> (len(c.multipliers) - 1) in c.attention or bool(c.attention)
-        self.middle = Block(width, width, steer, c.dropout, attend=attend)
+        self.middle = Block(width, width, steer, c.dropout, attend=bool(c.attention))
         for level, multiplier in reversed([*enumerate(c.multipliers)]):
             for _ in range(c.blocks + 1):
                 block = Block(width + skips.pop(), c.width * multiplier, steer, c.dropout)
@@ -284,10 +293,11 @@ class Block(nn.Module):
         h = functional.silu(self.norm_in(x))
         if self.resample == "halve":
             h, x = functional.avg_pool2d(h, 2), functional.avg_pool2d(x, 2)
-        elif self.resample == "double":
+        h = self.conv_in(h)
+        if self.resample == "double":  # after the convolution, which is cheaper on the coarse grid
             h, x = (functional.interpolate(a, scale_factor=2.0) for a in (h, x))
         scale, shift = self.film(steer)[:, :, None, None].chunk(2, 1)
-        h = torch.addcmul(shift, self.norm_out(self.conv_in(h)), 1 + scale)
+        h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
         h = self.conv_out(self.dropout(functional.silu(h)))
         return self.attention(self.skip(x) + h)
 
@@ -320,7 +330,7 @@ def _groups(width: int) -> int:
 
 
 def _zero(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
-    """Start at zero: a new block changes nothing, a new network answers c_skip x."""
+    """Start at zero: a new block changes nothing, a new network answers 0."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

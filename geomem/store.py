@@ -32,14 +32,15 @@ from torch import distributed
 from geomem import checkpoint, model, noise_law
 from geomem import train as training
 from geomem.data import ImageSet
-from geomem.experiments import Experiment, changed, settings
+from geomem.experiments import ConfigError, Experiment, changed, settings
 from geomem.model import EDMDenoiser
 from geomem.progress import bar
 from geomem.train import Record, TrainConfig, TrainingError, TrainState
 
 STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
 # What cannot change the result, or only in its last digits.
-NOT_IN_KEY = {"device", "precision", "compile", "threads", "checkpoint"}
+NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
+EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
 PROGRESS_SECONDS = 0.5
 
 
@@ -53,12 +54,14 @@ class Trained:
     experiment : what made it, complete.
     record : what is known of the run: steps, seconds, versions, device.
     losses : (steps,) the loss of each step's batch.
+    device : where its denoisers compute: "auto", "cpu" or "cuda".
     """
 
     folder: Path
     experiment: Experiment
     record: dict[str, Any]
     losses: np.ndarray
+    device: str = "auto"
 
     @property
     def name(self) -> str:
@@ -84,7 +87,7 @@ class Trained:
         tensors.pop("losses", None)
         denoiser = EDMDenoiser(self.experiment.train.model)
         denoiser.load_state_dict(tensors)
-        return denoiser.eval().requires_grad_(False).to(training.device_of("auto"))
+        return denoiser.eval().requires_grad_(False).to(training.device_of(self.device))
 
 
 def train_or_load(
@@ -103,31 +106,46 @@ def train_or_load(
     ------
     TrainingError : a training that stopped; the others stop with a checkpoint.
     """
-    folders = [_folder(e, e.data.load(), root) for e in experiments]
+    folders = [folder_of(e, e.data.load(), root) for e in experiments]
     todo = {f: e for f, e in zip(folders, experiments, strict=True) if not _finished(f)}
     if todo:
         first = experiments[0].train
         cuda = training.device_of(first.device) == "cuda"
         cores = max(1, (os.cpu_count() or 1) // first.threads)
         _side_by_side(todo, jobs or (1 if cuda else cores))
-    return [load_model(folder) for folder in folders]
+    pairs = zip(folders, experiments, strict=True)
+    return [load_model(folder, device=e.train.device) for folder, e in pairs]
 
 
 def fit(
     experiment: Experiment,
     *,
     root: Path | None = None,
+    restart: bool = False,
     report: Callable[[Record], None] = lambda record: None,
 ) -> Trained:
     """Train one model in this process, from its last checkpoint where there is one.
 
     Ctrl-C ends the running step and writes a checkpoint. Where torch.distributed is
-    initialised, the processes share the batches, and the first one writes.
+    initialised, the processes share the batches, and the first one writes; on several
+    machines they need a store on a disk that all of them see.
+
+    Parameters
+    ----------
+    experiment, root : as in `train_or_load`.
+    restart : begin anew, whatever the store holds of this model.
+    report : called after each step.
     """
     data = experiment.data.load()
-    folder = _folder(experiment, data, root)
-    first = not distributed.is_initialized() or distributed.get_rank() == 0
+    folder = folder_of(experiment, data, root)
+    group = distributed.is_initialized()
+    first = not group or distributed.get_rank() == 0
     with _alone(folder) if first else contextlib.nullcontext():
+        if first and restart:
+            for part in ("model", "checkpoints"):
+                shutil.rmtree(folder / part, ignore_errors=True)
+        if group:
+            distributed.barrier()  # from here on all of them find the same
         if not _finished(folder):
             config = experiment.train.for_images(data.train)
             threads = torch.get_num_threads()
@@ -136,7 +154,7 @@ def fit(
                 _fit(replace(experiment, train=config), data, folder, first, report)
             finally:
                 torch.set_num_threads(threads)
-    return load_model(folder)
+    return load_model(folder, device=experiment.train.device)
 
 
 def _fit(
@@ -147,8 +165,10 @@ def _fit(
     report: Callable[[Record], None],
 ) -> None:
     config = experiment.train
+    if first:
+        (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
     state = TrainState(config)
-    saved = sorted((folder / "checkpoints").glob("step-*"))
+    saved = _checkpoints(folder)
     if saved:
         state.load(saved[-1])
     labels = data.labels.train if config.model.n_classes else None
@@ -160,11 +180,12 @@ def _fit(
                 report(record)
                 if first and record.step in snapshots:
                     checkpoint.write(folder / _step(record.step), state.ema.state_dict(), {})
-                if stop.requested:
-                    raise KeyboardInterrupt
-                if first and record.step % config.checkpoint == 0:
+                stopping = _asked(stop, state.device)
+                if first and (stopping or record.step % config.checkpoint == 0):
                     _save(state, folder)
-        except (KeyboardInterrupt, TrainingError):
+                if stopping:
+                    raise KeyboardInterrupt
+        except TrainingError:  # the state is whole; in the middle of a step it is not
             if first:
                 _save(state, folder)
             raise
@@ -185,7 +206,7 @@ def _fit(
         distributed.barrier()
 
 
-def load_model(name: str | Path, root: Path | None = None) -> Trained:
+def load_model(name: str | Path, root: Path | None = None, *, device: str = "auto") -> Trained:
     """A finished model by its folder, or by its name in the store or the start of it.
 
     Raises
@@ -207,17 +228,65 @@ def load_model(name: str | Path, root: Path | None = None) -> Trained:
         raise checkpoint.CheckpointError(f"{folder}: not finished; train it to its end first.")
     tensors, record = checkpoint.read(folder / "model")
     experiment = changed(Experiment(), record["settings"])
-    return Trained(folder, experiment, record, tensors["losses"].numpy())
+    return Trained(folder, experiment, record, tensors["losses"].numpy(), device)
 
 
-def models(root: Path | None = None) -> list[tuple[Path, str]]:
-    """Every model of the store with its state: "finished", or the steps it has done."""
-    found = []
-    for folder in _folders(root):
-        saved = sorted((folder / "checkpoints").glob("step-*"))
-        done = f"stopped after step {int(saved[-1].name[5:])}" if saved else "not begun"
-        found.append((folder, "finished" if _finished(folder) else done))
-    return found
+@dataclass(frozen=True)
+class Stored:
+    """What the store holds of a model, finished or not.
+
+    Attributes
+    ----------
+    folder : where it lies; its name is the model's.
+    finished, running : whether it is trained to its end, and whether a process trains it now.
+    step : steps done, to the last checkpoint.
+    experiment : what it is made of; None where that is not known (yet).
+    record : of a finished model, as in `Trained`.
+    """
+
+    folder: Path
+    finished: bool
+    running: bool
+    step: int
+    experiment: Experiment | None
+    record: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """In words: "finished", or how far it is."""
+        if self.finished:
+            return "finished"
+        of = f" of {self.experiment.train.steps:,}" if self.experiment else ""
+        if self.running:
+            return f"in training; last checkpoint: step {self.step:,}{of}"
+        return f"stopped after step {self.step:,}{of}" if self.step else "not begun"
+
+
+def models(root: Path | None = None) -> list[Stored]:
+    """Every model of the store; no weights are read."""
+    return [stored(folder) for folder in _folders(root)]
+
+
+def stored(folder: Path) -> Stored:
+    """What lies in the folder of one model, or will."""
+    record = _read(folder / "model" / checkpoint.RECORD)
+    experiment = None
+    with contextlib.suppress(ConfigError):  # of another version of this package
+        experiment = changed(Experiment(), record.get("settings") or _read(folder / EXPERIMENT))
+    if experiment is not None and experiment.train.model.channels is None:
+        experiment = None  # still to be completed by the process that trains it
+    finished, saved = _finished(folder), _checkpoints(folder)
+    step = int(saved[-1].name[5:]) if saved else 0
+    if finished and experiment is not None:
+        step = experiment.train.steps
+    return Stored(folder, finished, _busy(folder), step, experiment, record)
+
+
+def folder_of(experiment: Experiment, data: ImageSet, root: Path | None = None) -> Path:
+    """Where the model of an experiment lies, trained or not; ``data`` is ``experiment.data``'s."""
+    config = experiment.train.for_images(data.train)
+    name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
+    return _root(root) / name
 
 
 def key(config: TrainConfig, data: ImageSet) -> str:
@@ -239,20 +308,28 @@ def _code(source: str) -> str:
         body = getattr(node, "body", None)
         opening = body[0] if isinstance(body, list) and body else None
         if isinstance(opening, ast.Expr) and isinstance(opening.value, ast.Constant):
-            node.body[0] = ast.Pass()  # type: ignore[attr-defined]
+            del node.body[0]  # type: ignore[attr-defined]
     return ast.dump(tree)
 
 
-def _folder(experiment: Experiment, data: ImageSet, root: Path | None) -> Path:
-    config = experiment.train.for_images(data.train)
-    store = root or Path(os.environ.get(STORE_VARIABLE, "models"))
-    name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
-    return store.resolve() / name
+def _root(root: Path | None) -> Path:
+    return (root or Path(os.environ.get(STORE_VARIABLE, "models"))).resolve()
 
 
 def _folders(root: Path | None) -> list[Path]:
-    store = root or Path(os.environ.get(STORE_VARIABLE, "models"))
-    return sorted(f for f in store.resolve().glob("*") if f.is_dir())
+    return sorted(f for f in _root(root).glob("*") if f.is_dir())
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON of a file; empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _finished(folder: Path) -> bool:
@@ -266,7 +343,7 @@ def _step(step: int) -> str:
 def _save(state: TrainState, folder: Path) -> None:
     """Write a checkpoint; the one before it stays until the next, should this one break."""
     state.save(folder / "checkpoints" / _step(state.step))
-    for old in sorted((folder / "checkpoints").glob("step-*"))[:-2]:
+    for old in _checkpoints(folder)[:-2]:
         shutil.rmtree(old)
 
 
@@ -279,13 +356,34 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def _busy(folder: Path) -> bool:
+    """Whether a process trains this model now."""
+    try:
+        with (folder / "lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 class _Stop:
     requested = False
 
 
+def _asked(stop: _Stop, device: torch.device) -> bool:
+    """Whether this process was asked to stop, or one of its group: they end in the same step."""
+    if not distributed.is_initialized():
+        return stop.requested
+    requests = torch.tensor(float(stop.requested), device=device)
+    distributed.all_reduce(requests)
+    return bool(requests > 0)
+
+
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[_Stop]:
-    """Ctrl-C (or SIGTERM) asks once, so that a step ends whole; the second time it means it."""
+    """Ctrl-C (SIGTERM, SIGHUP) asks once, so that a step ends whole; twice, it means it."""
     stop, old = _Stop(), {}
 
     def ask(number: int, frame: Any) -> None:
@@ -294,8 +392,9 @@ def _stop_requests() -> Iterator[_Stop]:
         stop.requested = True
 
     with contextlib.suppress(ValueError):  # not the main thread: then Ctrl-C is another's
-        for number in (signal.SIGINT, signal.SIGTERM):
-            old[number] = signal.signal(number, ask)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
+                old[number] = signal.signal(number, ask)
     try:
         yield stop
     finally:
@@ -321,10 +420,11 @@ def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
                     del running[folder]
                     if process.returncode:
                         said = (folder / "log").read_text().strip().splitlines()
-                        raise TrainingError(f"{folder.name}: {said[-1] if said else 'killed'}")
+                        killed = process.returncode < 0 or not said
+                        raise TrainingError(f"{folder.name}: {'killed' if killed else said[-1]}")
     finally:
         for process in running.values():  # only when something went wrong
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # as Ctrl-C, which a process may have been told to ignore
         for process in running.values():
             process.wait()
         for shown in bars.values():
@@ -333,7 +433,7 @@ def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
 
 def _start(folder: Path, experiment: Experiment) -> subprocess.Popen:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "experiment.json").write_text(json.dumps(settings(experiment)))
+    (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
     paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
@@ -341,14 +441,18 @@ def _start(folder: Path, experiment: Experiment) -> subprocess.Popen:
         "OMP_NUM_THREADS": str(experiment.train.threads),
     }
     with (folder / "log").open("w") as log:
-        command = [sys.executable, "-c", "from geomem.store import _work; _work()", str(folder)]
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        code = "from geomem.store import _work; _work()"
+        command = [sys.executable, "-c", code, str(folder), str(os.getpid())]
+        # In a session of its own: Ctrl-C reaches it once, through the end of `_side_by_side`.
+        return subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
 
 
 def _work() -> None:
     """The life of a process that `_start` starts: train one model, saying how far it is."""
-    folder, parent = Path(sys.argv[1]), os.getppid()
-    experiment = changed(Experiment(), json.loads((folder / "experiment.json").read_text()))
+    folder, parent = Path(sys.argv[1]), int(sys.argv[2])
+    experiment = changed(Experiment(), json.loads((folder / EXPERIMENT).read_text()))
     said = 0.0
 
     def report(record: Record) -> None:

@@ -115,7 +115,7 @@ class TrainState:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=cuda
+            self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
         )
         self.losses: list[float] = []
 
@@ -187,6 +187,11 @@ def train(
     state = TrainState(config) if state is None else state
     if (labels is None) != (config.model.n_classes == 0):
         raise TrainingError("labels go with a model of n_classes > 0, and only with one.")
+    if labels is not None and not set(labels.tolist()) <= set(range(config.model.n_classes)):
+        raise TrainingError(
+            f"labels: {config.model.n_classes} classes are numbered from 0; "
+            f"these run from {labels.min()} to {labels.max()}."
+        )
     group = distributed.is_available() and distributed.is_initialized()
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if group else (0, 1)
     if config.batch % world:

@@ -40,7 +40,10 @@ def test_bad_input_is_one_line(arguments, message, capsys, monkeypatch):
     assert code == 2 and message in error
 
 
-@pytest.mark.parametrize("verb", ["list", "run", "book", "cite", "figures", "verify"])
+VERBS = ["list", "run", "book", "cite", "figures", "verify", "train", "sample", "models"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_examples(verb, capsys):
     with pytest.raises(SystemExit) as caught:
         main([verb, "--help"])

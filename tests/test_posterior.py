@@ -195,6 +195,38 @@ def test_nearest_distances_are_exact(rng):
     assert np.all(found[:3, 0] == 0), "a copy is at distance exactly 0"
 
 
+def test_nearest_names_the_neighbours_and_ties_go_to_the_lower_index(rng, monkeypatch):
+    """A lattice full of exact ties, each point there three times, against a sort of all pairs."""
+    lattice = np.stack(np.meshgrid(*[np.arange(5.0)] * 3), -1).reshape(-1, 3)
+    train = rng.permutation(np.tile(lattice, (3, 1)) + np.array([1e3, 0, -7]))
+    between = train[20:40] + np.array([0.5, 0, 0])
+    queries = np.concatenate([train[:20], between, rng.normal(size=(5, 3))])
+    exact = np.linalg.norm(queries[:, None] - train[None], axis=2)
+    order = np.argsort(exact, axis=1, kind="stable")[:, :9]
+    monkeypatch.setattr(distances, "TRAIN_ROWS", 50)
+    monkeypatch.setattr(distances, "QUERY_ROWS", 16)
+    distance, index = distances.nearest(queries, train, 9)
+    np.testing.assert_allclose(distance, np.take_along_axis(exact, order, 1), rtol=1e-15)
+    np.testing.assert_array_equal(index, order)
+    assert distance.dtype == np.float64 and index.dtype == np.int64
+    tensors = distances.nearest(torch.from_numpy(queries), train, 9)
+    np.testing.assert_array_equal(tensors[1].numpy(), order)
+
+
+def test_the_rounding_of_the_search_decides_no_tie(rng):
+    """Every sign of one vector is as far from the origin, to the last digit."""
+    train = rng.normal(size=50) * rng.choice([-1.0, 1.0], (3000, 50))
+    distance, index = distances.nearest(np.zeros((1, 50)), train, 5)
+    assert index.tolist() == [[0, 1, 2, 3, 4]] and len(np.unique(distance)) == 1
+
+
+def test_duplicate_images_are_found_by_their_lowest_index(rng):
+    train = rng.uniform(-1, 1, (1500, 300)).astype(np.float32)
+    train[[40, 800, 1499]] = train[3]
+    _, index = distances.nearest(train[[1499, 40]] + 0.01, train, 4)
+    np.testing.assert_array_equal(index, [[3, 40, 800, 1499]] * 2)
+
+
 def test_any_ordinary_array_is_taken(rng):
     train = rng.normal(size=(6, 1, 3, 3))
     x = rng.normal(size=(2, 1, 3, 3))

@@ -1,0 +1,361 @@
+"""Experiments by name: presets that fit their data, settings changed as text, refused nonsense."""
+
+import json
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+from geomem.data import DataError, load_dataset
+from geomem.experiments import (
+    PRESETS,
+    ConfigError,
+    DataConfig,
+    Experiment,
+    changed,
+    experiment,
+    pair,
+    settings,
+)
+from geomem.model import DDPMPP, EDMDenoiser, ModelConfig
+from geomem.noise_law import NoiseLaw
+from geomem.train import TrainConfig
+
+NAMES = sorted({name.rpartition("-")[0] for name in PRESETS})
+DIGITS = [name for name in PRESETS if name.startswith("digits")]
+CIFAR = [name for name in PRESETS if name.startswith("cifar10")]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """An experiment written as a TOML file."""
+
+    def write(text):
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# Presets
+
+
+def test_every_preset_has_a_small_and_a_large_model():
+    assert {f"{name}-{size}" for name in NAMES for size in ("small", "large")} == set(PRESETS)
+    assert NAMES == ["cifar10", "cifar10-luma", "digits-mlp", "digits-unet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_and_large_differ_in_the_number_of_images(name):
+    small, large = settings(PRESETS[f"{name}-small"]), settings(PRESETS[f"{name}-large"])
+    differ = {key for key in small if small[key] != large[key]}
+    assert large["data.n_train"] is None and small["data.n_train"] >= 64
+    assert differ <= {"data.n_train", "train.steps"}  # of luma the large one is trained less
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_the_presets_of_digits_complete_on_them(name):
+    assert_complete(PRESETS[name], None)
+
+
+@pytest.mark.parametrize("name", CIFAR)
+def test_the_presets_of_cifar10_complete_on_it(cifar10, name):
+    assert_complete(replace_data(PRESETS[name], n_heldout=2), cifar10)
+
+
+def replace_data(chosen, **changes):
+    return changed(chosen, {f"data.{key}": value for key, value in changes.items()})
+
+
+def assert_complete(chosen, root):
+    data = load_dataset(
+        **{f.name: getattr(chosen.data, f.name) for f in fields(DataConfig)}, root=root
+    )
+    config = chosen.train.for_images(data.train)
+    open_ = {key for key, value in settings(config).items() if value is None}
+    assert open_ == set()
+    assert config.model.size == data.train.shape[2]
+    with torch.device("meta"):
+        EDMDenoiser(config.model)
+    assert len({config.step_of(share) for share in config.snapshots}) == 3
+    if chosen.data.n_train:
+        assert len(data.train) == chosen.data.n_train
+
+
+def test_the_papers_pair_is_nested_and_its_own():
+    """EDM-1K is trained on the first 1,000 of a random order of EDM-50K's images."""
+    small, large = PRESETS["cifar10-small"], PRESETS["cifar10-large"]
+    assert (small.data.n_train, small.data.seed) == (1000, large.data.seed)
+    assert small.train == large.train
+    assert small.train.model == DDPMPP
+    assert small.train.noise == NoiseLaw(-1.2, 1.2)
+
+
+def test_a_small_set_is_the_start_of_the_large(rng):
+    for seed in (None, 0):
+        small, large = DataConfig("digits", 64, seed=seed), DataConfig("digits", seed=seed)
+        assert (small.load().train == large.load().train[:64]).all()
+
+
+# Settings by name
+
+
+def test_settings_come_back_through_json():
+    for name, chosen in PRESETS.items():
+        text = json.dumps(settings(chosen))
+        assert changed(Experiment(), json.loads(text)) == chosen, name
+    complete = replace(
+        Experiment(),
+        train=TrainConfig(
+            ModelConfig(channels=1, size=8, mean=-0.1, sigma_data=1 / 3, attention=(8, 4)),
+            NoiseLaw(0.1, 1.2, 0.2, 1.6, 0.1),
+            lr=1e-300,
+            snapshots=(0.1, 1 / 3),
+            compile=True,
+        ),
+    )
+    assert changed(Experiment(), json.loads(json.dumps(settings(complete)))) == complete
+
+
+def test_settings_name_every_field():
+    found = settings(Experiment())
+    for prefix, config in (
+        ("data", DataConfig),
+        ("train", TrainConfig),
+        ("train.model", ModelConfig),
+        ("train.noise", NoiseLaw),
+    ):
+        for f in fields(config):
+            if f.name not in ("model", "noise"):
+                assert f"{prefix}.{f.name}" in found
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("train.steps", "100", 100),
+        ("train.steps", 100.0, 100),
+        ("train.lr", "1e-3", 1e-3),
+        ("train.lr", 1, 1.0),
+        ("train.device", "cpu", "cpu"),
+        ("train.compile", "true", True),
+        ("train.compile", False, False),
+        ("train.compile", "False", False),
+        ("train.snapshots", "0.25,0.5", (0.25, 0.5)),
+        ("train.snapshots", "0.25 0.5", (0.25, 0.5)),
+        ("train.snapshots", [0.25, 1], (0.25, 1.0)),
+        ("train.snapshots", 0.5, (0.5,)),
+        ("train.snapshots", "", ()),
+        ("train.model.multipliers", "1,2,2", (1, 2, 2)),
+        ("train.model.attention", 8, (8,)),
+        ("train.model.mean", "none", None),
+        ("train.model.mean", None, None),
+        ("train.model.mean", "0", 0.0),
+        ("train.noise.mean", "-1.2", -1.2),
+        ("data.n_train", "none", None),
+        ("data.n_train", "64", 64),
+        ("data.classes", "automobile", "automobile"),
+        ("data.classes", "None", None),
+        ("data.name", "7", "7"),
+        ("data.name", "no ne/true", "no ne/true"),
+    ],
+)
+def test_text_is_read_as_the_settings_type(key, text, value):
+    found = settings(changed(Experiment(), {key: text}))
+    assert found[key] == value
+    assert type(found[key]) is type(value)
+    others = settings(Experiment())
+    assert {k for k in found if found[k] != others[k]} <= {key}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("train.steps", "many"),
+        ("train.steps", "1.5"),
+        ("train.steps", 1.5),
+        ("train.steps", ""),
+        ("train.steps", "none"),
+        ("train.steps", True),
+        ("train.steps", math.inf),
+        ("train.steps", [3]),
+        ("train.steps", {"a": 1}),
+        ("train.lr", "fast"),
+        ("train.lr", "nan"),
+        ("train.lr", 10**400),
+        ("train.lr", None),
+        ("train.compile", "yes"),
+        ("train.compile", 1),
+        ("train.snapshots", "0.1,half"),
+        ("train.snapshots", [[0.1]]),
+        ("train.snapshots", None),
+        ("train.model.attention", 8.5),
+        ("train.model.multipliers", "1,2.5"),
+        ("train.model.multipliers", True),
+        ("data.n_train", "all"),
+        ("data.name", 7),
+        ("data.name", None),
+        ("data.grayscale", "maybe"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_the_settings_name(key, value):
+    with pytest.raises(ConfigError, match=rf"^{key}: .*not of type"):
+        changed(Experiment(), {key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "names"),
+    [
+        ("train.steps", "0", "steps"),
+        ("train.lr", "inf", "lr"),
+        ("train.model.width", "12", "multiple of 8"),
+        ("train.model.multipliers", "", "multipliers"),
+        ("train.noise.std", "0", "std"),
+        ("train.device", "gpu", "device"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_in_the_configs_words(key, value, names):
+    with pytest.raises(ConfigError, match=names):
+        changed(Experiment(), {key: value})
+
+
+@pytest.mark.parametrize("key", ["steps", "train.model", "train.step", "model.width", "", "train."])
+def test_an_unknown_setting_is_refused_and_the_known_are_named(key):
+    with pytest.raises(ConfigError, match=r"no setting .*known: .*train\.steps"):
+        changed(Experiment(), {key: "3"})
+
+
+def test_settings_that_make_sense_together_only_are_set_together():
+    """A gap's two ends, in either order; one by one the first would be refused."""
+    ends = {"train.noise.gap_low": "0.2", "train.noise.gap_high": "1.6"}
+    for changes in (ends, dict(reversed(ends.items()))):
+        law = changed(PRESETS["digits-mlp-small"], changes).train.noise
+        assert (law.gap_low, law.gap_high) == (0.2, 1.6)
+    with pytest.raises(ConfigError, match="gap_high"):
+        changed(Experiment(), {"train.noise.gap_low": "0.2"})
+    both = {"train.model.patch": 3, "train.model.size": 12}
+    assert changed(Experiment(), both).train.model.patch == 3
+    sized = changed(Experiment(), {"train.model.size": 8})
+    assert changed(sized, both).train.model.size == 12
+
+
+def test_changes_leave_the_original_alone():
+    before = settings(PRESETS["digits-mlp-small"])
+    changed(PRESETS["digits-mlp-small"], {"train.steps": 3})
+    assert settings(PRESETS["digits-mlp-small"]) == before
+
+
+# Files
+
+
+def test_a_file_says_everything_or_starts_from_a_preset(written):
+    whole = experiment(
+        written("""
+            [data]
+            name = "digits"
+            n_train = 64
+            [train]
+            steps = 100
+            lr = 1
+            snapshots = [0.5, 1]
+            [train.model]
+            network = "mlp"
+            [train.noise]
+            gap_low = 0.2
+            gap_high = 1.6
+        """)
+    )
+    assert whole == Experiment(
+        DataConfig("digits", 64),
+        TrainConfig(
+            ModelConfig("mlp"),
+            NoiseLaw(gap_low=0.2, gap_high=1.6),
+            steps=100,
+            lr=1.0,
+            snapshots=(0.5, 1.0),
+        ),
+    )
+    start = experiment(written('preset = "digits-mlp-small"\n[train]\nsteps = 9'))
+    assert start == changed(PRESETS["digits-mlp-small"], {"train.steps": 9})
+    assert experiment(written("")) == Experiment()
+    assert experiment(str(written("")), {"train.steps": "7"}).train.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("train = 5", "train"),
+        ("steps = 5", "steps"),
+        ("[optimizer]\nlr = 1", "optimizer.lr"),
+        ("[train]\nlearning_rate = 1", "learning_rate"),
+        ("[train.model]\nwidth = 12", "multiple of 8"),
+        ("[train]\nsteps = 'many'", "train.steps"),
+        ("[train]\nsteps = inf", "train.steps"),
+        ("[train]\nsteps = 2026-01-01", "train.steps"),
+        ("preset = 'nothing'", "no preset 'nothing'.*digits-mlp-small"),
+        ("preset = []", "no preset"),
+        ("preset = 3", "no preset"),
+        ("[train", "not TOML"),
+    ],
+)
+def test_a_file_of_nonsense_is_refused(written, text, names):
+    with pytest.raises(ConfigError, match=names):
+        experiment(written(text))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not TOML"):
+        experiment(tmp_path / "mine.toml")
+
+
+@pytest.mark.parametrize("name", ["nothing", "digits-mlp", "", "."])
+def test_an_unknown_name_is_refused_and_the_presets_are_named(name):
+    with pytest.raises(ConfigError, match=r"no preset or file .*digits-mlp-small"):
+        experiment(name)
+
+
+# Pairs
+
+
+def test_a_pair_is_the_two_presets_with_the_same_changes():
+    small, large = pair("digits-mlp", dataset="digits")
+    assert (small, large) == (PRESETS["digits-mlp-small"], PRESETS["digits-mlp-large"])
+    small, large = pair(
+        "digits-mlp",
+        dataset="fashion-mini",
+        n_train=100,
+        changes=" train.steps=100  train.snapshots=0.5,1 data.size=8 ",
+        seed=3,
+        device="cpu",
+    )
+    for one, n_train in ((small, 100), (large, None)):
+        assert one.data == DataConfig("fashion-mini", n_train, size=8)
+        assert (one.train.steps, one.train.snapshots) == (100, (0.5, 1.0))
+        assert (one.train.seed, one.train.device) == (3, "cpu")
+        assert one.train.model == PRESETS["digits-mlp-small"].train.model
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"preset": "digits-mlp-small"}, "no preset"),
+        ({"changes": "train.steps"}, "NAME=VALUE.*train.steps"),
+        ({"changes": "train.steps = 3"}, "NAME=VALUE"),
+        ({"changes": "steps=3"}, "no setting 'steps'"),
+        ({"changes": "train.steps=0"}, "steps"),
+        ({"seed": -1}, "seed"),
+        ({"sed": 1}, "no setting 'train.sed'"),
+    ],
+)
+def test_a_pair_of_nonsense_is_refused(options, names):
+    with pytest.raises(ConfigError, match=names):
+        pair(**{"preset": "digits-mlp", "dataset": "digits"} | options)
+
+
+def test_data_that_is_not_there_is_refused_when_it_is_loaded():
+    for changes in ({"data.n_train": -3}, {"data.n_train": 10**6}, {"data.name": "nothing"}):
+        with pytest.raises(DataError):
+            changed(PRESETS["digits-mlp-small"], changes).data.load()

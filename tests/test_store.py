@@ -1,0 +1,792 @@
+"""The store: trained once, found again, and the same bits after any interruption."""
+
+import fcntl
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geomem import checkpoint, progress, store
+from geomem import train as training
+from geomem.checkpoint import CheckpointError
+from geomem.experiments import DataConfig, Experiment, changed, settings
+from geomem.model import ModelConfig
+from geomem.store import fit, load_model, models, train_or_load
+from geomem.train import TrainConfig, TrainingError, TrainState
+
+ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A file of 20 training and 5 held-out images of three classes."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("images") / "tiny.npz"
+    pixels = rng.uniform(-1, 1, size=(25, 4, 4)).astype(np.float32)
+    np.savez(path, images=pixels, labels=np.arange(25) % 3)
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(images):
+    """An experiment of a second."""
+    return Experiment(
+        DataConfig(str(images)),
+        TrainConfig(
+            ModelConfig("mlp", width=8, blocks=1),
+            steps=60,
+            batch=8,
+            checkpoint=20,
+            snapshots=(0.25, 0.5),
+            device="cpu",
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(base, tmp_path_factory):
+    """That experiment, never interrupted."""
+    return fit(base, root=tmp_path_factory.mktemp("whole"))
+
+
+def tree(folder):
+    """The bytes of every file of a model, but of those that its process keeps for itself."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    own = {"lock", "log", "experiment.json"}
+    return {str(path): (folder / path).read_bytes() for path in paths if path.name not in own}
+
+
+def assert_equal_to(model, whole):
+    """Weights, losses and snapshots bit for bit, and nothing else left behind."""
+    ours, theirs = tree(model.folder), tree(whole.folder)
+    assert ours.keys() == theirs.keys()
+    assert model.folder.name == whole.folder.name
+    for name in ours:
+        if name != "model/record.json":  # it holds the seconds
+            assert ours[name] == theirs[name], name
+    np.testing.assert_array_equal(model.losses, whole.losses)
+
+
+def steps_of(run):
+    """Call ``run`` with a report, and list the steps that it saw."""
+    steps = []
+    return run(lambda record: steps.append(record.step)), steps
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+# Training once
+
+
+def test_fit_is_the_training_alone(base, whole):
+    data = base.data.load()
+    config = base.train.for_images(data.train)
+    state = TrainState(config)
+    averages = {}
+    for record in training.train(config, data.train, None, state):
+        averages[record.step] = {k: v.clone() for k, v in state.ema.state_dict().items()}
+    np.testing.assert_array_equal(whole.losses, state.losses)
+    for share, step in ((0.25, 15), (0.5, 30), (1, 60)):
+        denoiser = whole.at(share)
+        for name, weight in denoiser.state_dict().items():
+            assert torch.equal(weight, averages[step][name])
+    with pytest.raises(ValueError, match=r"no snapshot at 0\.3.*0\.25, 0\.5, 1"):
+        whole.at(0.3)
+    assert not whole.denoise.training
+    assert not any(p.requires_grad for p in whole.denoise.parameters())
+    assert whole.experiment == replace(base, train=config)
+
+
+def test_a_model_says_how_it_was_made(base, whole):
+    record = whole.record
+    assert changed(Experiment(), record["settings"]) == whole.experiment
+    assert record["images"] == [20, 1, 4, 4]
+    assert record["data_sha256"] == base.data.load().sha256
+    assert record["steps_of_these_seconds"] == 60
+    assert record["seconds"] >= 0
+    assert record["device"] == "cpu"
+    assert record["torch"] == torch.__version__
+    content = (whole.folder / "model" / checkpoint.TENSORS).read_bytes()
+    assert record["sha256"] == hashlib.sha256(content).hexdigest()
+    assert whole.name == whole.folder.name
+    assert whole.name.startswith("tiny.npz-20-mlp-")
+
+
+def test_a_finished_model_is_not_trained_again(base, whole):
+    before = tree(whole.folder)
+    again, steps = steps_of(lambda report: fit(base, root=whole.folder.parent, report=report))
+    assert steps == []
+    assert tree(whole.folder) == before
+    assert_equal_to(again, whole)
+
+
+def test_two_models_are_trained_side_by_side_once(base, whole, tmp_path, monkeypatch, capfd):
+    """In processes of their own, and with the bits of one trained in this process."""
+    small = changed(base, {"data.n_train": 8})
+    trained = train_or_load([base, small, base], root=tmp_path)
+    assert_equal_to(trained[0], whole)
+    assert [len(m.losses) for m in trained] == [60] * 3
+    assert [m.record["images"][0] for m in trained] == [20, 8, 20]
+    assert trained[0].folder == trained[2].folder != trained[1].folder
+    assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:2])
+    assert all(s.state == "finished" for s in models(tmp_path))
+    before = tree(tmp_path)
+    monkeypatch.setattr(store, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
+    again = train_or_load([small, base], root=tmp_path)
+    assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
+    assert tree(tmp_path) == before
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_another_process_trains_is_waited_for(base, whole, tmp_path):
+    folder = tmp_path / whole.name
+    folder.mkdir()
+    found = []
+
+    def ask():
+        found.append(steps_of(lambda report: fit(base, root=tmp_path, report=report)))
+
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        shutil.copytree(whole.folder, folder, dirs_exist_ok=True)
+    thread.join(30)
+    ((model, steps),) = found
+    assert steps == []
+    assert_equal_to(model, whole)
+
+
+def test_the_store_is_where_it_is_said_to_be(base, whole, tmp_path, monkeypatch):
+    data = base.data.load()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(store.STORE_VARIABLE, raising=False)
+    assert store.folder_of(base, data, None) == tmp_path / "models" / whole.name
+    assert models() == []
+    monkeypatch.setenv(store.STORE_VARIABLE, str(whole.folder.parent))
+    assert store.folder_of(base, data, None) == whole.folder
+    assert load_model(whole.name).folder == whole.folder
+    assert [(s.folder, s.state) for s in models()] == [(whole.folder, "finished")]
+    assert store.folder_of(base, data, tmp_path / "other").parent == tmp_path / "other"
+
+
+def test_a_model_of_classes_is_trained_on_the_labels(base, tmp_path):
+    classed = changed(base, {"train.model.n_classes": 3, "train.steps": 5})
+    model = fit(classed, root=tmp_path)
+    x = torch.zeros(2, 1, 4, 4)
+    assert not torch.equal(model.denoise.given(0)(x, 0.5), model.denoise.given(1)(x, 0.5))
+    with pytest.raises(TrainingError, match="labels"):
+        fit(changed(classed, {"train.model.n_classes": 2}), root=tmp_path)
+
+
+def test_the_callers_threads_are_left_as_they_are(base, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        seen = []
+        fit(
+            changed(base, {"train.steps": 2}),
+            root=tmp_path,
+            report=lambda record: seen.append(torch.get_num_threads()),
+        )
+        assert seen == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+# The key
+
+
+def key(experiment):
+    data = experiment.data.load()
+    return store.key(experiment.train.for_images(data.train), data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.device", "auto"),
+        ("train.threads", 2),
+        ("train.checkpoint", 7),
+        ("train.compile", True),
+        ("data.n_heldout", 2),
+    ],
+)
+def test_what_changes_no_bit_changes_no_key(base, name, value):
+    assert key(changed(base, {name: value})) == key(base)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.steps", 61),
+        ("train.batch", 9),
+        ("train.lr", 1e-3),
+        ("train.warmup", 3),
+        ("train.final_lr", 1.0),
+        ("train.ema", 0.9),
+        ("train.snapshots", ()),
+        ("train.seed", 1),
+        ("train.precision", "bfloat16"),
+        ("train.noise.std", 1.0),
+        ("train.noise.gap_high", 0.1),
+        ("train.model.width", 16),
+        ("train.model.blocks", 2),
+        ("train.model.network", "unet"),
+        ("train.model.sigma_data", 0.5),
+        ("train.model.n_classes", 3),
+        ("data.n_train", 19),
+        ("data.seed", 0),
+    ],
+)
+def test_what_makes_another_model_makes_another_key(base, name, value):
+    assert key(changed(base, {name: value})) != key(base)
+
+
+def test_one_pixel_or_one_label_that_is_used_makes_another_key(base):
+    data, config = base.data.load(), base.train.for_images(base.data.load().train)
+    train = data.train.copy()
+    train[3, 0, 1, 2] = np.nextafter(train[3, 0, 1, 2], np.float32(0))
+    assert store.key(config, replace(data, train=train)) != store.key(config, data)
+    labels = data.labels._replace(train=data.labels.train[::-1].copy())
+    swapped = replace(data, labels=labels)
+    assert store.key(config, swapped) == store.key(config, data)
+    classed = replace(config, model=replace(config.model, n_classes=3))
+    assert store.key(classed, swapped) != store.key(classed, data)
+
+
+CODE = '''"""Module."""
+A = 1  # a comment
+
+class B:
+    """Class."""
+    width: int = 2
+    def f(self, x):
+        """Function."""
+        return x + A
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# a comment", "# another, longer\n\n\n# comment", True),
+        ('"""Module."""', '"""Another."""', True),
+        ('"""Class."""', '"""Another."""', True),
+        ('"""Function."""', '"""Another.\n\n        >>> B().f(1)\n        """', True),
+        ('        """Function."""\n', "", True),
+        ("x + A", "(x +\n A)", True),
+        ("x + A", "x - A", False),
+        ("A = 1", "A = 2", False),
+        ("int = 2", "int = 3", False),
+        ("f(self, x)", "f(self, x=0)", False),
+    ],
+)
+def test_comments_docstrings_and_layout_are_no_code(old, new, same):
+    assert CODE.count(old) == 1
+    assert (store._code(CODE.replace(old, new)) == store._code(CODE)) is same
+
+
+def test_the_code_that_trains_is_in_the_key(base, monkeypatch):
+    before, source = key(base), store.inspect.getsource
+    for name in ("geomem.model", "geomem.noise_law", "geomem.train"):
+        for addition, same in (("\n# a comment\n", True), ("\nX = 1\n", False)):
+            with monkeypatch.context() as patch:
+                patch.setattr(
+                    store.inspect,
+                    "getsource",
+                    lambda m, name=name, more=addition: (
+                        source(m) + (more if m.__name__ == name else "")
+                    ),
+                )
+                assert (key(base) == before) is same
+
+
+# Interruptions
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_ctrl_c_ends_the_step_and_the_next_call_goes_on_there(base, whole, tmp_path, number):
+    handlers = [signal.getsignal(n) for n in SIGNALS]
+    steps = []
+
+    def report(record):
+        steps.append(record.step)
+        if record.step == 37:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, root=tmp_path, report=report)
+    assert [signal.getsignal(n) for n in SIGNALS] == handlers
+    (found,) = models(tmp_path)
+    assert found.state == "stopped after step 37 of 60"
+    with pytest.raises(CheckpointError, match="not finished"):
+        load_model(found.folder)
+    model, rest = steps_of(lambda report: fit(base, root=tmp_path, report=report))
+    assert steps + rest == [*range(1, 61)]
+    assert_equal_to(model, whole)
+    assert model.record["steps_of_these_seconds"] == 23
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(base, whole, tmp_path):
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        model = fit(
+            base,
+            root=tmp_path,
+            report=lambda record: os.kill(os.getpid(), signal.SIGHUP),
+        )
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, old)
+    assert_equal_to(model, whole)
+
+
+@pytest.mark.parametrize("place", ["_average", "_check", "_loss"])
+def test_a_second_ctrl_c_in_the_middle_of_a_step_saves_no_half_step(
+    base, whole, tmp_path, monkeypatch, place
+):
+    original, calls = getattr(training, place), itertools.count(1)
+
+    def interrupted(*arguments):
+        if next(calls) == 37:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, place, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(base, root=tmp_path)
+    model, steps = steps_of(lambda report: fit(base, root=tmp_path, report=report))
+    assert steps == [*range(21, 61)]  # from the checkpoint before
+    assert_equal_to(model, whole)
+
+
+def python(code, *arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(Path(store.__file__).parent.parent)}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **options)
+
+
+HEAD = """
+import json, os, signal, sys
+from pathlib import Path
+from geomem.experiments import Experiment, changed
+from geomem.store import fit, train_or_load
+experiment = changed(Experiment(), json.loads(sys.argv[1]))
+root = Path(sys.argv[2])
+"""
+
+
+def test_after_kill_9_the_next_call_goes_on_from_the_last_checkpoint(base, whole, tmp_path):
+    code = (
+        HEAD
+        + """
+def report(record):
+    if record.step == 57:
+        os.kill(os.getpid(), signal.SIGKILL)
+fit(experiment, root=root, report=report)
+"""
+    )
+    process = python(code, json.dumps(settings(base)), tmp_path)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    (found,) = models(tmp_path)
+    assert (found.folder.name, found.state) == (whole.name, "stopped after step 40 of 60")
+    model, steps = steps_of(lambda report: fit(base, root=tmp_path, report=report))
+    assert steps == [*range(41, 61)]
+    assert_equal_to(model, whole)
+
+
+@pytest.mark.parametrize("how", ["a flipped bit", "torn", "no record"])
+def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
+    base, whole, tmp_path, how
+):
+    def stop(record):
+        if record.step == 50:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, root=tmp_path, report=stop)
+    kept = sorted((tmp_path / whole.name / "checkpoints").iterdir())
+    assert [path.name for path in kept] == ["step-00000040", "step-00000050"]
+    file = kept[-1] / checkpoint.TENSORS
+    content = bytearray(file.read_bytes())
+    if how == "no record":
+        (kept[-1] / checkpoint.RECORD).unlink()
+    else:
+        content[-1] ^= 1
+        file.write_bytes(content[:500] if how == "torn" else content)
+    with pytest.raises(CheckpointError, match=f"{kept[-1]}.*delete"):
+        fit(base, root=tmp_path)
+    assert kept[0].is_dir()
+    shutil.rmtree(kept[-1])
+    model, steps = steps_of(lambda report: fit(base, root=tmp_path, report=report))
+    assert steps == [*range(41, 61)]
+    assert_equal_to(model, whole)
+
+
+def test_divergence_keeps_the_state_before_it(base, tmp_path):
+    with pytest.raises(TrainingError, match=r"stopped in step \d+"):
+        fit(changed(base, {"train.lr": 1e30}), root=tmp_path)
+    (found,) = models(tmp_path)
+    (kept,) = (found.folder / "checkpoints").iterdir()
+    tensors, record = checkpoint.read(kept)
+    assert found.step == record["step"]
+    assert torch.isfinite(tensors["losses"]).all()
+    assert len(tensors["losses"]) == record["step"] > 0
+
+
+def test_an_error_while_saving_leaves_the_checkpoint_before(base, whole, tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def full(path, target):
+        if path.name == ".step-00000040.part":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", full)
+        with pytest.raises(OSError, match="No space"):
+            fit(base, root=tmp_path)
+    model, steps = steps_of(lambda report: fit(base, root=tmp_path, report=report))
+    assert steps == [*range(21, 61)]
+    assert_equal_to(model, whole)
+
+
+WORK = "from geomem.store import _work; _work()"
+PARENT = """
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2], str(os.getpid())]).wait()
+"""
+
+
+def begun(experiment, root):
+    """The folder of a model that a worker is about to train."""
+    folder = store.folder_of(experiment, experiment.data.load(), root)
+    folder.mkdir(parents=True)
+    (folder / store.EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    return folder
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
+def test_workers_stop_with_whoever_asked_for_them(base, tmp_path, how):
+    """Ctrl-C reaches a whole group of processes, kill -9 the parent alone."""
+    endless = changed(base, ENDLESS)
+    if how == "Ctrl-C":
+        code = HEAD + "train_or_load([experiment], root=root)"
+        parent = python(code, json.dumps(settings(endless)), tmp_path, start_new_session=True)
+    else:
+        parent = python(PARENT, WORK, begun(endless, tmp_path), start_new_session=True)
+    try:
+        wait_for(lambda: [*tmp_path.glob("*/progress")])
+        (found,) = models(tmp_path)
+        assert (found.running, found.step) == (True, 0)
+        if how == "Ctrl-C":
+            os.killpg(parent.pid, signal.SIGINT)
+            assert parent.wait(60) != 0
+    finally:
+        parent.kill()
+    wait_for(lambda: not models(tmp_path)[0].running)
+    parent.communicate()
+    (kept,) = (found.folder / "checkpoints").iterdir()
+    data = base.data.load()
+    saved, same = (TrainState(endless.train.for_images(data.train)) for _ in range(2))
+    saved.load(kept)
+    for _ in itertools.islice(training.train(saved.config, data.train, None, same), saved.step):
+        pass
+    assert same.losses == saved.losses
+    for ours, theirs in ((saved.model, same.model), (saved.ema, same.ema)):
+        weights = theirs.state_dict()
+        assert all(torch.equal(w, weights[name]) for name, w in ours.state_dict().items())
+
+
+def test_a_worker_whose_parent_died_before_it_began_stops(base, tmp_path, monkeypatch):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setattr(sys, "argv", ["-c", str(begun(base, tmp_path)), str(gone.pid)])
+    with pytest.raises(SystemExit) as end:
+        store._work()
+    assert end.value.code == 130
+    assert [(s.step, s.running) for s in models(tmp_path)] == [(1, False)]
+
+
+def test_a_worker_that_fails_leaves_one_line(base, tmp_path, monkeypatch):
+    bad = changed(base, {"train.lr": 1e30})
+    monkeypatch.setattr(sys, "argv", ["-c", str(begun(bad, tmp_path)), str(os.getppid())])
+    with pytest.raises(SystemExit) as end:
+        store._work()
+    assert end.value.code.startswith("training stopped in step")
+    assert len(end.value.code.splitlines()) == 1
+
+
+def test_the_last_line_of_a_worker_that_failed_is_the_error(base, tmp_path, monkeypatch):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho a warning >&2\necho training stopped: $2 >&2\nexit 1\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    says = rf"tiny\.npz-20-mlp-\w+: training stopped: {re.escape(WORK)}$"
+    with pytest.raises(TrainingError, match=says):
+        train_or_load([base], root=tmp_path / "store")
+    (found,) = models(tmp_path / "store")
+    assert (found.state, found.running) == ("not begun", False)
+
+
+# Side by side, with processes that only pretend
+
+
+class Pretended:
+    """A process that ends after some polls, with an exit code."""
+
+    def __init__(self, polls, code, running):
+        self.polls, self.code, self.running, self.asked = polls, code, running, False
+        self.returncode = None
+        running.add(self)
+
+    def poll(self):
+        self.polls -= 1
+        if self.polls <= 0 and self.returncode is None:
+            self.end(self.code)
+        return self.returncode
+
+    def end(self, code):
+        self.returncode = code
+        self.running.discard(self)
+
+    def terminate(self):
+        self.asked = True
+        self.end(130)
+
+    def wait(self):
+        assert self.returncode is not None, "waited for a process that was not asked to stop"
+
+
+@pytest.fixture
+def pretend(base, tmp_path, monkeypatch):
+    """Run `_side_by_side` on processes of (polls, exit code); what they did."""
+    running, started, most = set(), [], []
+
+    def run(jobs, *ends, log=""):
+        todo = {tmp_path / f"m{i}": base for i in range(len(ends))}
+
+        def start(folder, experiment):
+            folder.mkdir()
+            (folder / "log").write_text(log)
+            started.append(Pretended(*ends[len(started)], running))
+            most.append(len(running))
+            return started[-1]
+
+        monkeypatch.setattr(store, "_start", start)
+        monkeypatch.setattr(store, "PROGRESS_SECONDS", 0)
+        store._side_by_side(todo, jobs)
+
+    run.started, run.most = started, most
+    return run
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 9])
+def test_no_more_than_jobs_run_at_once_and_all_run(pretend, jobs):
+    pretend(jobs, *[(polls, 0) for polls in (3, 1, 4, 1, 5)])
+    assert len(pretend.started) == 5
+    assert max(pretend.most) == min(jobs, 5)
+    assert all(process.returncode == 0 and not process.asked for process in pretend.started)
+
+
+def test_when_one_fails_the_others_are_asked_to_stop_and_none_is_begun(pretend):
+    log = "a warning\ntraining stopped in step 3: loss nan\n"
+    with pytest.raises(TrainingError, match=r"^m1: training stopped in step 3: loss nan$"):
+        pretend(2, (99, 0), (2, 1), (1, 0), log=log)
+    first, failed = pretend.started
+    assert (first.asked, failed.asked) == (True, False)
+
+
+@pytest.mark.parametrize("log", ["", "a warning of an hour ago\n"])
+def test_a_worker_that_was_killed_is_called_that(pretend, log):
+    with pytest.raises(TrainingError, match=r"^m0: killed$"):
+        pretend(1, (1, -signal.SIGKILL), log=log)
+
+
+@pytest.mark.parametrize(("threads", "jobs"), [(1, 6), (2, 3), (4, 1), (99, 1)])
+def test_by_default_the_cores_are_shared_out(base, tmp_path, monkeypatch, threads, jobs):
+    asked = []
+
+    def note(todo, jobs):
+        asked.append(jobs)
+        raise TrainingError("enough")
+
+    monkeypatch.setattr(store, "_side_by_side", note)
+    monkeypatch.setattr(store.os, "cpu_count", lambda: 6)
+    for given in (None, 5):
+        with pytest.raises(TrainingError, match="enough"):
+            train_or_load([changed(base, {"train.threads": threads})], root=tmp_path, jobs=given)
+    assert asked == [jobs, 5]
+
+
+# Finding
+
+
+@pytest.fixture
+def shelf(whole, tmp_path):
+    """A store with the model under three names, and one that is not finished."""
+    for name in ("digits-64-mlp-aa", "digits-64-mlp-ab", "cars-9-unet-cc"):
+        shutil.copytree(whole.folder, tmp_path / name)
+    (tmp_path / "half-1-mlp-dd" / "checkpoints" / "step-00000020").mkdir(parents=True)
+    (tmp_path / "bare-1-mlp-ee").mkdir()
+    return tmp_path
+
+
+def test_a_model_is_found_by_its_name_the_start_of_it_or_its_folder(shelf, whole):
+    for name in ("cars-9-unet-cc", "cars", "c", shelf / "cars-9-unet-cc"):
+        model = load_model(name, shelf)
+        assert model.name == "cars-9-unet-cc"
+        np.testing.assert_array_equal(model.losses, whole.losses)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("digits", "2 models of the name 'digits'.*digits-64-mlp-aa, digits-64-mlp-ab"),
+        ("boats", "no models of the name 'boats'.*cars-9-unet-cc"),
+        ("half", "half-1-mlp-dd: not finished"),
+        ("bare", "bare-1-mlp-ee: not finished"),
+    ],
+)
+def test_what_is_not_one_finished_model_is_refused(shelf, name, says):
+    with pytest.raises(CheckpointError, match=says):
+        load_model(name, shelf)
+
+
+def test_an_empty_store_says_so(tmp_path):
+    with pytest.raises(CheckpointError, match="none yet"):
+        load_model("digits", tmp_path)
+    assert models(tmp_path / "nowhere") == []
+
+
+def test_a_file_and_a_damaged_model_are_refused(shelf, images):
+    with pytest.raises(CheckpointError, match="not the folder of a model"):
+        load_model(images)
+    (shelf / "cars-9-unet-cc" / "model" / checkpoint.TENSORS).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"cars-9-unet-cc/model: damaged.*delete"):
+        load_model("cars", shelf)
+
+
+def test_the_states_of_a_store(shelf, whole):
+    found = {s.folder.name: s for s in models(shelf)}
+    assert {name: (s.state, s.step) for name, s in found.items()} == {
+        "bare-1-mlp-ee": ("not begun", 0),
+        "cars-9-unet-cc": ("finished", 60),
+        "digits-64-mlp-aa": ("finished", 60),
+        "digits-64-mlp-ab": ("finished", 60),
+        "half-1-mlp-dd": ("stopped after step 20", 20),
+    }
+    done, bare = found["cars-9-unet-cc"], found["bare-1-mlp-ee"]
+    assert (done.experiment, done.record) == (whole.experiment, whole.record)
+    assert (bare.experiment, bare.record) == (None, {})
+    with (shelf / "bare-1-mlp-ee" / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert {s.folder.name for s in models(shelf) if s.running} == {"bare-1-mlp-ee"}
+        assert store.stored(bare.folder).state.startswith("in training")
+
+
+def test_beginning_anew_forgets_what_was(base, whole, tmp_path):
+    folder = tmp_path / whole.name
+    shutil.copytree(whole.folder, folder)
+    (folder / "checkpoints" / "step-00000040").mkdir(parents=True)  # damaged: nothing in it
+    model, steps = steps_of(lambda report: fit(base, root=tmp_path, restart=True, report=report))
+    assert steps == [*range(1, 61)]
+    assert_equal_to(model, whole)
+
+
+def test_a_denoiser_computes_where_the_caller_asked(base, whole, monkeypatch):
+    """Not where the model was trained, nor wherever there is a better place."""
+    assert (whole.device, load_model(whole.folder).device) == ("cpu", "auto")
+    asked = []
+    monkeypatch.setattr(training, "device_of", lambda name: asked.append(name) or "cpu")
+    load_model(whole.folder, device="cuda").at(0.5)
+    (loaded,) = train_or_load([base], root=whole.folder.parent)
+    assert loaded.denoise is loaded.at(1)
+    assert asked == ["cuda", "cpu"]
+
+
+# Progress bars
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Cell(io.StringIO):
+    """As the standard error of a notebook."""
+
+
+Cell.__module__ = "ipykernel.iostream"
+
+
+def move():
+    bar = progress.bar(3, "name", "step")
+    for _ in range(3):
+        bar.update()
+    bar.set_postfix_str("loss 1")
+    bar.close()
+
+
+def test_a_bar_shows_on_a_terminal_or_in_a_notebook_and_nowhere_else(monkeypatch):
+    monkeypatch.delenv(progress.RUN_VARIABLE, raising=False)
+    for stream, shown in ((Terminal(), True), (Cell(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        move()
+        assert ("name" in stream.getvalue() and "3/3" in stream.getvalue()) is shown
+        assert (stream.getvalue() == "") is not shown
+    monkeypatch.setattr(sys, "stderr", None)
+    move()
+
+
+@pytest.mark.parametrize("has_terminal", [True, False])
+def test_in_a_run_of_the_book_a_bar_never_writes_to_the_notebook(monkeypatch, has_terminal):
+    monkeypatch.setenv(progress.RUN_VARIABLE, "run.json")
+    terminal = Terminal()
+
+    def opened(path, mode):
+        assert (path, mode) == ("/dev/tty", "w")
+        if not has_terminal:
+            raise OSError(6, "No such device or address")
+        return terminal
+
+    monkeypatch.setattr("builtins.open", opened)
+    for stream in (Terminal(), Cell()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        move()
+        assert stream.getvalue() == ""
+    assert ("3/3" in terminal.getvalue()) is has_terminal
+
+
+def test_nothing_is_said_where_nobody_looks(capfd, monkeypatch):
+    monkeypatch.delenv(progress.RUN_VARIABLE, raising=False)
+    move()
+    assert capfd.readouterr() == ("", "")

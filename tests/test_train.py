@@ -1,0 +1,413 @@
+"""Training: determinism, exact resume, the schedules by hand, and a closed form to approach."""
+
+import copy
+import itertools
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from geomem import linear_mmse
+from geomem.model import EDMDenoiser, ModelConfig, loss_weight
+from geomem.noise_law import NoiseLaw
+from geomem.train import Record, TrainConfig, TrainingError, TrainState, device_of, train
+
+MLP = ModelConfig("mlp", width=8, blocks=1)
+UNET = ModelConfig(width=8, multipliers=(1, 2), attention=(2,))
+NETWORKS = {
+    "mlp": MLP,
+    "unet": UNET,
+    "dropout": replace(UNET, dropout=0.3),
+    "classes": replace(MLP, n_classes=3),
+}
+EACH = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+
+
+@pytest.fixture
+def images(rng):
+    return rng.uniform(-1, 1, size=(10, 1, 4, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def labels():
+    return np.arange(10) % 3
+
+
+def small(network, images, **changes):
+    settings = dict(steps=8, batch=6, warmup=3, lr=1e-2, ema=0.9, device="cpu") | changes
+    return TrainConfig(network, **settings).for_images(images)
+
+
+def run(config, images, labels, state=None, steps=None):
+    """The state after some steps (or all), and their records."""
+    state = TrainState(config) if state is None else state
+    labels = labels if config.model.n_classes else None
+    records = list(itertools.islice(train(config, images, labels, state), steps))
+    return state, records
+
+
+def tensors(state):
+    """Everything that a state holds: weights, average, moments."""
+    found = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+    found |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
+    for i, moments in state.optimizer.state_dict()["state"].items():
+        found |= {f"{i}.{k}": v for k, v in moments.items()}
+    return found
+
+
+def assert_same(one, other):
+    """Bit for bit."""
+    assert one.losses == other.losses
+    a, b = tensors(one), tensors(other)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+# Determinism and resume
+
+
+@EACH
+def test_the_same_seed_trains_the_same_model_and_another_does_not(images, labels, network):
+    config = small(network, images)
+    first, again = run(config, images, labels)[0], run(config, images, labels)[0]
+    assert_same(first, again)
+    other, _ = run(replace(config, seed=1), images, labels)
+    assert set(other.losses).isdisjoint(first.losses)
+
+
+@EACH
+@pytest.mark.parametrize("done", [0, 1, 4, 8])
+def test_stopping_saving_and_going_on_changes_nothing(tmp_path, images, labels, network, done):
+    config = small(network, images)
+    whole, records = run(config, images, labels)
+    half, first = run(config, images, labels, steps=done)
+    half.save(tmp_path / "state")
+    torch.manual_seed(999)  # the global generators are no part of it
+    fresh = TrainState(config)
+    fresh.load(tmp_path / "state")
+    assert_same(fresh, half)
+    resumed, rest = run(config, images, labels, fresh)
+    assert_same(resumed, whole)
+    for record, original in zip(first + rest, records, strict=True):
+        assert record[:4] == original[:4]  # all but the seconds
+
+
+def test_training_leaves_the_global_generators_alone(images, labels):
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    run(small(NETWORKS["dropout"], images), images, labels)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+def questions(config, images, steps):
+    """The noisy images and levels that each of these steps asks the network about."""
+    state = TrainState(config)
+    asked = []
+    state.model.register_forward_pre_hook(
+        lambda module, inputs: asked.append([a.clone() for a in inputs[:2]])
+    )
+    state.losses = [0.0] * steps[0]
+    run(config, images, None, state, len(steps))
+    return asked
+
+
+def test_batches_and_noise_depend_on_the_seed_and_the_images_seen_alone(images):
+    """Neither on what was drawn before, nor on the network, nor on the learning rate."""
+    config = small(MLP, images)
+    asked = questions(config, images, range(8))
+    late = questions(small(UNET, images, lr=1e-5, ema=0.0), images, range(5, 8))
+    for (x, sigma), (y, tau) in zip(asked[5:], late, strict=True):
+        assert torch.equal(x, y)
+        assert torch.equal(sigma, tau)
+    levels = torch.cat([sigma for _, sigma in asked])
+    assert len(levels.unique()) == len(levels) == 8 * config.batch
+
+
+def test_a_batch_is_images_and_noise_of_the_levels_drawn(images):
+    """The question minus the image is sigma times a standard normal; images are uniform."""
+    config = small(MLP, images, batch=4000, noise=NoiseLaw(std=0.5, mean=-3.0))
+    ((x, sigma),) = questions(config, images, range(1))
+    assert sigma.log().mean() == pytest.approx(-3.0, abs=5 * 0.5 / 4000**0.5)
+    flat, clean = x.flatten(1), torch.from_numpy(images).flatten(1)
+    rows = torch.cdist(flat, clean).argmin(1)
+    z = (flat - clean[rows]) / sigma[:, None]
+    assert z.mean() == pytest.approx(0, abs=5 / 64_000**0.5)
+    assert z.square().mean() == pytest.approx(1, abs=5 * (2 / 64_000) ** 0.5)
+    counts = torch.bincount(rows, minlength=10)
+    assert (counts - 400).abs().max() < 5 * 360**0.5
+
+
+def test_a_gap_of_the_noise_law_is_never_trained_on(images):
+    config = small(MLP, images, batch=500, noise=NoiseLaw(gap_low=0.1, gap_high=1.0))
+    levels = torch.cat([sigma for _, sigma in questions(config, images, range(4))])
+    assert not ((levels > 0.1001) & (levels < 0.9999)).any()
+    assert (levels < 0.1).any() and (levels > 1).any()
+
+
+# Each part of a step by hand
+
+
+@EACH
+def test_the_loss_is_edms(images, labels, network):
+    """weight(sigma) |D(x + sigma z) - x|^2, averaged over pixels and the batch, in a loop."""
+    config = small(network, images, batch=5)
+    state, _ = run(config, images, labels, steps=3)
+    before = copy.deepcopy(state.model)
+    state, (record,) = run(config, images, labels, state, 1)
+    stream = np.random.default_rng([config.seed, 3 * 5])
+    rows = stream.integers(10, size=5)
+    levels = config.noise.quantile(stream.uniform(1e-12, 1, 5))
+    noise = stream.standard_normal((5, 1, 4, 4), np.float32)
+    if network.dropout:
+        torch.manual_seed(int(stream.integers(2**62)))
+    sigma = torch.from_numpy(levels).float()
+    label = torch.from_numpy(labels[rows]) if network.n_classes else None
+    clean = torch.from_numpy(images[rows])
+    with torch.no_grad():
+        answer = before(clean + sigma[:, None, None, None] * torch.from_numpy(noise), sigma, label)
+    total = 0.0
+    for i in range(5):
+        weight = (levels[i] ** 2 + config.model.sigma_data**2) / (
+            levels[i] * config.model.sigma_data
+        ) ** 2
+        total += weight * ((answer[i] - clean[i]) ** 2).double().mean().item()
+    assert record.loss == pytest.approx(total / 5, rel=1e-5)
+
+
+def test_the_average_agrees_with_a_loop(images, labels):
+    """ema <- decay ema + (1 - decay) weights; the decay rises from 1/10 to its own."""
+    config = small(MLP, images, ema=0.4)
+    state = TrainState(config)
+    means = [p.detach().double().clone() for p in state.model.parameters()]
+    start = copy.deepcopy(means)
+    for step, _ in enumerate(train(config, images, None, state)):
+        decay = min(0.4, (1 + step) / (10 + step))
+        for mean, weight in zip(means, state.model.parameters(), strict=True):
+            mean.mul_(decay).add_((1 - decay) * weight.detach().double())
+        for mean, ours in zip(means, state.ema.parameters(), strict=True):
+            torch.testing.assert_close(ours.double(), mean, rtol=1e-5, atol=1e-6)
+    assert any((a - b).abs().max() > 1e-3 for a, b in zip(means, start, strict=True))
+    now, _ = run(small(MLP, images, ema=0.0), images, labels)
+    for mean, weight in zip(now.ema.parameters(), now.model.parameters(), strict=True):
+        torch.testing.assert_close(mean, weight, rtol=0, atol=1e-7)
+
+
+def test_a_step_is_adams(images, labels):
+    """The first: each weight moves by the rate times the sign of its slope."""
+    config = small(MLP, images)
+    state = TrainState(config)
+    before = copy.deepcopy(state.model)
+    _, (record,) = run(config, images, labels, state, 1)
+    head, slope = state.model.network.head.weight, state.model.network.head.weight.grad
+    assert slope.abs().min() > 1e-6
+    torch.testing.assert_close(head.detach(), -record.lr * slope.sign(), rtol=1e-2, atol=0)
+    assert torch.equal(state.model.network.stem.weight, before.network.stem.weight)  # still blind
+
+
+@pytest.mark.parametrize("final_lr", [0.0, 0.05, 1.0])
+def test_the_rate_rises_straight_and_falls_by_a_cosine(final_lr):
+    config = TrainConfig(MLP, steps=1000, warmup=99, lr=0.3, final_lr=final_lr)
+    rates = np.array([config.rate(step) for step in range(1001)])
+
+    def cosine(step):
+        return 0.3 * (final_lr + (1 - final_lr) * (1 + np.cos(np.pi * step / 1000)) / 2)
+
+    steps = np.arange(1001)
+    np.testing.assert_allclose(rates[99:], cosine(steps[99:]), rtol=1e-12, atol=1e-15)
+    rise = rates[:99] / cosine(steps[:99])
+    np.testing.assert_allclose(rise, (steps[:99] + 1) / 100, rtol=1e-12)
+    assert np.all(np.diff(rates[:50]) > 0) and np.all(np.diff(rates[99:]) <= 0)
+    assert rates[1000] == pytest.approx(0.3 * final_lr, abs=1e-15)
+    assert replace(config, warmup=0).rate(0) == pytest.approx(0.3)
+
+
+def test_a_record_says_what_its_step_did(images, labels):
+    config = small(MLP, images)
+    state, records = run(config, images, labels)
+    assert [r.step for r in records] == [*range(1, 9)]
+    assert [r.images for r in records] == [6 * r.step for r in records]
+    assert [r.lr for r in records] == [config.rate(r.step - 1) for r in records]
+    assert [r.loss for r in records] == state.losses
+    assert all(isinstance(r, Record) and r.seconds > 0 for r in records)
+    assert state.step == 8
+    assert run(config, images, labels, state)[1] == []  # the budget is spent
+
+
+# What it must reach
+
+
+def test_the_loss_starts_at_one_and_falls(images, labels):
+    config = small(replace(MLP, width=64), images, steps=300, batch=64, ema=0.99)
+    state, _ = run(config, images, labels)
+    assert state.losses[0] == pytest.approx(1, abs=0.15)  # 1,024 pixels: 5 standard errors .22
+    assert np.mean(state.losses[-30:]) < 0.6 * np.mean(state.losses[:5])
+
+
+def test_trained_on_a_gaussian_it_nears_the_best_denoiser():
+    """No denoiser beats the linear one on Gaussian images, and ours comes within a tenth.
+
+    2,000 images cannot be learnt by heart by a network this small: train is all but the law.
+    """
+    rng = np.random.default_rng(3)
+    mix = rng.normal(size=(4, 4)) * [0.6, 0.3, 0.1, 0.1]
+    images = (0.4 + rng.normal(size=(4000, 4)) @ mix.T).astype(np.float32).reshape(-1, 1, 2, 2)
+    config = TrainConfig(
+        ModelConfig("mlp", width=32, blocks=1), steps=500, batch=128, lr=1e-2, ema=0.99
+    ).for_images(images[:2000])
+    state, _ = run(config, images[:2000], None)
+    sigmas = np.array([0.1, 0.2, 0.5, 1.0])
+    best = linear_mmse(images[2000:], sigmas)
+    clean = torch.from_numpy(images[2000:])
+    for sigma, mmse in zip(sigmas, best, strict=True):
+        noise = torch.from_numpy(rng.standard_normal(clean.shape).astype(np.float32))
+        error = (state.ema(clean + sigma * noise, float(sigma)) - clean).square().sum((1, 2, 3))
+        spread = 4 * error.std().item() / len(error) ** 0.5
+        assert mmse - spread < error.mean().item() < 1.1 * mmse + spread
+    untrained = EDMDenoiser(config.model)
+    error = (untrained(clean + 0.2 * noise, 0.2) - clean).square().sum((1, 2, 3)).mean().item()
+    assert error > 1.15 * best[1]  # else there was nothing to learn
+
+
+# What stops it
+
+
+def broken(images):
+    images = images.copy()
+    images[7, 0, 2, 2] = np.nan
+    return images
+
+
+@EACH
+def test_images_that_are_not_numbers_stop_it_where_they_come(images, labels, network):
+    """The step that meets image 7 is named, and the state is the one before, bit for bit."""
+    config = small(network, images, steps=60, batch=1)
+    rows = [np.random.default_rng([0, step]).integers(10, size=1).item() for step in range(60)]
+    first = rows.index(7)
+    assert first > 2
+    state = TrainState(config)
+    with pytest.raises(TrainingError, match=rf"stopped in step {first + 1}: loss nan"):
+        run(config, broken(images), labels, state)
+    good, _ = run(config, images, labels, steps=first)
+    assert_same(state, good)
+
+
+@pytest.mark.parametrize("lr", [1e3, 1e30])
+def test_a_diverging_loss_stops_it(images, labels, lr):
+    config = small(MLP, images, steps=100, lr=lr, warmup=0)
+    state = TrainState(config)
+    with pytest.raises(TrainingError, match=r"stopped in step (\d+): loss .*smaller lr") as stopped:
+        run(config, images, labels, state)
+    assert f"step {state.step + 1}:" in str(stopped.value)
+    assert all(math.isfinite(loss) for loss in state.losses)
+    assert_same(state, run(config, images, labels, steps=state.step)[0])
+
+
+def test_an_infinite_slope_of_a_finite_loss_stops_it(images, labels):
+    config = small(MLP, images)
+    state = TrainState(config)
+    state.model.network.head.bias.register_hook(lambda slope: slope * math.inf)
+    before = {name: weight.clone() for name, weight in tensors(state).items()}
+    with pytest.raises(TrainingError, match=r"stopped in step 1: loss .*, gradient norm"):
+        run(config, images, labels, state)
+    assert state.losses == []
+    assert all(torch.equal(weight, before[name]) for name, weight in tensors(state).items())
+
+
+def test_labels_go_with_classes(images, labels):
+    with pytest.raises(TrainingError, match="labels"):
+        next(train(small(NETWORKS["classes"], images), images))
+    with pytest.raises(TrainingError, match="labels"):
+        next(train(small(MLP, images), images, labels))
+    for wrong in (labels - 1, labels + 1):  # -1 is how a data set says that it has none
+        with pytest.raises(TrainingError, match="labels"):
+            next(train(small(NETWORKS["classes"], images), images, wrong))
+
+
+def test_an_incomplete_config_says_what_to_do():
+    with pytest.raises(ValueError, match="for_images"):
+        TrainState(TrainConfig(MLP))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"batch": 0}, "batch"),
+        ({"checkpoint": 0}, "checkpoint"),
+        ({"threads": 0}, "threads"),
+        ({"warmup": -1}, "warmup"),
+        ({"lr": 0.0}, "lr"),
+        ({"lr": -1e-3}, "lr"),
+        ({"lr": math.inf}, "lr"),
+        ({"lr": math.nan}, "lr"),
+        ({"final_lr": -0.1}, "final_lr"),
+        ({"final_lr": 1.1}, "final_lr"),
+        ({"final_lr": math.nan}, "final_lr"),
+        ({"ema": 1.0}, "ema"),
+        ({"ema": -0.1}, "ema"),
+        ({"ema": math.nan}, "ema"),
+        ({"snapshots": (0.5, 0.0)}, "snapshots"),
+        ({"snapshots": (1.5,)}, "snapshots"),
+        ({"snapshots": (math.nan,)}, "snapshots"),
+        ({"device": "gpu"}, "device"),
+        ({"precision": "float16"}, "precision"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_a_config_of_nonsense_is_refused(wrong, names):
+    with pytest.raises(ValueError, match=rf"^training: .*{names}.*\.$"):
+        TrainConfig(**wrong)
+
+
+def test_the_config_completes_itself_and_keeps_the_rest(images):
+    config = TrainConfig(MLP, seed=3).for_images(images)
+    assert config.model == MLP.for_images(images)
+    assert config.noise == NoiseLaw().for_data(config.model.sigma_data)
+    assert config.seed == 3
+    assert config.for_images(images) == config
+
+
+def test_shares_become_steps():
+    config = TrainConfig(steps=3300)
+    assert [config.step_of(share) for share in (0.125, 0.25, 0.5, 1)] == [412, 825, 1650, 3300]
+    assert TrainConfig(steps=4).step_of(0.125) == 1
+
+
+def test_devices_by_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_of("auto") == device_of("cpu") == "cpu"
+    with pytest.raises(TrainingError, match="CUDA"):
+        device_of("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert (device_of("auto"), device_of("cpu"), device_of("cuda")) == ("cuda", "cpu", "cuda")
+
+
+def test_bfloat16_is_used_where_asked_for(images, labels):
+    exact, _ = run(small(MLP, images, precision="auto"), images, labels)
+    low, _ = run(small(MLP, images, precision="bfloat16"), images, labels)
+    assert exact.losses == run(small(MLP, images, precision="float32"), images, labels)[0].losses
+    assert exact.losses[1:] != low.losses[1:]
+    np.testing.assert_allclose(low.losses, exact.losses, rtol=0.05)
+    assert all(p.dtype == torch.float32 for p in low.model.parameters())
+
+
+def test_the_loss_weight_is_the_networks_own(images):
+    """The network's own squared error against its unit target, whatever the level."""
+    config = small(MLP, images)
+    sigma = torch.logspace(-2, 2, 10)
+    torch.manual_seed(0)
+    model = EDMDenoiser(config.model).requires_grad_(False)
+    torch.nn.init.normal_(model.network.head.weight)
+    clean = torch.from_numpy(images)
+    x = clean + sigma[:, None, None, None] * torch.randn(clean.shape)
+    c = config.model
+    total = sigma**2 + c.sigma_data**2
+    raw = model.network((x - c.mean) * total.rsqrt()[:, None, None, None], sigma.log() / 4, None)
+    target = (clean - c.mean) - (c.sigma_data**2 / total)[:, None, None, None] * (x - c.mean)
+    target = target / (sigma * c.sigma_data * total.rsqrt())[:, None, None, None]
+    weighted = loss_weight(sigma, c.sigma_data) * (model(x, sigma) - clean).square().mean((1, 2, 3))
+    torch.testing.assert_close(weighted, (raw - target).square().mean((1, 2, 3)), rtol=1e-3, atol=0)
