@@ -67,6 +67,18 @@ PAPER_STEPS: Mapping[str, tuple[int, int]] = {
     "small": (14, 17),
 }
 
+# The paper's Table 1, percent of 256 samples: (base, window of the other model) -> memorized.
+PAPER_TABLE: Mapping[tuple[str, str], float] = {
+    ("small", ""): 92.2,
+    ("small", "large"): 93.0,
+    ("small", "medium"): 0.0,
+    ("small", "small"): 91.0,
+    ("large", ""): 0.0,
+    ("large", "large"): 0.0,
+    ("large", "medium"): 92.2,
+    ("large", "small"): 0.0,
+}
+
 
 def swap(base: Denoise, donor: Denoise, window: Window) -> Denoise:
     """The denoiser that is ``donor`` inside the window and ``base`` outside.
