@@ -132,7 +132,8 @@ figures.save(
     alt=(
         f"Without a swap the small model memorizes {share['small', ''].value:.2g} of its samples "
         f"and the large one {share['large', ''].value:.2g}; with the other denoiser at medium "
-        f"noise it is {share['small', 'medium'].value:.2g} and {share['large', 'medium'].value:.2g}."
+        f"noise it is {share['small', 'medium'].value:.2g} and "
+        f"{share['large', 'medium'].value:.2g}."
     ),
     table={
         "base [name]": [base for base, _ in conditions],
