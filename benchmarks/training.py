@@ -1,9 +1,9 @@
 """What training costs, as ratios measured in one run: python benchmarks/training.py
 
 Images/s of one step (forward, backward, Adam, moving average) of our networks, by the `train`
-that the book uses, against `diffusers.UNet2DModel` in a plain loop: the same batch, as many
-weights within three per cent, as many convolutions within three per cent, attention at the same
-grid. The two take turns, so that a busy machine slows both; the ratio is the median over turns.
+that the book uses, against `diffusers.UNet2DModel` in a plain loop: the same batch, blocks per
+level and attention, and as many weights and 3x3 convolutions within a few per cent. The two take
+turns, so that a busy machine slows both; the ratio is the median over turns.
 
 Then what the book does with such a network: 256 digits by 18 Heun steps, and the peak memory
 of a process that trains. The images are random: the cost depends on the shapes only.
@@ -11,7 +11,6 @@ of a process that trains. The images are random: the cost depends on the shapes 
 
 import argparse
 import multiprocessing
-import os
 import resource
 import sys
 import time
@@ -19,6 +18,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from geomem.experiments import PRESETS
 from geomem.model import EDMDenoiser, loss_weight, preconditioning
@@ -48,7 +48,7 @@ def main():
     parser.add_argument("--case", choices=[*CASES, "sampling", "memory"], help="only this one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} CPU threads, batch {arguments.batch}")
+    print(f"torch {torch.__version__}, CPU threads: {arguments.threads}, batch {arguments.batch}")
     for name in CASES:
         if arguments.case in (None, name):
             compare(name, arguments.batch, arguments.threads)
@@ -66,8 +66,15 @@ def compare(name, batch, threads):
     config, images = setting(name, shape, batch=batch, threads=threads)
     network = diffusers_network(config.model, *theirs)
     ours, other = train(config, images), plain_training(config, network, images)
-    weights = [sum(w.numel() for w in n.parameters()) for n in (EDMDenoiser(config.model), network)]
-    print(f"{name}: {weights[0]:,} weights, diffusers {weights[1]:,}", flush=True)
+    for whose, net, pixels in (
+        ("ours", EDMDenoiser(config.model).network, images[:1]),
+        ("diffusers", network, np.zeros((1, *space_to_depth(config.model)))),
+    ):
+        with FlopCounterMode(display=False) as counter:
+            net(torch.from_numpy(pixels).float(), torch.zeros(1))
+        weights = sum(w.numel() for w in net.parameters())
+        gigaflops = counter.get_total_flops() / 1e9
+        print(f"{name}, {whose}: {weights:,} weights, {gigaflops:.3g} GFLOP an image", flush=True)
     if steps > 1:
         seconds(ours, steps), seconds(other, steps)
     rates = []
@@ -86,10 +93,15 @@ def compare(name, batch, threads):
 
 
 def seconds(loop, steps):
-    started = time.perf_counter()
+    started = clock()
     for _ in range(steps):
         next(loop)
-    return time.perf_counter() - started
+    return clock() - started
+
+
+def clock():
+    """Of one thread the CPU's time, which other processes do not stretch; else the wall's."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def setting(name, shape, **changes):
@@ -105,10 +117,10 @@ def setting(name, shape, **changes):
 
 def diffusers_network(model, widths, layers, attending, conditioning):
     """diffusers' U-Net for the images of a ModelConfig, after its space-to-depth."""
-    levels, pixels = len(widths), model.channels * model.patch**2
+    levels, (pixels, size, _) = len(widths), space_to_depth(model)
     down = ["AttnDownBlock2D" if i in attending else "DownBlock2D" for i in range(levels)]
     return UNet2DModel(
-        sample_size=model.size // model.patch,
+        sample_size=size,
         in_channels=pixels,
         out_channels=pixels,
         block_out_channels=widths,
@@ -120,6 +132,11 @@ def diffusers_network(model, widths, layers, attending, conditioning):
         resnet_time_scale_shift=conditioning,
         norm_num_groups=8 if max(widths) < 256 else 32,
     )
+
+
+def space_to_depth(model):
+    """The shape (C, H, W) of an image in front of the first level."""
+    return model.channels * model.patch**2, model.size // model.patch, model.size // model.patch
 
 
 def plain_training(config, network, images):
@@ -155,9 +172,9 @@ def time_sampling(n=256):
     sample(denoiser, images.shape[1:], 8)
     times = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = clock()
         sample(denoiser, images.shape[1:], n)
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     print(f"digits-unet: {n} samples by 18 Heun steps in {np.median(times):.2f} s")
 
 
@@ -171,5 +188,4 @@ def peak_memory(name):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     main()

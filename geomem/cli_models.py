@@ -144,7 +144,7 @@ class _Progress:
         self.paced = begun, math.nan  # the pace is measured from this step and second on
         self.bar = bar(config.steps * config.batch, name, " images") if first else None
         if self.bar is not None:
-            self.bar.initial = self.bar.n = begun * config.batch
+            self.bar.initial = self.bar.n = self.bar.last_print_n = begun * config.batch
 
     def __call__(self, record: Record) -> None:
         if self.step == self.begun:  # the first step warms up
@@ -172,10 +172,13 @@ def _fit(
         trained = store.fit(chosen, root=folder.parent, restart=options.restart, report=progress)
     except KeyboardInterrupt:
         step = store.stored(folder).step
-        again = f"to go on: {_command(options)} --resume" if step else "nothing of it is kept"
-        raise KeyboardInterrupt(f"stopped; last checkpoint: step {step:,}; {again}") from None
+        raise KeyboardInterrupt(
+            f"stopped; last checkpoint: step {step:,}; to go on: {_command(options)} --resume"
+            if step
+            else "stopped before the first checkpoint; nothing is kept"
+        ) from None
     except TrainingError as error:
-        if progress.step > progress.begun:
+        if progress.step:
             raise
         raise ConfigError(str(error)) from error  # not one step: what was asked for is wrong
     finally:
@@ -191,7 +194,9 @@ def _fit(
 
 def _command(options: argparse.Namespace) -> str:
     changes = [word for change in options.set for word in ("--set", *change)]
-    return shlex.join(["geomem", "train", options.config, *changes])
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    command = shlex.join(["geomem", "train", options.config, *changes])
+    return f"torchrun ... -m {command}" if several else command
 
 
 def _load(data: DataConfig) -> ImageSet:
@@ -222,15 +227,19 @@ def _processes(device: str) -> Iterator[tuple[bool, int]]:
     if world == 1:
         yield True, 1
         return
-    if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else None
+    if place is not None:
+        torch.cuda.set_device(place)  # what "cuda" means from here on
+    ours = not distributed.is_initialized()
+    if ours:
+        distributed.init_process_group("nccl" if cuda else "gloo", device_id=place)
     try:
         first = distributed.get_rank() == 0
         with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):
             yield first, world
     finally:
-        distributed.destroy_process_group()
+        if ours:
+            distributed.destroy_process_group()
 
 
 # geomem train --dry-run

@@ -116,8 +116,8 @@ figures.save(
     title="Denoising error against noise level",
     caption=(
         f"Mean squared distance to the clean image, summed over the {d} pixels, on {data.name}: "
-        f"the empirical denoiser of the small training set ($N = {n}$), and models trained on it "
-        f"and on a large set ($N = {len(everything):,}$) that contains it. Solid: images of the "
+        f"the empirical denoiser of the small training set ($N =$ {n:,}), and models trained on it "
+        f"and on a large set ($N =$ {len(everything):,}) that contains it. Solid: images of the "
         f"denoiser's own training set; dotted: {len(heldout)} held-out images. Bands: 95% "
         f"intervals over images.{shaded}"
     ),
@@ -305,7 +305,6 @@ figures.claim(
 tallest = int(gap[2].argmax())
 figures.record(
     dataset=data.name,
-    preset=preset,
     dimension=f"{d}",
     small_n=f"{n:,}",
     large_n=f"{len(everything):,}",

@@ -150,7 +150,7 @@ figures.save(
         "stay close."
     ),
     table=dict(zip(headers, zip(*table, strict=True), strict=True)),
-    paper_item="Section 4.1, the setup of EDM-1K and EDM-50K",
+    paper_item="the models EDM-1K and EDM-50K",
     claim="ours",
     data=[data],
     seeds={"training": seed, "noise": seed},
@@ -206,8 +206,9 @@ figures.save(
         f"Rows 1 and 3: samples of the {names[0]} and the {names[1]} model on {data.name}; each "
         "column starts from one noise ($\\sigma = 80$). Rows 2 and 4: the nearest image of the "
         f"small training set to the sample above. Red frame: memorized, $d_{{1\\mathrm{{NN}}}} < "
-        f"d_{{2\\mathrm{{NN}}}}/3$. Of {n_samples} samples each that is {rates[0]} and {rates[1]} "
-        f"(95% Clopper-Pearson intervals). The samples are the first {shown}, not chosen."
+        f"d_{{2\\mathrm{{NN}}}}/3$. Of the small model's {n_samples} samples {rates[0]} are, of "
+        f"the large model's {rates[1]} (95% Clopper-Pearson intervals). Shown are the first "
+        f"{shown}, not chosen ones."
     ),
     alt=(
         f"Four rows of {shown} images. Of the small model's samples {framed[0].sum()} have a red "
@@ -224,7 +225,7 @@ figures.save(
         ],
         "sample [index]",
     ),
-    paper_item="Section 3 and Table 1, its models without swaps",
+    paper_item="Table 1 (without swaps)",
     claim="ours",
     data=[data],
     seeds={"training": seed, "samples": seed},
@@ -251,8 +252,6 @@ figures.claim("the large one does not: below 0.05", rates[1].high < 0.05, must=m
 figures.claim("the test's floor is as low: below 0.05", floor.high < 0.05, must=must)
 figures.record(
     dataset=data.name,
-    preset=preset,
-    dimension=f"{d}",
     n_samples=f"{n_samples}",
     solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
     small_rate=str(rates[0]),

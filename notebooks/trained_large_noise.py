@@ -52,10 +52,8 @@ print(f"{data.name}: d = {heldout[0].size}, {len(heldout)} held-out images")
 # %% [markdown]
 # ## How far training reaches
 #
-# $\ln\sigma$ is normal in training, so it hardly ever draws a noise level near $\sigma = 80$, where
-# sampling starts. Beyond its quantile 0.999 we call a network *hardly trained*. "Large noise" are here
-# the levels at which the empirical and the Gaussian denoiser already agree: the mean squared
-# distance of the two is below 1% of the variance of their training set.
+# $\ln\sigma$ is normal in training, so it hardly ever draws a noise level near $\sigma = 80$,
+# where sampling starts. Beyond its quantile 0.999 we call a network *hardly trained*.
 
 # %%
 config = models[0].experiment.train
@@ -71,8 +69,8 @@ for sigma, share in beyond.items():
 #
 # The empirical and the Gaussian denoiser are those of each model's own training set. The inputs
 # are held-out images with noise, one draw each. Distances are squared and summed over pixels, and
-# given as a share of the training set's variance $\operatorname{tr}\Sigma$, which is the distance
-# between the best constant answer and a training image.
+# given as a share of the training set's variance $\operatorname{tr}\Sigma$. As a yardstick also
+# the mean image: an answer that does not look at its input.
 
 # %%
 own_device = next(models[0].denoise.parameters()).device
@@ -87,15 +85,17 @@ def answers(trained, train, clean, noise, sigma):
     return model, empirical, geomem.gaussian_denoiser(noisy, train, sigma, device=device)
 
 
-pairs = ("model to Gaussian", "model to empirical", "empirical to Gaussian")
+pairs = ("model to Gaussian", "model to empirical", "empirical to Gaussian", "mean to Gaussian")
 distance = {}  # model -> pair -> ErrorCurve, as a share of the variance
+variances = {}  # model -> tr Sigma, data units squared
 common = {}  # model -> the share of "model to Gaussian" that is the same for every input
 for (kind, train), trained in zip(sets.items(), models, strict=True):
-    variance = train.reshape(len(train), -1).var(0, dtype=np.float64).sum()
+    variance = variances[kind] = train.reshape(len(train), -1).var(0, dtype=np.float64).sum()
+    centre = torch.from_numpy(train.mean(0, dtype=np.float64)).to(own_device)
     rows, shift = [], []
     for sigma in sigmas.tolist():
         model, empirical, gauss = answers(trained, train, heldout, noise, sigma)
-        apart = [model - gauss, model - empirical, empirical - gauss]
+        apart = [model - gauss, model - empirical, empirical - gauss, centre - gauss]
         rows.append([a.square().flatten(1).sum(1).cpu().numpy() / variance for a in apart])
         shift.append(float(apart[0].mean(0).square().sum() / variance / rows[-1][0].mean()))
     common[kind] = np.array(shift)
@@ -121,24 +121,25 @@ except ValueError as nothing:  # a grid that does not reach far enough
 print("danger zone:", "none" if zone is None else "{:.3g} to {:.3g}".format(*zone))
 
 # %% tags=["hide-input", "remove-output"]
-fig, axes = plt.subplots(1, 2, figsize=(4.8, 3.8), sharey=True)
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 4.1), sharey=True)
 table = {"sigma [data units]": sigmas}
 for ax, (kind, curves) in zip(axes, distance.items(), strict=True):
-    for (pair, shown), style in zip(curves.items(), ("C0o-", "C1s--", "k:"), strict=True):
+    for (pair, shown), style in zip(curves.items(), ("C0o-", "C1s--", "k:", "C2-."), strict=True):
         (line,) = ax.plot(sigmas, shown.mean, style, ms=3.5, label=pair)
-        ax.fill_between(
-            sigmas, shown.low, shown.high, color=line.get_color(), alpha=0.25, lw=0
-        )
+        ax.fill_between(sigmas, shown.low, shown.high, color=line.get_color(), alpha=0.25, lw=0)
         table[f"{kind}, {pair} [share of the variance]"] = shown.mean
         table[f"low, {kind}, {pair} [share of the variance, 95% interval]"] = shown.low
         table[f"high, {kind}, {pair} [share of the variance, 95% interval]"] = shown.high
     ax.axvline(often, color="0.5", ls=":", lw=1)
+    bands = [("danger\nzone", zone, {"color": "0.9"})] if zone else []
     if reach < sigma_max:
-        ax.axvspan(reach, sigma_max, facecolor="none", edgecolor="0.8", hatch="///", lw=0, zorder=0)
-    if zone is not None:
-        ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
-    ax.set(yscale="log", ylim=(3e-5, 2), title=f"{kind}, N = {len(sets[kind]):,}")
-    ax.set_xlim(sigma_min, sigma_max)
+        hatched = {"facecolor": "w", "edgecolor": "0.85", "hatch": "///"}
+        bands.append(("hardly\ntrained", (reach, sigma_max), hatched))
+    for name, (low, high), style in bands:
+        ax.axvspan(low, high, lw=0, zorder=0, **style)
+        ax.text(np.sqrt(low * high), 2.5, name, ha="center", va="bottom", fontsize=9)
+    ax.set_title(f"{kind}, N = {len(sets[kind]):,}", pad=32 if bands else 6)
+    ax.set(yscale="log", ylim=(3e-5, 2), xlim=(sigma_min, sigma_max))
     drawing.sigma_axis(ax, probability=False)
 axes[0].set_ylabel("mean squared distance / variance")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
@@ -148,15 +149,15 @@ figures.save(
     "fig-trained-large-noise",
     title="Trained, empirical and Gaussian denoiser at large noise",
     caption=(
-        f"Mean squared distances between the answers of a trained model and of the empirical and "
-        f"Gaussian denoiser of its training set, on {len(heldout)} noisy held-out images of "
-        f"{data.name}, as a share of the variance of the training set. Dotted line: the quantile "
-        f"0.99 of the noise law of training ($\\sigma = {often:.3g}$). Hatched: beyond its quantile "
-        f"0.999 ($\\sigma = {reach:.3g}$), hardly trained.{zone_words} Bands: 95% intervals over "
-        f"images."
+        f"Mean squared distances between the answers of a trained model, the empirical and the "
+        f"Gaussian denoiser of its training set, and the mean image of that, as a share of the "
+        f"variance of the set. Inputs: {len(heldout)} noisy held-out images of {data.name}. Dotted "
+        f"line: the quantile 0.99 of training's noise law ($\\sigma = {often:.3g}$). Hatched: "
+        f"beyond its quantile 0.999 ($\\sigma = {reach:.3g}$), hardly trained.{zone_words} Bands: "
+        f"95% intervals over images."
     ),
     alt=(
-        "Two panels of three curves on logarithmic axes. The distance between the empirical and "
+        "Two panels of four curves on logarithmic axes. The distance between the empirical and "
         "the Gaussian denoiser falls steeply with noise. The distances of the trained model to "
         "both fall together to a low floor, and rise again at the right where it is hardly trained."
     ),
@@ -203,26 +204,21 @@ fading = {kind: (gap >= 0.01) & (gap < 0.1) & (sigmas <= reach) for kind, gap in
 
 # %%
 levels = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 80.0])
-clean, draw = (a[image % len(heldout)][None] for a in (heldout, noise))
-strip = {"noisy": [clean + sigma * draw for sigma in levels]}
-for (kind, train), trained in zip(sets.items(), models, strict=True):
-    for sigma in levels.tolist():
-        for name, answer in zip(
-            (f"{kind}", f"empirical, {kind}", f"Gauss, {kind}"),
-            answers(trained, train, clean, draw, sigma),
-            strict=True,
-        ):
-            strip.setdefault(name, []).append(answer.cpu().numpy())
-strip = {name: np.concatenate(images) for name, images in strip.items()}
+clean, draw = (images[image % len(heldout)][None] for images in (heldout, noise))
+shown_small, shown_large = (
+    [answers(trained, train, clean, draw, sigma) for sigma in levels.tolist()]
+    for trained, train in zip(models, sets.values(), strict=True)
+)
+rows = [("noisy", np.concatenate([clean / sigma + draw for sigma in levels]))]
+for name, shown, i in (
+    ("empirical", shown_small, 1),
+    ("small", shown_small, 0),
+    ("Gauss", shown_small, 2),
+    ("large", shown_large, 0),
+):
+    rows.append((name, torch.cat([answer[i] for answer in shown]).cpu().numpy()))
 
 # %% tags=["hide-input", "remove-output"]
-rows = [
-    ("noisy", strip["noisy"] / levels[:, None, None, None]),
-    ("empirical", strip["empirical, small"]),
-    ("small", strip["small"]),
-    ("Gauss", strip["Gauss, small"]),
-    ("large", strip["large"]),
-]
 fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
 fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
 figures.save(
@@ -261,30 +257,78 @@ figures.save(
 
 # %%
 preset_data = experiments.PRESETS[f"{preset}-small"].data.name
-must = preset != "cifar10" and dataset == preset_data and (n_train, changes) == (0, "")
+must = preset.startswith("digits-") and dataset == preset_data and (n_train, changes) == (0, "")
 must &= n_sigmas >= 15 and sigma_min <= 0.5 and sigma_max >= 80 and n_heldout >= 200
-numbers = {}
-for kind, curves in distance.items():
-    trained, gap = curves[pairs[0]], curves[pairs[2]]
+last = max(0, int((sigmas <= reach).sum()) - 1)  # the last level that training reaches
+for kind, (to_gauss, _, gap, _) in ((k, curves.values()) for k, curves in distance.items()):
     mean, half = towards[kind]
-    held, last = agreed[kind], np.flatnonzero(sigmas <= reach)[-1]
     figures.claim(
-        f"{kind}: at large noise, as far as trained, within 5% of the variance of the Gaussian",
-        bool(held.any() and np.all(trained.high[held] < 0.05)),
+        f"{kind}: at large noise within 5% of the variance of the Gaussian denoiser",
+        bool(agreed[kind].any() and np.all(to_gauss.high[agreed[kind]] < 0.05)),
         must=must,
     )
     figures.claim(
-        f"{kind}: before that, where the closed forms still differ, nearer to the empirical one",
+        f"{kind}: where the closed forms still differ by 1 to 10%, nearer to the empirical one",
         bool(fading[kind].any() and np.all((mean - half)[fading[kind]] > 0)),
         must=must,
     )
     figures.claim(
-        f"{kind}: the remainder is the network's own: at the reach 10 times the closed forms' gap",
-        bool(trained.low[last] > 10 * gap.high[last]),
+        f"{kind}: where training's reach ends, farther from it than the empirical denoiser is",
+        bool(to_gauss.low[last] > gap.high[last]),
         must=must,
     )
     figures.claim(
-        f"{kind}: hardly trained, it leaves: farther at the last level than at the reach",
-        bool(trained.low[-1] > trained.high[last]),
+        f"{kind}: hardly trained, it strays: farther at the last level than there",
+        bool(to_gauss.low[-1] > to_gauss.high[last]),
         must=False,
     )
+
+
+def share(shown, i):
+    """A distance in percent of the variance, with its interval."""
+    return f"{100 * shown.mean[i]:.2g}% [{100 * shown.low[i]:.2g}, {100 * shown.high[i]:.2g}]"
+
+
+def span(chosen):
+    """The noise levels from the first to the last chosen one."""
+    if not chosen.any():
+        return "no level"
+    first, last = sigmas[chosen][[0, -1]]
+    return f"{first:.2g}" if first == last else f"{first:.2g} to {last:.2g}"
+
+
+numbers = {}
+for kind, curves in distance.items():
+    to_gauss, _, gap, constant = curves.values()
+    mean, half = towards[kind]
+    first = int(agreed[kind].argmax()) if agreed[kind].any() else last
+    numbers |= {
+        f"{kind}_n": f"{len(sets[kind]):,}",
+        f"{kind}_agreed": span(agreed[kind]),
+        f"{kind}_empirical": span((mean - half > 0) & (sigmas <= reach)),
+        f"{kind}_gaussian": span((mean + half < 0) & (sigmas <= reach)),
+        f"{kind}_farther": span((to_gauss.low > constant.high) & (sigmas <= reach)),
+        f"{kind}_common": f"{100 * common[kind][last]:.0f}%",
+        f"{kind}_astray": f"{np.sqrt(to_gauss.mean[-1] * variances[kind]):.2g}",
+        **{
+            f"{kind}_{what}_{where}": share(shown, i)
+            for what, shown in (("model", to_gauss), ("gap", gap), ("mean", constant))
+            for where, i in (("first", first), ("reach", last), ("last", -1))
+        },
+    }
+figures.record(
+    dataset=data.name,
+    preset=preset,
+    dimension=f"{heldout[0].size}",
+    n_heldout=f"{len(heldout):,}",
+    often=f"{often:.2g}",
+    reach=f"{reach:.2g}",
+    reach_level=f"{sigmas[last]:.2g}",
+    sigma_last=f"{sigmas[-1]:.2g}",
+    noise_last=f"{sigmas[-1] * np.sqrt(heldout[0].size):,.0f}",
+    noisy=f"{seen:,}",
+    noisy_beyond=f"{seen * beyond[reach]:,.0f}",
+    noisy_last=f"{seen * beyond[sigma_max]:.1f}",
+    zone="no level" if zone is None else "{:.2g} to {:.2g}".format(*zone),
+    **numbers,
+)

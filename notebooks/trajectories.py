@@ -42,6 +42,7 @@ from geomem import Curve, drawing, experiments, figures, memorization, sampler, 
 from geomem.memorization import THIRD, Fraction
 
 plt.style.use(figures.STYLE)
+np.set_printoptions(suppress=True, linewidth=100)
 small, large = experiments.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
@@ -99,6 +100,9 @@ memorized = below[0][:, -1]
 fractions = [Fraction.of(int(b[:, -1].sum()), n_samples) for b in below]
 for name, fraction in zip(names, fractions, strict=True):
     print(f"{name}: memorized in the end {fraction} ({fraction.count} of {n_samples})")
+ever = below[0].any(1)
+lost = f"{(ever & ~memorized).sum()} of {ever.sum()}"
+print(f"small model: of those that ever pass, not memorized in the end: {lost}")
 
 # %% [markdown]
 # Beside it the other measure of the paper: the share of noisy *held-out* images whose denoised
@@ -209,6 +213,8 @@ shares = [
     for part in (decided > left, (decided <= left) & (decided >= entered), decided < entered)
 ]
 print("decided above, inside and below the danger zone:", shares)
+large_median = np.quantile(grid[fixed[1].argmax(1)], 0.5, method="inverted_cdf")
+print(f"nearest image settled, large model: median {large_median:.2g}")
 named = f"{100 * (image_at[memorized] > left).mean():.0f}%" if count else "none"
 print("nearest image settled above the danger zone:", named)
 
@@ -505,11 +511,11 @@ figures.claim("memorized samples' states are covered more", bool(gained), must=m
 figures.record(
     dataset=data.name,
     n_train=f"{n:,}",
-    n_large=f"{n_large:,}",
     n_samples=f"{n_samples:,}",
     steps=f"{steps}",
     small=str(fractions[0]),
     large=str(fractions[1]),
+    lost=lost,
     zone_from=str(zone.covered),
     zone_to=str(zone.concentrated),
     rate_peak=f"{rate.mean[k]:.3f} [{rate.low[k]:.3f}, {rate.high[k]:.3f}]",
@@ -518,6 +524,7 @@ figures.record(
     **{f"{key}_{name}": v for key, values in moments.items() for name, v in values.items()},
     earlier=str(earlier),
     named=named,
+    image_large=f"{large_median:.2g}",
     decided_above=shares[0],
     decided_inside=shares[1],
     decided_below=shares[2],

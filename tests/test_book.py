@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,9 +23,9 @@ VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
 
 def geomem_command(project, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "geomem", *arguments], cwd=project, capture_output=True, text=True
-    )
+    command = [sys.executable, "-m", "geomem", *arguments]
+    shared = {**os.environ, "GEOMEM_MODELS": os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))}
+    return subprocess.run(command, cwd=project, env=shared, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def pages(html):
     """Every page of the book as soup, by its path."""
     paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
     contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
-    assert len(paths) == len(contents) == 23
+    assert len(paths) == len(contents) == 33
     return {
         p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
     }
@@ -60,7 +61,7 @@ def pages(html):
 def test_nothing_changed_nothing_runs(project):
     again = geomem_command(project, "book", "--profile", "smoke")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("fresh:  ") == 9 and "running" not in again.stdout
+    assert again.stdout.count("fresh:  ") == 14 and "running" not in again.stdout
     assert "book unchanged:" in again.stdout
 
 

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+import geomem.cost
 from geomem.cost import cost, count, parameters
 from geomem.experiments import PRESETS
 from geomem.model import EDMDenoiser, ModelConfig
@@ -27,23 +29,16 @@ def test_an_mlp_by_hand():
     assert activations > 0
 
 
-def test_a_convolution_by_hand():
-    """Three-by-three and one-by-one convolutions of a U-Net of one level and no block."""
-    w, grid = 8, 8 * 8
-    wider, narrower = (replace(UNET, multipliers=(m,), attention=()) for m in (2, 1))
-    convolutions = {
-        2: [(3, w), (w, 16), (16, 16), (16, 16), (16, 16)]  # stem, encoder, middle
-        + [(32, 16), (16, 16), (24, 16), (16, 16), (16, 3)],  # decoder, head
-        1: [(3, w), (w, w), (w, w), (w, w), (w, w), (16, w), (w, w), (16, w), (w, w), (w, 3)],
-    }
-    skips = {2: [(w, 16), (32, 16), (24, 16)], 1: [(16, w), (16, w)]}
-    widths = {2: [16] * 4, 1: [w] * 4}
-    for multiplier, network in ((2, wider), (1, narrower)):
-        products = grid * 9 * sum(a * b for a, b in convolutions[multiplier])
-        products += grid * sum(a * b for a, b in skips[multiplier])
-        products += 64 * 4 * w + (4 * w) ** 2  # the noise level
-        products += sum(4 * w * 2 * out for out in widths[multiplier])  # and its steering
-        assert count(network)[0] == 2 * products
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_unet_of_one_level_by_hand(multiplier):
+    w, out, steer = 8, 8 * multiplier, 32
+    blocks = [(w, out), (out, out), (2 * out, out), (out + w, out)]  # encoder, middle, decoder
+    wide = [(3, w), *blocks, *[(out, out)] * len(blocks), (out, 3)]  # three by three pixels
+    narrow = [(a, b) for a, b in blocks if a != b]  # one by one, beside them
+    steering = [(64, steer), (steer, steer), *[(steer, 2 * out)] * len(blocks)]
+    per_pixel = sum(9 * a * b for a, b in wide) + sum(a * b for a, b in narrow)
+    network = replace(UNET, multipliers=(multiplier,), attention=())
+    assert count(network)[0] == 2 * (8 * 8 * per_pixel + sum(a * b for a, b in steering))
 
 
 @EACH
@@ -96,14 +91,27 @@ def test_the_papers_network_is_of_the_size_of_edms():
     assert 55e6 < found.parameters < 60e6
     assert 19e9 < found.flops / 2 < 22e9
     assert "not measured" in found.basis
-    assert "not measured" in cost(replace(train, model=known, device="cpu")).basis
+
+
+def test_what_a_cpu_would_take_too_long_for_is_not_measured(monkeypatch):
+    config = TrainConfig(UNET, device="cpu", threads=3)
+    monkeypatch.setattr(geomem.cost, "MEASURED_BELOW", 3 * count(UNET)[0] - 1)
+    monkeypatch.setattr(geomem.cost, "_measured", None)
+    found = cost(config)
+    assert "not measured" in found.basis
+    assert found.rate == pytest.approx(3 * 50e9 / found.training_flops)
 
 
 @pytest.mark.parametrize("network", [MLP, replace(MLP, n_classes=2)])
-def test_a_small_network_is_measured_on_the_cpu_and_leaves_no_trace(network):
-    before = torch.random.get_rng_state(), torch.get_num_threads()
-    config = TrainConfig(network, steps=2000, batch=8, lr=1e9, device="cpu", threads=2)
-    found = cost(config.for_images(torch.randn(4, 3, 8, 8).numpy()))
+def test_a_small_network_is_measured_on_the_cpu_and_leaves_no_trace(network, rng):
+    images = rng.uniform(-1, 1, (4, 3, 8, 8)).astype(np.float32)
+    config = TrainConfig(network, steps=2000, batch=8, lr=1e9, device="cpu").for_images(images)
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    torch.set_num_threads(2)
+    try:
+        found = cost(config)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(state, torch.random.get_rng_state())
     assert "measured on" in found.basis and 1 < found.rate < 1e7
-    assert torch.equal(before[0], torch.random.get_rng_state())
-    assert before[1] == torch.get_num_threads()

@@ -127,7 +127,7 @@ def test_the_answer_has_the_shape_and_dtype_of_the_question(config, dtype):
 
 @EACH
 def test_each_image_is_denoised_by_itself_at_its_own_level(config):
-    denoiser = awake(known(config))
+    denoiser = awake(known(config)).train()  # in training too
     x, sigma = noisy(), torch.tensor([0.01, 0.1, 0.5, 2.0, 50.0])
     together = denoiser(x, sigma)
     for i in range(len(x)):

@@ -14,7 +14,7 @@ from geomem.runs import MACHINERY
 def test_every_notebook_has_typed_parameters_with_help():
     found = notebooks.notebooks(ROOT)
     assert list(found)[:4] == ["posterior", "coverage", "regimes", "weight_bounds"], "book's order"
-    assert len(found) == 9
+    assert len(found) == 14
     for notebook in found.values():
         if notebook.name != "theorem_checks":
             assert {"dataset", "seed", "device"} <= set(notebook.parameters)
@@ -24,7 +24,7 @@ def test_every_notebook_has_typed_parameters_with_help():
 
 def test_every_profile_resolves_for_every_notebook():
     profiles = notebooks.profiles(ROOT)
-    assert list(profiles) == ["smoke", "cpu", "gpu"]
+    assert list(profiles) == ["smoke", "cpu", "cifar", "gpu"]
     for profile in profiles.values():
         for notebook in notebooks.notebooks(ROOT).values():
             values = notebooks.resolve(notebook, profile)
@@ -84,7 +84,7 @@ def test_unknown_names_name_the_known_ones():
         notebooks.resolve(notebook, profile, {"n_trian": "3"})
     with pytest.raises(ParameterError, match="no parameter 'typo'"):
         notebooks.resolve_all([notebook], profile, {"typo": "3"})
-    with pytest.raises(ParameterError, match="known: smoke, cpu, gpu"):
+    with pytest.raises(ParameterError, match="known: smoke, cpu, cifar, gpu"):
         notebooks.pick_profile(ROOT, "fast")
     with pytest.raises(ParameterError, match="known: posterior"):
         notebooks.pick(ROOT, "nope")

@@ -1,0 +1,307 @@
+"""The verbs that make and use models: what they do is what the library does, and they resume."""
+
+import io
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_cli import failing
+from tqdm import tqdm
+
+from geomem import cli_models, sources, store
+from geomem.cli import main
+from geomem.cost import parameters
+from geomem.data import load_dataset
+from geomem.experiments import experiment
+from geomem.memorization import memorized_fraction
+from geomem.sampler import sample
+
+SMALL = {"train.steps": "60", "train.batch": "16", "train.model.width": "16"}
+
+
+def words(**changes):
+    """The command that trains a small model."""
+    sets = [("--set", *change) for change in {**SMALL, **changes}.items()]
+    return ["train", "digits-mlp-small", *itertools.chain(*sets)]
+
+
+def fit(root, report=lambda record: None, **changes):
+    return store.fit(experiment("digits-mlp-small", {**SMALL, **changes}), root=root, report=report)
+
+
+def weights(folder):
+    return (folder / "model" / "tensors.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished model in a store of its own."""
+    return fit(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """An empty store, and an empty folder to work in."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv(store.STORE_VARIABLE, str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def filled(models, made, monkeypatch):
+    """A store that holds the finished model."""
+    monkeypatch.setenv(store.STORE_VARIABLE, str(made.folder.parent))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nope"], "presets: digits-mlp-small, digits-mlp-large"),
+        (["train", "digits-mlp-small", "--set", "steps", "3"], "known: data.name"),
+        (["train", "digits-mlp-small", "--set", "train.steps", "ten"], "not of type int"),
+        (["train", "digits-mlp-small", "--set", "train.steps", "0"], "must be at least 1"),
+        (["train", "digits-mlp-small", "--set", "data.name", "nope"], "unknown data set"),
+        (["train", "digits-mlp-small", "--set", "data.n_train", "0"], "asked for 0"),
+        (["train", "digits-unet-small", "--set", "train.model.patch", "16"], "do not divide"),
+        (["train", "digits-mlp-small", "--set", "train.model.n_classes", "3"], "3 classes"),
+        (["train", "digits-mlp-small", "--dry-run", "--set", "train.batch", "0"], "at least 1"),
+        (["sample", "nope"], "none yet"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, message, capsys, models):
+    code, error = failing(arguments, capsys)
+    assert code == 2 and message in error
+    assert not [found for found in store.models(models) if found.finished or found.step]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-n", "0"], "-n must be at least 1"),
+        (["--seed", "-1"], "--seed at least 0"),
+        (["--label", "3"], "takes none"),
+        (["--out", "images.gif"], ".npz or .png"),
+        (["--out", "nowhere/images.npz"], "no folder"),
+    ],
+)
+def test_bad_samples_are_refused_before_any_is_drawn(arguments, message, capsys, filled):
+    code, error = failing(["sample", filled.name, *arguments], capsys)
+    assert code == 2 and message in error and not [*Path().iterdir()]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for CUDA where there is none")
+def test_a_device_that_is_not_there_is_one_line(capsys, filled):
+    for arguments in (
+        ["sample", filled.name, "--device", "cuda"],
+        words(**{"train.device": "cuda"}),
+    ):
+        code, error = failing(arguments, capsys)
+        assert code == 2 and "no CUDA device" in error
+
+
+def test_a_training_that_diverges_is_one_line_and_exit_code_1(capsys, models):
+    for again in ([], ["--resume"]):
+        code, error = failing([*words(**{"train.lr": "1e9"}), *again], capsys)
+        assert code == 1 and "stopped in step" in error
+
+
+def test_training_is_the_librarys_and_says_what_it_does(models, made, capsys):
+    main(["models"])
+    assert f"no models in {Path('..', 'models')} yet" in capsys.readouterr().out
+    main(words())
+    out = capsys.readouterr().out
+    network = sum(weight.numel() for weight in made.denoise.parameters())
+    for fact in (made.name, f"{network:,} parameters", "N = 64", "steps 1 to 60, 16 images each"):
+        assert fact in out
+    assert weights(models / made.name) == weights(made.folder)
+    main(words())
+    out = capsys.readouterr().out
+    assert out == f"trained already: {Path('..', 'models', made.name)}\n"
+    main(["models"])
+    out = capsys.readouterr().out
+    for fact in (f"{made.name}: finished", f"{network:,} param", "N = 64 of", "60 steps of 16"):
+        assert fact in out
+
+
+def test_a_half_trained_model_needs_resume_or_restart(models, made, capsys):
+    class Stop(Exception):
+        pass
+
+    def stop(record):
+        if record.step == 30:
+            raise Stop
+
+    for option, first in (("--resume", 21), ("--restart", 1)):
+        with pytest.raises(Stop):
+            fit(models, stop, **{"train.checkpoint": 20})
+        code, error = failing(words(), capsys)
+        assert code == 2 and "step 20 of 60" in error
+        assert "--resume" in error and "--restart" in error
+        main([*words(), option])
+        assert f"steps {first} to 60" in capsys.readouterr().out
+        assert weights(models / made.name) == weights(made.folder)
+        shutil.rmtree(models)
+    main([*words(), "--resume"])  # of nothing: a job that is started again and again
+    assert weights(models / made.name) == weights(made.folder)
+    (models / made.name / "model" / "tensors.safetensors").write_bytes(b"")
+    main([*words(), "--restart"])  # of what is finished, if that is asked for
+    assert weights(models / made.name) == weights(made.folder)
+
+
+def test_a_model_in_training_is_left_alone(models, capsys):
+    def second(record):
+        if record.step == 2:
+            code, error = failing(words(), capsys)
+            assert code == 2 and "another process" in error
+            main(["models"])
+            assert "in training" in capsys.readouterr().out
+
+    fit(models, second)
+
+
+def test_a_bar_goes_on_where_the_training_does(models, monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(
+        cli_models,
+        "bar",
+        lambda total, name, unit: tqdm(total=total, unit=unit, file=terminal, mininterval=0),
+    )
+
+    def stop(record):
+        if record.step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(models, stop, **{"train.checkpoint": 15})
+    main([*words(), "--resume"])
+    shown = re.findall(r"(\d+)/960 [^\r]* images/s, loss ([\d.]+)", terminal.getvalue())
+    seen = [int(images) for images, _ in shown]
+    assert seen == sorted(seen) and 15 * 16 < seen[0] <= 17 * 16 and seen[-1] == 960
+    assert all(0 < float(loss) < 2 for _, loss in shown)
+
+
+def test_a_dry_run_downloads_and_writes_nothing(models, capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("GEOMEM_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "_download", None)
+    main(["train", "cifar10-luma-small", "--dry-run", "--set", "train.device", "cuda"])
+    out = capsys.readouterr().out
+    luma = experiment("cifar10-luma-small", {"train.device": "cuda"}).train
+    known = replace(luma.model, channels=1, size=16, mean=0.0, sigma_data=0.5)
+    images = luma.steps * luma.batch
+    for fact in (f"{parameters(known):,} parameters", f"{images:,} in", "assumes 200 TFLOP/s"):
+        assert fact in out
+    main([*words(), "--dry-run"])
+    out = capsys.readouterr().out
+    assert "960 in 60 steps of 16, drawn from 64" in out and "measured" in out
+    assert not models.exists() and not (tmp_path / "cache").exists()
+
+
+def test_samples_are_the_samplers_and_can_be_read_back(filled, capsys):
+    main(["sample", filled.name[:9], "-n", "11", "--seed", "3", "--out", "some.npz"])
+    out = capsys.readouterr().out
+    images = sample(filled.denoise, (1, 8, 8), 11, seed=3).clamp(-1, 1).numpy()
+    with np.load("some.npz") as file:
+        pixels = file["images"]
+    assert pixels.dtype == np.uint8 and pixels.shape == (11, 8, 8, 1)
+    back = load_dataset("some.npz")
+    order = np.argsort(np.concatenate(back.indices))
+    back = np.concatenate([back.train, back.heldout])[order]
+    np.testing.assert_allclose(back, images, atol=0.5 / 127.5 + 1e-6)
+    share = memorized_fraction(
+        sample(filled.denoise, (1, 8, 8), 11, seed=3), filled.experiment.data.load().train
+    )
+    assert f"memorized: {share.count} of 11, {share} " in out
+    with Image.open("some.png") as file:
+        sheet = np.asarray(file)
+    scale = 64 // 8
+    assert sheet.shape == (3 * 9 * scale, 4 * 9 * scale)
+    for i, image in enumerate(pixels[..., 0]):
+        row, column = divmod(i, 4)
+        tile = sheet[row * 9 * scale :, column * 9 * scale :][scale : 9 * scale, scale : 9 * scale]
+        np.testing.assert_array_equal(tile, image.repeat(scale, 0).repeat(scale, 1))
+    main(["sample", str(filled.folder), "-n", "4", "--seed", "3", "--out", "few.png"])
+    with np.load("few.npz") as file:
+        np.testing.assert_allclose(file["images"].astype(int), pixels[:4].astype(int), atol=1)
+    main(["sample", filled.name, "-n", "1"])
+    assert sorted(path.name for path in Path().iterdir()) == sorted(
+        f"{name}.{kind}"
+        for name in ("some", "few", f"{filled.name}-seed0")
+        for kind in ("npz", "png")
+    )
+
+
+def test_the_classes_of_colour_images_that_are_gone(models, capsys, rng):
+    """A class-conditional model in colour; its training images are deleted, then others."""
+
+    def images(name, rng):
+        pixels = rng.integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
+        np.savez(name, images=pixels, labels=np.arange(20) % 2)
+
+    images("mine.npz", rng)
+    other = {"data.name": "mine.npz", "data.n_train": "none", "train.model.n_classes": "2"}
+    main(words(**other))
+    assert failing(["sample", "mine"], capsys)[0] == 2
+    assert failing(["sample", "mine", "--label", "2"], capsys)[0] == 2
+    main(["sample", "mine", "--label", "1", "-n", "5", "--out", "ones.npz"])
+    assert re.search(r"memorized: \d of 5", capsys.readouterr().out)
+    ones = load_dataset("ones.npz")
+    assert ones.train.shape == (4, 3, 4, 4) and {*ones.labels.train} == {1}
+    with Image.open("ones.png") as sheet:
+        assert sheet.mode == "RGB"
+    images("mine.npz", rng)
+    main(["sample", "mine", "--label", "1", "-n", "1"])
+    assert "is not what this model was trained on" in capsys.readouterr().out
+    Path("mine.npz").unlink()
+    main(["sample", "mine", "--label", "1", "-n", "1"])
+    assert "not on this disk" in capsys.readouterr().out
+
+
+# Killed and interrupted
+
+
+def test_killed_and_interrupted_it_is_the_training_that_never_stopped(
+    models, tmp_path, capsys, monkeypatch
+):
+    changes = {"train.steps": "400", "train.checkpoint": "100"}
+    command = [sys.executable, "-m", "geomem", *words(**changes)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    end = time.monotonic() + 120
+    while not [*models.glob("*/checkpoints/step-00000100")]:
+        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    (found,) = store.models(models)
+    assert not found.finished and 100 <= found.step < 400 and found.step % 100 == 0
+
+    def interrupted(progress, record, after=cli_models._Progress.__call__):
+        after(progress, record)
+        if record.step == found.step + 17:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cli_models._Progress, "__call__", interrupted)
+        code, error = failing([*words(**changes), "--resume"], capsys)
+    assert code == 130 and f"step {found.step + 17};" in error
+    assert store.models(models)[0].step == found.step + 17
+
+    again = shlex.split(error[error.index("geomem train") :])
+    main(again[1:])  # the command that it ended with
+    assert f"steps {found.step + 18} to 400" in capsys.readouterr().out
+    whole = fit(tmp_path / "whole", **changes)
+    assert weights(models / whole.name) == weights(whole.folder)
