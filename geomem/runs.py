@@ -32,7 +32,15 @@ from geomem.sources import LOADERS
 
 PACKAGE = Path(__file__).resolve().parent
 # What runs the notebooks and renders the book cannot change what a notebook computes.
-MACHINERY = {"__main__.py", "book.py", "cli.py", "cost.py", "notebooks.py", "runs.py"}
+MACHINERY = {
+    "__main__.py",
+    "book.py",
+    "cli.py",
+    "cli_models.py",
+    "cost.py",
+    "notebooks.py",
+    "runs.py",
+}
 
 
 class RunError(RuntimeError):

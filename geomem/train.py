@@ -166,7 +166,8 @@ def train(
 
     The loss is EDM's: the mean over pixels of weight(sigma) |D(x + sigma z, sigma) - x|^2,
     ln sigma drawn from ``config.noise``. Where torch.distributed is initialised, each
-    process takes its share of every batch, and the result is that of one process.
+    process takes its share of every batch, and the result is that of one process (without
+    dropout, whose masks differ).
 
     Parameters
     ----------
