@@ -71,10 +71,11 @@ low, high = found.medium or (edge, found.concentrated.value)
 windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
 windows["zone"] = Window(low, high)
 windows["copy"] = Window(min(edge / 2, low), found.concentrated.value)
+inside_steps = {}
 for name, window in windows.items():
     inside = np.flatnonzero([window.contains(s) for s in levels.tolist()])
-    steps = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step of the grid"
-    print(f"{name:7} {window}: {steps}")
+    inside_steps[name] = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step at all"
+    print(f"{name:7} {window}: {inside_steps[name]}")
 print(f"a copy can be undone down to sigma = {edge:.3g}; the window begins at half of it")
 
 # %% [markdown]
@@ -200,10 +201,10 @@ for label, values, style in (
     ax.plot(shown, [v.value for v in values], ms=4, label=label, **style)
     ends = [[v.low for v in values], [v.high for v in values]]
     ax.fill_between(shown, *ends, color=style["color"], alpha=0.25, lw=0)
-ax.axvline(edge, color="k", ls="--", lw=1, label="a copy can be undone down to here")
+ax.axvline(edge, color="k", ls="--", lw=1, label="copies decided")
 drawing.sigma_axis(ax)
 ax.set(xlim=(0.002, 90), ylabel="share of memorized samples")
-ax.set_xlabel(r"the switch: below this noise level $\sigma$ (data units) the other answers")
+ax.set_xlabel(r"switch at noise level $\sigma$ (data units)")
 fig.legend(loc="outside lower center", ncol=2)
 figures.save(
     fig,
@@ -272,7 +273,7 @@ figures.save(
         "Ten rows of eight images. Rows of the small model with red frames lose them when the "
         "large model answers at medium noise; rows of the large model gain them the other way."
     ),
-    table=drawing.pixel_table(np.arange(8), pictures),
+    table=drawing.pixel_table(np.arange(8), pictures, "initial noise [index]"),
     paper_item="Figure 10",
     claim="paper",
     data=[data],
@@ -305,6 +306,10 @@ figures.record(
     zone=str(windows["zone"]),
     copy_window=str(windows["copy"]),
     edge=f"{edge:.2g}",
+    medium=str(windows["medium"]),
+    n_large=names["large"].split("= ")[1],
+    zone_steps=inside_steps["zone"],
+    n_cumulative=str(n_cumulative),
     turn_begun=f"{turn['begun']:.2g}",
     turn_ended=f"{turn['ended']:.2g}",
     **{f"{base}_{name or 'none'}": str(value) for (base, name), value in share.items()},
