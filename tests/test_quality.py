@@ -9,6 +9,7 @@ from geomem.quality import (
     ClassifierFeatures,
     PrincipalComponents,
     frechet_distance,
+    frechet_error,
     sliced_wasserstein,
 )
 
@@ -34,6 +35,19 @@ def test_frechet_distance_is_zero_for_itself_and_for_fewer_images_than_features(
     assert frechet_distance(a, a + 3) == pytest.approx(9 * 40, rel=1e-9)
     with pytest.raises(ValueError, match="features"):
         frechet_distance(a, a[:, :3])
+
+
+def test_frechet_error_is_the_spread_over_fresh_images(rng):
+    b = rng.normal(size=(500, 3))
+    drawn = [1.5 * rng.normal(size=(200, 3)) + 0.5 for _ in range(200)]
+    spread = np.std([frechet_distance(a, b) for a in drawn])
+    errors = [frechet_error(a, b) for a in drawn[:20]]
+    assert np.mean(errors) == pytest.approx(spread, rel=0.2)
+    alike = np.repeat(drawn[0][:1], 40, 0)  # no choice, no error
+    assert frechet_error(alike, b) == pytest.approx(0, abs=1e-9)
+    for groups in (1, 201):
+        with pytest.raises(ValueError, match="groups"):
+            frechet_error(drawn[0], b, groups=groups)
 
 
 def test_sliced_wasserstein_of_a_shift_and_a_permutation(rng):
