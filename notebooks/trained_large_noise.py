@@ -177,25 +177,24 @@ figures.save(
 # %% [markdown]
 # ## Nearer to which?
 #
-# The two closed forms differ visibly at medium noise. There a trained model can be nearer to one
-# of them; the difference of its two distances is taken image by image. Where the closed forms
-# agree the question has no answer.
+# Where the two closed forms differ, by 1% of the variance or more, a trained model can be nearer to
+# one of them; the difference of its two distances is taken image by image. Where they agree the
+# question has no answer.
 
 # %%
-towards = {}  # model -> (mean, half width) of distance to Gaussian minus distance to empirical
+towards = {}  # model -> where it is surely nearer to the empirical, and to the Gaussian denoiser
+agreed, fading = {}, {}  # model -> levels of large noise, and the last before them
 for kind, curves in distance.items():
-    difference = curves[pairs[0]].per_query - curves[pairs[1]].per_query
-    half = 1.96 * difference.std(0, ddof=1) / np.sqrt(len(difference))
-    towards[kind] = difference.mean(0), half
-    for side, sure in (
-        ("empirical", difference.mean(0) - half > 0),
-        ("Gaussian", difference.mean(0) + half < 0),
-    ):
-        levels = ", ".join(f"{s:.2g}" for s in sigmas[sure & (sigmas <= reach)]) or "none"
+    to_gauss, to_empirical, gap, _ = curves.values()
+    agreed[kind] = (gap.mean < 0.01) & (sigmas <= reach)
+    differ = (gap.mean >= 0.01) & (sigmas <= reach)
+    fading[kind] = differ & (gap.mean < 0.1)
+    nearer = to_gauss.per_query - to_empirical.per_query
+    half = 1.96 * nearer.std(0, ddof=1) / np.sqrt(len(nearer))
+    towards[kind] = (differ & (nearer.mean(0) > half), differ & (nearer.mean(0) < -half))
+    for side, sure in zip(("empirical", "Gaussian"), towards[kind], strict=True):
+        levels = ", ".join(f"{sigma:.2g}" for sigma in sigmas[sure]) or "none"
         print(f"{kind}: nearer to the {side} denoiser at sigma = {levels}")
-gaps = {kind: curves[pairs[2]].mean for kind, curves in distance.items()}
-agreed = {kind: (gap < 0.01) & (sigmas <= reach) for kind, gap in gaps.items()}
-fading = {kind: (gap >= 0.01) & (gap < 0.1) & (sigmas <= reach) for kind, gap in gaps.items()}
 
 # %% [markdown]
 # ## One image at large noise
@@ -261,7 +260,6 @@ must = preset.startswith("digits-") and dataset == preset_data and (n_train, cha
 must &= n_sigmas >= 15 and sigma_min <= 0.5 and sigma_max >= 80 and n_heldout >= 200
 last = max(0, int((sigmas <= reach).sum()) - 1)  # the last level that training reaches
 for kind, (to_gauss, _, gap, _) in ((k, curves.values()) for k, curves in distance.items()):
-    mean, half = towards[kind]
     figures.claim(
         f"{kind}: at large noise within 5% of the variance of the Gaussian denoiser",
         bool(agreed[kind].any() and np.all(to_gauss.high[agreed[kind]] < 0.05)),
@@ -269,7 +267,7 @@ for kind, (to_gauss, _, gap, _) in ((k, curves.values()) for k, curves in distan
     )
     figures.claim(
         f"{kind}: where the closed forms still differ by 1 to 10%, nearer to the empirical one",
-        bool(fading[kind].any() and np.all((mean - half)[fading[kind]] > 0)),
+        bool(fading[kind].any() and np.all(towards[kind][0][fading[kind]])),
         must=must,
     )
     figures.claim(
@@ -300,13 +298,12 @@ def span(chosen):
 numbers = {}
 for kind, curves in distance.items():
     to_gauss, _, gap, constant = curves.values()
-    mean, half = towards[kind]
     first = int(agreed[kind].argmax()) if agreed[kind].any() else last
     numbers |= {
         f"{kind}_n": f"{len(sets[kind]):,}",
         f"{kind}_agreed": span(agreed[kind]),
-        f"{kind}_empirical": span((mean - half > 0) & (sigmas <= reach)),
-        f"{kind}_gaussian": span((mean + half < 0) & (sigmas <= reach)),
+        f"{kind}_empirical": span(towards[kind][0]),
+        f"{kind}_gaussian": span(towards[kind][1]),
         f"{kind}_farther": span((to_gauss.low > constant.high) & (sigmas <= reach)),
         f"{kind}_common": f"{100 * common[kind][last]:.0f}%",
         f"{kind}_astray": f"{np.sqrt(to_gauss.mean[-1] * variances[kind]):.2g}",

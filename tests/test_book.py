@@ -82,7 +82,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             line = holder.select_one(".figure-line")
             assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
     records = figures.saved(project)
-    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 18
+    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 35
     for record in records:
         for suffix in figures.SUFFIXES:
             assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0

@@ -28,7 +28,18 @@ from geomem.model import ModelConfig
 from geomem.store import fit, load_model, models, train_or_load
 from geomem.train import TrainConfig, TrainingError, TrainState
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
+
+
+@pytest.fixture(autouse=True)
+def foreground():
+    """Signals as in the foreground of a terminal; in a shell's background Ctrl-C is ignored."""
+    usual = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL)
+    old = [*map(signal.signal, SIGNALS, usual)]
+    yield
+    for number, handler in zip(SIGNALS, old, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -327,9 +338,6 @@ def test_the_code_that_trains_is_in_the_key(base, monkeypatch):
 # Interruptions
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 @pytest.mark.parametrize("number", SIGNALS)
 def test_ctrl_c_ends_the_step_and_the_next_call_goes_on_there(base, whole, tmp_path, number):
     handlers = [signal.getsignal(n) for n in SIGNALS]
@@ -354,16 +362,9 @@ def test_ctrl_c_ends_the_step_and_the_next_call_goes_on_there(base, whole, tmp_p
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing(base, whole, tmp_path):
-    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        model = fit(
-            base,
-            root=tmp_path,
-            report=lambda record: os.kill(os.getpid(), signal.SIGHUP),
-        )
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, old)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    model = fit(base, root=tmp_path, report=lambda record: os.kill(os.getpid(), signal.SIGHUP))
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     assert_equal_to(model, whole)
 
 
