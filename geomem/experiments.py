@@ -8,6 +8,7 @@ and EDM-50K of the paper are ``cifar10-small`` and ``cifar10-large``.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +16,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from geomem.data import ImageSet, load_dataset
+import numpy as np
+
+from geomem.data import ImageSet, Split, load_dataset
 from geomem.model import DDPMPP, ModelConfig
 from geomem.noise_law import NoiseLaw
 from geomem.train import TrainConfig
@@ -27,7 +30,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images: the arguments of `geomem.load_dataset`."""
+    """Which images: the arguments of `geomem.load_dataset`, and whether with a dummy class."""
 
     name: str = "digits"  # data set by name or path
     n_train: int | None = None  # training images N; None: all
@@ -36,10 +39,32 @@ class DataConfig:
     grayscale: bool = False  # luma
     size: int | None = None  # side after area down-sampling, pixels
     seed: int | None = None  # of a random subset; None: the first ones
+    dummy: bool = False  # as many images of noise as training images, as class 1; real: 0
 
     def load(self) -> ImageSet:
         """The images themselves."""
-        return load_dataset(**asdict(self))
+        images = load_dataset(**{k: v for k, v in asdict(self).items() if k != "dummy"})
+        return _with_dummy(images, self.seed or 0) if self.dummy else images
+
+
+def _with_dummy(images: ImageSet, seed: int) -> ImageSet:
+    """The set with the dummy class of Yoon et al. (2023): pure noise, as many as real images.
+
+    Which noise is our choice: normal pixels with the mean and standard deviation of the
+    training set's, clipped to [-1, 1], drawn once. They come after the real images.
+    """
+    real = images.train
+    drawn = np.random.default_rng(seed).standard_normal(real.shape)
+    noise = np.clip(real.mean() + real.std() * drawn, -1, 1).astype(np.float32)
+    n, held = len(real), len(images.heldout)
+    labels = Split(np.repeat([0, 1], n), np.zeros(held, np.int64))
+    indices = Split(np.append(images.indices.train, np.full(n, -1)), images.indices.heldout)
+    digest = hashlib.sha256(images.sha256.encode() + noise.tobytes()).hexdigest()
+    source = f"{images.source}, and as many images of noise"
+    train = np.concatenate([real, noise])
+    return replace(
+        images, train=train, labels=labels, indices=indices, source=source, sha256=digest
+    )
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,14 @@ class Experiment:
 
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        n_classes = self.train.model.n_classes
+        if self.data.dummy and n_classes != 2:
+            raise ConfigError(
+                "data.dummy: real images and noise are two classes, so it needs "
+                f"train.model.n_classes=2, got {n_classes}."
+            )
 
 
 def _pair(

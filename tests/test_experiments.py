@@ -4,9 +4,12 @@ import json
 import math
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.special import ndtr
 
+from geomem import store
 from geomem.data import DataError, load_dataset
 from geomem.experiments import (
     PRESETS,
@@ -71,9 +74,8 @@ def replace_data(chosen, **changes):
 
 
 def assert_complete(chosen, root):
-    data = load_dataset(
-        **{f.name: getattr(chosen.data, f.name) for f in fields(DataConfig)}, root=root
-    )
+    names = [f.name for f in fields(DataConfig) if f.name != "dummy"]
+    data = load_dataset(**{name: getattr(chosen.data, name) for name in names}, root=root)
     config = chosen.train.for_images(data.train)
     open_ = {key for key, value in settings(config).items() if value is None}
     assert open_ == set()
@@ -360,3 +362,56 @@ def test_data_that_is_not_there_is_refused_when_it_is_loaded():
     for changes in ({"data.n_train": -3}, {"data.n_train": 10**6}, {"data.name": "nothing"}):
         with pytest.raises(DataError):
             changed(PRESETS["digits-mlp-small"], changes).data.load()
+
+
+# The dummy class
+
+
+DUMMY = {"data.dummy": "true", "train.model.n_classes": "2"}
+
+
+def test_the_dummy_class_adds_noise_and_leaves_the_rest_alone():
+    plain = PRESETS["digits-mlp-small"]
+    with_dummy = changed(plain, DUMMY)
+    real, both = plain.data.load(), with_dummy.data.load()
+    n = len(real.train)
+    assert (both.train[:n] == real.train).all() and (both.heldout == real.heldout).all()
+    assert both.train.dtype == np.float32 and both.train.shape == (2 * n, *real.train.shape[1:])
+    assert both.labels.train.tolist() == [0] * n + [1] * n
+    assert both.labels.heldout.tolist() == [0] * len(real.heldout)
+    assert both.indices.train.tolist() == [*real.indices.train, *[-1] * n]
+    assert both.name == real.name and both.sha256 != real.sha256
+    same = with_dummy.data.load()
+    assert (same.train == both.train).all() and same.sha256 == both.sha256
+    reseeded = changed(with_dummy, {"data.seed": 1}).data.load()
+    assert (reseeded.train[n:] != both.train[n:]).any()
+
+
+def test_the_dummy_images_are_noise_of_the_real_ones_moments():
+    both = changed(PRESETS["digits-mlp-large"], DUMMY).data.load()
+    real, noise = np.split(both.train.astype(np.float64), 2)
+    assert np.abs(noise).max() <= 1
+    # A clipped normal variable, by its distribution function at and between the ends.
+    for value in (-1 + 1e-6, -0.5, 0, 0.5, 1 - 1e-6):
+        expected = ndtr((value - real.mean()) / real.std())
+        assert (noise <= value).mean() == pytest.approx(expected, abs=4 * 0.5 / noise.size**0.5)
+    pixels = noise.reshape(len(noise), -1)
+    assert np.abs(np.corrcoef(pixels.T) - np.eye(pixels.shape[1])).max() < 5 / len(noise) ** 0.5
+
+
+def test_the_dummy_class_is_another_model_and_absent_it_is_none():
+    plain = PRESETS["digits-mlp-small"]
+    with_dummy = changed(plain, DUMMY)
+    names = [store.folder_of(e, e.data.load()).name for e in (plain, with_dummy)]
+    assert names[0] != names[1]
+    # Without it the settings make what they made before there was one.
+    old = {key: value for key, value in settings(plain).items() if key != "data.dummy"}
+    assert changed(Experiment(), old) == plain
+
+
+@pytest.mark.parametrize("n_classes", [0, 1, 3])
+def test_the_dummy_class_needs_two_classes(n_classes):
+    with pytest.raises(ConfigError, match=r"dummy.*n_classes=2"):
+        changed(Experiment(), DUMMY | {"train.model.n_classes": n_classes})
+    conditional = changed(Experiment(), {"train.model.n_classes": n_classes})  # of labelled images
+    assert not conditional.data.dummy

@@ -5,6 +5,9 @@ Read from published pictures to about one pixel; the paper's own numbers are not
 - ``fig2_per_noise_memorization.csv``: Figure 2, CIFAR-10; percent of the denoised test images
   that are memorized: the empirical denoiser of 1,000 images, EDMs trained on 1,000 and 50,000;
   levels 5 to 14 of the 18-step grid. The last curve is about zero.
+- ``fig4_gap_training.csv``: Figure 4, CIFAR-10 cars, 2,000 training images; FID, and percent of
+  the samples that are memorized, against thousands of iterations: gap training, baseline, dummy
+  class. The memorized percentages to about half a percent.
 - ``figE3_max_weight.csv``: the figure of appendix E.3, "Max Posterior Weight (N=1000)", CIFAR-10;
   one random 1,000-image subset, 100 training base points, 400 corruptions each.
 - ``fig5_celeba_curves.csv``: the coverage and maximum-weight curves of Figure 5, CelebA,

@@ -1,0 +1,317 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Notebook: swapping the denoiser at some noise levels
+#
+# **Claim.** Which denoiser answers at medium noise decides whether samples are copies; at large
+# and small noise it does not matter (the paper's Table 1). The chapter is
+# [](../book/swaps.md).
+
+# %% tags=["parameters"]
+preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
+dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+changes: str = ""  # further settings of both models: names, each with an equals sign and its value
+n_samples: int = 256  # samples of each condition, the paper's number, in [8, inf)
+n_cumulative: int = 128  # samples at each switch of the cumulative swap, in [8, inf)
+solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, inf)
+c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
+seed: int = 0  # seed of training, noise and samples, in [0, inf)
+device: str = "auto"  # where to compute, in {auto, cpu, cuda}
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import geomem
+from geomem import drawing, experiments, figures, memorization, sampler, store, swaps
+from geomem.swaps import PAPER_STEPS, PAPER_TABLE, Window
+
+plt.style.use(figures.STYLE)
+small, large = experiments.pair(
+    preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
+)
+few, many = store.train_or_load([small, large])
+data = small.data.load()
+heldout = data.heldout[:n_heldout]
+distinct = memorization.DistinctImages(data.train, device)
+names = {"small": f"small, N = {len(data.train):,}"}
+names["large"] = f"large, N = {len(large.data.load().train):,}"
+levels = geomem.karras_sigmas()
+print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper's 18 levels")
+
+# %% [markdown]
+# ## The windows
+#
+# Three are the paper's: large, medium and small noise, as steps of its 18-step grid. `danger` is
+# its narrower zone for CIFAR-10 (Figure 10). `zone` is what our rule finds from coverage and
+# concentration of this small set. `copy` reaches down to where a copy can still be undone.
+
+# %%
+fine = np.geomspace(0.01, 100, 61)
+coverage = geomem.shell_coverage(heldout, distinct.images, fine, c=c, seed=seed, device=device)
+weight = geomem.max_posterior_weight(distinct.images, fine, seed=seed, device=device)
+found = geomem.find_regimes(coverage, weight, level, seed=seed)
+error = memorization.denoising_error(many.denoise, heldout, fine[:40], seed=seed, device=device)
+apart = geomem.nearest_distances(distinct.images, distinct.images, 2, device=device)[:, 1]
+edge = swaps.copy_edge(error, float(np.median(apart)))
+low, high = found.medium or (edge, found.concentrated.value)
+windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
+windows["zone"] = Window(low, high)
+windows["copy"] = Window(min(edge / 2, low), found.concentrated.value)
+inside_steps = {}
+for name, window in windows.items():
+    inside = np.flatnonzero([window.contains(s) for s in levels.tolist()])
+    inside_steps[name] = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step at all"
+    print(f"{name:7} {window}: {inside_steps[name]}")
+print(f"a copy can be undone down to sigma = {edge:.3g}; the window begins at half of it")
+
+# %% [markdown]
+# ## The table
+#
+# Every condition has the same initial noise, sample by sample, so differences are paired.
+
+# %%
+denoisers = {"small": few.denoise, "large": many.denoise}
+other = {"small": "large", "large": "small"}
+conditions = {(base, ""): denoisers[base] for base in denoisers} | {
+    (base, name): swaps.swap(denoisers[base], denoisers[other[base]], window)
+    for base in denoisers
+    for name, window in windows.items()
+}
+shape = data.train.shape[1:]
+options = dict(seed=seed, solver=solver, device=next(few.denoise.parameters()).device)
+samples, passed, share, change = {}, {}, {}, {}
+for key, denoise in conditions.items():
+    samples[key] = sampler.sample(denoise, shape, n_samples, **options)
+    passed[key] = memorization.neighbours(samples[key], distinct).memorized()
+    share[key] = memorization.Fraction.of(int(passed[key].sum()), n_samples)
+    change[key] = swaps.paired_difference(passed[key[0], ""], passed[key], seed=seed)
+    print(f"{key[0]:5} swapped in {key[1] or 'no window':9}: {share[key]}; change {change[key]}")
+
+# %% tags=["hide-input", "remove-output"]
+fig, ax = plt.subplots(figsize=(4.8, 4.4))
+rows = list(dict.fromkeys(name for _, name in conditions))
+titles = {"": "no swap", "zone": "our zone", "copy": "copy window"}
+for shift, base, marker in ((-0.17, "small", "o"), (0.17, "large", "s")):
+    values = [share[base, name] for name in rows]
+    middle = np.array([value.value for value in values])
+    ends = np.abs(np.array([(value.low, value.high) for value in values]).T - middle)
+    where = np.arange(len(rows)) + shift
+    ax.errorbar(middle, where, xerr=ends, fmt=marker, ms=5, label=f"base: {names[base]}")
+    paper = {name: PAPER_TABLE[base, name] / 100 for name in rows if (base, name) in PAPER_TABLE}
+    places = [rows.index(name) + shift for name in paper]
+    label = "paper, Table 1" if base == "small" else None
+    ax.plot([*paper.values()], places, "kx", ms=6, mew=1.4, zorder=5, label=label)
+ax.set(yticks=range(len(rows)), yticklabels=[titles.get(name, name) for name in rows])
+ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
+ax.invert_yaxis()
+fig.legend(loc="outside lower center", ncol=2)
+figures.save(
+    fig,
+    "fig-swap-table",
+    title="Memorization after a swap of the denoiser",
+    caption=(
+        rf"Share of {n_samples} samples on {data.name} that are memorized when the other model's "
+        rf"denoiser answers inside a window of noise levels (95% intervals), for both bases. "
+        rf"Large, medium, danger and small: the paper's steps of its grid; our zone: "
+        rf"{windows['zone']}; copy window: {windows['copy']}. Crosses: the paper's Table 1, on "
+        rf"CIFAR-10 with $N = 1{{,}}000$ against 50,000."
+    ),
+    alt=(
+        f"Without a swap the small model memorizes {share['small', ''].value:.2g} of its samples "
+        f"and the large one {share['large', ''].value:.2g}; with the other denoiser at medium "
+        f"noise it is {share['small', 'medium'].value:.2g} and "
+        f"{share['large', 'medium'].value:.2g}."
+    ),
+    table={
+        "base [name]": [base for base, _ in conditions],
+        "window of the other model [name]": [titles.get(name, name) for _, name in conditions],
+        "memorized [fraction]": [share[key].value for key in conditions],
+        "low [fraction, 95% interval]": [share[key].low for key in conditions],
+        "high [fraction, 95% interval]": [share[key].high for key in conditions],
+        "change by the swap [fraction]": [change[key].value for key in conditions],
+        "change, low [fraction, 95% interval]": [change[key].low for key in conditions],
+        "change, high [fraction, 95% interval]": [change[key].high for key in conditions],
+        "paper, Table 1 [percent]": [PAPER_TABLE.get(key, np.nan) for key in conditions],
+    },
+    paper_item="Table 1",
+    claim="paper",
+    data=[data],
+    seeds={"training": seed, "samples": seed},
+    device=device,
+)
+
+# %% [markdown]
+# ```{companion-figure} fig-swap-table
+# :again:
+# ```
+
+# %% [markdown]
+# ## One switch
+#
+# A window has two edges, and both are choices. With a single switch there is one: begin with one
+# denoiser at large noise, go on with the other below a level. The curve falls (or rises) where
+# the decision is taken.
+
+# %%
+edges = [Window.of_steps(i, i).high for i in range(len(levels))] + [0.0]
+switched = {}
+for base in ("small", "large"):
+    switched[base] = []
+    for high in edges:
+        below = swaps.swap(denoisers[base], denoisers[other[base]], Window(0.0, high))
+        found_ = sampler.sample(below, shape, n_cumulative, **options)
+        switched[base].append(memorization.memorized_fraction(found_, distinct))
+begun = np.array([f.value for f in switched["small"]])
+ended = np.array([f.value for f in switched["large"]])
+whole = share["small", ""].value
+shown = np.array([*levels, levels[-1] * levels[-1] / levels[-2]])
+print("switch below sigma; small then large; large then small")
+print(np.c_[shown, begun, ended].round(3))
+
+
+# %%
+turn = {}
+for key, values in (("begun", begun), ("ended", ended[::-1])):
+    grid = np.log(shown if key == "begun" else shown[::-1])
+    crossed = np.flatnonzero(values >= whole / 2)
+    turn[key] = float(np.exp(grid[crossed[0]])) if len(crossed) and whole > 0 else np.nan
+    print(f"{key}: half of the small model's share is reached at sigma = {turn[key]:.3g}")
+
+# %% tags=["hide-input", "remove-output"]
+fig, ax = plt.subplots(figsize=(4.8, 4.0))
+drawing.shade_regimes(ax, found)
+for label, values, style in (
+    ("small, then large below", switched["small"], dict(color="C1", marker="o")),
+    ("large, then small below", switched["large"], dict(color="C2", marker="s")),
+):
+    ax.plot(shown, [v.value for v in values], ms=4, label=label, **style)
+    ends = [[v.low for v in values], [v.high for v in values]]
+    ax.fill_between(shown, *ends, color=style["color"], alpha=0.25, lw=0)
+ax.axvline(edge, color="k", ls="--", lw=1, label="copies decided")
+drawing.sigma_axis(ax)
+ax.set(xlim=(0.002, 90), ylabel="share of memorized samples")
+ax.set_xlabel(r"switch at noise level $\sigma$ (data units)")
+fig.legend(loc="outside lower center", ncol=2)
+figures.save(
+    fig,
+    "fig-swap-cumulative",
+    title="Where it is decided that a sample is a copy",
+    caption=(
+        rf"Share of {n_cumulative} samples on {data.name} that are memorized when the denoiser "
+        rf"is switched once, at the noise level of the axis (bands: 95% intervals). Dashed: the "
+        rf"level $\sigma = {edge:.2g}$ where $2\,\mathrm{{MSE}}(\sigma) = (d_\mathrm{{NN}}/3)^2$ "
+        rf"for the large model, below which a copy can no longer be undone. Shaded: the danger "
+        rf"zone, {found.covered} to {found.concentrated}."
+    ),
+    alt=(
+        "Two curves over the level of the switch. From the small to the large model the share of "
+        "copies rises as the switch comes later, at lower noise; from the large to the small it "
+        "falls. Both turn at the lower part of medium noise."
+    ),
+    table={
+        "switch below sigma [data units]": shown,
+        **{
+            f"{base}, then the other, {what} [fraction]": [getattr(f, a) for f in values]
+            for base, values in switched.items()
+            for what, a in (("memorized", "value"), ("low, 95%", "low"), ("high, 95%", "high"))
+        },
+    },
+    paper_item="Table 1, Figure 10",
+    claim="ours",
+    data=[data],
+    seeds={"training": seed, "samples": seed},
+    device=device,
+)
+
+# %% [markdown]
+# ```{companion-figure} fig-swap-cumulative
+# :again:
+# ```
+
+# %% [markdown]
+# ## Samples
+#
+# The same eight initial noises under each condition, as in the paper's Figure 10.
+
+# %%
+lines = [(base, name) for base in ("small", "large") for name in ("", *PAPER_STEPS)]
+for key in lines:
+    print(f"{key[0]:5} {key[1] or 'no swap':8} {passed[key][:8].sum()} of 8 memorized")
+
+# %% tags=["hide-input", "remove-output"]
+pictures = [
+    (f"{base[0].upper()} {titles.get(name, name)}", samples[base, name][:8].numpy())
+    for base, name in lines
+]
+fig = drawing.image_grid(pictures, [str(i) for i in range(8)], [passed[key][:8] for key in lines])
+for ax in fig.axes[::8]:
+    ax.yaxis.label.set(rotation=0, ha="right", va="center", fontsize=8.5)
+figures.save(
+    fig,
+    "fig-swap-samples",
+    title="The same initial noise under each swap",
+    caption=(
+        rf"Samples on {data.name} from eight initial noises (columns). S: base {names['small']}, "
+        rf"L: base {names['large']}; the name is the window of noise levels in which the other "
+        rf"model answers. Red frame: memorized."
+    ),
+    alt=(
+        "Ten rows of eight images. Rows of the small model with red frames lose them when the "
+        "large model answers at medium noise; rows of the large model gain them the other way."
+    ),
+    table=drawing.pixel_table(np.arange(8), pictures, "initial noise [index]"),
+    paper_item="Figure 10",
+    claim="paper",
+    data=[data],
+    seeds={"training": seed, "samples": seed},
+    device=device,
+)
+
+# %% [markdown]
+# ```{companion-figure} fig-swap-samples
+# :again:
+# ```
+
+# %% [markdown]
+# ## What must hold
+#
+# Medium noise decides, large noise does not, in both directions and by the intervals of the
+# paired differences.
+
+# %%
+must = (dataset, preset[:6]) == ("digits", "digits") and not changes and n_train == 0
+drop, rise = change["small", "medium"], change["large", "medium"]
+figures.claim("the large denoiser at medium noise undoes memorization", drop.high < -0.2, must=must)
+figures.claim("the small denoiser at medium noise brings it about", rise.low > 0.2, must=must)
+calm = max(abs(change[base, "large"].value) for base in denoisers)
+figures.claim("at large noise neither changes it by more than a tenth", calm < 0.1, must=must)
+figures.record(
+    dataset=data.name,
+    n_small=f"{len(data.train):,}",
+    n_samples=str(n_samples),
+    zone=str(windows["zone"]),
+    copy_window=str(windows["copy"]),
+    edge=f"{edge:.2g}",
+    medium=str(windows["medium"]),
+    n_large=names["large"].split("= ")[1],
+    zone_steps=inside_steps["zone"],
+    n_cumulative=str(n_cumulative),
+    turn_begun=f"{turn['begun']:.2g}",
+    turn_ended=f"{turn['ended']:.2g}",
+    **{f"{base}_{name or 'none'}": str(value) for (base, name), value in share.items()},
+    **{f"{base}_{name or 'none'}_change": str(value) for (base, name), value in change.items()},
+)

@@ -1,0 +1,79 @@
+"""Distances between sets of images: closed forms for Gaussians, invariances, determinism."""
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from geomem.data import load_dataset
+from geomem.quality import (
+    ClassifierFeatures,
+    PrincipalComponents,
+    frechet_distance,
+    frechet_error,
+    sliced_wasserstein,
+)
+
+
+def test_frechet_distance_is_the_closed_form_of_its_moments(rng):
+    a = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5)) + rng.normal(size=5)
+    b = rng.normal(size=(80, 5)) @ rng.normal(size=(5, 5))
+    s, t = np.cov(a.T), np.cov(b.T)
+    closed = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s + t - 2 * sqrtm(s @ t).real)
+    assert frechet_distance(a, b) == pytest.approx(closed, rel=1e-9)
+    assert frechet_distance(b, a) == pytest.approx(closed, rel=1e-9)
+
+
+def test_frechet_distance_of_gaussians_in_the_limit(rng):
+    a, b = 2 * rng.normal(size=(2000, 1)) + 1, 0.5 * rng.normal(size=(2000, 1))
+    found = frechet_distance(a, b)
+    assert found == pytest.approx(1 + (2 - 0.5) ** 2, rel=0.15)
+
+
+def test_frechet_distance_is_zero_for_itself_and_for_fewer_images_than_features(rng):
+    a = rng.normal(size=(6, 40))
+    assert frechet_distance(a, a[::-1]) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(a, a + 3) == pytest.approx(9 * 40, rel=1e-9)
+    with pytest.raises(ValueError, match="features"):
+        frechet_distance(a, a[:, :3])
+
+
+def test_frechet_error_is_the_spread_over_fresh_images(rng):
+    b = rng.normal(size=(500, 3))
+    drawn = [1.5 * rng.normal(size=(200, 3)) + 0.5 for _ in range(200)]
+    spread = np.std([frechet_distance(a, b) for a in drawn])
+    errors = [frechet_error(a, b) for a in drawn[:20]]
+    assert np.mean(errors) == pytest.approx(spread, rel=0.2)
+    alike = np.repeat(drawn[0][:1], 40, 0)  # no choice, no error
+    assert frechet_error(alike, b) == pytest.approx(0, abs=1e-9)
+    for groups in (1, 201):
+        with pytest.raises(ValueError, match="groups"):
+            frechet_error(drawn[0], b, groups=groups)
+
+
+def test_sliced_wasserstein_of_a_shift_and_a_permutation(rng):
+    a = rng.normal(size=(50, 1, 2, 2))
+    assert sliced_wasserstein(a, a[rng.permutation(50)]) == pytest.approx(0, abs=1e-12)
+    shift = np.array([3.0, 0, 0, 0]).reshape(1, 2, 2)
+    # a shift moves each projection by <shift, ray>; the mean square over rays is |shift|^2 / d
+    assert sliced_wasserstein(a, a + shift, directions=20_000) == pytest.approx(1.5, rel=0.02)
+    assert sliced_wasserstein(a, 2 * a, seed=3) == sliced_wasserstein(a, 2 * a, seed=3)
+    with pytest.raises(ValueError, match="shapes"):
+        sliced_wasserstein(a, a[:5])
+
+
+def test_principal_components_keep_the_variance_they_should(rng):
+    a = rng.normal(size=(300, 1, 2, 3)) * np.array([5.0, 3, 1, 0.1, 0.1, 0.1]).reshape(1, 2, 3)
+    scores = PrincipalComponents.of(a, k=2)(a)
+    values = np.sort(np.linalg.eigvalsh(np.cov(a.reshape(300, -1).T)))[::-1]
+    np.testing.assert_allclose(np.cov(scores.T), np.diag(values[:2]), atol=1e-9)
+
+
+def test_classifier_features_are_deterministic_and_the_classifier_works():
+    data = load_dataset("digits", n_train=600, n_heldout=200)
+    sets = data.train, data.labels.train, data.heldout, data.labels.heldout
+    one, two = ClassifierFeatures.of(*sets, seed=1), ClassifierFeatures.of(*sets, seed=1)
+    np.testing.assert_array_equal(one(data.heldout), two(data.heldout))
+    assert one(data.heldout).shape == (200, 32) and one(data.heldout).min() >= 0
+    assert one.accuracy > 0.85
+    with pytest.raises(ValueError, match="two classes"):
+        ClassifierFeatures.of(data.train, np.zeros(600, int), data.heldout, data.labels.heldout)

@@ -1,0 +1,86 @@
+"""Swaps: windows partition the noise levels, and a swap is base and donor and nothing else."""
+
+import numpy as np
+import pytest
+import torch
+
+from geomem.curve import ErrorCurve
+from geomem.schedule import karras_sigmas
+from geomem.swaps import PAPER_STEPS, Window, copy_edge, paired_difference, swap
+
+
+def half(x, sigma):
+    return x / 2
+
+
+def third(x, sigma):
+    level = torch.as_tensor(sigma, dtype=x.dtype).expand(len(x))
+    return x / 3 + level[:, None, None, None]
+
+
+def test_windows_of_adjoining_steps_partition_every_level():
+    sigmas = karras_sigmas()
+    windows = [Window.of_steps(*PAPER_STEPS[name]) for name in ("large", "medium", "small")]
+    levels = np.concatenate([sigmas, np.geomspace(1e-4, 1e3, 500), [w.low for w in windows[:2]]])
+    assert all(sum(w.contains(float(s)) for w in windows) == 1 for s in levels)
+    for (first, last), window in zip(((0, 5), (6, 13), (14, 17)), windows, strict=True):
+        inside = [i for i, s in enumerate(sigmas) if window.contains(float(s))]
+        assert inside == list(range(first, last + 1))
+    assert windows[0].high == np.inf and windows[2].low == 0
+
+
+def test_the_lower_edge_belongs_to_a_window_and_the_upper_does_not():
+    window = Window(0.5, 2.0)
+    levels = torch.tensor([0.49, 0.5, 1.0, 2.0, 2.1], dtype=torch.float64)
+    assert window.contains(levels).tolist() == [False, True, True, False, False]
+    assert not Window(1.0, 1.0).contains(1.0)
+
+
+def test_a_matched_window_is_as_wide():
+    window = Window(0.5, 2.0).matched(3.0)
+    assert (window.low, window.high) == (3.0, 12.0)
+
+
+@pytest.mark.parametrize("ends", [(2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)])
+def test_windows_of_nonsense_are_refused(ends):
+    with pytest.raises(ValueError, match="window"):
+        Window(*ends)
+    with pytest.raises(ValueError, match="steps"):
+        Window.of_steps(3, 18)
+
+
+def test_donor_is_base_and_empty_and_full_windows():
+    x, window = torch.randn(5, 1, 3, 3, dtype=torch.float64), Window(0.5, 2.0)
+    for sigma in (0.1, 0.5, 1.0, 2.0, torch.tensor([0.1, 0.5, 1.0, 2.0, 9.0])):
+        assert torch.equal(swap(third, third, window)(x, sigma), third(x, sigma))
+        assert torch.equal(swap(half, third, Window(1.0, 1.0))(x, sigma), half(x, sigma))
+        assert torch.equal(swap(half, third, Window(0.0, np.inf))(x, sigma), third(x, sigma))
+
+
+def test_every_row_of_a_batch_goes_where_its_own_level_says():
+    x, sigma = torch.randn(4, 1, 2, 2), torch.tensor([0.1, 1.0, 1.9, 2.0])
+    mixed = swap(half, third, Window(0.5, 2.0))(x, sigma)
+    for i, level in enumerate(sigma.tolist()):
+        alone = swap(half, third, Window(0.5, 2.0))(x[i : i + 1], level)
+        torch.testing.assert_close(mixed[i : i + 1], alone, rtol=0, atol=1e-7)
+
+
+def test_the_copy_edge_solves_its_equation():
+    sigmas = np.geomspace(0.01, 10, 13)
+    error = ErrorCurve.from_queries(sigmas, np.tile(4 * sigmas**2, (2, 1)))
+    # 2 * 4 sigma^2 = (d / 3)^2 at sigma = d / sqrt(72); the interpolation is exact for a power
+    assert copy_edge(error, 3.0) == pytest.approx(3 / np.sqrt(72), rel=1e-12)
+    assert np.isnan(copy_edge(error, 1e4)) and np.isnan(copy_edge(error, 1e-4))
+
+
+def test_paired_bootstrap_agrees_with_every_resample():
+    base, other = np.array([1, 1, 0, 1], bool), np.array([0, 1, 0, 0], bool)
+    change = other.astype(int) - base
+    every = np.array(np.meshgrid(*[change] * 4)).reshape(4, -1).mean(0)  # all 256 resamples
+    found = paired_difference(base, other, resamples=200_000)
+    assert found.value == change.mean() == -0.5
+    assert found.low == np.quantile(every, 0.025) and found.high == np.quantile(every, 0.975)
+    same = paired_difference(base, base)
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    with pytest.raises(ValueError, match="paired"):
+        paired_difference(base[:0], other[:0])
