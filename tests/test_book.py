@@ -52,7 +52,7 @@ def pages(html):
     """Every page of the book as soup, by its path."""
     paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
     contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
-    assert len(paths) == len(contents) == 33
+    assert len(paths) == len(contents) == 37
     return {
         p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
     }
@@ -61,7 +61,7 @@ def pages(html):
 def test_nothing_changed_nothing_runs(project):
     again = geomem_command(project, "book", "--profile", "smoke")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("fresh:  ") == 14 and "running" not in again.stdout
+    assert again.stdout.count("fresh:  ") == 16 and "running" not in again.stdout
     assert "book unchanged:" in again.stdout
 
 
@@ -82,7 +82,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             line = holder.select_one(".figure-line")
             assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
     records = figures.saved(project)
-    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 35
+    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 43
     for record in records:
         for suffix in figures.SUFFIXES:
             assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0
