@@ -198,7 +198,7 @@ def _execute(
 
     target = work / f"{notebook.name}.ipynb"
     try:
-        with _environment(work), tempfile.TemporaryDirectory(prefix="geomem-") as sockets:
+        with _environment(work, notebook), tempfile.TemporaryDirectory(prefix="geomem-") as sockets:
             # Sockets in files, not open ports.
             transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}
             executed = papermill.execute_notebook(
@@ -233,9 +233,12 @@ def _keep_failed(root: Path, target: Path) -> str:
 
 
 @contextmanager
-def _environment(work: Path) -> Iterator[None]:
+def _environment(work: Path, notebook: Notebook) -> Iterator[None]:
     """What the kernel needs to know, and nothing left behind."""
+    # Networks this small gain little from a second thread, and on a busy machine lose tenfold.
+    threads = {"OMP_NUM_THREADS": "1"} if "preset" in notebook.parameters else {}
     new = {
+        **{name: os.environ.get(name, value) for name, value in threads.items()},
         RUN_VARIABLE: str(work / "run.json"),
         "PYTHONPATH": os.pathsep.join(
             [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
