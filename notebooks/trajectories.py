@@ -289,11 +289,11 @@ figures.save(
 # %% [markdown]
 # ## Two samples
 #
-# The first memorized sample and the first that is not, sampled again alone: sample $i$ has a seed
-# of its own.
+# The samples that end with the smallest and with the largest ratio, sampled again alone: sample $i$
+# has a seed of its own.
 
 # %%
-picked = [int(memorized.argmax()), int(memorized.argmin())]
+picked = [int(ratios[0][:, -1].argmin()), int(ratios[0][:, -1].argmax())]
 wanted = np.array([5.0, 2.0, 1.0, 0.5, 0.2, 0.05])
 columns = [*np.abs(np.log(levels[:, None] / wanted)).argmin(0).tolist(), steps]
 where = next(models[0].denoise.parameters()).device
@@ -317,20 +317,21 @@ figures.save(
     caption=(
         rf"Two samples of the small model on {data.name} at falling noise: the state (divided by "
         rf"$\max(1, \sigma)$ to be seen), the model's answer, and the training image nearest to "
-        rf"the answer. Red frame: the answer passes the ratio test. Upper three rows: the first "
-        rf"memorized sample (number {picked[0]}); lower three: the first that is not "
-        rf"(number {picked[1]})."
+        rf"the answer. Red frame: the answer passes the ratio test. Upper three rows: the sample "
+        rf"that ends with the smallest ratio of the {n_samples}, "
+        rf"{ratios[0][picked[0], -1]:.2g}; lower three: the one with the largest, "
+        rf"{ratios[0][picked[1], -1]:.2g}."
     ),
     alt=(
         "Six rows of images as noise falls from left to right. In the upper three the answer "
-        "turns into the nearest training image and gets a red frame; in the lower three it "
-        "becomes a clean image of its own."
+        "comes closest to its nearest training image; in the lower three it stays farthest from "
+        "one. A red frame marks an answer that is memorized."
     ),
     table=drawing.pixel_table(
         grid[columns],
         [
             (f"{sample}: {what}", images)
-            for sample, part in (("memorized", rows[:3]), ("not memorized", rows[3:]))
+            for sample, part in (("smallest ratio", rows[:3]), ("largest ratio", rows[3:]))
             for what, images in part
         ],
     ),
