@@ -15,7 +15,7 @@ NETWORK = "train.model.width=8 train.model.blocks=1 train.steps=8 train.batch=4 
 CUTS = {
     "n_train": 24,
     "n_heldout": 20,
-    "n_samples": 8,
+    "n_samples": 20,
     "n_cumulative": 8,
     "draws": 1,
     "n_sigmas": 5,
