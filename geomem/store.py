@@ -306,9 +306,10 @@ def _code(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        opening = body[0] if isinstance(body, list) and body else None
+        body = body if isinstance(body, list) else []  # a lambda's is one expression
+        opening = body[0] if body else None
         if isinstance(opening, ast.Expr) and isinstance(opening.value, ast.Constant):
-            del node.body[0]  # type: ignore[attr-defined]
+            del body[0]
     return ast.dump(tree)
 
 

@@ -112,7 +112,7 @@ class TrainState:
         self.model.precision = torch.bfloat16 if low else torch.float32
         self.model.to(self.device)
         if cuda:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
@@ -145,12 +145,16 @@ class TrainState:
             self.model.load_state_dict(parts["model"])
             self.ema.load_state_dict(parts["ema"])
             moments: dict[int, dict[str, Any]] = {}
+            weights = list(self.model.parameters())
             for name, tensor in parts["optimizer"].items():
                 index, key = name.split(".")
+                if tensor.ndim:  # fused Adam needs the moments laid out in memory as the weights
+                    like = torch.empty_like(weights[int(index)], requires_grad=False)
+                    tensor = like.copy_(tensor)
                 moments.setdefault(int(index), {})[key] = tensor
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
             raise checkpoint.CheckpointError(
                 f"{folder}: a checkpoint of another configuration; delete this folder."
             ) from error
@@ -246,7 +250,7 @@ def _loss(
     noisy = clean + sigma[:, None, None, None] * torch.from_numpy(noise).to(state.device)
     with torch.random.fork_rng(enabled=config.model.dropout > 0):
         if config.model.dropout > 0:
-            torch.manual_seed(int(stream.integers(2**62)))
+            torch.manual_seed(int(stream.integers(2**62)) + share.start)  # each process its own
         error = (network(noisy, sigma, label) - clean).square().mean((1, 2, 3))
     return (loss_weight(sigma, sigma_data) * error).mean()
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from geomem import linear_mmse
+from geomem.checkpoint import CheckpointError
 from geomem.model import EDMDenoiser, ModelConfig, loss_weight
 from geomem.noise_law import NoiseLaw
 from geomem.train import DIVERGED, Record, TrainConfig, TrainingError, TrainState, device_of, train
@@ -94,9 +95,36 @@ def test_stopping_saving_and_going_on_changes_nothing(tmp_path, images, labels, 
         assert record[:4] == original[:4]  # all but the seconds
 
 
+def test_resume_is_exact_in_the_memory_layout_that_cuda_uses(tmp_path, images, labels):
+    """Fused Adam pairs weights and moments by memory, so loaded moments must lie as the weights."""
+    config = small(UNET, images)
+
+    def fresh():
+        state = TrainState(config)
+        for network in (state.model, state.ema):
+            network.to(memory_format=torch.channels_last)
+        return state
+
+    whole, _ = run(config, images, labels, fresh())
+    half, _ = run(config, images, labels, fresh(), steps=4)
+    half.save(tmp_path / "state")
+    resumed = fresh()
+    resumed.load(tmp_path / "state")
+    assert_same(run(config, images, labels, resumed)[0], whole)
+
+
+def test_moments_of_another_shape_are_refused(tmp_path, images, labels):
+    state, _ = run(small(UNET, images), images, labels, steps=2)
+    moments = state.optimizer.state[next(state.model.parameters())]
+    moments["exp_avg"] = torch.zeros(3, 5)
+    state.save(tmp_path / "state")
+    with pytest.raises(CheckpointError, match="another configuration"):
+        TrainState(small(UNET, images)).load(tmp_path / "state")
+
+
 def test_training_leaves_the_global_generators_alone(images, labels):
     torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002 (the global generator is what must stay as it was)
     before = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
     run(small(NETWORKS["dropout"], images), images, labels)
     assert torch.equal(torch.get_rng_state(), before[0])
