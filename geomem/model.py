@@ -294,11 +294,12 @@ class Block(nn.Module):
         if self.resample == "halve":
             h, x = functional.avg_pool2d(h, 2), functional.avg_pool2d(x, 2)
         h = self.conv_in(h)
-        if self.resample == "double":  # after the convolution, which is cheaper on the coarse grid
-            h, x = (functional.interpolate(a, scale_factor=2.0) for a in (h, x))
         scale, shift = self.film(steer)[:, :, None, None].chunk(2, 1)
         h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
-        h = self.conv_out(self.dropout(functional.silu(h)))
+        h = self.dropout(functional.silu(h))
+        if self.resample == "double":  # all above acts alike on copies, and costs less on the few
+            h, x = (functional.interpolate(a, scale_factor=2.0) for a in (h, x))
+        h = self.conv_out(h)
         return self.attention(self.skip(x) + h)
 
 
