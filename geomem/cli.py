@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from geomem import book, cli_models, figures, runs
+from geomem import book, cli_models, cli_samples, figures, runs
 from geomem.checkpoint import CheckpointError
 from geomem.experiments import ConfigError
 from geomem.image_files import DataError
@@ -260,6 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("label", nargs="?", metavar="LABEL", help="one statement only")
     cli_models.add_verbs(verb)
+    cli_samples.add_verbs(verb)
     verb(
         "figures", list_figures, "Show every figure: id, title, notebook, files.", "geomem figures"
     )

@@ -1,4 +1,4 @@
-"""The verbs of the command line that make and use models: train, sample, models."""
+"""The verbs of the command line that make models and list them: train, models."""
 
 from __future__ import annotations
 
@@ -12,28 +12,21 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor, distributed
+from torch import distributed
 
 from geomem import experiments, store
 from geomem.cost import cost, parameters
 from geomem.data import ImageSet, source_sha256
 from geomem.experiments import ConfigError, DataConfig, Experiment, settings
-from geomem.memorization import memorized_fraction
 from geomem.notebooks import ParameterError, project_root
 from geomem.progress import bar
-from geomem.sampler import SOLVERS, sample
-from geomem.schedule import karras_sigmas
 from geomem.train import Record, TrainConfig, TrainingError, device_of
 
 DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
-TILE = 64  # pixels of one sample on a sheet, or more
 Verb = Callable[
     [str, Callable[[argparse.Namespace], None], str, str], argparse.ArgumentParser
 ]  # a new verb of its name, action, description and examples
@@ -71,22 +64,6 @@ def add_verbs(verb: Verb) -> None:
     start.add_argument(
         "--dry-run", action="store_true", help="print images, arithmetic, time and memory only"
     )
-    sub = verb(
-        "sample",
-        sample_images,
-        "Draw images from a model, as an .npz that --set data.name takes and a sheet beside it.",
-        """
-        geomem sample digits-64-mlp
-        geomem sample digits-64-mlp -n 256 --seed 1 --solver euler --out try.npz
-        """,
-    )
-    sub.add_argument("model", metavar="MODEL", help="a name of `geomem models` or the start of it")
-    sub.add_argument("-n", type=int, default=64, metavar="N", help="how many (default 64)")
-    sub.add_argument("--seed", type=int, default=0, help="of the noise; sample i is its i-th")
-    sub.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
-    sub.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
-    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    sub.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
     verb(
         "models",
         list_models,
@@ -106,7 +83,7 @@ def train_model(options: argparse.Namespace) -> None:
     with _processes(asked.train.device) as (first, world):
         data = _load(asked.data)
         chosen = _complete(asked, data)
-        here = store.stored(store.folder_of(chosen, data, _store()))
+        here = store.stored(store.folder_of(chosen, data, store_root()))
         _check(here, options)
         if world > 1:
             distributed.barrier()  # all have looked: now one may change what is there
@@ -223,7 +200,7 @@ def _processes(device: str) -> Iterator[tuple[bool, int]]:
 
     The others are silent. Without torchrun there is one.
     """
-    cuda, world = _device(device) == "cuda", int(os.environ.get("WORLD_SIZE", "1"))
+    cuda, world = checked_device(device) == "cuda", int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield True, 1
         return
@@ -290,95 +267,13 @@ def _settings(chosen: Experiment) -> str:
     )
 
 
-# geomem sample
-
-
-def sample_images(options: argparse.Namespace) -> None:
-    trained = store.load_model(options.model, _store(), device=_device(options.device))
-    network, levels = trained.experiment.train.model, karras_sigmas()
-    archive, sheet = _outputs(options.out or f"{trained.name}-seed{options.seed}.npz")
-    if options.n < 1 or options.seed < 0:
-        raise ParameterError("-n must be at least 1, and --seed at least 0.")
-    if options.label not in (range(network.n_classes) if network.n_classes else (None,)):
-        labels = f"from 0 to {network.n_classes - 1}" if network.n_classes else "none"
-        raise ParameterError(f"--label: {trained.name} takes {labels}, got {options.label}.")
-    print(
-        f"{options.n:,} samples of {trained.name}: seed {options.seed}, {options.solver}, "
-        f"{len(levels)} noise levels\n  into {archive} and {sheet}",
-        flush=True,
-    )
-    images = sample(
-        trained.denoise if options.label is None else trained.denoise.given(options.label),
-        (network.channels or 0, network.size or 0, network.size or 0),
-        options.n,
-        seed=options.seed,
-        sigmas=levels,
-        solver=options.solver,
-        device=device_of(options.device),
-    )
-    pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    arrays: dict[str, Any] = {"images": pixels}
-    if options.label is not None:
-        arrays["labels"] = np.full(len(pixels), options.label)
-    _write(archive, lambda handle: np.savez_compressed(handle, **arrays))
-    _write(sheet, lambda handle: _sheet(pixels).save(handle, "png"))
-    print(_memorized(images, trained))
-
-
-def _memorized(images: Tensor, trained: store.Trained) -> str:
-    """How many are copies of training images, where those are on this disk."""
-    data = trained.experiment.data
-    if source_sha256(data.name) == "absent":
-        return f"memorized: not known, the training images ({data.name}) are not on this disk"
-    try:
-        train = data.load()
-        if train.sha256 != trained.record["data_sha256"]:
-            return f"memorized: not known, {data.name} is not what this model was trained on"
-        share = memorized_fraction(images, train.train)
-    except ValueError as error:
-        return f"memorized: not known, {error}"
-    return (
-        f"memorized: {share.count} of {share.n}, {share} of the samples (95% interval), are less "
-        f"than a third as\n  far from the nearest of the {len(train.train):,} training images as "
-        "from the second nearest"
-    )
-
-
-def _outputs(asked: str) -> tuple[Path, Path]:
-    """The archive and the sheet beside it; a name of either asks for both."""
-    path = Path(asked)
-    if path.suffix not in (".npz", ".png"):
-        raise ParameterError(f"--out: a name in .npz or .png, got {asked!r}.")
-    if not path.parent.is_dir():
-        raise ParameterError(f"--out: there is no folder {str(path.parent)!r}.")
-    return path.with_suffix(".npz"), path.with_suffix(".png")
-
-
-def _sheet(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Samples (n, H, W, C) as one picture, row by row, as square as it gets."""
-    n, height, width, channels = pixels.shape
-    scale, columns = max(1, TILE // max(height, width)), math.ceil(math.sqrt(n))
-    tiles = np.full((columns * math.ceil(n / columns), height + 1, width + 1, channels), 255)
-    tiles[:n, 1:, 1:] = pixels  # a white line between them
-    rows = tiles.reshape(-1, columns, *tiles.shape[1:]).transpose(0, 2, 1, 3, 4)
-    sheet = rows.reshape(-1, columns * (width + 1), channels)
-    return Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1).astype(np.uint8).squeeze())
-
-
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("wb") as handle:
-        save(handle)
-    partial.replace(path)
-
-
 # geomem models
 
 
 def list_models(options: argparse.Namespace) -> None:
-    found = store.models(_store())
+    found = store.models(store_root())
     if not found:
-        print(f"no models in {_shown(_store())} yet: `geomem train digits-mlp-small` makes one")
+        print(f"no models in {_shown(store_root())} yet: `geomem train digits-mlp-small` makes one")
     for here in found:
         print(f"{here.folder.name}: {here.state}")
         if here.experiment is not None:
@@ -399,7 +294,7 @@ def list_models(options: argparse.Namespace) -> None:
 # Shared
 
 
-def _store() -> Path:
+def store_root() -> Path:
     """The store: GEOMEM_MODELS, else the project's, which its notebooks use, else ./models."""
     named = os.environ.get(store.STORE_VARIABLE)
     if named:
@@ -410,7 +305,8 @@ def _store() -> Path:
         return Path("models")
 
 
-def _device(name: str) -> str:
+def checked_device(name: str) -> str:
+    """The device that a name asks for: "cpu" or "cuda"; ConfigError where it is not there."""
     try:
         return device_of(name)
     except TrainingError as error:

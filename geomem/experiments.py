@@ -114,6 +114,12 @@ PRESETS: dict[str, Experiment] = {
         TrainConfig(ModelConfig(width=16), steps=3300, snapshots=QUARTERS),
     ),
     **_pair(
+        "fashion-unet",
+        DataConfig("fashion-mini", grayscale=True, size=16),
+        64,
+        TrainConfig(ModelConfig(width=16, patch=2), steps=2400, lr=3e-3, snapshots=QUARTERS),
+    ),
+    **_pair(
         "cifar10-luma",
         DataConfig("cifar10", grayscale=True, size=16),
         128,

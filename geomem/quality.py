@@ -1,23 +1,29 @@
-"""How good generated images are: Frechet and sliced Wasserstein distances, without Inception.
+"""How good generated images are: Frechet and sliced Wasserstein distances.
 
 The paper reports FID. On small images its Inception features mean little and its weights are
-a download, so these distances compare features of the data's own: principal components, and
-the last hidden layer of a small classifier trained on the same data. A distance to held-out
-images says nothing alone: a copier scores what its training set scores, so each must be read
-beside that of real held-out images and of the training set, at the same number of images.
+a download, so by default these distances compare features of the data's own: principal
+components, and the last hidden layer of a small classifier trained on the same data. A
+distance to held-out images says nothing alone: a copier scores what its training set scores, so
+each must be read beside that of real held-out images and of the training set, at the same
+number of images.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from geomem.curve import Floats
+from geomem.regimes import Estimate
 
 PASSES = 100_000  # labelled images that a classifier sees in training
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity publishes them
 Features = Callable[[NDArray], Floats]  # images (n, C, H, W) -> features (n, k)
 
 
@@ -63,6 +69,16 @@ def frechet_error(a: Floats, b: Floats, *, groups: int = 20) -> float:
     number = np.arange(len(a)) * groups // len(a)
     left = np.array([frechet_distance(a[number != g], b) for g in range(groups)])
     return float(np.sqrt((groups - 1) * left.var()))
+
+
+def frechet_estimate(a: Floats, b: Floats) -> Estimate:
+    """`frechet_distance` with its 95% interval over the choice of the images ``a``.
+
+    a, b : features as there, 2 images in ``a`` or more; at most 20 groups are left out in turn.
+    """
+    distance = frechet_distance(a, b)
+    half = 1.96 * frechet_error(a, b, groups=min(20, len(a)))
+    return Estimate(distance, max(distance - half, 0.0), distance + half)
 
 
 def sliced_wasserstein(a: NDArray, b: NDArray, *, directions: int = 256, seed: int = 0) -> float:
@@ -141,3 +157,51 @@ class ClassifierFeatures:
         for weight, bias in zip(self.weights, self.biases, strict=True):
             features = np.maximum(features @ weight + bias, 0)
         return features
+
+
+class InceptionFeatures:
+    """The 2,048 pool features of Inception v3: `frechet_distance` on them is FID.
+
+    The network is torch-fidelity's port of the original one, an extra of this package. Its
+    weights are never downloaded here.
+
+    Parameters
+    ----------
+    weights : the file of torch-fidelity's weights; default: in torch's cache of checkpoints.
+    device : where to compute; ``batch`` images at a time.
+
+    Raises
+    ------
+    ValueError : torch-fidelity or the weights are not there; says how to get them.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        batch: int = 64,
+    ):
+        path = Path(weights or Path(torch.hub.get_dir(), "checkpoints", INCEPTION))
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
+            raise ValueError(
+                f"FID: torch-fidelity does not load ({error}); install it by: "
+                "pip install -e '.[fid]'."
+            ) from None
+        if not path.is_file():
+            raise ValueError(
+                f"FID: no weights of Inception at {str(path)!r}; torch-fidelity's releases have "
+                f"them as {INCEPTION}."
+            )
+        self.network = FeatureExtractorInceptionV3("inception", ["2048"], str(path)).to(device)
+        self.device, self.batch = device, batch
+
+    @torch.no_grad()
+    def __call__(self, images: NDArray) -> Floats:
+        """Features (n, 2048) of images (n, C, H, W) in [-1, 1], one channel or three."""
+        pixels = torch.as_tensor(images).clamp(-1, 1).add(1).mul(127.5).round().byte()
+        pixels = pixels.expand(-1, 3, -1, -1)
+        batches = [self.network(part.to(self.device))[0] for part in pixels.split(self.batch)]
+        return torch.cat(batches).double().cpu().numpy()

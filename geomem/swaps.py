@@ -53,9 +53,56 @@ class Window:
         edges = np.concatenate([[np.inf], np.sqrt(levels[:-1] * levels[1:]), [0.0]])
         return cls(float(edges[last + 1]), float(edges[first]))
 
+    def steps(self, sigmas: ArrayLike | None = None) -> NDArray[np.int64]:
+        """Which levels of a descending grid lie inside, by index; default the paper's 18.
+
+        Of two windows that hold the same levels a sampler on that grid sees no difference.
+        """
+        levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
+        return np.flatnonzero((levels >= self.low) & (levels < self.high))
+
     def matched(self, low: float) -> Window:
         """A control window of the same width in log sigma that begins at ``low``."""
         return Window(low, low * self.high / self.low)
+
+    def moved(self, zone: Window, to: Window) -> Window:
+        """The window at the place in the zone ``to`` that this one has in ``zone``, in log sigma.
+
+        So windows that were tried on one data set become windows of another one, whose danger
+        zone lies elsewhere; an addition of ours.
+        """
+        if not 0 < zone.low < zone.high < math.inf or not 0 < to.low < to.high < math.inf:
+            raise ValueError(f"window: cannot move from the zone {zone} to {to}.")
+        power = math.log(to.high / to.low) / math.log(zone.high / zone.low)
+        return Window(*(to.low * (edge / zone.low) ** power for edge in (self.low, self.high)))
+
+    def controls(self, sigmas: ArrayLike | None = None) -> dict[str, Window]:
+        """As wide in log sigma, ``above`` this window (at larger noise) and ``below`` it (ours).
+
+        They do not overlap it. Of all such windows they hold the most levels of the grid, and
+        of those the nearest: the hardest test of whether it matters where the swap is made.
+
+        Parameters
+        ----------
+        sigmas : (S,) levels of the sampler, data units, descending; default the paper's 18.
+
+        Raises
+        ------
+        ValueError : an edge at 0 or infinity, or no width at all.
+        """
+        if not 0 < self.low < self.high < math.inf:
+            raise ValueError(f"window: {self} has no finite width, so none is as wide.")
+        levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas).tolist()
+        ratio = self.high / self.low
+        # A window loses no level while it moves up to begin at its lowest one, unless it meets
+        # this one first. Nearest first, since `max` takes the first of equals.
+        above = [self.matched(low) for low in (self.high, *levels[::-1]) if low >= self.high]
+        below = [self.matched(low) for low in levels if low * ratio <= self.low]
+        below = [Window(self.low / ratio, self.low), *below]
+        return {
+            side: max(windows, key=lambda window: len(window.steps(levels)))
+            for side, windows in (("above", above), ("below", below))
+        }
 
 
 # The paper's windows as steps of its 18-step grid (Table 2). Table 1 gives their edges rounded,
@@ -66,6 +113,9 @@ PAPER_STEPS: Mapping[str, tuple[int, int]] = {
     "danger": (7, 10),
     "small": (14, 17),
 }
+
+# The danger zone that the paper gives for its CelebA images (section 5, Figure 5).
+PAPER_CELEBA_ZONE = Window(0.55, 1.3)
 
 # The paper's Table 1, percent of 256 samples: (base, window of the other model) -> memorized.
 PAPER_TABLE: Mapping[tuple[str, str], float] = {

@@ -28,6 +28,7 @@ gap_keep: float = 0.1  # share of the noise levels drawn in the gap that is kept
 zone_gap: bool = True  # also a gap of the danger zone alone, of which nothing is kept
 n_samples: int = 512  # samples of each model at each snapshot, in [20, inf)
 n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, inf)
+inception: bool = False  # also FID, by the extra `fid` and Inception's weights
 n_sigmas: int = 18  # noise levels of the denoising error, in [5, inf)
 c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
@@ -41,7 +42,6 @@ import numpy as np
 import geomem
 from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
 from geomem import store, swaps
-from geomem.regimes import Estimate
 from geomem.swaps import Window
 
 plt.style.use(figures.STYLE)
@@ -175,16 +175,15 @@ if len(np.unique(labels)) > 1:
         everything.train, labels, data.heldout, data.labels.heldout, seed=seed
     )
     accuracy = features["classifier features"].accuracy
+if inception:
+    features["Inception features (FID)"] = quality.InceptionFeatures(device=options["device"])
 repeats = np.random.default_rng(seed).integers(len(data.train), size=n_quality)
 judged = pictures | {("held-out", 1): heldout, ("training set", 1): data.train[repeats]}
 distance = {kind: {} for kind in features}
 for kind, of in features.items():
     target = of(unseen)
     for key, images in judged.items():
-        values = of(images[:n_quality])
-        d = quality.frechet_distance(values, target)
-        half = 1.96 * quality.frechet_error(values, target, groups=min(20, n_quality))
-        distance[kind][key] = Estimate(d, max(d - half, 0), d + half)
+        distance[kind][key] = quality.frechet_estimate(of(images[:n_quality]), target)
 print(f"{n_quality} images against {len(unseen):,} unseen ones; the classifier: {accuracy:.1%}")
 for key in judged:
     memorized = share_of.get(key, "-")
@@ -574,10 +573,14 @@ for name, key in ends.items():
             f"{name}_memorized": str(share_of.get(key, "not in this run")),
             f"{name}_change": str(change.get(key, "not in this run")),
             **{
-                f"{name}_{kind}": str(
-                    distance.get(f"{kind} {what}", {}).get(key, "not in this run")
+                f"{name}_{kind.split()[0].lower()}": str(
+                    distance.get(kind, {}).get(key, "not in this run")
                 )
-                for kind, what in (("principal", "components"), ("classifier", "features"))
+                for kind in (
+                    "principal components",
+                    "classifier features",
+                    "Inception features (FID)",
+                )
             },
         }
     )

@@ -58,6 +58,10 @@ print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper'
 # Three are the paper's: large, medium and small noise, as steps of its 18-step grid. `danger` is
 # its narrower zone for CIFAR-10 (Figure 10). `zone` is what our rule finds from coverage and
 # concentration of this small set. `copy` reaches down to where a copy can still be undone.
+#
+# A wide window may change more for its width alone. So `danger` and `copy` have controls (ours):
+# windows as wide in $\log \sigma$ above them, at larger noise, and below, placed without an
+# overlap so that they hold as many steps of the grid as they can.
 
 # %%
 fine = np.geomspace(0.01, 100, 61)
@@ -71,17 +75,21 @@ low, high = found.medium or (edge, found.concentrated.value)
 windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
 windows["zone"] = Window(low, high)
 windows["copy"] = Window(min(edge / 2, low), found.concentrated.value)
+controlled = {f"{name}_{side}": name for name in ("danger", "copy") for side in ("above", "below")}
+for name, of in controlled.items():
+    windows[name] = windows[of].controls(levels)[name.removeprefix(f"{of}_")]
 inside_steps = {}
 for name, window in windows.items():
-    inside = np.flatnonzero([window.contains(s) for s in levels.tolist()])
+    inside = window.steps(levels)
     inside_steps[name] = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step at all"
-    print(f"{name:7} {window}: {inside_steps[name]}")
+    print(f"{name:12} {window}: {inside_steps[name]}")
 print(f"a copy can be undone down to sigma = {edge:.3g}; the window begins at half of it")
 
 # %% [markdown]
 # ## The table
 #
-# Every condition has the same initial noise, sample by sample, so differences are paired.
+# Every condition has the same initial noise, sample by sample, so differences are paired. Windows
+# that hold the same steps are one condition to the sampler, and sampled once.
 
 # %%
 denoisers = {"small": few.denoise, "large": many.denoise}
@@ -93,24 +101,44 @@ conditions = {(base, ""): denoisers[base] for base in denoisers} | {
 }
 shape = data.train.shape[1:]
 options = dict(seed=seed, solver=solver, device=next(few.denoise.parameters()).device)
-samples, passed, share, change = {}, {}, {}, {}
+drawn, samples, passed, share, change = {}, {}, {}, {}, {}
 for key, denoise in conditions.items():
-    samples[key] = sampler.sample(denoise, shape, n_samples, **options)
+    base, name = key
+    same = base, inside_steps.get(name, "no step at all")
+    if same not in drawn:
+        drawn[same] = sampler.sample(denoise, shape, n_samples, **options)
+    samples[key] = drawn[same]
     passed[key] = memorization.neighbours(samples[key], distinct).memorized()
     share[key] = memorization.Fraction.of(int(passed[key].sum()), n_samples)
-    change[key] = swaps.paired_difference(passed[key[0], ""], passed[key], seed=seed)
-    print(f"{key[0]:5} swapped in {key[1] or 'no window':9}: {share[key]}; change {change[key]}")
+    change[key] = swaps.paired_difference(passed[base, ""], passed[key], seed=seed)
+    print(f"{base:5} swapped in {name or 'no window':12}: {share[key]}; change {change[key]}")
+beyond = {
+    name: swaps.paired_difference(passed["small", name], passed["small", of], seed=seed)
+    for name, of in controlled.items()
+}
+for name, difference in beyond.items():
+    print(f"small base, {controlled[name]} instead of {name}: {difference}")
 
 # %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 4.4))
-rows = list(dict.fromkeys(name for _, name in conditions))
+fig, ax = plt.subplots(figsize=(4.8, 5.6))
+rows = ["", *PAPER_STEPS, "zone", "copy"]
+for name, of in controlled.items():  # they follow the window that they are as wide as
+    rows.insert(rows.index(of) + 1 + name.endswith("below"), name)
 titles = {"": "no swap", "zone": "our zone", "copy": "copy window"}
-for shift, base, marker in ((-0.17, "small", "o"), (0.17, "large", "s")):
+titles |= {name: "as wide, more noise" for name in controlled if name.endswith("above")}
+titles |= {name: "as wide, less noise" for name in controlled if name.endswith("below")}
+is_control = np.array([name in controlled for name in rows])
+for shift, base, style in (
+    (-0.17, "small", dict(fmt="o", color="C0")),
+    (0.17, "large", dict(fmt="s", color="C1")),
+):
     values = [share[base, name] for name in rows]
     middle = np.array([value.value for value in values])
     ends = np.abs(np.array([(value.low, value.high) for value in values]).T - middle)
     where = np.arange(len(rows)) + shift
-    ax.errorbar(middle, where, xerr=ends, fmt=marker, ms=5, label=f"base: {names[base]}")
+    named, hollow = dict(label=f"base: {names[base]}"), dict(mfc="white")
+    for kind, look in ((~is_control, named), (is_control, hollow)):
+        ax.errorbar(middle[kind], where[kind], xerr=ends[:, kind], ms=5, **style, **look)
     paper = {name: PAPER_TABLE[base, name] / 100 for name in rows if (base, name) in PAPER_TABLE}
     places = [rows.index(name) + shift for name in paper]
     label = "paper, Table 1" if base == "small" else None
@@ -119,6 +147,7 @@ ax.set(yticks=range(len(rows)), yticklabels=[titles.get(name, name) for name in 
 ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
 ax.invert_yaxis()
 fig.legend(loc="outside lower center", ncol=2)
+span = {"": (np.nan, np.nan)} | {name: (w.low, w.high) for name, w in windows.items()}
 figures.save(
     fig,
     "fig-swap-table",
@@ -127,18 +156,27 @@ figures.save(
         rf"Share of {n_samples} samples on {data.name} that are memorized when the other model's "
         rf"denoiser answers inside a window of noise levels (95% intervals), for both bases. "
         rf"Large, medium, danger and small: the paper's steps of its grid; our zone: "
-        rf"{windows['zone']}; copy window: {windows['copy']}. Crosses: the paper's Table 1, on "
-        rf"CIFAR-10 with $N = 1{{,}}000$ against 50,000."
+        rf"{windows['zone']}; copy window: {windows['copy']}. Open marks: controls as wide as the "
+        rf"window listed before them, at larger and at smaller noise. Crosses: "
+        rf"the paper's Table 1, on CIFAR-10 with $N = 1{{,}}000$ against 50,000."
     ),
     alt=(
         f"Without a swap the small model memorizes {share['small', ''].value:.2g} of its samples "
         f"and the large one {share['large', ''].value:.2g}; with the other denoiser at medium "
         f"noise it is {share['small', 'medium'].value:.2g} and "
-        f"{share['large', 'medium'].value:.2g}."
+        f"{share['large', 'medium'].value:.2g}. Each of two windows is followed by controls of "
+        f"its width: the small model memorizes {share['small', 'copy'].value:.2g} with the copy "
+        f"window, {share['small', 'copy_above'].value:.2g} with the control above it and "
+        f"{share['small', 'copy_below'].value:.2g} with the one below."
     ),
     table={
         "base [name]": [base for base, _ in conditions],
-        "window of the other model [name]": [titles.get(name, name) for _, name in conditions],
+        "window of the other model [name]": [
+            f"{controlled[name]}, {titles[name]}" if name in controlled else titles.get(name, name)
+            for _, name in conditions
+        ],
+        "window, low [data units]": [span[name][0] for _, name in conditions],
+        "window, high [data units]": [span[name][1] for _, name in conditions],
         "memorized [fraction]": [share[key].value for key in conditions],
         "low [fraction, 95% interval]": [share[key].low for key in conditions],
         "high [fraction, 95% interval]": [share[key].high for key in conditions],
@@ -290,7 +328,7 @@ figures.save(
 # ## What must hold
 #
 # Medium noise decides, large noise does not, in both directions and by the intervals of the
-# paired differences.
+# paired differences; and the copy window does more than windows of its width elsewhere.
 
 # %%
 must = (dataset, preset[:6]) == ("digits", "digits") and not changes and n_train == 0
@@ -299,6 +337,8 @@ figures.claim("the large denoiser at medium noise undoes memorization", drop.hig
 figures.claim("the small denoiser at medium noise brings it about", rise.low > 0.2, must=must)
 calm = max(abs(change[base, "large"].value) for base in denoisers)
 figures.claim("at large noise neither changes it by more than a tenth", calm < 0.1, must=must)
+more = max(beyond[name].high for name in ("copy_above", "copy_below"))
+figures.claim("the copy window undoes more than windows as wide elsewhere", more < -0.2, must=must)
 figures.record(
     dataset=data.name,
     n_small=f"{len(data.train):,}",
@@ -308,7 +348,9 @@ figures.record(
     edge=f"{edge:.2g}",
     medium=str(windows["medium"]),
     n_large=names["large"].split("= ")[1],
-    zone_steps=inside_steps["zone"],
+    **{f"{name}_steps": steps for name, steps in inside_steps.items()},
+    **{f"{name}_window": str(windows[name]) for name in ("danger", *controlled)},
+    **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
     n_cumulative=str(n_cumulative),
     turn_begun=f"{turn['begun']:.2g}",
     turn_ended=f"{turn['ended']:.2g}",

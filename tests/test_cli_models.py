@@ -25,8 +25,9 @@ from geomem.cli import main
 from geomem.cost import parameters
 from geomem.data import load_dataset
 from geomem.experiments import experiment
-from geomem.memorization import memorized_fraction
+from geomem.memorization import Fraction, Neighbours, memorized_fraction, neighbours
 from geomem.sampler import sample
+from geomem.swaps import PAPER_STEPS, Window, paired_difference, swap
 
 SMALL = {"train.steps": "60", "train.batch": "16", "train.model.width": "16"}
 
@@ -269,6 +270,124 @@ def test_the_classes_of_colour_images_that_are_gone(models, capsys, rng):
     Path("mine.npz").unlink()
     main(["sample", "mine", "--label", "1", "-n", "1"])
     assert "not on this disk" in capsys.readouterr().out
+
+
+# Swaps
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, made):
+    """A store with the finished model, and one of twice its images."""
+    root = tmp_path_factory.mktemp("two")
+    shutil.copytree(made.folder, root / made.name)
+    return made, fit(root, **{"data.n_train": "128", "train.ema": "0.5"})
+
+
+@pytest.fixture
+def both(models, two, monkeypatch):
+    """The names of the two models, in the store of this test."""
+    monkeypatch.setenv(store.STORE_VARIABLE, str(two[1].folder.parent))
+    return [model.name for model in two]
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_swap_is_the_librarys(way, two, both, capsys, monkeypatch):
+    # So small a model copies nothing: a looser test, which some of its samples pass.
+    monkeypatch.setattr(Neighbours, "memorized", lambda found: found.ratio < 0.98)
+    base, donor = two[::way]
+    window = Window.of_steps(*PAPER_STEPS["danger"])
+    arguments = ["-n", "40", "--seed", "3", "--solver", "euler"]
+    main(["swap", *both[::way], "--window", "danger", *arguments])
+    out, train = capsys.readouterr().out, two[0].experiment.data.load().train
+    passed = {}
+    for name, denoise in (
+        ("base alone", base.denoise),
+        ("donor alone", donor.denoise),
+        ("swap", swap(base.denoise, donor.denoise, window)),
+    ):
+        images = sample(denoise, (1, 8, 8), 40, seed=3, solver="euler", device="cpu")
+        passed[name] = neighbours(images, train).memorized()
+        share = Fraction.of(int(passed[name].sum()), 40)
+        assert re.search(rf"  {name} +{share.count} of 40, {re.escape(str(share))}\n", out)
+    assert len({found.sum() for found in passed.values()}) == 3  # so none stands for another
+    change = paired_difference(passed["base alone"], passed["swap"], seed=3)
+    assert f"share of the base by {change} " in out
+    assert f"64 training images of the {'base' if way == 1 else 'donor'}" in out
+    archive, sheet = sorted(Path().iterdir())
+    assert archive.name == f"{base.name}-steps7-10-{donor.name}-seed3.npz"
+    assert sheet.name == f"{archive.stem}.png"
+    with np.load(archive) as file:
+        back = file["images"].transpose(0, 3, 1, 2) / 127.5 - 1
+    np.testing.assert_allclose(back, images.clamp(-1, 1), atol=0.5 / 127.5 + 1e-6)
+
+
+def test_the_window_is_the_one_that_was_asked_for(both, capsys):
+    def pixels(*arguments):
+        main(["swap", *both, *arguments, "-n", "3", "--out", "some.png"])
+        with np.load("some.npz") as file:
+            return file["images"], capsys.readouterr().out
+
+    by_name, out = pixels("--window", "danger")
+    assert "steps 7 to 10" in out
+    by_steps, out = pixels("--steps", "7", "10")
+    by_edges, out = pixels("--low", "1", "--high", "6")
+    assert "[1, 6), steps 7 to 10" in out
+    np.testing.assert_array_equal(by_name, by_steps)
+    np.testing.assert_array_equal(by_name, by_edges)
+    donor, out = pixels("--low", "0", "--against", "donor")
+    assert "steps 0 to 17" in out and "128 training images of the donor" in out
+    main(["sample", both[1], "-n", "3", "--out", "alone.npz"])
+    with np.load("alone.npz") as file:
+        np.testing.assert_array_equal(donor, file["images"])
+    assert (donor != by_name).any()
+    _, out = pixels("--high", "1")
+    assert "[0, 1), steps 11 to 17" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the window once"),
+        (["--window", "small", "--steps", "0", "3"], "name the window once"),
+        (["--window", "small", "--high", "3"], "name the window once"),
+        (["--low", "2", "--high", "1"], "needs 0 <= low <= high"),
+        (["--low", "-1"], "needs 0 <= low <= high"),
+        (["--low", "nan"], "needs 0 <= low <= high"),
+        (["--low", "0.6", "--high", "0.61"], "holds no noise level"),
+        (["--steps", "3", "18"], "no steps 3 to 18"),
+        (["--steps", "3", "2"], "no steps 3 to 2"),
+        (["--steps", "3", "4", "-n", "0"], "-n must be at least 1"),
+        (["--steps", "3", "4", "--label", "1"], "takes none"),
+        (["--steps", "3", "4", "--out", "some.gif"], ".npz or .png"),
+    ],
+)
+def test_bad_swaps_are_refused_before_anything_is_drawn(arguments, message, both, capsys):
+    code, error = failing(["swap", *both, *arguments], capsys)
+    assert code == 2 and message in error and not [*Path().iterdir()]
+
+
+def test_swaps_of_other_images_with_classes_and_of_images_that_are_gone(models, made, capsys, rng):
+    shutil.copytree(made.folder, models / made.name)
+    pixels = rng.integers(0, 256, (90, 8, 8), dtype=np.uint8)
+    np.savez("mine.npz", images=pixels, labels=np.arange(90) % 2)
+    mine = {"data.name": "mine.npz", "data.n_train": "none", "train.model.n_classes": "2"}
+    main(words(**mine))
+    np.savez("tiny.npz", images=pixels[:, :4, :4])
+    main(words(**{"data.name": "tiny.npz", "data.n_train": "none"}))
+    command = ["swap", made.name, "mine", "--low", "0.1", "-n", "2", "--out", "some.npz"]
+    code, error = failing(["swap", made.name, "tiny", *command[3:]], capsys)
+    assert code == 2 and "1x8x8 and 1x4x4" in error
+    code, error = failing(command, capsys)
+    assert code == 2 and "takes from 0 to 1, got None" in error
+    for label in "01":  # of the one model that has classes
+        main([*command, "--label", label])
+        with np.load("some.npz") as file:
+            assert {*file["labels"]} == {int(label)}
+    capsys.readouterr()
+    Path("mine.npz").unlink()
+    main([*command, "--label", "1"])  # the other's training images are there
+    code, error = failing([*command, "--label", "1", "--against", "donor"], capsys)
+    assert code == 2 and "--against donor: the training images (mine.npz)" in error
 
 
 # Killed and interrupted

@@ -20,6 +20,7 @@ CUTS = {
     "draws": 1,
     "n_sigmas": 5,
     "steps": 12,
+    "gaps": "few",
     "paper_subset": "false",
 }
 TRAINING = [n.name for n in notebooks.notebooks(ROOT).values() if "preset" in n.parameters]

@@ -1,5 +1,8 @@
 """Distances between sets of images: closed forms for Gaussians, invariances, determinism."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
@@ -7,9 +10,11 @@ from scipy.linalg import sqrtm
 from geomem.data import load_dataset
 from geomem.quality import (
     ClassifierFeatures,
+    InceptionFeatures,
     PrincipalComponents,
     frechet_distance,
     frechet_error,
+    frechet_estimate,
     sliced_wasserstein,
 )
 
@@ -50,6 +55,15 @@ def test_frechet_error_is_the_spread_over_fresh_images(rng):
             frechet_error(drawn[0], b, groups=groups)
 
 
+def test_frechet_estimate_brackets_its_distance(rng):
+    a, b = rng.standard_normal((2, 40, 3))
+    found = frechet_estimate(a, b)
+    assert found.value == frechet_distance(a, b)
+    half = 1.96 * frechet_error(a, b)
+    assert found.high - found.value == pytest.approx(half)
+    assert found.low == pytest.approx(max(found.value - half, 0))
+
+
 def test_sliced_wasserstein_of_a_shift_and_a_permutation(rng):
     a = rng.normal(size=(50, 1, 2, 2))
     assert sliced_wasserstein(a, a[rng.permutation(50)]) == pytest.approx(0, abs=1e-12)
@@ -77,3 +91,15 @@ def test_classifier_features_are_deterministic_and_the_classifier_works():
     assert one.accuracy > 0.85
     with pytest.raises(ValueError, match="two classes"):
         ClassifierFeatures.of(data.train, np.zeros(600, int), data.heldout, data.labels.heldout)
+
+
+def test_fid_without_its_extra_or_weights_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    with pytest.raises(ValueError, match=r"pip install -e '\.\[fid\]'"):
+        InceptionFeatures()
+    name = "torch_fidelity.feature_extractor_inceptionv3"
+    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr(sys.modules[name], "FeatureExtractorInceptionV3", None, raising=False)
+    with pytest.raises(ValueError, match=r"no weights of Inception at .*absent"):
+        InceptionFeatures(tmp_path / "absent.pth")

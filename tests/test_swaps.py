@@ -41,6 +41,50 @@ def test_a_matched_window_is_as_wide():
     assert (window.low, window.high) == (3.0, 12.0)
 
 
+def test_steps_are_the_levels_inside():
+    for first, last in PAPER_STEPS.values():
+        assert Window.of_steps(first, last).steps().tolist() == list(range(first, last + 1))
+    assert Window(0.5, 2.0).steps([2.0, 1.0, 0.5, 0.4]).tolist() == [1, 2]
+    assert not len(Window(0.6, 0.9).steps())
+
+
+@pytest.mark.parametrize("ends", [(0.8, 6.7), (0.05, 0.94), (0.6, 0.94), (30.0, 50.0), (90, 99)])
+def test_controls_are_as_wide_beside_the_window_and_hold_the_most_levels(ends, rng):
+    window, ratio = Window(*ends), ends[1] / ends[0]
+    found = window.controls()
+    assert found["above"].low >= window.high and found["below"].high <= window.low
+    for side, control in found.items():
+        assert control.high / control.low == pytest.approx(ratio, rel=1e-12)
+        steps = len(control.steps())
+        ends = (window.high, 1e3) if side == "above" else (1e-4, window.low / ratio)
+        for low in np.exp(rng.uniform(*np.log(ends), 2000)):
+            assert len(window.matched(low).steps()) <= steps
+
+
+def test_of_equal_controls_the_nearest_is_taken():
+    found = Window(1.0, 2.0).controls([16.0, 8.0, 4.0, 0.5, 0.25, 0.125])
+    assert (found["above"], found["below"]) == (Window(4.0, 8.0), Window(0.5, 1.0))
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, np.inf), (1.0, 1.0)])
+def test_no_window_is_as_wide_as_one_without_a_width(ends):
+    with pytest.raises(ValueError, match="no finite width"):
+        Window(*ends).controls()
+
+
+def test_a_moved_window_keeps_its_place_in_log_sigma():
+    zone, to = Window(0.5, 2.0), Window(1.0, 100.0)
+    whole = zone.moved(zone, to)
+    assert (whole.low, whole.high) == pytest.approx((1, 100))
+    half = Window(0.5, 1.0).moved(zone, to)
+    assert (half.low, half.high) == pytest.approx((1, 10))
+    back = Window(0.1, 3.0).moved(zone, to).moved(to, zone)
+    assert (back.low, back.high) == pytest.approx((0.1, 3))
+    for wrong in (Window(0, 2), Window(1, 1), Window(1, np.inf)):
+        with pytest.raises(ValueError, match="cannot move"):
+            half.moved(wrong, to)
+
+
 @pytest.mark.parametrize("ends", [(2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)])
 def test_windows_of_nonsense_are_refused(ends):
     with pytest.raises(ValueError, match="window"):
