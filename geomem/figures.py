@@ -106,8 +106,12 @@ def save(
 
 
 def claim(text: str, holds: bool, *, must: bool = True) -> None:
-    """Print whether a claim holds; where it must (the book's own data), stop when it does not."""
+    """Print and keep whether a claim holds; stop when it does not where it must.
+
+    It must on the book's own data. What is kept decides the verdicts of `geomem.paper`.
+    """
     print(f"{text}: {'yes' if holds else 'NO'}")
+    _keep("claims.json", {text: bool(holds)})
     if must and not holds:
         raise AssertionError(f"does not hold: {text}")
 
@@ -118,10 +122,7 @@ def record(**numbers: str) -> None:
     Values are text as it should appear, interval included: they come from the run, never
     from the author.
     """
-    path = Path(current_run()["folder"]) / "values.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps({**known, **numbers}, indent=1, sort_keys=True) + "\n")
+    _keep("values.json", numbers)
 
 
 def attach(name: str, content: str) -> None:
@@ -201,6 +202,13 @@ def _device(asked: str) -> str:
     if asked == "cpu" or not torch.cuda.is_available():
         return "cpu"
     return f"cuda ({torch.cuda.get_device_name()})"
+
+
+def _keep(name: str, entries: Mapping[str, Any]) -> None:
+    """Add to what the run has kept under this name."""
+    path = Path(current_run()["folder"]) / name
+    known = json.loads(path.read_text()) if path.exists() else {}
+    attach(name, json.dumps({**known, **entries}, indent=1, sort_keys=True) + "\n")
 
 
 def _check(

@@ -37,8 +37,10 @@ MACHINERY = {
     "book.py",
     "cli.py",
     "cli_models.py",
+    "cli_samples.py",
     "cost.py",
     "notebooks.py",
+    "paper.py",
     "runs.py",
 }
 

@@ -191,12 +191,13 @@ figures.save(
 # out.
 
 # %%
-assert np.all(bound >= np.sqrt(gap.mean))
+figures.claim("the bound is nowhere below the gap", np.all(bound >= np.sqrt(gap.mean)))
 assert np.all(gap.low <= linear)
 margin = np.maximum(0.1 * law, 2 * (gap.high - gap.mean))
 even_margin = np.maximum(0.1 * even_law, 2 * (even.high - even.mean))
 settled = sigmas**2 > 30 * flat.shape[1]  # the noise far larger than any image
-assert np.all(np.abs(gap.mean - law)[settled] <= margin[settled])
+lawful = np.all(np.abs(gap.mean - law)[settled] <= margin[settled])
+figures.claim("at large noise the squared gap follows its law, sigma to the power -4", lawful)
 assert np.all(np.abs(even.mean - even_law)[settled] <= even_margin[settled])
 off = np.flatnonzero(np.maximum(gap.mean / law, law / gap.mean) > 2)
 within = sigmas[off[-1] + 1] if len(off) else sigmas[0]

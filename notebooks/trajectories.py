@@ -504,6 +504,8 @@ must = preset != "cifar10" and (dataset, n_train, changes) == (preset_data, 0, "
 must = must and n_samples >= 256 and len(heldout) >= 500
 figures.claim("the small model memorizes: above 0.2", fractions[0].low > 0.2, must=must)
 figures.claim("the large one does not: below 0.05", fractions[1].high < 0.05, must=must)
+more = fractions[0].low > rate.high[k]
+figures.claim("more samples are copies than the hump's peak says", bool(more), must=must)
 first_image = earlier is not None and earlier.low > 0.9
 figures.claim("the image is settled before the copy: above 0.9", first_image, must=must)
 covered = states.get("small, memorized")

@@ -15,9 +15,11 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
-from geomem import figures
+from geomem import figures, paper
 from geomem.theorems import STATEMENTS
 
+# What the paper claims of data that the smoke profile does not have.
+ELSEWHERE = {"Appendix E.3", "Remark 4.3", "Figure 8"}
 SOURCES = ["_config.yml", "_toc.yml", "book", "notebooks"]
 VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
@@ -52,7 +54,7 @@ def pages(html):
     """Every page of the book as soup, by its path."""
     paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
     contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
-    assert len(paths) == len(contents) == 37
+    assert len(paths) == len(contents) == 38
     return {
         p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
     }
@@ -61,7 +63,7 @@ def pages(html):
 def test_nothing_changed_nothing_runs(project):
     again = geomem_command(project, "book", "--profile", "smoke")
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("fresh:  ") == 16 and "running" not in again.stdout
+    assert again.stdout.count("fresh:  ") == 17 and "running" not in again.stdout
     assert "book unchanged:" in again.stdout
 
 
@@ -82,7 +84,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             line = holder.select_one(".figure-line")
             assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
     records = figures.saved(project)
-    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 43
+    assert sorted(seen) == sorted(record["id"] for record in records) and len(seen) == 46
     for record in records:
         for suffix in figures.SUFFIXES:
             assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0
@@ -131,6 +133,31 @@ def test_numbers_in_the_prose_are_the_runs_own(pages, project):
     values = json.loads((project / "results" / "coverage" / "values.json").read_text())
     prose = pages["book/coverage.html"].select_one("article").text
     assert "{{" not in prose and values["mass"] in prose and values["sigma_half"] in prose
+
+
+def test_every_claim_of_the_paper_has_a_verdict(pages, project):
+    claims = paper.claims(project)
+    rows = pages["book/what_holds.html"].select("article table tbody tr")
+    assert len(rows) == len(claims) >= 20
+    for row, claim in zip(rows, claims, strict=True):
+        assert claim.says in row.text and row.select("td")[1].text == claim.verdict
+        assert bool(row.select_one("a.reference")) == (claim.verdict != "not in this run")
+    untested = {c.item for c in claims if c.verdict == "not in this run"}
+    assert untested - {"Figure 2"} == ELSEWHERE, "its claims or numbers go by another name"
+    figure_2 = [c.verdict for c in claims if c.item == "Figure 2"]
+    assert figure_2.count("not in this run") == 1, "only the curve on the paper's own data"
+
+
+def test_every_item_of_the_paper_has_its_row_and_our_figures_find_theirs(pages, project):
+    items = paper.items(project)
+    table = pages["book/figures.html"].select_one("article table")
+    rows = {row.select_one("td").text: row for row in table.select("tbody tr")}
+    assert list(rows) == [item["name"] for item in items]
+    assert all(row.select("td")[2].text.strip() for row in rows.values()), "nothing is left open"
+    for record in figures.saved(project):
+        linked = {name for name, row in rows.items() if f"#{record['id']}" in str(row)}
+        named = {i["name"] for i in items if paper.mentions(record["paper_item"], i["name"])}
+        assert linked == named != set(), record["paper_item"]
 
 
 def test_executed_notebooks_hold_no_error_and_the_profile_s_parameters(project):

@@ -65,6 +65,18 @@ def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):
     assert saved[0] == saved[1]
 
 
+def test_claims_are_kept_also_when_they_stop_the_notebook(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(figures.RUN_VARIABLE, raising=False)
+    figures.claim("it rises", np.True_)
+    figures.claim("it falls", False, must=False)
+    with pytest.raises(AssertionError, match="it jumps"):
+        figures.claim("it jumps", False)
+    kept = json.loads((tmp_path / "figures" / "claims.json").read_text())
+    assert kept == {"it falls": False, "it jumps": False, "it rises": True}
+    assert "it falls: NO" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

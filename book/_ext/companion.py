@@ -3,7 +3,8 @@
 `{companion-figure} ID` shows a figure that `geomem.figures.save` wrote: numbered, with its
 caption, alt text, whose claim it is, and one line to its data, code, parameters and
 citation. With ``:again:`` it repeats a figure that has its number elsewhere. The other
-directives generate the index of figures and the tables of parameters and profiles.
+directives generate the index of figures, what became of the paper's claims and items, and the
+tables of parameters and profiles.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from geomem import figures, notebooks, theorems
+from geomem import figures, notebooks, paper, theorems
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "book" / "_assets"
@@ -116,6 +117,46 @@ class FigureIndex(Generated):
                 f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
             )
         return self.parse("\n".join(blocks))
+
+
+class PaperItems(Generated):
+    """Every figure and table of the paper: what it shows, and our figures that go with it."""
+
+    def run(self) -> list[nodes.Node]:
+        saved = figures.saved(ROOT)
+        rows = ["| the paper | what it shows | in this book |", "|---|---|---|"]
+        for item in paper.items(ROOT):
+            here = [
+                f"{{numref}}`{r['id']}` ({', '.join(map(self.data, r['data'])) or 'no data'})"
+                for r in saved
+                if paper.mentions(r["paper_item"], item["name"])
+            ]
+            where = ", ".join(here) or item["otherwise"]
+            rows.append(f"| {item['name']} | {item['shows']} | {where} |")
+        return self.parse("\n".join(["::::{div} stacked", *rows, "::::"]))
+
+    def data(self, described: dict[str, str]) -> str:
+        name, source = described["name"], described["source"]
+        return source if source.startswith("read off") else name
+
+
+class ClaimsTable(Generated):
+    """Every claim of the paper, what this run says of it, and how many came out how."""
+
+    def run(self) -> list[nodes.Node]:
+        claims, saved = paper.claims(ROOT), {record["id"] for record in figures.saved(ROOT)}
+        rows = ["| the paper's claim | verdict | here | in the paper |", "|---|---|---|---|"]
+        for claim in claims:
+            tested = f"; {{numref}}`{claim.figure}`" if claim.figure in saved else ""
+            ours = f"{claim.ours} *({claim.scale}{tested})*" if claim.ours else "–"
+            cells = (claim.says, f"**{claim.verdict}**", ours, f"{claim.paper} *({claim.item})*")
+            rows.append(f"| {' | '.join(cells)} |")
+        counts = [
+            f"- **{name}** ({sum(claim.verdict == name for claim in claims)}): {meaning}."
+            for name, meaning in paper.VERDICTS.items()
+        ]
+        table = "\n".join(rows)
+        return self.parse("\n".join(counts) + f"\n\n::::{{div}} stacked claims\n{table}\n::::\n")
 
 
 class StatementBox(Generated):
@@ -265,6 +306,8 @@ def _files(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("figure-index", FigureIndex)
+    app.add_directive("paper-items", PaperItems)
+    app.add_directive("claims-table", ClaimsTable)
     app.add_directive("statement", StatementBox)
     app.add_directive("verification-table", VerificationTable)
     app.add_directive("parameter-tables", ParameterTables)
