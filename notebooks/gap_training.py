@@ -559,6 +559,14 @@ figures.claim("every training went well", not broken, must=False)
 must = must and (gap_low, gap_high, gap_keep) == (0, 0, 0.1) and not broken
 memorizes_less = share_of["gap", 1].high < share_of["plain", 1].low
 figures.claim("the gap model memorizes less than the plain one", memorizes_less, must=must)
+dummy = share_of["dummy", 1]
+below = dummy.high < share_of["plain", 1].low
+figures.claim("the dummy class memorizes less than the plain model", below, must=False)
+below = share_of["gap", 1].high < dummy.low
+figures.claim("the gap memorizes less than the dummy class", below, must=False)
+nearer = all(verdict[f"gap_plain_{kind.split()[0]}"] == "better than" for kind in distance)
+better = "the gap model's samples are nearer to unseen images, by all distances"
+figures.claim(better, nearer, must=False)
 costs = any(verdict[f"gap_plain_{kind.split()[0]}"] == "worse than" for kind in distance)
 figures.claim("no loss of quality is seen by the distances", not costs, must=False)
 better = ratios["gap"][0] + ratios["gap"][1] < 1

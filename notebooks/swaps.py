@@ -337,6 +337,10 @@ figures.claim("the large denoiser at medium noise undoes memorization", drop.hig
 figures.claim("the small denoiser at medium noise brings it about", rise.low > 0.2, must=must)
 calm = max(abs(change[base, "large"].value) for base in denoisers)
 figures.claim("at large noise neither changes it by more than a tenth", calm < 0.1, must=must)
+calm = max(abs(change[base, "small"].value) for base in denoisers)
+figures.claim("at small noise neither changes it by more than a tenth", calm < 0.1, must=False)
+part = drop.high < change["small", "zone"].low and change["small", "zone"].high < 0
+figures.claim("the large denoiser in the danger zone alone undoes part of it", part, must=False)
 more = max(beyond[name].high for name in ("copy_above", "copy_below"))
 figures.claim("the copy window undoes more than windows as wide elsewhere", more < -0.2, must=must)
 figures.record(
