@@ -297,7 +297,9 @@ class Block(nn.Module):
         scale, shift = self.film(steer)[:, :, None, None].chunk(2, 1)
         h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
         h = self.dropout(functional.silu(h))
-        if self.resample == "double":  # all above acts alike on copies, and costs less on the few
+        if (
+            self.resample == "double"
+        ):  # what is above may as well come first, at a quarter of the cost
             h, x = (functional.interpolate(a, scale_factor=2.0) for a in (h, x))
         h = self.conv_out(h)
         return self.attention(self.skip(x) + h)

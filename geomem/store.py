@@ -82,6 +82,14 @@ class Trained:
             raise ValueError(f"{self.name}: no snapshot at {share} of its steps; known: {known}.")
         return self._denoiser(self.folder / _step(config.step_of(share)))
 
+    def course(self) -> tuple[float, float]:
+        """Mean loss after an eighth of the steps and at the end, over a twentieth of them each.
+
+        A training between which it has not fallen broke down; such a model memorizes nothing.
+        """
+        begun, k = len(self.losses) // 8, max(1, len(self.losses) // 20)
+        return float(self.losses[begun : begun + k].mean()), float(self.losses[-k:].mean())
+
     def _denoiser(self, folder: Path) -> EDMDenoiser:
         tensors, _ = checkpoint.read(folder)
         tensors.pop("losses", None)

@@ -32,6 +32,8 @@ seed: int = 0  # seed of training, noise and samples, in [0, inf)
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import spearmanr
@@ -114,8 +116,7 @@ chosen = {
 models = {"plain": plain} | dict(zip(chosen, store.train_or_load([*chosen.values()]), strict=True))
 broken = []
 for name, trained in models.items():
-    begun, k = len(trained.losses) // 8, max(1, len(trained.losses) // 20)
-    before, after = trained.losses[begun : begun + k].mean(), trained.losses[-k:].mean()
+    before, after = trained.course()
     broken += [name] if after >= before else []
     print(f"{name}: mean loss {before:.3f} after an eighth of the steps, {after:.3f} at the end")
 
@@ -145,10 +146,11 @@ unseen = everything.train[len(data.train) :]
 if len(unseen) < n_quality:  # the small set is (nearly) all there is
     unseen = everything.train
 of = quality.PrincipalComponents.of(unseen)
+target = of(unseen)
 repeats = np.random.default_rng(seed).integers(len(data.train), size=n_quality)
 judged = pictures | {"held-out": heldout, "training set": data.train[repeats]}
 distance = {
-    name: quality.frechet_estimate(of(images[:n_quality]), of(unseen))
+    name: quality.frechet_estimate(of(images[:n_quality]), target)
     for name, images in judged.items()
 }
 for name in judged:
@@ -380,15 +382,19 @@ low_side = halves.low > 0
 same = halves.low <= 0 <= halves.high
 verdict = "lowers memorization more than" if low_side else "lowers memorization less than"
 verdict = "is not to be told from" if same else verdict
-widths = np.array([np.log(window.high / window.low) for window in windows.values()])
-floors = np.array([window.low for window in windows.values()])
-left = np.array([share[name].value for name in windows])
-rank = {"width": np.nan, "floor": np.nan}
+nested = {  # (outer, inner) -> how many more are memorized with the outer gap
+    (outer, inner): swaps.paired_difference(passed[inner], passed[outer], seed=seed)
+    for outer, inner in itertools.permutations(windows, 2)
+    if windows[outer].low <= windows[inner].low and windows[inner].high <= windows[outer].high
+}
+for (outer, inner), difference in nested.items():
+    print(f"{outer} instead of {inner}, which lies inside: {difference}")
+less = sum(difference.high < 0 for difference in nested.values())
+more = sum(difference.low > 0 for difference in nested.values())
+floors, left = np.array([(windows[name].low, share[name].value) for name in windows]).T
+rank = np.nan
 if np.ptp(left) > 0:  # ranks of equal shares mean nothing
-    rank = {
-        name: float(spearmanr(x, left).statistic)
-        for name, x in (("width", widths), ("floor", floors))
-    }
+    rank = float(spearmanr(floors, left).statistic)
 effective = [name for name in windows if change[name].high < 0]
 own_preset = experiments.PRESETS[f"{preset}-small"].data.name
 must = (dataset, n_train, changes) == (own_preset, 0, "") and preset != "cifar10"
@@ -402,7 +408,8 @@ figures.claim(
     low_side,
     must=False,
 )
-figures.claim("wider gaps memorize less", rank["width"] < 0, must=False)
+wider = more == 0 and 2 * less > len(nested)
+figures.claim("most gaps memorize less than those inside them, and none more", wider, must=False)
 price = distance["copy window"].low > distance["plain"].high
 figures.claim("the copy window costs quality", price, must=False)
 figures.record(
@@ -414,7 +421,7 @@ figures.record(
     n_steps=f"{small.train.steps:,}",
     gap_keep=f"{gap_keep:.0%}",
     n_gaps=str(len(windows)),
-    zone_ends=str(zone),
+    zone_ends=str(zone) if found.medium else f"{zone}, as the rule finds none,",
     edge=f"{edge:.2g}",
     crossing=f"{found.crossing.value:.2g}",
     **{name.replace(" ", "_"): str(share[name]) for name in [*denoisers] if "-" not in name},
@@ -429,8 +436,10 @@ figures.record(
     halves=str(halves),
     halves_verdict=verdict,
     effective=", ".join(effective) or "none",
-    rank_width=f"{rank['width']:.2f}",
-    rank_floor=f"{rank['floor']:.2f}",
+    nested=str(len(nested)),
+    nested_less=str(less),
+    nested_more=str(more),
+    rank_floor=f"{rank:.2f}",
     front=", ".join([*models][i] for i in front),
     plain_distance=str(distance["plain"]),
     copy_window_distance=str(distance["copy window"]),

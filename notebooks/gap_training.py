@@ -41,13 +41,14 @@ import numpy as np
 
 import geomem
 from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
-from geomem import store, swaps
+from geomem import store, swaps, train
 from geomem.swaps import Window
 
 plt.style.use(figures.STYLE)
 small, large = experiments.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
+fid = quality.InceptionFeatures(device=train.device_of(device)) if inception else None
 data, everything = small.data.load(), large.data.load()
 heldout = data.heldout[:n_heldout]
 distinct = memorization.DistinctImages(data.train, device)
@@ -130,8 +131,7 @@ denoisers["large", 1] = many.denoise
 # %%
 broken = []
 for name, trained in models.items():
-    begun, k = len(trained.losses) // 8, max(1, len(trained.losses) // 20)
-    before, after = trained.losses[begun : begun + k].mean(), trained.losses[-k:].mean()
+    before, after = trained.course()
     broken += [name] if after >= before else []
     print(f"{name}: mean loss {before:.3f} after an eighth of the steps, {after:.3f} at the end")
 
@@ -175,8 +175,8 @@ if len(np.unique(labels)) > 1:
         everything.train, labels, data.heldout, data.labels.heldout, seed=seed
     )
     accuracy = features["classifier features"].accuracy
-if inception:
-    features["Inception features (FID)"] = quality.InceptionFeatures(device=options["device"])
+if fid is not None:
+    features["Inception features (FID)"] = fid
 repeats = np.random.default_rng(seed).integers(len(data.train), size=n_quality)
 judged = pictures | {("held-out", 1): heldout, ("training set", 1): data.train[repeats]}
 distance = {kind: {} for kind in features}
@@ -581,14 +581,10 @@ for name, key in ends.items():
             f"{name}_memorized": str(share_of.get(key, "not in this run")),
             f"{name}_change": str(change.get(key, "not in this run")),
             **{
-                f"{name}_{kind.split()[0].lower()}": str(
-                    distance.get(kind, {}).get(key, "not in this run")
+                f"{name}_{kind}": str(
+                    distance.get(f"{kind} {what}", {}).get(key, "not in this run")
                 )
-                for kind in (
-                    "principal components",
-                    "classifier features",
-                    "Inception features (FID)",
-                )
+                for kind, what in (("principal", "components"), ("classifier", "features"))
             },
         }
     )

@@ -13,6 +13,7 @@ from torch import nn
 from geomem.model import (
     DDPMPP,
     Attention,
+    Block,
     EDMDenoiser,
     ModelConfig,
     loss_weight,
@@ -229,6 +230,18 @@ def test_patches_are_a_rearrangement_and_no_loss():
         (slope,) = torch.autograd.grad(raw[0, 0, 2 + i, 4 + j], x, retain_graph=True)
         assert slope[0, 0, 2 + i, 4 + j] != 0
     assert len(raw.unique()) == raw.numel()
+
+
+def test_doubling_late_is_doubling_first():
+    torch.manual_seed(0)
+    block = Block(16, 16, 8, 0.0, resample="double").requires_grad_(False)
+    nn.init.normal_(block.conv_out.weight)
+    x, steer = torch.randn(2, 16, 3, 3), torch.randn(2, 8)
+    double = nn.Upsample(scale_factor=2.0)
+    h = double(block.conv_in(nn.functional.silu(block.norm_in(x))))
+    scale, shift = block.film(steer)[:, :, None, None].chunk(2, 1)
+    h = block.conv_out(nn.functional.silu(block.norm_out(h) * (1 + scale) + shift))
+    torch.testing.assert_close(block(x, steer), double(x) + h, rtol=1e-4, atol=1e-5)
 
 
 def test_attention_sits_at_the_grids_asked_for():

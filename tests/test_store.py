@@ -142,6 +142,15 @@ def test_a_model_says_how_it_was_made(base, whole):
     assert whole.name.startswith("tiny.npz-20-mlp-")
 
 
+def test_the_course_of_the_loss_shows_a_training_that_broke_down(whole):
+    for losses, course in (
+        (np.r_[np.full(10, 9.0), np.full(70, 2.0), np.full(4, 1.0)], (2, 1)),
+        (np.r_[np.full(40, 1.0), np.full(40, 3.0)], (1, 3)),
+        (np.array([7.0, 5.0]), (7, 5)),
+    ):
+        assert replace(whole, losses=losses).course() == course
+
+
 def test_a_finished_model_is_not_trained_again(base, whole):
     before = tree(whole.folder)
     again, steps = steps_of(lambda report: fit(base, root=whole.folder.parent, report=report))
