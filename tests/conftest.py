@@ -1,6 +1,7 @@
-"""Shared by the tests: small point clouds, the project's root, real CIFAR-10 where it is."""
+"""Shared by the tests: signals, small point clouds, the project's root, real CIFAR-10 where it is."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,17 @@ import torch
 
 torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
 ROOT = Path(__file__).resolve().parent.parent
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def foreground():
+    """Signals as in the foreground of a terminal; in a shell's background Ctrl-C is ignored."""
+    usual = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL)
+    old = [*map(signal.signal, SIGNALS, usual)]
+    yield
+    for number, handler in zip(SIGNALS, old, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -396,7 +396,7 @@ def test_swaps_of_other_images_with_classes_and_of_images_that_are_gone(models, 
 def test_killed_and_interrupted_it_is_the_training_that_never_stopped(
     models, tmp_path, capsys, monkeypatch
 ):
-    changes = {"train.steps": "1200", "train.checkpoint": "100"}
+    changes = {"train.steps": "400", "train.checkpoint": "100"}
     command = [sys.executable, "-m", "geomem", *words(**changes)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     end = time.monotonic() + 120
@@ -406,7 +406,7 @@ def test_killed_and_interrupted_it_is_the_training_that_never_stopped(
     process.kill()
     process.communicate()
     (found,) = store.models(models)
-    assert not found.finished and 100 <= found.step < 1200 and found.step % 100 == 0
+    assert not found.finished and 100 <= found.step < 400 and found.step % 100 == 0
 
     def interrupted(progress, record, after=cli_models._Progress.__call__):
         after(progress, record)
@@ -421,6 +421,6 @@ def test_killed_and_interrupted_it_is_the_training_that_never_stopped(
 
     again = shlex.split(error[error.index("geomem train") :])
     main(again[1:])  # the command that it ended with
-    assert f"steps {found.step + 18} to 1,200" in capsys.readouterr().out
+    assert f"steps {found.step + 18} to 400" in capsys.readouterr().out
     whole = fit(tmp_path / "whole", **changes)
     assert weights(models / whole.name) == weights(whole.folder)

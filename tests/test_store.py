@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import SIGNALS
 
 from geomem import checkpoint, progress, store
 from geomem import train as training
@@ -28,18 +29,7 @@ from geomem.model import ModelConfig
 from geomem.store import fit, load_model, models, train_or_load
 from geomem.train import TrainConfig, TrainingError, TrainState
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
-
-
-@pytest.fixture(autouse=True)
-def foreground():
-    """Signals as in the foreground of a terminal; in a shell's background Ctrl-C is ignored."""
-    usual = (signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL)
-    old = [*map(signal.signal, SIGNALS, usual)]
-    yield
-    for number, handler in zip(SIGNALS, old, strict=True):
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
