@@ -1,4 +1,4 @@
-"""Shared by the tests: signals, small point clouds, the project's root, real CIFAR-10 where it is."""
+"""Shared by the tests: signals, point clouds, the project's root, real CIFAR-10 where it is."""
 
 import os
 import signal
