@@ -11,6 +11,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from geomem import book, cli_models, cli_samples, figures, runs
 from geomem.checkpoint import CheckpointError
 from geomem.experiments import ConfigError
@@ -33,6 +35,7 @@ from geomem.store import STORE_VARIABLE
 from geomem.train import TrainingError
 
 BUILD_SECONDS = 10  # rendering the book, measured
+MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
 VERIFY_SECONDS = 15  # every check of every statement, measured
 
 
@@ -87,27 +90,39 @@ def run_notebook(options: argparse.Namespace) -> None:
 
 def make_book(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
+    if options.jobs is not None and options.jobs < 1:
+        raise ParameterError(f"--jobs: {options.jobs} notebooks at a time; it takes 1 or more.")
+    resolved = _resolved(root, options, fetch=True)
     with runs.alone(root):
-        _make_book(root, profile, options)
+        _make_book(root, profile, resolved, options)
 
 
-def _make_book(root: Path, profile: Profile, options: argparse.Namespace) -> None:
-    todo = []
-    for notebook, parameters in _resolved(root, options, fetch=True):
+def _make_book(
+    root: Path,
+    profile: Profile,
+    resolved: list[tuple[Notebook, dict[str, Value]]],
+    options: argparse.Namespace,
+) -> None:
+    todo, total = [], float(BUILD_SECONDS)
+    for notebook, parameters in resolved:
         reasons = ["asked for"] if options.force else runs.stale(root, notebook, parameters)
         if reasons:
             seconds = _seconds(root, notebook, parameters, profile)
-            todo.append((notebook, parameters, seconds))
+            todo.append((notebook, parameters))
+            total += seconds
             print(f"to run: {notebook.name} (about {seconds:.0f} s): {'; '.join(reasons)}")
         else:
             print(f"fresh:  {notebook.name}")
-    total = sum(seconds for *_, seconds in todo) + BUILD_SECONDS
+    cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
+    jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
     print(
-        f"profile {profile.name}: about {total:.0f} s on two cores, the rendering included",
+        f"profile {profile.name}: {jobs} at a time; one after the other about {total:.0f} s "
+        "on two cores, the rendering included",
         flush=True,
     )
-    for notebook, parameters, seconds in todo:
-        _execute(root, notebook, parameters, seconds, None, options.start)
+    for i, (notebook, paths) in enumerate(runs.run_all(root, todo, jobs), 1):
+        print(f"done {i} of {len(todo)}: {notebook.name}", flush=True)
+        _print_paths(paths, options.start)
     page, built = book.build(root)
     print("book built:" if built else "book unchanged:")
     print(os.path.relpath(page, options.start))
@@ -177,8 +192,13 @@ def _execute(
 ) -> None:
     values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
     print(f"running {notebook.name} (about {seconds:.0f} s) with {values}", flush=True)
+    _print_paths(runs.run(root, notebook, parameters, out=out), start)
+
+
+def _print_paths(paths: Sequence[Path], start: Path) -> None:
+    """One line for all files of one name."""
     endings: dict[Path, list[str]] = {}
-    for path in runs.run(root, notebook, parameters, out=out):
+    for path in paths:
         endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
     for stem, found in endings.items():
         shown = os.path.relpath(stem, start)
@@ -245,6 +265,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_parameters(sub)
     sub.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
+    about = f"notebooks at a time (default one per CPU core, at most {MOST_JOBS}; one on CUDA)"
+    sub.add_argument("--jobs", type=int, metavar="N", help=about)
     sub = verb(
         "cite",
         cite,

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from geomem.curve import check_count, check_sigmas
+from geomem.progress import bar
 
 Array = Any  # a torch.Tensor or a numpy.ndarray: whichever goes in comes out
 
@@ -158,9 +158,7 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
     group = max(1, NOISE_BYTES // (8 * train.dim * min(len(queries), QUERY_ROWS)))
     groups = [range(k, min(k + group, draws)) for k in range(0, draws, group)]
     steps = len(queries.slices(QUERY_ROWS)) * len(groups) * len(train.slices(TRAIN_ROWS))
-    # disable=None: only on a terminal; delay: only when it takes more than five seconds.
-    bar = tqdm(total=steps, desc="distances", unit="block", disable=None, delay=5)
-    with bar, ThreadPoolExecutor() as pool:
+    with bar(steps, "distances", "block", delay=5) as shown, ThreadPoolExecutor() as pool:
         for rows in queries.slices(QUERY_ROWS):
             x = queries.block(rows, centre)  # (Q, d)
             for ks in groups:
@@ -169,7 +167,7 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
                 for columns in train.slices(TRAIN_ROWS):
                     block = train.block(columns, centre)  # (B, d)
                     yield from _cached(rows, ks, x, z, block)
-                    bar.update()
+                    shown.update()
 
 
 def _row_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from tqdm import tqdm
 
 from geomem.curve import Curve, ErrorCurve, Floats, check_count, check_sigmas
 from geomem.distances import QUERY_ROWS, TRAIN_ROWS, Array, Points, nearest, noise_like
 from geomem.model import Denoise
+from geomem.progress import bar
 
 THIRD = 1 / 3
 
@@ -295,8 +295,7 @@ def _denoised(
     streams = [np.random.default_rng([seed, k]) for k in range(check_count("draws", draws))]
     size = check_count("batch", batch)
     steps = len(streams) * len(levels) * len(blocks)
-    # disable=None: only on a terminal; delay: only when it takes more than five seconds.
-    with tqdm(total=steps, desc="denoising", unit="block", disable=None, delay=5) as bar:
+    with bar(steps, "denoising", "block", delay=5) as shown:
         for rows in blocks:
             x = images.block(rows)
             for draw, stream in enumerate(streams):
@@ -304,7 +303,7 @@ def _denoised(
                 for s, sigma in enumerate(levels.tolist()):
                     noisy = (x + sigma * z).float().reshape(-1, *shape)
                     yield draw, s, rows, x, _answer(denoise, noisy, sigma, size)
-                    bar.update()
+                    shown.update()
 
 
 @torch.no_grad()

@@ -7,8 +7,10 @@ of a long cell then goes to the terminal from which the book is made.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -16,14 +18,25 @@ from tqdm import tqdm
 RUN_VARIABLE = "GEOMEM_RUN"  # path of the run.json that the runner writes for a notebook
 
 
-def bar(total: int, name: str, unit: str, position: int = 0) -> tqdm:
-    """A tqdm bar where somebody can see it, else a silent one."""
+def bar(total: int, name: str, unit: str, position: int = 0, delay: float = 0) -> tqdm:
+    """A tqdm bar where somebody can see it, else a silent one; from ``delay`` seconds on."""
     stream: TextIO | None = sys.stderr
-    if os.environ.get(RUN_VARIABLE):
-        stream = None
-        with contextlib.suppress(OSError):
-            stream = open("/dev/tty", "w")  # noqa: SIM115, PTH123 (open as long as the bar is)
+    if RUN_VARIABLE in os.environ:
+        stream, position = _terminal(Path(os.environ[RUN_VARIABLE]), position)
     interactive = "ipykernel" in type(stream).__module__
     hidden = stream is None or not (interactive or stream.isatty())
-    options: dict[str, Any] = {"unit": unit, "position": position, "leave": not interactive}
-    return tqdm(total=total, desc=name, file=stream, disable=hidden, **options)
+    leave = not interactive and RUN_VARIABLE not in os.environ
+    options: dict[str, Any] = {"unit": unit, "position": position, "leave": leave}
+    return tqdm(total=total, desc=name, file=stream, disable=hidden, delay=delay, **options)
+
+
+def _terminal(run: Path, position: int) -> tuple[TextIO | None, int]:
+    """Where the book is made, and the line there: kernels have no terminal of their own.
+
+    Of notebooks executed side by side each has every n-th line, below one line for each.
+    """
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        state = json.loads(run.read_text())
+        path, slot, slots = state["terminal"], state["slot"], state["slots"]
+        return open(path, "w"), slot + slots * (1 + position)  # noqa: PTH123 (stays open)
+    return None, position

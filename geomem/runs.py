@@ -11,13 +11,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -131,20 +133,82 @@ def stale(root: Path, notebook: Notebook, parameters: Mapping[str, Value]) -> li
     ]
 
 
+def run_all(
+    root: Path, todo: Sequence[tuple[Notebook, Mapping[str, Value]]], jobs: int
+) -> Iterator[tuple[Notebook, list[Path]]]:
+    """Execute notebooks, ``jobs`` at a time; yields each as it finishes, with what `run` returns.
+
+    Each has a process of its own: a fork, which need not import everything again. After one
+    that failed no other begins; those that run beside it end first, and stay.
+
+    Raises
+    ------
+    RunError : of the first notebook that failed.
+    """
+    fork = multiprocessing.get_context("fork")
+    waiting, failed = list(todo), list[RunError]()
+    running: dict[Any, tuple[Notebook, Any, int]] = {}
+    try:
+        while running or (waiting and not failed):
+            while waiting and not failed and len(running) < jobs:
+                notebook, parameters = waiting.pop(0)
+                slot = min({*range(jobs)} - {slot for *_, slot in running.values()})
+                ours, its = fork.Pipe(duplex=False)
+                arguments = (its, root, notebook, parameters, (slot, jobs))
+                process = fork.Process(target=_run_beside, args=arguments)
+                process.start()
+                its.close()  # so that its end is seen here
+                running[ours] = (notebook, process, slot)
+            for ready in wait([*running]):
+                notebook, process, _ = running.pop(ready)
+                result = _received(ready, notebook)
+                process.join()
+                if isinstance(result, RunError):
+                    failed.append(result)
+                else:
+                    yield notebook, result
+    finally:
+        for _, process, _ in running.values():  # only when something went wrong
+            process.terminate()  # as Ctrl-C, once, whoever asked for it
+        for _, process, _ in running.values():
+            process.join()
+    if failed:
+        raise failed[0]
+
+
+def _run_beside(its: Connection, *arguments: Any) -> None:
+    """The life of a process of `run_all`."""
+    os.setpgrp()  # Ctrl-C reaches it through its parent alone
+    with suppress(KeyboardInterrupt):
+        root, notebook, parameters, line = arguments
+        try:
+            its.send(run(root, notebook, parameters, line=line))
+        except RunError as error:
+            its.send(error)
+
+
+def _received(ours: Any, notebook: Notebook) -> list[Path] | RunError:
+    try:
+        result: list[Path] | RunError = ours.recv()
+    except EOFError:
+        return RunError(f"{notebook.name}: its process was killed; the next call begins it anew.")
+    return result
+
+
 def run(
     root: Path,
     notebook: Notebook,
     parameters: Mapping[str, Value],
     *,
     out: Path | None = None,
-    timeout: int | None = None,
+    line: tuple[int, int] = (0, 1),
 ) -> list[Path]:
     """Execute a notebook and publish its result; returns the paths written.
 
     Parameters
     ----------
     out : folder for the executed notebook and its figures; None for the book's own place.
-    timeout : seconds that one cell may take.
+    line : of how many notebooks that are executed side by side this is which.
 
     Raises
     ------
@@ -164,9 +228,12 @@ def run(
     try:
         dependencies = inputs(notebook, parameters)
         started = time.time()
+        slot, slots = line
         state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
+        if sys.stderr.isatty():  # for the bars of long cells
+            state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
         (work / "run.json").write_text(json.dumps(state))
-        executed = _execute(root, notebook, parameters, work, timeout)
+        executed = _execute(root, notebook, parameters, work, line)
         key = _key(dependencies)
         _clean(executed, notebook.name, key)
         nbformat.write(executed, work / f"{notebook.name}.ipynb")
@@ -192,15 +259,19 @@ def _execute(
     notebook: Notebook,
     parameters: Mapping[str, Value],
     work: Path,
-    timeout: int | None,
+    line: tuple[int, int],
 ) -> Any:
     import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
 
-    target = work / f"{notebook.name}.ipynb"
+    target, (slot, slots) = work / f"{notebook.name}.ipynb", line
+    bar = {"desc": notebook.name, "position": slot, "leave": slots == 1}
     try:
-        with _environment(work, notebook), tempfile.TemporaryDirectory(prefix="geomem-") as sockets:
+        with (
+            _environment(work, notebook, slots),
+            tempfile.TemporaryDirectory(prefix="geomem-") as sockets,
+        ):
             # Sockets in files, not open ports.
             transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}
             executed = papermill.execute_notebook(
@@ -209,11 +280,10 @@ def _execute(
                 parameters=dict(parameters),
                 kernel_name="python3",
                 cwd=str(root),
-                progress_bar=sys.stderr.isatty(),
-                execution_timeout=timeout,
+                progress_bar=bar if sys.stderr.isatty() else False,
                 config=Config(KernelManager=transport),
             )
-    except (papermill.PapermillExecutionError, CellTimeoutError, DeadKernelError) as error:
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
         raise RunError(f"{_keep_failed(root, target)}\n{error}") from error
     # The strict book refuses pages with warnings, which name paths of this disk as well.
     said = [o["text"] for c in executed.cells for o in c.get("outputs", []) if _is_stderr(o)]
@@ -235,12 +305,13 @@ def _keep_failed(root: Path, target: Path) -> str:
 
 
 @contextmanager
-def _environment(work: Path, notebook: Notebook) -> Iterator[None]:
+def _environment(work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
     """What the kernel needs to know, and nothing left behind."""
     # Networks this small gain little from a second thread, and on a busy machine lose tenfold.
-    threads = {"OMP_NUM_THREADS": "1"} if "preset" in notebook.parameters else {}
+    networks = "preset" in notebook.parameters
+    threads = 1 if networks else max(1, (os.cpu_count() or 1) // slots)
     new = {
-        **{name: os.environ.get(name, value) for name, value in threads.items()},
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         RUN_VARIABLE: str(work / "run.json"),
         "PYTHONPATH": os.pathsep.join(
             [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]

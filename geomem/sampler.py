@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from geomem.curve import Floats, check_count, check_sigmas
 from geomem.model import Denoise
+from geomem.progress import bar
 from geomem.schedule import karras_sigmas
 
 
@@ -141,9 +141,11 @@ def sample(
         device = next((weight.device for weight in weights), default)
     seeds = [(seed, i) for i in range(first, first + n)]
     samples = []
-    for i in tqdm(range(0, n, batch), desc="sampling", unit="batch", disable=None, delay=5):
-        noise = initial_noise(shape, seeds[i : i + batch], levels[0]).to(device)
-        for step in SOLVERS[solver](denoise, noise, levels):
-            sampled = step.x
-        samples.append(sampled.float().cpu())
+    with bar(n, "sampling", "image", delay=5) as shown:
+        for i in range(0, n, batch):
+            noise = initial_noise(shape, seeds[i : i + batch], levels[0]).to(device)
+            for step in SOLVERS[solver](denoise, noise, levels):
+                sampled = step.x
+            samples.append(sampled.float().cpu())
+            shown.update(len(sampled))
     return torch.cat(samples)

@@ -29,6 +29,7 @@ def failing(arguments, capsys):
         (["run", "posterior", "-p", "trials", "3"], "no parameter 'trials'"),
         (["book", "-p", "nope", "3"], "no parameter 'nope'"),
         (["book", "--profile", "nope"], "known: smoke, cpu"),
+        (["book", "--jobs", "0"], "--jobs: 0 notebooks at a time"),
         (["list", "-p", "dataset", "nope"], "no data set 'nope'"),
         (["cite", "fig-nope"], "no figure 'fig-nope'"),
         (["verify", "theorem-9-9"], "no statement 'theorem-9-9'; known: theorem-4-2-a"),

@@ -4,6 +4,9 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import time
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -177,6 +180,76 @@ def test_a_killed_run_leaves_nothing_that_the_book_would_show(project):
     assert runs.stale(project, notebook, parameters) == []
     runs.run(project, notebook, parameters)
     assert not left.exists()
+
+
+@pytest.fixture
+def three(project, monkeypatch):
+    """A project of three quick notebooks: ``a``, ``b`` and ``c``."""
+    names = ["a", "b", "c"]
+    (project / "_toc.yml").write_text("".join(f"- file: notebooks/{name}\n" for name in names))
+    (project / "notebooks" / "quick.py").unlink()
+    profile = project / "notebooks" / "profiles.toml"
+    profile.write_text(profile.read_text().replace("quick", "a"))
+    for name in names:
+        (project / "notebooks" / f"{name}.py").write_text(
+            NOTEBOOK.replace("fig-quick", f"fig-{name}")
+        )
+    # As the command line sets it: the processes of `run_all` inherit it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def todo(**changed):
+        found = [pick(project, name) for name in names]
+        for name, (old, new) in changed.items():
+            path = project / "notebooks" / f"{name}.py"
+            path.write_text(path.read_text().replace(old, new))
+        return [(n, resolve(n, pick_profile(project, "cpu"))) for n in found]
+
+    return todo
+
+
+def fresh(root, todo):
+    return "".join(n.name for n, values in todo if runs.stale(root, n, values) == [])
+
+
+FAIL = ("fail: bool = False", "fail: bool = True")
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_side_by_side_every_notebook_is_executed_once(project, three, jobs):
+    todo = three()
+    done = {n.name: paths for n, paths in runs.run_all(project, todo, jobs)}
+    assert sorted(done) == ["a", "b", "c"] and fresh(project, todo) == "abc"
+    for name, paths in done.items():
+        assert project / "results" / name / f"fig-{name}.svg" in paths
+    assert list(runs.run_all(project, [], jobs)) == []
+
+
+def test_after_a_failure_no_other_begins_and_the_one_beside_it_stays(project, three):
+    slow = ("fig, ax", "import time; time.sleep(4)\nfig, ax")
+    todo, done = three(a=FAIL, b=slow), []
+    with pytest.raises(runs.RunError, match="RuntimeError: as asked"):
+        done += [n.name for n, _ in runs.run_all(project, todo, 2)]
+    assert fresh(project, todo) == "b"
+    assert runs.stale(project, *todo[2]) == ["never run"]
+
+
+def test_a_killed_process_is_named(project, three):
+    kill = ("fig, ax", "import os; os.kill(os.getppid(), 9)\nfig, ax")
+    with pytest.raises(runs.RunError, match="a: its process was killed"):
+        list(runs.run_all(project, three(a=kill), 1))
+
+
+def test_stopped_it_stops_all_and_leaves_nothing_half(project, three):
+    note = f"import os, time; open(r'{project}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
+    todo = three(b=("fig, ax", f"{note}\nfig, ax"))
+    running = runs.run_all(project, todo, 2)
+    assert next(running)[0].name == "a"
+    while not (project / "pid").exists() or not (project / "pid").read_text():
+        time.sleep(0.1)
+    running.close()
+    assert fresh(project, todo)[0] == "a" and runs.stale(project, *todo[1]) == ["never run"]
+    assert not list((project / "_build" / "running").iterdir())
+    assert not Path("/proc", (project / "pid").read_text()).exists(), "its kernel ended"
 
 
 def hold(root, ready, done):

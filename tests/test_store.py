@@ -768,22 +768,23 @@ def test_a_bar_shows_on_a_terminal_or_in_a_notebook_and_nowhere_else(monkeypatch
 
 
 @pytest.mark.parametrize("has_terminal", [True, False])
-def test_in_a_run_of_the_book_a_bar_never_writes_to_the_notebook(monkeypatch, has_terminal):
-    monkeypatch.setenv(progress.RUN_VARIABLE, "run.json")
-    terminal = Terminal()
-
-    def opened(path, mode):
-        assert (path, mode) == ("/dev/tty", "w")
-        if not has_terminal:
-            raise OSError(6, "No such device or address")
-        return terminal
-
-    monkeypatch.setattr("builtins.open", opened)
+def test_in_a_run_of_the_book_a_bar_never_writes_to_the_notebook(
+    monkeypatch, tmp_path, has_terminal
+):
+    # A kernel has no terminal of its own: /dev/tty would not open there.
+    run, terminal = tmp_path / "run.json", Terminal()
+    state = {"terminal": "/dev/pts/7", "slot": 1, "slots": 2} if has_terminal else {}
+    run.write_text(json.dumps(state))
+    monkeypatch.setenv(progress.RUN_VARIABLE, str(run))
+    monkeypatch.setattr("builtins.open", lambda path, mode: {"/dev/pts/7": terminal}[path])
     for stream in (Terminal(), Cell()):
         monkeypatch.setattr(sys, "stderr", stream)
         move()
         assert stream.getvalue() == ""
     assert ("3/3" in terminal.getvalue()) is has_terminal
+    if has_terminal:  # every second line, below one for each notebook
+        assert progress.bar(3, "name", "step").pos == -3
+        assert progress.bar(3, "name", "step", 2).pos == -7
 
 
 def test_nothing_is_said_where_nobody_looks(capfd, monkeypatch):
