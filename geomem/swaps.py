@@ -14,10 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from geomem.curve import ErrorCurve, check_sigmas
+from geomem.curve import Curve, ErrorCurve, check_sigmas
+from geomem.distances import Array, nearest_distances
+from geomem.memorization import DistinctImages, denoising_error
 from geomem.model import Denoise
-from geomem.regimes import Estimate
+from geomem.posterior import max_posterior_weight
+from geomem.regimes import Estimate, Regimes, find_regimes
 from geomem.schedule import karras_sigmas
+from geomem.shell import shell_coverage
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,53 @@ def copy_edge(error: ErrorCurve, nearest: float) -> float:
     i = int(above[0])
     share = (wanted - spread[i - 1]) / (spread[i] - spread[i - 1])
     return float(np.exp(level[i - 1] + share * (level[i] - level[i - 1])))
+
+
+@dataclass(frozen=True)
+class CopyRange:
+    """Where on the schedule a sample can become a copy of a training set, and be undone (ours).
+
+    Attributes
+    ----------
+    coverage, weight : C_sigma and W_sigma of the training set, at 61 levels in [0.01, 100].
+    regimes : what `find_regimes` makes of them; the danger zone is ``regimes.medium``.
+    edge : the level down to which a copy can be undone (`copy_edge`), data units; NaN where
+        the error does not reach what that needs, between 0.01 and 4.
+    """
+
+    coverage: Curve
+    weight: Curve
+    regimes: Regimes
+    edge: float
+
+    @classmethod
+    def of(
+        cls,
+        distinct: DistinctImages,
+        heldout: Array,
+        denoise: Denoise,
+        *,
+        c: float = 5.0,
+        level: float = 0.8,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+    ) -> CopyRange:
+        """Measured on held-out images (Q, ...); no sample is drawn.
+
+        Parameters
+        ----------
+        distinct : the training set.
+        denoise : a denoiser that does not copy it.
+        c, level : as in `shell_coverage` and `find_regimes`.
+        seed : of the noise and of the resampling.
+        """
+        images, sigmas = distinct.images, np.geomspace(0.01, 100, 61)
+        coverage = shell_coverage(heldout, images, sigmas, c=c, seed=seed, device=device)
+        weight = max_posterior_weight(images, sigmas, seed=seed, device=device)
+        error = denoising_error(denoise, heldout, sigmas[sigmas < 4], seed=seed, device=device)
+        nearest = float(np.median(nearest_distances(images, images, 2, device=device)[:, 1]))
+        regimes = find_regimes(coverage, weight, level, seed=seed)
+        return cls(coverage, weight, regimes, copy_edge(error, nearest))
 
 
 def paired_difference(

@@ -38,7 +38,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import spearmanr
 
-import geomem
 from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
 from geomem import store, swaps
 from geomem.swaps import PAPER_CELEBA_ZONE, Window
@@ -59,16 +58,12 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 # (they may cross below the level), the zone is taken from the crossing to twice that.
 
 # %%
-fine = np.geomspace(0.01, 100, 61)
-coverage = geomem.shell_coverage(heldout, distinct.images, fine, c=c, seed=seed, device=device)
-weight = geomem.max_posterior_weight(distinct.images, fine, seed=seed, device=device)
-found = geomem.find_regimes(coverage, weight, level, seed=seed)
-low, high = found.medium or (found.crossing.value, 2 * found.crossing.value)
-zone = Window(low, high)
 plain, many = store.train_or_load([small, large])
-error = memorization.denoising_error(many.denoise, heldout, fine[:40], seed=seed, device=device)
-apart = geomem.nearest_distances(distinct.images, distinct.images, 2, device=device)[:, 1]
-edge = float(np.nanmin([swaps.copy_edge(error, float(np.median(apart))), low]))
+settings = dict(c=c, level=level, seed=seed, device=device)
+place = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+found, edge = place.regimes, place.edge
+low, high = found.medium or (found.crossing.value, 2 * found.crossing.value)
+zone, edge = Window(low, high), float(np.nanmin([edge, low]))
 print(f"danger zone {zone}; a copy can be undone down to sigma = {edge:.3g}")
 
 # %% [markdown]
@@ -187,8 +182,8 @@ for (source, rows), curve_ax, bar_ax in zip(bars.items(), axes[::2], axes[1::2],
             curve_ax.plot(curves5["sigma"], curves5[column], look, ms=3.5)
         ends, band = (0.05, 10), PAPER_CELEBA_ZONE
     else:
-        drawing.plot_curve(curve_ax, coverage, r"coverage $C_\sigma$", color="C0")
-        drawing.plot_curve(curve_ax, weight, r"concentration $W_\sigma$", color="C1", ls="--")
+        drawing.plot_curve(curve_ax, place.coverage, r"coverage $C_\sigma$", color="C0")
+        drawing.plot_curve(curve_ax, place.weight, r"concentration $W_\sigma$", color="C1", ls="--")
         ends, band = (min(0.05, edge / 3), max(10, 2 * high)), zone
     curve_ax.set(title=source, xlim=ends)
     for ax in (curve_ax, bar_ax):
@@ -226,7 +221,7 @@ points = [
 ]  # fmt: skip
 points += [
     (data.name, what, sigma, sigma, *values)
-    for what, curve in (("coverage", coverage), ("concentration", weight))
+    for what, curve in (("coverage", place.coverage), ("concentration", place.weight))
     for sigma, *values in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
 ]
 points += [

@@ -39,7 +39,6 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 import matplotlib.pyplot as plt
 import numpy as np
 
-import geomem
 from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
 from geomem import store, swaps, train
 from geomem.swaps import Window
@@ -63,14 +62,10 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 # Ends are rounded to two digits, so that the last bit of a sum does not make another model.
 
 # %%
-fine = np.geomspace(0.01, 100, 61)
-coverage = geomem.shell_coverage(heldout, distinct.images, fine, c=c, seed=seed, device=device)
-weight = geomem.max_posterior_weight(distinct.images, fine, seed=seed, device=device)
-found = geomem.find_regimes(coverage, weight, level, seed=seed)
 plain, many = store.train_or_load([small, large])
-error = memorization.denoising_error(many.denoise, heldout, fine[:40], seed=seed, device=device)
-apart = geomem.nearest_distances(distinct.images, distinct.images, 2, device=device)[:, 1]
-edge = swaps.copy_edge(error, float(np.median(apart)))
+settings = dict(c=c, level=level, seed=seed, device=device)
+place = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+found, edge = place.regimes, place.edge
 rule = (np.nanmin([edge / 2, found.covered.value]), found.concentrated.value)
 rounded = [float(f"{end:.2g}") for end in (gap_low or rule[0], gap_high or rule[1])]
 gaps = {"gap": (Window(*rounded), gap_keep)}

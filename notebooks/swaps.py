@@ -64,13 +64,9 @@ print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper'
 # overlap so that they hold as many steps of the grid as they can.
 
 # %%
-fine = np.geomspace(0.01, 100, 61)
-coverage = geomem.shell_coverage(heldout, distinct.images, fine, c=c, seed=seed, device=device)
-weight = geomem.max_posterior_weight(distinct.images, fine, seed=seed, device=device)
-found = geomem.find_regimes(coverage, weight, level, seed=seed)
-error = memorization.denoising_error(many.denoise, heldout, fine[:40], seed=seed, device=device)
-apart = geomem.nearest_distances(distinct.images, distinct.images, 2, device=device)[:, 1]
-edge = swaps.copy_edge(error, float(np.median(apart)))
+settings = dict(c=c, level=level, seed=seed, device=device)
+place = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+found, edge = place.regimes, place.edge
 low, high = found.medium or (edge, found.concentrated.value)
 windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
 windows["zone"] = Window(low, high)

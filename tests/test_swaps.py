@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from geomem.curve import ErrorCurve
+from geomem.memorization import DistinctImages
+from geomem.posterior import max_posterior_weight
+from geomem.regimes import find_regimes
 from geomem.schedule import karras_sigmas
-from geomem.swaps import PAPER_STEPS, Window, copy_edge, paired_difference, swap
+from geomem.shell import shell_coverage
+from geomem.swaps import PAPER_STEPS, CopyRange, Window, copy_edge, paired_difference, swap
 
 
 def half(x, sigma):
@@ -115,6 +119,21 @@ def test_the_copy_edge_solves_its_equation():
     # 2 * 4 sigma^2 = (d / 3)^2 at sigma = d / sqrt(72); the interpolation is exact for a power
     assert copy_edge(error, 3.0) == pytest.approx(3 / np.sqrt(72), rel=1e-12)
     assert np.isnan(copy_edge(error, 1e4)) and np.isnan(copy_edge(error, 1e-4))
+
+
+def test_a_copy_range_needs_no_more_than_its_parts(rng):
+    """Of two points with nearest distance 1, and a denoiser whose error is d (k sigma)^2."""
+    train = np.zeros((2, 1, 2, 2), np.float32)
+    train[1, 0, 0, 0] = 1.0
+    heldout = rng.normal(scale=0.3, size=(200, 1, 2, 2)).astype(np.float32)
+    found = CopyRange.of(DistinctImages(train), heldout, lambda x, sigma: x, level=0.6)
+    # The error of returning the input is d sigma^2: 2 d edge^2 = (1/3)^2.
+    assert found.edge == pytest.approx(np.sqrt(1 / 9 / 2 / 4), rel=0.05)
+    sigmas = np.geomspace(0.01, 100, 61)
+    coverage, weight = shell_coverage(heldout, train, sigmas), max_posterior_weight(train, sigmas)
+    np.testing.assert_allclose(found.coverage.mean, coverage.mean)
+    np.testing.assert_allclose(found.weight.mean, weight.mean)
+    assert found.regimes == find_regimes(coverage, weight, 0.6)
 
 
 def test_paired_bootstrap_agrees_with_every_resample():
