@@ -60,8 +60,8 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 # %%
 plain, many = store.train_or_load([small, large])
 settings = dict(c=c, level=level, seed=seed, device=device)
-place = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
-found, edge = place.regimes, place.edge
+reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+found, edge = reach.regimes, reach.edge
 low, high = found.medium or (found.crossing.value, 2 * found.crossing.value)
 zone, edge = Window(low, high), float(np.nanmin([edge, low]))
 print(f"danger zone {zone}; a copy can be undone down to sigma = {edge:.3g}")
@@ -182,8 +182,8 @@ for (source, rows), curve_ax, bar_ax in zip(bars.items(), axes[::2], axes[1::2],
             curve_ax.plot(curves5["sigma"], curves5[column], look, ms=3.5)
         ends, band = (0.05, 10), PAPER_CELEBA_ZONE
     else:
-        drawing.plot_curve(curve_ax, place.coverage, r"coverage $C_\sigma$", color="C0")
-        drawing.plot_curve(curve_ax, place.weight, r"concentration $W_\sigma$", color="C1", ls="--")
+        drawing.plot_curve(curve_ax, reach.coverage, r"coverage $C_\sigma$", color="C0")
+        drawing.plot_curve(curve_ax, reach.weight, r"concentration $W_\sigma$", color="C1", ls="--")
         ends, band = (min(0.05, edge / 3), max(10, 2 * high)), zone
     curve_ax.set(title=source, xlim=ends)
     for ax in (curve_ax, bar_ax):
@@ -221,7 +221,7 @@ points = [
 ]  # fmt: skip
 points += [
     (data.name, what, sigma, sigma, *values)
-    for what, curve in (("coverage", place.coverage), ("concentration", place.weight))
+    for what, curve in (("coverage", reach.coverage), ("concentration", reach.weight))
     for sigma, *values in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
 ]
 points += [

@@ -64,8 +64,8 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 # %%
 plain, many = store.train_or_load([small, large])
 settings = dict(c=c, level=level, seed=seed, device=device)
-place = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
-found, edge = place.regimes, place.edge
+reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+found, edge = reach.regimes, reach.edge
 rule = (np.nanmin([edge / 2, found.covered.value]), found.concentrated.value)
 rounded = [float(f"{end:.2g}") for end in (gap_low or rule[0], gap_high or rule[1])]
 gaps = {"gap": (Window(*rounded), gap_keep)}

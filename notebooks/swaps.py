@@ -65,8 +65,8 @@ print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper'
 
 # %%
 settings = dict(c=c, level=level, seed=seed, device=device)
-place = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
-found, edge = place.regimes, place.edge
+reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+found, edge = reach.regimes, reach.edge
 low, high = found.medium or (edge, found.concentrated.value)
 windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
 windows["zone"] = Window(low, high)
