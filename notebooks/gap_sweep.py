@@ -172,8 +172,9 @@ bars = {
         for name, (window, percent) in tried.items()
     ],
 }
+tall = max(1.5, 0.17 * (1 + len(windows)))  # as high as so many bars and their names need
 fig, axes = plt.subplots(
-    4, 1, figsize=(4.8, 8.0), gridspec_kw={"height_ratios": [1.4, 1.5, 1.4, 1.7]}
+    4, 1, figsize=(4.8, 6.2 + 1.2 * tall), gridspec_kw={"height_ratios": [1.4, tall, 1.4, 1.7]}
 )
 colour = plt.get_cmap("viridis")
 for (source, rows), curve_ax, bar_ax in zip(bars.items(), axes[::2], axes[1::2], strict=True):
