@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,5 +39,11 @@ def _terminal(run: Path, position: int) -> tuple[TextIO | None, int]:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         state = json.loads(run.read_text())
         path, slot, slots = state["terminal"], state["slot"], state["slots"]
-        return open(path, "w"), slot + slots * (1 + position)  # noqa: PTH123 (stays open)
+        return _opened(path), slot + slots * (1 + position)
     return None, position
+
+
+@cache
+def _opened(path: str) -> TextIO:
+    """A terminal, opened once for every bar of this process."""
+    return Path(path).open("w")

@@ -6,11 +6,14 @@ import io
 import itertools
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from dataclasses import replace
@@ -771,20 +774,26 @@ def test_a_bar_shows_on_a_terminal_or_in_a_notebook_and_nowhere_else(monkeypatch
 def test_in_a_run_of_the_book_a_bar_never_writes_to_the_notebook(
     monkeypatch, tmp_path, has_terminal
 ):
-    # A kernel has no terminal of its own: /dev/tty would not open there.
-    run, terminal = tmp_path / "run.json", Terminal()
-    state = {"terminal": "/dev/pts/7", "slot": 1, "slots": 2} if has_terminal else {}
-    run.write_text(json.dumps(state))
-    monkeypatch.setenv(progress.RUN_VARIABLE, str(run))
-    monkeypatch.setattr("builtins.open", lambda path, mode: {"/dev/pts/7": terminal}[path])
+    # A kernel has no terminal of its own: it is told the one from which the book is made.
+    ours, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    state = {"terminal": os.ttyname(terminal), "slot": 1, "slots": 2} if has_terminal else {}
+    (tmp_path / "run.json").write_text(json.dumps(state))
+    monkeypatch.setenv(progress.RUN_VARIABLE, str(tmp_path / "run.json"))
     for stream in (Terminal(), Cell()):
         monkeypatch.setattr(sys, "stderr", stream)
         move()
         assert stream.getvalue() == ""
-    assert ("3/3" in terminal.getvalue()) is has_terminal
+    seen, _, _ = select.select([ours], [], [], 0)
+    assert bool(seen) is has_terminal
     if has_terminal:  # every second line, below one for each notebook
+        assert b"3/3" in os.read(ours, 10_000)
         assert progress.bar(3, "name", "step").pos == -3
         assert progress.bar(3, "name", "step", 2).pos == -7
+        progress._opened(state["terminal"]).close()
+        progress._opened.cache_clear()
+    os.close(terminal)
+    os.close(ours)
 
 
 def test_nothing_is_said_where_nobody_looks(capfd, monkeypatch):
