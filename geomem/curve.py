@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtri
 
 Floats = NDArray[np.float64]
 FEW = 5  # events seen below which an interval does not trust the observed spread
@@ -96,7 +96,7 @@ class ErrorCurve:
 
 def wilson(mean: Floats, size: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """Wilson's score interval of a proportion ``mean`` from ``size`` effective trials."""
-    z = norm.ppf(0.5 + level / 2)
+    z = ndtri(0.5 + level / 2)
     centre = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
     half = z * np.sqrt(mean * (1 - mean) / size + (z / (2 * size)) ** 2) / (1 + z**2 / size)
     return np.clip(np.minimum(centre - half, mean), 0, 1), np.clip(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.special import betaincinv
 
 from geomem.curve import Curve, ErrorCurve, Floats, check_count, check_sigmas
 from geomem.distances import QUERY_ROWS, TRAIN_ROWS, Array, Points, nearest, noise_like
@@ -109,8 +109,9 @@ class Fraction:
 
     @classmethod
     def of(cls, count: int, n: int) -> Fraction:
-        interval = binomtest(count, n).proportion_ci(0.95, method="exact")
-        return cls(count / n, float(interval.low), float(interval.high), count, n)
+        low = float(betaincinv(count, n - count + 1, 0.025)) if count else 0.0
+        high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
+        return cls(count / n, low, high, count, n)
 
     def __str__(self) -> str:
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"

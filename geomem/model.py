@@ -283,7 +283,7 @@ class Block(nn.Module):
         self.norm_in = nn.GroupNorm(_groups(width_in), width_in)
         self.conv_in = nn.Conv2d(width_in, width_out, 3, padding=1)
         self.film = nn.Linear(steer, 2 * width_out)
-        self.norm_out = nn.GroupNorm(_groups(width_out), width_out, affine=False)
+        self.groups = _groups(width_out)
         self.dropout = nn.Dropout(dropout)
         self.conv_out = _zero(nn.Conv2d(width_out, width_out, 3, padding=1))
         self.skip = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
@@ -294,12 +294,9 @@ class Block(nn.Module):
         if self.resample == "halve":
             h, x = functional.avg_pool2d(h, 2), functional.avg_pool2d(x, 2)
         h = self.conv_in(h)
-        scale, shift = self.film(steer)[:, :, None, None].chunk(2, 1)
-        h = torch.addcmul(shift, self.norm_out(h), 1 + scale)
+        h = _film_norm(h, self.groups, self.film(steer))
         h = self.dropout(functional.silu(h))
-        if (
-            self.resample == "double"
-        ):  # what is above may as well come first, at a quarter of the cost
+        if self.resample == "double":  # late: what is above costs a quarter so
             h, x = (functional.interpolate(a, scale_factor=2.0) for a in (h, x))
         h = self.conv_out(h)
         return self.attention(self.skip(x) + h)
@@ -325,6 +322,18 @@ class Attention(nn.Module):
 DDPMPP = ModelConfig(
     width=128, multipliers=(2, 2, 2), blocks=4, attention=(16,), mean=0.0, sigma_data=0.5
 )
+
+
+def _film_norm(h: Tensor, groups: int, film: Tensor) -> Tensor:
+    """GroupNorm of h (B, C, H, W), times 1 + scale, plus shift; film is (B, 2 C), both of them.
+
+    As the affine part of one normalization over B C channels: two to three times as fast on
+    a CPU as a normalization, a product and a sum, with their gradients.
+    """
+    scale, shift = film.chunk(2, 1)
+    rows = h.reshape(1, -1, *h.shape[2:])
+    rows = functional.group_norm(rows, len(h) * groups, 1 + scale.flatten(), shift.flatten())
+    return rows.view_as(h)
 
 
 def _groups(width: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import ncx2
 
 from geomem.curve import Curve, check_sigmas
 from geomem.distances import Array, like, noisy_blocks, pair
@@ -47,6 +46,8 @@ def shell_mass(r: float | Array, d: int, c: float = 5.0) -> Array:
     -------
     array of the shape and kind of ``r``, float64, in [0, 1], strictly decreasing in r.
     """
+    from scipy.stats import ncx2  # a second, which what needs no shell need not wait
+
     host = r.detach().cpu().numpy() if isinstance(r, torch.Tensor) else r
     noncentrality = np.asarray(host, dtype=np.float64) ** 2
     if not np.all(np.isfinite(noncentrality) & (np.asarray(host) >= 0)):

@@ -1,8 +1,8 @@
 """The store of finished models: trained once, found again by what made them.
 
 A model's key hashes its configuration, its training images and the code that trains. What
-stops half-way goes on from its last checkpoint. Models of one call train side by side, one
-process each: the fastest use of CPU cores for networks this small.
+stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes
+side by side: the fastest use of CPU cores for networks this small.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def train_or_load(
     ----------
     experiments : what to train; see `geomem.experiments`.
     root : the store; default the environment variable GEOMEM_MODELS, else ./models.
-    jobs : models trained side by side, each in a process of its own; default one per CPU
+    jobs : processes side by side, which the models are dealt out to; default one per CPU
         core that a model takes, and one at a time on CUDA.
 
     Raises
@@ -415,22 +415,25 @@ def _stop_requests() -> Iterator[_Stop]:
 
 
 def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
-    waiting, running = list(todo), dict[Path, subprocess.Popen]()
+    # Dealt out at once: that a process begins takes as long as a few hundred small steps.
+    shares = [[*todo][i::jobs] for i in range(min(jobs, len(todo)))]
+    running = dict[int, subprocess.Popen]()
     bars = {f: bar(e.train.steps, f.name, "step", i) for i, (f, e) in enumerate(todo.items())}
     try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                folder = waiting.pop(0)
-                running[folder] = _start(folder, todo[folder])
+        for i, share in enumerate(shares):
+            running[i] = _start({folder: todo[folder] for folder in share})
+        while running:
             time.sleep(PROGRESS_SECONDS)
-            for folder, process in list(running.items()):
-                _show(bars[folder], folder)
+            for folder, shown in bars.items():
+                _show(shown, folder)
+            for i, process in list(running.items()):
                 if process.poll() is not None:
-                    del running[folder]
+                    del running[i]
                     if process.returncode:
-                        said = (folder / "log").read_text().strip().splitlines()
+                        failed = next((f for f in shares[i] if not _finished(f)), shares[i][-1])
+                        said = (shares[i][0] / "log").read_text().strip().splitlines()
                         killed = process.returncode < 0 or not said
-                        raise TrainingError(f"{folder.name}: {'killed' if killed else said[-1]}")
+                        raise TrainingError(f"{failed.name}: {'killed' if killed else said[-1]}")
     finally:
         for process in running.values():  # only when something went wrong
             process.terminate()  # as Ctrl-C, which a process may have been told to ignore
@@ -440,18 +443,21 @@ def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
             shown.close()
 
 
-def _start(folder: Path, experiment: Experiment) -> subprocess.Popen:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+def _start(share: dict[Path, Experiment]) -> subprocess.Popen:
+    """A process that trains these models, one after the other."""
+    for folder, experiment in share.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    first, experiment = next(iter(share.items()))
     paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "OMP_NUM_THREADS": str(experiment.train.threads),
     }
-    with (folder / "log").open("w") as log:
+    with (first / "log").open("w") as log:
         code = "from geomem.store import _work; _work()"
-        command = [sys.executable, "-c", code, str(folder), str(os.getpid())]
+        command = [sys.executable, "-c", code, str(os.getpid()), *map(str, share)]
         # In a session of its own: Ctrl-C reaches it once, through the end of `_side_by_side`.
         return subprocess.Popen(
             command, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -459,8 +465,18 @@ def _start(folder: Path, experiment: Experiment) -> subprocess.Popen:
 
 
 def _work() -> None:
-    """The life of a process that `_start` starts: train one model, saying how far it is."""
-    folder, parent = Path(sys.argv[1]), int(sys.argv[2])
+    """The life of a process that `_start` starts: train its models, saying how far they are."""
+    parent, folders = int(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    try:
+        for folder in folders:
+            _work_on(folder, parent)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (TrainingError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def _work_on(folder: Path, parent: int) -> None:
     experiment = changed(Experiment(), json.loads((folder / EXPERIMENT).read_text()))
     said = 0.0
 
@@ -472,12 +488,7 @@ def _work() -> None:
             said = time.monotonic()
             (folder / "progress").write_text(f"{record.step} {record.loss:.4g}")
 
-    try:
-        fit(experiment, root=folder.parent, report=report)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (TrainingError, ValueError) as error:
-        sys.exit(str(error))
+    fit(experiment, root=folder.parent, report=report)
     (folder / "progress").unlink(missing_ok=True)
 
 
