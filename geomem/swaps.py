@@ -110,10 +110,11 @@ class Window:
 
 
 # The paper's windows as steps of its 18-step grid (Table 2). Table 1 gives their edges rounded,
-# 8.4 and 0.14; its appendix E.6 gives others, which disagree with Table 1 and Figure 10.
+# 8.4 and 0.14; its appendix E.6 gives 5.3 and 0.06, which disagree with Table 1 and Figure 10.
 PAPER_STEPS: Mapping[str, tuple[int, int]] = {
     "large": (0, 5),
     "medium": (6, 13),
+    "medium_e6": (7, 13),  # as appendix E.6 has it
     "danger": (7, 10),
     "small": (14, 17),
 }
@@ -159,7 +160,7 @@ def swap(base: Denoise, donor: Denoise, window: Window) -> Denoise:
 
 
 def copy_edge(error: ErrorCurve, nearest: float) -> float:
-    """The noise level below which no denoiser can change whether a sample is a copy (ours).
+    """The noise level below which a denoiser hardly changes whether a sample is a copy (ours).
 
     A copy passes the ratio test while it is less than a third of ``nearest`` away from its
     training image, and a sample drawn from noise level sigma with a good denoiser is about

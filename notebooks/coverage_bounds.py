@@ -242,7 +242,12 @@ figures.record(
     transition=f"{transition:.2f}",
     middle=f"{middle:.3f}",
     mass=f"{phi[0]:.4f}",
-    gap=f"{gap.max():.3f}",
+    gap="{:.3f} [{:.3f}, {:.3f}]".format(
+        *(
+            part[gap.argmax()] - bounds.lower_nearest[gap.argmax()]
+            for part in (measured.mean, measured.low, measured.high)
+        )
+    ),
     gap_sigma=f"{sigmas[gap.argmax()]:.2g}",
     sigma_cov=f"{sigma_cov:.3g}",
     sigma_cov_early=f"{early:.3g}",

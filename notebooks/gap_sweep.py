@@ -25,6 +25,7 @@ changes: str = ""  # further settings of all models: names, each with an equals 
 gaps: str = "few"  # which gaps: a few, or also all nine of the paper, in {few, nine}
 gap_keep: float = 0.0  # share of the noise levels drawn in a gap that is kept, in [0, 1]
 n_samples: int = 512  # samples of each model, in [20, inf)
+solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
 n_heldout: int = 1000  # held-out images, at most; fewer where the set has fewer, in [20, inf)
 c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
@@ -123,7 +124,7 @@ for name, trained in models.items():
 # and the training set drawn with repeats, a perfect copier.
 
 # %%
-options = dict(seed=seed, device=next(plain.denoise.parameters()).device)
+options = dict(seed=seed, solver=solver, device=next(plain.denoise.parameters()).device)
 denoisers = {name: trained.denoise for name, trained in models.items()} | {"large": many.denoise}
 pictures = {
     name: sampler.sample(denoise, data.train.shape[1:], n_samples, **options).numpy()
@@ -424,7 +425,10 @@ figures.record(
     low_half_window=str(windows["low half"]),
     high_half_window=str(windows["high half"]),
     copy_window_window=str(windows["copy window"]),
+    low_half_mass=f"{mass['low half']:.0%}",
+    high_half_mass=f"{mass['high half']:.0%}",
     copy_window_mass=f"{mass['copy window']:.0%}",
+    solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
     low_half_change=str(change["low half"]),
     high_half_change=str(change["high half"]),
     zone_change=str(change["zone"]),

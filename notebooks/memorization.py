@@ -521,7 +521,9 @@ figures.record(
     large_most=f"{many.mean.max():.2g}",
     large_high=f"{many.high.max():.2g}",
     empirical_peak=f"{empirical.mean[k]:.2f}",
-    empirical_low=f"{empirical.mean[0]:.3g}",
+    empirical_low="{:.3g} [{:.3g}, {:.3g}]".format(
+        *(part[0] for part in (empirical.mean, empirical.low, empirical.high))
+    ),
     train_low=f"{on_train.mean[0]:.3g}",
     zone_from=str(zone.covered),
     zone_to=str(zone.concentrated),

@@ -56,8 +56,9 @@ print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper'
 # ## The windows
 #
 # Three are the paper's: large, medium and small noise, as steps of its 18-step grid. `danger` is
-# its narrower zone for CIFAR-10 (Figure 10). `zone` is what our rule finds from coverage and
-# concentration of this small set. `copy` reaches down to where a copy can still be undone.
+# its narrower zone for CIFAR-10 (Figure 10), `medium_e6` medium noise as its appendix E.6 has it.
+# `zone` is what our rule finds from coverage and concentration of this small set. `copy` reaches
+# down to where a copy can still be undone.
 #
 # A wide window may change more for its width alone. So `danger` and `copy` have controls (ours):
 # windows as wide in $\log \sigma$ above them, at larger noise, and below, placed without an
@@ -107,7 +108,10 @@ for key, denoise in conditions.items():
     passed[key] = memorization.neighbours(samples[key], distinct).memorized()
     share[key] = memorization.Fraction.of(int(passed[key].sum()), n_samples)
     change[key] = swaps.paired_difference(passed[base, ""], passed[key], seed=seed)
-    print(f"{base:5} swapped in {name or 'no window':12}: {share[key]}; change {change[key]}")
+    print(
+        f"{base:5} swapped in {name or 'no window':12}: {share[key].count} of {n_samples}, ", end=""
+    )
+    print(f"{share[key]}; change {change[key]}")
 beyond = {
     name: swaps.paired_difference(passed["small", name], passed["small", of], seed=seed)
     for name, of in controlled.items()
@@ -120,7 +124,7 @@ fig, ax = plt.subplots(figsize=(4.8, 5.6))
 rows = ["", *PAPER_STEPS, "zone", "copy"]
 for name, of in controlled.items():  # they follow the window that they are as wide as
     rows.insert(rows.index(of) + 1 + name.endswith("below"), name)
-titles = {"": "no swap", "zone": "our zone", "copy": "copy window"}
+titles = {"": "no swap", "zone": "our zone", "copy": "copy window", "medium_e6": "medium, E.6"}
 titles |= {name: "as wide, more noise" for name in controlled if name.endswith("above")}
 titles |= {name: "as wide, less noise" for name in controlled if name.endswith("below")}
 is_control = np.array([name in controlled for name in rows])
@@ -151,7 +155,8 @@ figures.save(
     caption=(
         rf"Share of {n_samples} samples on {data.name} that are memorized when the other model's "
         rf"denoiser answers inside a window of noise levels (95% intervals), for both bases. "
-        rf"Large, medium, danger and small: the paper's steps of its grid; our zone: "
+        rf"Large, medium, danger and small: the paper's steps of its grid (E.6: as its appendix "
+        rf"has medium noise); our zone: "
         rf"{windows['zone']}; copy window: {windows['copy']}. Open marks: controls as wide as the "
         rf"window listed before them, at larger and at smaller noise. Crosses: "
         rf"the paper's Table 1, on CIFAR-10 with $N = 1{{,}}000$ against 50,000."
@@ -173,6 +178,8 @@ figures.save(
         ],
         "window, low [data units]": [span[name][0] for _, name in conditions],
         "window, high [data units]": [span[name][1] for _, name in conditions],
+        "memorized [count]": [share[key].count for key in conditions],
+        "samples [count]": [n_samples] * len(conditions),
         "memorized [fraction]": [share[key].value for key in conditions],
         "low [fraction, 95% interval]": [share[key].low for key in conditions],
         "high [fraction, 95% interval]": [share[key].high for key in conditions],
@@ -211,7 +218,7 @@ for base in ("small", "large"):
         switched[base].append(memorization.memorized_fraction(found_, distinct))
 begun = np.array([f.value for f in switched["small"]])
 ended = np.array([f.value for f in switched["large"]])
-whole = share["small", ""].value
+whole = begun[-1]  # never switched: of the same samples
 shown = np.array([*levels, levels[-1] * levels[-1] / levels[-2]])
 print("switch below sigma; small then large; large then small")
 print(np.c_[shown, begun, ended].round(3))
@@ -221,8 +228,10 @@ print(np.c_[shown, begun, ended].round(3))
 turn = {}
 for key, values in (("begun", begun), ("ended", ended[::-1])):
     grid = np.log(shown if key == "begun" else shown[::-1])
-    crossed = np.flatnonzero(values >= whole / 2)
-    turn[key] = float(np.exp(grid[crossed[0]])) if len(crossed) and whole > 0 else np.nan
+    last = int(np.argmax(values >= whole / 2))  # where half is first reached, or 0
+    part = slice(last - 1, last + 1)
+    reached = whole > 0 and last > 0
+    turn[key] = np.exp(np.interp(whole / 2, values[part], grid[part])) if reached else np.nan
     print(f"{key}: half of the small model's share is reached at sigma = {turn[key]:.3g}")
 
 # %% tags=["hide-input", "remove-output"]
@@ -248,7 +257,7 @@ figures.save(
         rf"Share of {n_cumulative} samples on {data.name} that are memorized when the denoiser "
         rf"is switched once, at the noise level of the axis (bands: 95% intervals). Dashed: the "
         rf"level $\sigma = {edge:.2g}$ where $2\,\mathrm{{MSE}}(\sigma) = (d_\mathrm{{NN}}/3)^2$ "
-        rf"for the large model, below which a copy can no longer be undone. Shaded: the danger "
+        rf"for the large model, below which a copy can hardly be undone. Shaded: the danger "
         rf"zone, {found.covered} to {found.concentrated}."
     ),
     alt=(
@@ -304,8 +313,9 @@ figures.save(
         rf"model answers. Red frame: memorized."
     ),
     alt=(
-        "Ten rows of eight images. Rows of the small model with red frames lose them when the "
-        "large model answers at medium noise; rows of the large model gain them the other way."
+        f"{len(lines)} rows of eight images. Rows of the small model with red frames lose them "
+        "when the large model answers at medium noise; rows of the large model gain them the other "
+        "way."
     ),
     table=drawing.pixel_table(np.arange(8), pictures, "initial noise [index]"),
     paper_item="Figure 10",
@@ -352,6 +362,7 @@ figures.record(
     **{f"{name}_window": str(windows[name]) for name in ("danger", *controlled)},
     **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
     n_cumulative=str(n_cumulative),
+    solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
     turn_begun=f"{turn['begun']:.2g}",
     turn_ended=f"{turn['ended']:.2g}",
     **{f"{base}_{name or 'none'}": str(value) for (base, name), value in share.items()},

@@ -15,6 +15,7 @@ from geomem.quality import (
     frechet_distance,
     frechet_error,
     frechet_estimate,
+    sliced_estimate,
     sliced_wasserstein,
 )
 
@@ -73,6 +74,14 @@ def test_sliced_wasserstein_of_a_shift_and_a_permutation(rng):
     assert sliced_wasserstein(a, 2 * a, seed=3) == sliced_wasserstein(a, 2 * a, seed=3)
     with pytest.raises(ValueError, match="shapes"):
         sliced_wasserstein(a, a[:5])
+
+
+def test_the_interval_of_sliced_wasserstein_is_the_spread_over_fresh_images(rng):
+    pairs = [(1.5 * rng.normal(size=(200, 3)) + 0.5, rng.normal(size=(200, 3))) for _ in range(200)]
+    found = [sliced_estimate(a, b) for a, b in pairs[:20]]
+    assert found[0].value == sliced_wasserstein(*pairs[0])
+    half = np.mean([one.high - one.value for one in found])
+    assert half == pytest.approx(1.96 * np.std([sliced_wasserstein(*p) for p in pairs]), rel=0.25)
 
 
 def test_principal_components_keep_the_variance_they_should(rng):

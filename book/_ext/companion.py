@@ -255,7 +255,10 @@ class ProfileTable(Generated):
     """The profiles, what they are for, and what they cost."""
 
     def run(self) -> list[nodes.Node]:
-        rows = ["| profile | what it is | seconds, all notebooks |", "|---|---|---|"]
+        rows = [
+            "| profile | what it is | seconds, all notebooks; `gpu`: estimated |",
+            "|---|---|---|",
+        ]
         for profile in notebooks.profiles(ROOT).values():
             total = sum(profile.seconds.values())
             rows.append(f"| `{profile.name}` | {profile.about} | about {total} |")
