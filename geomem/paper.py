@@ -57,9 +57,9 @@ def verdict(outcomes: Collection[bool], *, paper_scale: bool) -> str:
 
 
 def items(root: Path) -> list[dict[str, str]]:
-    """Figures, tables and numbered statements of the paper: name, what it shows, otherwise."""
+    """Figures, tables and numbered statements of the paper: name, what it shows, otherwise, by."""
     entries: list[dict[str, str]] = _listed(root)["item"]
-    return [{"otherwise": "", **entry} for entry in entries]
+    return [{"otherwise": "", "by": "", **entry} for entry in entries]
 
 
 def mentions(text: str, item: str) -> bool:

@@ -1,6 +1,7 @@
 """Verdicts follow from what a run recorded, and from its scale."""
 
 import json
+import re
 
 import pytest
 from conftest import ROOT
@@ -103,6 +104,13 @@ def test_every_figure_and_table_of_the_paper_has_one_row():
     assert len(set(names)) == len(names)
     unknown = {i["name"] for i in paper.items(ROOT) if i["otherwise"] == "not recoverable"}
     assert unknown == {f"Figure {i}" for i in (7, *range(11, 20))}
+
+
+def test_every_figure_that_is_known_says_what_runs_it_on_the_papers_data():
+    shown = [i for i in paper.items(ROOT) if i["name"].startswith(("Figure", "Table 1"))]
+    assert all(bool(i["by"]) != (i["otherwise"] == "not recoverable") for i in shown)
+    named = {name for i in paper.items(ROOT) for name in re.findall(r"profile `(\w+)`", i["by"])}
+    assert named <= set(notebooks.profiles(ROOT)) and {"gpu", "cifar"} <= named
 
 
 def test_every_scale_is_one_that_a_profile_reaches():

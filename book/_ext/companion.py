@@ -124,7 +124,10 @@ class PaperItems(Generated):
 
     def run(self) -> list[nodes.Node]:
         saved = figures.saved(ROOT)
-        rows = ["| the paper | what it shows | in this book |", "|---|---|---|"]
+        rows = [
+            "| the paper | what it shows | in this run | the paper's data |",
+            "|---|---|---|---|",
+        ]
         for item in paper.items(ROOT):
             here = [
                 f"{{numref}}`{r['id']}` ({', '.join(map(self.data, r['data'])) or 'no data'})"
@@ -132,7 +135,7 @@ class PaperItems(Generated):
                 if paper.mentions(r["paper_item"], item["name"])
             ]
             where = ", ".join(here) or item["otherwise"]
-            rows.append(f"| {item['name']} | {item['shows']} | {where} |")
+            rows.append(f"| {item['name']} | {item['shows']} | {where} | {item['by']} |")
         return self.parse("\n".join(["::::{div} stacked", *rows, "::::"]))
 
     def data(self, described: dict[str, str]) -> str:
