@@ -317,8 +317,8 @@ class Attention(nn.Module):
         return x + self.out(h[:, 0].transpose(1, 2).reshape(x.shape))
 
 
-# The network of the paper's CIFAR-10 models: DDPM++ of EDM's configuration F, about 56 million
-# weights. Dropout is off: it is not known whether the paper had it on, and it delays memorization.
+# The network of the paper's CIFAR-10 models: DDPM++ as EDM has it, there with about 56 million
+# weights, here with 58. Dropout is off: it is not known whether the paper had it on, and it delays memorization.
 DDPMPP = ModelConfig(
     width=128, multipliers=(2, 2, 2), blocks=4, attention=(16,), mean=0.0, sigma_data=0.5
 )
