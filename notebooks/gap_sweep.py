@@ -395,8 +395,8 @@ if np.ptp(left) > 0:  # ranks of equal shares mean nothing
 effective = [name for name in windows if change[name].high < 0]
 own_preset = experiments.PRESETS[f"{preset}-small"].data.name
 must = (dataset, n_train, changes) == (own_preset, 0, "") and preset != "cifar10"
+figures.claim("every training went well", not broken, must=must and preset != "digits-mlp")
 must = must and gap_keep == 0 and not broken
-figures.claim("every training went well", not broken, must=False)
 figures.claim(
     "the copy window lowers memorization", share["copy window"].high < share["plain"].low, must=must
 )
