@@ -318,7 +318,8 @@ class Attention(nn.Module):
 
 
 # The network of the paper's CIFAR-10 models: DDPM++ as EDM has it, there with about 56 million
-# weights, here with 58. Dropout is off: it is not known whether the paper had it on, and it delays memorization.
+# weights, here with 58. Dropout is off: it is not known whether the paper had it on, and it delays
+# memorization.
 DDPMPP = ModelConfig(
     width=128, multipliers=(2, 2, 2), blocks=4, attention=(16,), mean=0.0, sigma_data=0.5
 )
