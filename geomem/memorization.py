@@ -109,6 +109,8 @@ class Fraction:
 
     @classmethod
     def of(cls, count: int, n: int) -> Fraction:
+        if not 0 <= count <= n or n < 1:
+            raise ValueError(f"fraction: needs a count of 0 to n and n >= 1, got {count} of {n}.")
         low = float(betaincinv(count, n - count + 1, 0.025)) if count else 0.0
         high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
         return cls(count / n, low, high, count, n)

@@ -64,13 +64,13 @@ def frechet_error(a: Floats, b: Floats, *, groups: int = 20) -> float:
     a, b : as in `frechet_distance`; the images a in an order that means nothing.
     groups : about equal groups to leave out, 2 <= groups <= n.
     """
-    if not 2 <= groups <= len(a):
-        raise ValueError(f"frechet_error: needs 2 to {len(a)} groups, got {groups}.")
     return _jackknife(lambda kept: frechet_distance(a[kept], b), len(a), groups)
 
 
 def _jackknife(of: Callable[[NDArray[np.bool_]], float], n: int, groups: int) -> float:
     """The standard error of what is computed ``of`` the images kept, a mask over n of them."""
+    if not 2 <= groups <= n:
+        raise ValueError(f"jackknife: needs 2 to {n} groups of images, got {groups}.")
     number = np.arange(n) * groups // n
     left = np.array([of(number != g) for g in range(groups)])
     return float(np.sqrt((groups - 1) * left.var()))
@@ -108,7 +108,8 @@ def sliced_wasserstein(a: NDArray, b: NDArray, *, directions: int = 256, seed: i
 def sliced_estimate(a: NDArray, b: NDArray, *, seed: int = 0) -> Estimate:
     """`sliced_wasserstein` with its 95% interval over the choice of both sets of images.
 
-    a, b : as there, in orders that mean nothing; at most 20 groups are left out of both in turn.
+    a, b : as there, 2 images or more in orders that mean nothing; at most 20 groups are left
+        out of both in turn.
     """
     distance = sliced_wasserstein(a, b, seed=seed)
     half = 1.96 * _jackknife(

@@ -58,6 +58,7 @@ def euler(denoise: Denoise, x: Tensor, sigmas: Floats) -> Iterator[Step]:
 
 
 SOLVERS = {"heun": heun, "euler": euler}
+SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
 
 
 @torch.no_grad()

@@ -477,6 +477,7 @@ def _work() -> None:
 
 
 def _work_on(folder: Path, parent: int) -> None:
+    """Train one of them."""
     experiment = changed(Experiment(), json.loads((folder / EXPERIMENT).read_text()))
     said = 0.0
 

@@ -428,7 +428,7 @@ figures.record(
     low_half_mass=f"{mass['low half']:.0%}",
     high_half_mass=f"{mass['high half']:.0%}",
     copy_window_mass=f"{mass['copy window']:.0%}",
-    solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
+    solver=sampler.SOLVER_NAMES[solver],
     low_half_change=str(change["low half"]),
     high_half_change=str(change["high half"]),
     zone_change=str(change["zone"]),

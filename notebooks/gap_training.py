@@ -605,7 +605,7 @@ figures.record(
     n_large=f"{len(everything.train):,}",
     n_samples=f"{n_samples:,}",
     n_quality=f"{n_quality:,}",
-    solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
+    solver=sampler.SOLVER_NAMES[solver],
     n_unseen=f"{len(unseen):,}",
     steps=", ".join(f"{step:,}" for step in steps),
     n_steps=f"{steps[-1]:,}",

@@ -253,7 +253,7 @@ figures.claim("the test's floor is as low: below 0.05", floor.high < 0.05, must=
 figures.record(
     dataset=data.name,
     n_samples=f"{n_samples}",
-    solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
+    solver=sampler.SOLVER_NAMES[solver],
     small_rate=str(rates[0]),
     large_rate=str(rates[1]),
     large_own_rate=str(own_rate),

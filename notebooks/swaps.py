@@ -362,7 +362,7 @@ figures.record(
     **{f"{name}_window": str(windows[name]) for name in ("danger", *controlled)},
     **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
     n_cumulative=str(n_cumulative),
-    solver={"heun": "Heun's method", "euler": "Euler's method"}[solver],
+    solver=sampler.SOLVER_NAMES[solver],
     turn_begun=f"{turn['begun']:.2g}",
     turn_ended=f"{turn['ended']:.2g}",
     **{f"{base}_{name or 'none'}": str(value) for (base, name), value in share.items()},

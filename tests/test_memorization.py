@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 import geomem
 from geomem.memorization import (
@@ -111,6 +111,16 @@ def test_the_interval_of_a_fraction_covers(n, p):
     counts = np.arange(n + 1)
     holds = [f.low <= p <= f.high for f in (Fraction.of(int(k), n) for k in counts)]
     assert binom.pmf(counts, n, p) @ holds >= 0.95
+
+
+def test_the_interval_of_a_fraction_is_scipys():
+    for count, n in ((0, 7), (3, 7), (7, 7), (251, 256), (1, 1)):
+        known = binomtest(count, n).proportion_ci(0.95, method="exact")
+        found = Fraction.of(count, n)
+        assert (found.low, found.high) == pytest.approx((known.low, known.high), abs=1e-12)
+    for count, n in ((5, 3), (-1, 3), (0, 0)):
+        with pytest.raises(ValueError, match="fraction: needs"):
+            Fraction.of(count, n)
 
 
 def test_the_interval_of_none_and_all():

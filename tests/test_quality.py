@@ -80,6 +80,8 @@ def test_the_interval_of_sliced_wasserstein_is_the_spread_over_fresh_images(rng)
     pairs = [(1.5 * rng.normal(size=(200, 3)) + 0.5, rng.normal(size=(200, 3))) for _ in range(200)]
     found = [sliced_estimate(a, b) for a, b in pairs[:20]]
     assert found[0].value == sliced_wasserstein(*pairs[0])
+    with pytest.raises(ValueError, match="groups"):
+        sliced_estimate(np.zeros((1, 3)), np.ones((1, 3)))
     half = np.mean([one.high - one.value for one in found])
     assert half == pytest.approx(1.96 * np.std([sliced_wasserstein(*p) for p in pairs]), rel=0.25)
 

@@ -152,10 +152,11 @@ def test_a_finished_model_is_not_trained_again(base, whole):
     assert_equal_to(again, whole)
 
 
-def test_two_models_are_trained_side_by_side_once(base, whole, tmp_path, monkeypatch, capfd):
-    """In processes of their own, and with the bits of one trained in this process."""
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_two_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd, jobs):
+    """In one process or two, and with the bits of one trained in this process."""
     small = changed(base, {"data.n_train": 8})
-    trained = train_or_load([base, small, base], root=tmp_path)
+    trained = train_or_load([base, small, base], root=tmp_path, jobs=jobs)
     assert_equal_to(trained[0], whole)
     assert [len(m.losses) for m in trained] == [60] * 3
     assert [m.record["images"][0] for m in trained] == [20, 8, 20]
