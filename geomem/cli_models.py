@@ -119,7 +119,7 @@ class _Progress:
     def __init__(self, name: str, config: TrainConfig, begun: int, first: bool):
         self.config, self.begun, self.step, self.loss = config, begun, begun, math.nan
         self.paced = begun, math.nan  # the pace is measured from this step and second on
-        self.bar = bar(config.steps * config.batch, name, " images") if first else None
+        self.bar = bar(config.images, name, " images") if first else None
         if self.bar is not None:
             self.bar.initial = self.bar.n = self.bar.last_print_n = begun * config.batch
 

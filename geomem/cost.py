@@ -91,7 +91,7 @@ def cost(config: TrainConfig) -> Cost:
         basis = f"assumes {CPU_RATE / 1e9:.0f} GFLOP/s a CPU thread, not measured"
     else:
         rate, basis = _measured(config, training), f"measured on {STEPS - 1} steps here and now"
-    images = config.steps * config.batch
+    images = config.images
     weights = parameters(config.model)
     return Cost(weights, images, config.batch, flops, activations, rate, basis)
 

@@ -133,14 +133,13 @@ PRESETS: dict[str, Experiment] = {
         TrainConfig(
             DDPMPP,
             NoiseLaw(mean=-1.2),
-            steps=40_000,
             batch=512,
             lr=1e-3,
             warmup=2000,
             final_lr=1.0,
             ema=0.9995,
             snapshots=QUARTERS,
-        ),
+        ).with_images(20_480_000),
     ),
 }
 
@@ -155,6 +154,7 @@ def experiment(
     name : a key of `PRESETS`, or the path of a TOML file with any of the tables [data],
         [train], [train.model] and [train.noise], and optionally ``preset``, to start from.
     changes : dotted name -> value, as text or typed: {"train.steps": "100"}; see `settings`.
+        "train.images" gives the budget in images instead of steps.
 
     Raises
     ------
@@ -205,14 +205,22 @@ def settings(config: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+BUDGET = "train.images"  # may be changed in place of train.steps
+
+
 def changed(config: Experiment, changes: Mapping[str, Any]) -> Experiment:
     """An experiment with settings changed by dotted name; text is read as the setting's type."""
-    known = settings(config)
+    known = [*settings(config), BUDGET]
     for key in changes:
         if key not in known:
             raise ConfigError(f"no setting {key!r}; known: {', '.join(known)}.")
+    if {BUDGET, "train.steps"} <= changes.keys():
+        raise ConfigError(f"{BUDGET} and train.steps are one budget: give one of them.")
     try:
         result = _rebuilt(config, changes)
+        if BUDGET in changes:  # of the new batch size
+            images = _typed(BUDGET, changes[BUDGET], int)
+            result = replace(result, train=result.train.with_images(images))
     except ValueError as error:
         raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
     assert isinstance(result, Experiment)

@@ -14,12 +14,14 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -94,6 +96,8 @@ def save(
         "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
         "wall_time_s": round(time.time() - run["started"], 1),
     }
+    fig.draw_without_rendering()  # the layout, once for both files
+    fig.set_layout_engine("none")
     files: dict[str, bytes | str] = {
         ".svg": _picture(fig, id, "svg"),
         ".png": _picture(fig, id, "png"),
@@ -103,6 +107,8 @@ def save(
     }
     for suffix, content in files.items():
         _write(folder / (id + suffix), content)
+    if "IPython" in sys.modules:
+        _show(fig, folder / f"{id}.png")
 
 
 def claim(text: str, holds: bool, *, must: bool = True) -> None:
@@ -235,6 +241,16 @@ def _picture(fig: Figure, id: str, kind: str) -> bytes:
     with mpl.rc_context({"svg.hashsalt": id}):
         fig.savefig(buffer, format=kind, dpi=300, metadata=metadata)
     return buffer.getvalue()
+
+
+def _show(fig: Figure, png: Path) -> None:
+    """In a notebook the file stands for the figure, which would be drawn a third time."""
+    from IPython import display, get_ipython
+
+    if get_ipython() is not None:
+        picture = display.Image(png, width=round(100 * fig.get_figwidth()))  # type: ignore[no-untyped-call]
+        display.display(picture)  # type: ignore[no-untyped-call]
+        plt.close(fig)
 
 
 def _csv(table: Mapping[str, Sequence[Any] | np.ndarray]) -> str:

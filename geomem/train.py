@@ -72,6 +72,15 @@ class TrainConfig:
         assert model.sigma_data is not None
         return replace(self, model=model, noise=self.noise.for_data(model.sigma_data))
 
+    @property
+    def images(self) -> int:
+        """The budget in images seen, repeats included."""
+        return self.steps * self.batch
+
+    def with_images(self, images: int) -> TrainConfig:
+        """This config with its budget given in images, rounded up to whole steps."""
+        return replace(self, steps=math.ceil(images / self.batch))
+
     def step_of(self, share: float) -> int:
         """The step after which a share of the training is done, at least 1."""
         return max(1, round(share * self.steps))

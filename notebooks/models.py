@@ -61,8 +61,8 @@ for kind, name, trained, n in zip(("small", "large"), names, models, sizes, stri
     facts |= {
         f"{kind}_n": f"{n:,}",
         f"{kind}_steps": f"{config.steps:,}",
-        f"{kind}_images": f"{config.steps * config.batch:,}",
-        f"{kind}_epochs": f"{config.steps * config.batch / n:,.0f}",
+        f"{kind}_images": f"{config.images:,}",
+        f"{kind}_epochs": f"{config.images / n:,.0f}",
         f"{kind}_seconds": f"{seconds:,.0f}",
         "batch": f"{config.batch}",
         "weights": f"{sum(p.numel() for p in trained.denoise.parameters()):,}",

@@ -58,7 +58,7 @@ print(f"{data.name}: d = {heldout[0].size}, {len(heldout)} held-out images")
 # %%
 config = models[0].experiment.train
 often, reach = config.noise.quantile(np.array([0.99, 0.999]))
-seen = config.steps * config.batch
+seen = config.images
 beyond = {sigma: float(1 - config.noise.cdf(sigma)) for sigma in (reach, sigma_max)}
 print(f"quantiles of the noise law: 0.99 at sigma = {often:.3g}, 0.999 at {reach:.3g}")
 for sigma, share in beyond.items():

@@ -244,6 +244,26 @@ def test_settings_that_make_sense_together_only_are_set_together():
     assert changed(sized, both).train.model.size == 12
 
 
+def test_the_budget_may_be_given_in_images():
+    small = PRESETS["digits-mlp-small"]  # batches of 128
+    for images, steps in ((1, 1), (128, 1), (129, 2), ("12800", 100)):
+        assert changed(small, {"train.images": images}).train.steps == steps
+    halved = changed(small, {"train.images": 6400, "train.batch": 64})
+    assert (halved.train.steps, halved.train.images) == (100, 6400)
+    assert changed(small, {"train.images": small.train.images}) == small
+    assert PRESETS["cifar10-small"].train.images == 20_480_000
+
+
+def test_a_budget_of_both_kinds_or_of_none_is_refused():
+    with pytest.raises(ConfigError, match="one budget"):
+        changed(Experiment(), {"train.images": 100, "train.steps": 100})
+    for images in (0, -1):
+        with pytest.raises(ConfigError, match="at least 1"):
+            changed(Experiment(), {"train.images": images})
+    with pytest.raises(ConfigError, match=r"train\.images"):
+        changed(Experiment(), {"train.images": "many"})
+
+
 def test_changes_leave_the_original_alone():
     before = settings(PRESETS["digits-mlp-small"])
     changed(PRESETS["digits-mlp-small"], {"train.steps": 3})
