@@ -101,11 +101,12 @@ PRESETS: dict[str, Experiment] = {
         64,
         TrainConfig(
             ModelConfig("mlp", width=256, blocks=3),
-            steps=2000,
+            steps=1500,
             batch=128,
             lr=5e-3,
             snapshots=QUARTERS,
         ),
+        steps=1000,
     ),
     **_pair(
         "digits-unet",

@@ -55,7 +55,7 @@ def test_small_and_large_differ_in_the_number_of_images(name):
     small, large = settings(PRESETS[f"{name}-small"]), settings(PRESETS[f"{name}-large"])
     differ = {key for key in small if small[key] != large[key]}
     assert large["data.n_train"] is None and small["data.n_train"] >= 64
-    assert differ <= {"data.n_train", "train.steps"}  # of luma the large one is trained less
+    assert differ <= {"data.n_train", "train.steps"}  # some large ones are trained less
 
 
 @pytest.mark.parametrize("name", DIGITS)
