@@ -57,7 +57,7 @@ class Parameter:
             )
         if not self._in_range(value):
             raise ParameterError(f"{self.name}: {value!r} is out of range ({self.help}).")
-        if self.is_dataset:
+        if self.is_dataset and (value or self.default):  # some may be left out
             value = _dataset(str(value))
         return value
 

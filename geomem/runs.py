@@ -75,7 +75,9 @@ def fit(notebook: Notebook, parameters: Mapping[str, Value], *, fetch: bool) -> 
         raise ParameterError("device: there is no CUDA device here; leave it at auto.")
     for name, parameter in notebook.parameters.items():
         dataset = str(fitted[name])
-        if not parameter.is_dataset or not (fetch or source_sha256(dataset) != "absent"):
+        if not (parameter.is_dataset and dataset):
+            continue
+        if not fetch and source_sha256(dataset) == "absent":
             continue
         prefix = name.removesuffix("dataset")
         for part, size in zip(("n_train", "n_heldout"), dataset_sizes(dataset), strict=True):
@@ -96,7 +98,7 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
     sources = [p for p in sources if p.name not in MACHINERY]
     if "geomem.theorems" not in notebook.path.read_text():  # the geometry does not import it
         sources = [p for p in sources if p.parent.name != "theorems"]
-    sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset}
+    sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset} - {""}
     return {
         "notebook": {notebook.path.name: _sha256(notebook.path)},
         "parameters": dict(parameters),

@@ -21,6 +21,8 @@
 preset: str = "fashion-unet"  # in {fashion-unet, digits-mlp, digits-unet, cifar10-luma, cifar10}
 dataset: str = "fashion-mini"  # data set: fashion-mini, digits, cifar10, fashion-mnist, or a path
 n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+second_dataset: str = ""  # a second data set, swept likewise, or none
+second_n_train: int = 0  # N there
 changes: str = ""  # further settings of all models: names, each with an equals sign and its value
 gaps: str = "few"  # which gaps: a few, or also all nine of the paper, in {few, nine}
 gap_keep: float = 0.0  # share of the noise levels drawn in a gap that is kept, in [0, 1]
@@ -34,6 +36,7 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
 import itertools
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,13 +47,17 @@ from geomem import store, swaps
 from geomem.swaps import PAPER_CELEBA_ZONE, Window
 
 plt.style.use(figures.STYLE)
-small, large = experiments.pair(
-    preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
-)
-data, everything = small.data.load(), large.data.load()
-heldout = data.heldout[:n_heldout]
-distinct = memorization.DistinctImages(data.train, device)
-print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out images")
+sweeps = []  # all that is said of one data set; the book's numbers are those of the first
+for name, n in [(dataset, n_train), (second_dataset, second_n_train)][: 2 if second_dataset else 1]:
+    small, large = experiments.pair(
+        preset, dataset=name, n_train=n, changes=changes, seed=seed, device=device
+    )
+    data, everything = small.data.load(), large.data.load()
+    s = SimpleNamespace(small=small, large=large, data=data, everything=everything)
+    s.heldout = data.heldout[:n_heldout]
+    s.distinct = memorization.DistinctImages(data.train, device)
+    sweeps.append(s)
+    print(f"{data.name}: {len(data.train)} training images, {len(s.heldout)} held-out images")
 
 # %% [markdown]
 # ## The zone
@@ -59,13 +66,15 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 # (they may cross below the level), the zone is taken from the crossing to twice that.
 
 # %%
-plain, many = store.train_or_load([small, large])
-settings = dict(c=c, level=level, seed=seed, device=device)
-reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
-found, edge = reach.regimes, reach.edge
-low, high = found.medium or (found.crossing.value, 2 * found.crossing.value)
-zone, edge = Window(low, high), float(np.nanmin([edge, low]))
-print(f"danger zone {zone}; a copy can be undone down to sigma = {edge:.3g}")
+trained = iter(store.train_or_load([e for s in sweeps for e in (s.small, s.large)]))
+for s in sweeps:
+    s.plain, s.many = next(trained), next(trained)
+    settings = dict(c=c, level=level, seed=seed, device=device)
+    s.reach = swaps.CopyRange.of(s.distinct, s.heldout, s.many.denoise, **settings)
+    found = s.reach.regimes
+    s.zone = Window(*(found.medium or (found.crossing.value, 2 * found.crossing.value)))
+    s.edge = float(np.nanmin([s.reach.edge, s.zone.low]))
+    print(f"{s.data.name}: danger zone {s.zone}; a copy can be undone down to {s.edge:.3g}")
 
 # %% [markdown]
 # ## The gaps
@@ -80,41 +89,47 @@ paper = digitized.load("fig5_celeba_gaps")
 tried = {}  # name -> window in the paper, percent memorized there; the first is without a gap
 for first, last, *rest in zip(*(paper.columns[k] for k in paper.columns), strict=True):
     tried[f"{first:.0f}-{last:.0f}"] = Window(*rest[:2]), rest[2]
-middle = np.sqrt(low * high)
-wanted = {"low half": Window(low, middle), "high half": Window(middle, high), "zone": zone}
-wanted |= {
-    f"paper's {name}": window.moved(PAPER_CELEBA_ZONE, zone)
-    for name, (window, _) in [*tried.items()][1:]
-    if gaps == "nine" or name in ("100-200", "100-350")
-}
-wanted["copy window"] = Window(edge / 2, high)
-windows = {
-    name: Window(*(float(f"{end:.2g}") for end in (window.low, window.high)))
-    for name, window in wanted.items()
-}
-law = small.train.for_images(data.train).noise
-mass = {name: float(law.cdf(w.high) - law.cdf(w.low)) for name, w in windows.items()}
-for name, window in windows.items():
-    print(f"{name:15} {window}: {mass[name]:.0%} of the plain model's draws")
+for s in sweeps:
+    low, high = s.zone.low, s.zone.high
+    middle = np.sqrt(low * high)
+    wanted = {"low half": Window(low, middle), "high half": Window(middle, high), "zone": s.zone}
+    wanted |= {
+        f"paper's {name}": window.moved(PAPER_CELEBA_ZONE, s.zone)
+        for name, (window, _) in [*tried.items()][1:]
+        if gaps == "nine" or name in ("100-200", "100-350")
+    }
+    wanted["copy window"] = Window(s.edge / 2, high)
+    s.windows = {
+        name: Window(*(float(f"{end:.2g}") for end in (window.low, window.high)))
+        for name, window in wanted.items()
+    }
+    law = s.small.train.for_images(s.data.train).noise
+    s.mass = {name: float(law.cdf(w.high) - law.cdf(w.low)) for name, w in s.windows.items()}
+    print(f"{s.data.name}: share of the plain model's draws in each gap")
+    for name, window in s.windows.items():
+        print(f"  {name:15} {window}: {s.mass[name]:.0%}")
 
 # %%
-chosen = {
-    name: experiments.changed(
-        small,
+chosen = [
+    experiments.changed(
+        s.small,
         {
             "train.noise.gap_low": window.low,
             "train.noise.gap_high": window.high,
             "train.noise.gap_keep": gap_keep,
         },
     )
-    for name, window in windows.items()
-}
-models = {"plain": plain} | dict(zip(chosen, store.train_or_load([*chosen.values()]), strict=True))
-broken = []
-for name, trained in models.items():
-    before, after = trained.course()
-    broken += [name] if after >= before else []
-    print(f"{name}: mean loss {before:.3f} after an eighth of the steps, {after:.3f} at the end")
+    for s in sweeps
+    for window in s.windows.values()
+]
+trained, broken = iter(store.train_or_load(chosen)), []
+for s in sweeps:
+    s.models = {"plain": s.plain} | {name: next(trained) for name in s.windows}
+    print(f"{s.data.name}: mean loss after an eighth of the steps, and at the end")
+    for name, model in s.models.items():
+        before, after = model.course()
+        broken += [f"{name} ({s.data.name})"] if after >= before else []
+        print(f"  {name:15} {before:.3f} {after:.3f}")
 
 # %% [markdown]
 # ## Samples: memorized, and how good
@@ -124,73 +139,103 @@ for name, trained in models.items():
 # and the training set drawn with repeats, a perfect copier.
 
 # %%
-options = dict(seed=seed, solver=solver, device=next(plain.denoise.parameters()).device)
-denoisers = {name: trained.denoise for name, trained in models.items()} | {"large": many.denoise}
-pictures = {
-    name: sampler.sample(denoise, data.train.shape[1:], n_samples, **options).numpy()
-    for name, denoise in denoisers.items()
-}
-passed = {
-    name: memorization.neighbours(images, distinct).memorized() for name, images in pictures.items()
-}
-share = {n: memorization.Fraction.of(int(yes.sum()), n_samples) for n, yes in passed.items()}
-change = {n: swaps.paired_difference(passed["plain"], yes, seed=seed) for n, yes in passed.items()}
+for s in sweeps:
+    options = dict(seed=seed, solver=solver, device=next(s.plain.denoise.parameters()).device)
+    networks = {name: model.denoise for name, model in s.models.items()} | {"large": s.many.denoise}
+    shape = s.data.train.shape[1:]
+    s.pictures = {
+        name: sampler.sample(denoise, shape, n_samples, **options).numpy()
+        for name, denoise in networks.items()
+    }
+    s.passed = {
+        name: memorization.neighbours(images, s.distinct).memorized()
+        for name, images in s.pictures.items()
+    }
+    s.share = {
+        name: memorization.Fraction.of(int(yes.sum()), n_samples) for name, yes in s.passed.items()
+    }
+    s.change = {
+        name: swaps.paired_difference(s.passed["plain"], yes, seed=seed)
+        for name, yes in s.passed.items()
+    }
 
 # %%
-n_quality = min(n_samples, len(heldout))
-unseen = everything.train[len(data.train) :]
-if len(unseen) < n_quality:  # the small set is (nearly) all there is
-    unseen = everything.train
-of = quality.PrincipalComponents.of(unseen)
-target = of(unseen)
-repeats = np.random.default_rng(seed).integers(len(data.train), size=n_quality)
-judged = pictures | {"held-out": heldout, "training set": data.train[repeats]}
-distance = {
-    name: quality.frechet_estimate(of(images[:n_quality]), target)
-    for name, images in judged.items()
-}
-for name in judged:
-    print(f"{name:15} memorized {share.get(name, '-')}; distance {distance[name]}")
-print("change of the memorized share against the plain model, paired by initial noise:")
-for name in windows:
-    print(f"  {name}: {change[name]}")
+for s in sweeps:
+    real = s.data.train
+    s.n_quality = min(n_samples, len(s.heldout))
+    s.unseen = s.everything.train[len(real) :]
+    if len(s.unseen) < s.n_quality:  # the small set is (nearly) all there is
+        s.unseen = s.everything.train
+    of = quality.PrincipalComponents.of(s.unseen)
+    target = of(s.unseen)
+    repeats = np.random.default_rng(seed).integers(len(real), size=s.n_quality)
+    judged = s.pictures | {"held-out": s.heldout, "training set": real[repeats]}
+    s.distance = {
+        name: quality.frechet_estimate(of(images[: s.n_quality]), target)
+        for name, images in judged.items()
+    }
+    print(s.data.name)
+    for name in judged:
+        print(f"  {name:15} memorized {s.share.get(name, '-')}; distance {s.distance[name]}")
+    print("  change of the memorized share against the plain model, paired by initial noise:")
+    for name in s.windows:
+        print(f"    {name}: {s.change[name]}")
 
 # %% [markdown]
 # The two halves, sample by sample from the same initial noise: how many more are memorized with
 # the gap in the high-noise half than with the one in the low-noise half?
 
 # %%
-halves = swaps.paired_difference(passed["low half"], passed["high half"], seed=seed)
-print(f"high half minus low half: {halves}")
+for s in sweeps:
+    s.halves = swaps.paired_difference(s.passed["low half"], s.passed["high half"], seed=seed)
+    verdict = (
+        "lowers memorization more than" if s.halves.low > 0 else "lowers memorization less than"
+    )
+    same = s.halves.low <= 0 <= s.halves.high
+    s.verdict = "is not to be told from" if same else verdict
+    print(f"{s.data.name}: high half minus low half: {s.halves}")
 
 # %% tags=["hide-input", "remove-output"]
 curves5 = digitized.load("fig5_celeba_curves")
 bars = {
-    data.name: [("none", None, share["plain"].value)]
-    + [(name, windows[name], share[name].value) for name in windows],
-    "the paper": [
-        (name if window.high else "none", window if window.high else None, percent / 100)
-        for name, (window, percent) in tried.items()
-    ],
+    s.data.name: [
+        (name, s.windows.get(name), (of.value, of.low, of.high))
+        for name, of in s.share.items()
+        if name != "large"
+    ]
+    for s in sweeps
 }
-tall = max(1.5, 0.17 * (1 + len(windows)))  # as high as so many bars and their names need
+bars["the paper"] = [
+    (
+        name if window.high else "plain",
+        window if window.high else None,
+        (percent / 100, np.nan, np.nan),
+    )
+    for name, (window, percent) in tried.items()
+]
+tall = [max(1.5, 0.17 * len(rows)) for rows in bars.values()]  # what bars and their names need
 fig, axes = plt.subplots(
-    4, 1, figsize=(4.8, 6.2 + 1.2 * tall), gridspec_kw={"height_ratios": [1.4, tall, 1.4, 1.7]}
+    2 * len(bars),
+    1,
+    figsize=(4.8, 2.6 * len(bars) + sum(tall)),
+    gridspec_kw={"height_ratios": [h for bar in tall for h in (1.4, bar)]},
 )
 colour = plt.get_cmap("viridis")
-for (source, rows), curve_ax, bar_ax in zip(bars.items(), axes[::2], axes[1::2], strict=True):
-    if source == "the paper":
+places = zip(bars.items(), [*sweeps, None], axes[::2], axes[1::2], strict=True)
+for (source, rows), s, curve_ax, bar_ax in places:
+    if s is None:  # the paper
         for column, look in (("coverage", "C0o"), ("max_weight", "C1s")):
             curve_ax.plot(curves5["sigma"], curves5[column], look, ms=3.5)
         ends, band = (0.05, 10), PAPER_CELEBA_ZONE
     else:
-        drawing.plot_curve(curve_ax, reach.coverage, r"coverage $C_\sigma$", color="C0")
-        drawing.plot_curve(curve_ax, reach.weight, r"concentration $W_\sigma$", color="C1", ls="--")
-        ends, band = (min(0.05, edge / 3), max(10, 2 * high)), zone
+        coverage, weight = r"coverage $C_\sigma$", r"concentration $W_\sigma$"
+        drawing.plot_curve(curve_ax, s.reach.coverage, coverage, color="C0")
+        drawing.plot_curve(curve_ax, s.reach.weight, weight, color="C1", ls="--")
+        ends, band = (min(0.05, s.edge / 3), max(10, 2 * s.zone.high)), s.zone
     curve_ax.set(title=source, xlim=ends)
     for ax in (curve_ax, bar_ax):
         ax.axvspan(band.low, band.high, color="0.9", lw=0, zorder=0)
-    for place, (_, window, memorized) in enumerate(rows):
+    for place, (_, window, (memorized, *_)) in enumerate(rows):
         ends_of = (window.low, window.high) if window else ends
         bar_ax.barh(
             place,
@@ -211,19 +256,14 @@ shades = fig.colorbar(plt.cm.ScalarMappable(cmap=colour), ax=axes, location="bot
 shades.set_label("share of memorized samples")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
 points = [
-    (source, f"memorized, {name}", *((w.low, w.high) if w else (np.nan, np.nan)), value, *interval)
+    (source, f"memorized, {name}", *((w.low, w.high) if w else (np.nan, np.nan)), *memorized)
     for source, rows in bars.items()
-    for name, w, value in rows
-    for interval in [
-        (np.nan, np.nan)
-        if source == "the paper"
-        else (share["plain" if name == "none" else name].low,
-              share["plain" if name == "none" else name].high)
-    ]
-]  # fmt: skip
+    for name, w, memorized in rows
+]
 points += [
-    (data.name, what, sigma, sigma, *values)
-    for what, curve in (("coverage", reach.coverage), ("concentration", reach.weight))
+    (s.data.name, what, sigma, sigma, *values)
+    for s in sweeps
+    for what, curve in (("coverage", s.reach.coverage), ("concentration", s.reach.weight))
     for sigma, *values in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
 ]
 points += [
@@ -239,22 +279,27 @@ figures.save(
     "fig-gap-sweep",
     title="Which gap lowers memorization",
     caption=(
-        rf"Coverage, concentration and danger zone (shaded), and below them the gaps tried, "
-        rf"coloured by the share of memorized samples. Above: ours on {data.name}, "
-        rf"$N = {len(data.train):,}$, {n_samples} samples of each model, {gap_keep:.0%} of the "
+        r"Coverage, concentration and danger zone (shaded), and below them the gaps tried, "
+        r"coloured by the share of memorized samples. Above: ours on "
+        + " and ".join(rf"{s.data.name} ($N = {len(s.data.train):,}$)" for s in sweeps)
+        + rf", {n_samples} samples of each model, {gap_keep:.0%} of the "
         rf"noise levels in a gap kept. Below: the paper's Figure 5, read off (CelebA, "
         rf"$N = 1{{,}}024$; DDPM steps; the first two gaps' 71% means at least that)."
     ),
     alt=(
-        f"Bars of gaps under curves of coverage and concentration. Without a gap "
-        f"{share['plain'].value:.0%} of our samples are memorized, with the low half left out "
-        f"{share['low half'].value:.0%}, with the high half {share['high half'].value:.0%}, with "
-        f"the copy window {share['copy window'].value:.0%}."
+        "Bars of gaps under curves of coverage and concentration. "
+        + " ".join(
+            f"On {s.data.name} {s.share['plain'].value:.0%} of the samples are memorized without a "
+            f"gap, {s.share['low half'].value:.0%} with the low half left out, "
+            f"{s.share['high half'].value:.0%} with the high half, "
+            f"{s.share['copy window'].value:.0%} with the copy window."
+            for s in sweeps
+        )
     ),
     table=dict(zip(headers, map(list, zip(*points, strict=True)), strict=True)),
     paper_item="Figure 5",
     claim="paper",
-    data=[data, paper, curves5],
+    data=[*(s.data for s in sweeps), paper, curves5],
     seeds={"training": seed, "samples": seed},
     device=device,
 )
@@ -270,43 +315,54 @@ figures.save(
 # The front holds the models that no other one beats in both.
 
 # %% tags=["hide-input", "remove-output"]
-plane = np.array([(share[name].value, distance[name].value) for name in models])
-order = np.lexsort(plane.T[::-1])
-front = [i for k, i in enumerate(order) if (plane[i, 1] < plane[order[:k], 1]).all()]
-fig, ax = plt.subplots(figsize=(4.8, 4.2))
-ax.plot(*plane[front].T, color="0.6", lw=1, drawstyle="steps-post", zorder=0, label="front")
-for i, name in enumerate([*models, "large"]):
-    x, y = share[name], distance[name]
-    bars_of = dict(
-        xerr=[[x.value - x.low], [x.high - x.value]], yerr=[[y.value - y.low], [y.high - y.value]]
-    )
-    marker, grey = "os^DvPX*<>phd"[i % 13], "0.4" if name == "large" else f"C{i % 10}"
-    ax.errorbar(x.value, y.value, **bars_of, fmt=marker, color=grey, lw=1, ms=6, label=name)
-ax.axhline(distance["held-out"].value, color="0.4", ls=":", label="real, held out")
-ax.axhline(distance["training set"].value, color="0.4", ls="--", label="training set")
-ax.set(xlabel="share of memorized samples", ylim=(0, None), xlim=(-0.03, 1.03))
-ax.set_ylabel("Frechet distance,\nprincipal components")
-fig.legend(loc="outside lower center", ncol=2)
+fig, axes = plt.subplots(
+    len(sweeps), 1, figsize=(4.8, 1.5 + 2.7 * len(sweeps)), sharex=True, squeeze=False
+)
+for s, ax in zip(sweeps, axes[:, 0], strict=True):
+    plane = np.array([(s.share[name].value, s.distance[name].value) for name in s.models])
+    order = np.lexsort(plane.T[::-1])
+    best = [i for k, i in enumerate(order) if (plane[i, 1] < plane[order[:k], 1]).all()]
+    s.front = [[*s.models][i] for i in best]
+    ax.plot(*plane[best].T, color="0.6", lw=1, drawstyle="steps-post", zorder=0, label="front")
+    for i, name in enumerate([*s.models, "large"]):
+        x, y = s.share[name], s.distance[name]
+        bars_of = dict(
+            xerr=[[x.value - x.low], [x.high - x.value]],
+            yerr=[[y.value - y.low], [y.high - y.value]],
+        )
+        marker, grey = "os^DvPX*<>phd"[i % 13], "0.4" if name == "large" else f"C{i % 10}"
+        ax.errorbar(x.value, y.value, **bars_of, fmt=marker, color=grey, lw=1, ms=6, label=name)
+    ax.axhline(s.distance["held-out"].value, color="0.4", ls=":", label="real, held out")
+    ax.axhline(s.distance["training set"].value, color="0.4", ls="--", label="training set")
+    ax.set(title=s.data.name, ylim=(0, None), xlim=(-0.03, 1.03))
+    ax.set_ylabel("Frechet distance,\nprincipal components")
+ax.set_xlabel("share of memorized samples")
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2)
+marks = [(s, name) for s in sweeps for name in [*s.models, "large"]]
+sets = " and ".join(
+    f"{s.data.name} ({s.n_quality} of them to {len(s.unseen):,} images)" for s in sweeps
+)
 figures.save(
     fig,
     "fig-gap-plane",
     title="Memorization and quality of the gaps tried",
     caption=(
-        rf"Memorized share of {n_samples} samples on {data.name} against the Frechet distance of "
-        rf"{n_quality} of them to {len(unseen):,} unseen real images, on principal components (95% "
-        rf"intervals), one mark for each gap. Grey line: the front. Dotted: real held-out images; "
-        rf"dashed: the training set drawn with repeats, a perfect copier's score."
+        f"Memorized share of {n_samples} samples against the Frechet distance to unseen real "
+        f"images, on principal components (95% intervals), one mark for each gap, on {sets}. Grey "
+        f"line: the front. Dotted: real held-out images; dashed: the training set drawn with "
+        f"repeats, a perfect copier's score."
     ),
-    alt=(
-        f"The plain model memorizes {share['plain'].value:.2g} at distance "
-        f"{distance['plain'].value:.2g}; on the front lie: "
-        f"{', '.join([*models][i] for i in front)}."
+    alt=" ".join(
+        f"On {s.data.name} the plain model memorizes {s.share['plain'].value:.2g} at distance "
+        f"{s.distance['plain'].value:.2g}; on the front lie: {', '.join(s.front)}."
+        for s in sweeps
     ),
     table={
-        "model [name]": [*models, "large"],
+        "data set [name]": [s.data.name for s, _ in marks],
+        "model [name]": [name for _, name in marks],
         **{
-            f"{what}, {column}": [getattr(values[n], attribute) for n in [*models, "large"]]
-            for what, values in (("memorized", share), ("distance", distance))
+            f"{what}, {column}": [getattr(getattr(s, of)[n], attribute) for s, n in marks]
+            for what, of in (("memorized", "share"), ("distance", "distance"))
             for column, attribute in (
                 ("value [fraction or feature units squared]", "value"),
                 ("low [95% interval]", "low"),
@@ -316,7 +372,7 @@ figures.save(
     },
     paper_item="Figure 9",
     claim="paper",
-    data=[data],
+    data=[s.data for s in sweeps],
     seeds={"training": seed, "samples": seed},
     device=device,
 )
@@ -329,14 +385,15 @@ figures.save(
 # %% [markdown]
 # ## Samples
 #
-# The same ten initial noises in every row.
+# The same ten initial noises in every row, on the first data set.
 
 # %% tags=["hide-input", "remove-output"]
+s = sweeps[0]
 rows = [
-    (f"{name.replace(' ', chr(10))}\n{share[name].value:.0%}", pictures[name][:10])
-    for name in denoisers
+    (f"{name.replace(' ', chr(10))}\n{s.share[name].value:.0%}", images[:10])
+    for name, images in s.pictures.items()
 ]
-fig = drawing.image_grid(rows, [str(i) for i in range(10)], [passed[n][:10] for n in denoisers])
+fig = drawing.image_grid(rows, [str(i) for i in range(10)], [yes[:10] for yes in s.passed.values()])
 for ax in fig.axes[::10]:
     ax.yaxis.label.set(rotation=0, ha="right", va="center", fontsize=7.5)
 figures.save(
@@ -344,20 +401,22 @@ figures.save(
     "fig-gap-sheets",
     title="Samples with each gap",
     caption=(
-        f"Samples on {data.name} from ten initial noises (columns), of the plain model, of those "
+        f"Samples on {s.data.name} from ten initial noises (columns), of the plain model, of those "
         "with a gap, and of the large model. Red frame: memorized; the numbers are the memorized "
         f"shares of all {n_samples}."
     ),
     alt=(
-        f"Rows of ten images. {int(passed['plain'][:10].sum())} of the plain model's have a red "
-        f"frame, {int(passed['copy window'][:10].sum())} with the copy window left out."
+        f"Rows of ten images. {int(s.passed['plain'][:10].sum())} of the plain model's have a red "
+        f"frame, {int(s.passed['copy window'][:10].sum())} with the copy window left out."
     ),
     table=drawing.pixel_table(
-        np.arange(10), [(name, pictures[name][:10]) for name in denoisers], "initial noise [index]"
+        np.arange(10),
+        [(name, images[:10]) for name, images in s.pictures.items()],
+        "initial noise [index]",
     ),
     paper_item="Figures 20 to 23",
     claim="paper",
-    data=[data],
+    data=[s.data],
     seeds={"training": seed, "samples": seed},
     device=device,
 )
@@ -375,83 +434,101 @@ figures.save(
 # window lowers memorization.
 
 # %%
-low_side = halves.low > 0
-same = halves.low <= 0 <= halves.high
-verdict = "lowers memorization more than" if low_side else "lowers memorization less than"
-verdict = "is not to be told from" if same else verdict
+s = sweeps[0]
 nested = {  # (outer, inner) -> how many more are memorized with the outer gap
-    (outer, inner): swaps.paired_difference(passed[inner], passed[outer], seed=seed)
-    for outer, inner in itertools.permutations(windows, 2)
-    if windows[outer].low <= windows[inner].low and windows[inner].high <= windows[outer].high
+    (outer, inner): swaps.paired_difference(s.passed[inner], s.passed[outer], seed=seed)
+    for outer, inner in itertools.permutations(s.windows, 2)
+    if s.windows[outer].low <= s.windows[inner].low
+    and s.windows[inner].high <= s.windows[outer].high
 }
 for (outer, inner), difference in nested.items():
     print(f"{outer} instead of {inner}, which lies inside: {difference}")
 less = sum(difference.high < 0 for difference in nested.values())
 more = sum(difference.low > 0 for difference in nested.values())
-floors, left = np.array([(windows[name].low, share[name].value) for name in windows]).T
+floors, left = np.array([(window.low, s.share[name].value) for name, window in s.windows.items()]).T
 rank = np.nan
 if np.ptp(left) > 0:  # ranks of equal shares mean nothing
     rank = float(spearmanr(floors, left).statistic)
-effective = [name for name in windows if change[name].high < 0]
+effective = [name for name in s.windows if s.change[name].high < 0]
 own_preset = experiments.PRESETS[f"{preset}-small"].data.name
 must = (dataset, n_train, changes) == (own_preset, 0, "") and preset != "cifar10"
 figures.claim("every training went well", not broken, must=must and preset != "digits-mlp")
 must = must and gap_keep == 0 and not broken
-figures.claim(
-    "the copy window lowers memorization", share["copy window"].high < share["plain"].low, must=must
-)
-figures.claim(
-    "the low-noise half of the zone lowers memorization more than the high-noise half",
-    low_side,
-    must=False,
-)
+for s in sweeps[::-1]:  # the first last: it stays `s`
+    of = "" if s is sweeps[0] else f"{s.data.name}: "
+    share = s.share
+    figures.claim(
+        f"{of}the copy window lowers memorization",
+        share["copy window"].high < share["plain"].low,
+        must=must and not of,
+    )
+    figures.claim(
+        f"{of}the low-noise half of the zone lowers memorization more than the high-noise half",
+        s.halves.low > 0,
+        must=False,
+    )
 wider = more == 0 and 2 * less > len(nested)
 figures.claim("most gaps memorize less than those inside them, and none more", wider, must=False)
-price = distance["copy window"].low > distance["plain"].high
+
+
+def table_of(s: SimpleNamespace) -> str:
+    """Every gap of a sweep, what it leaves memorized, and at what distance."""
+    return "; ".join(
+        f"{name} {s.windows[name]}: {s.share[name]}, distance {s.distance[name].value:.2g}"
+        for name in s.windows
+    )
+
+
+price = s.distance["copy window"].low > s.distance["plain"].high
 figures.claim("the copy window costs quality", price, must=False)
 figures.record(
-    dataset=data.name,
-    n_train=f"{len(data.train):,}",
+    dataset=s.data.name,
+    n_train=f"{len(s.data.train):,}",
     n_samples=f"{n_samples:,}",
-    n_quality=f"{n_quality:,}",
-    n_unseen=f"{len(unseen):,}",
-    n_steps=f"{small.train.steps:,}",
+    n_quality=f"{s.n_quality:,}",
+    n_unseen=f"{len(s.unseen):,}",
+    n_steps=f"{s.small.train.steps:,}",
     gap_keep=f"{gap_keep:.0%}",
-    n_gaps=str(len(windows)),
-    zone_ends=str(zone) if found.medium else f"{zone}, as the rule finds none,",
-    edge=f"{edge:.2g}",
-    crossing=f"{found.crossing.value:.2g}",
-    **{name.replace(" ", "_"): str(share[name]) for name in [*denoisers] if "-" not in name},
-    low_half_window=str(windows["low half"]),
-    high_half_window=str(windows["high half"]),
-    copy_window_window=str(windows["copy window"]),
-    low_half_mass=f"{mass['low half']:.0%}",
-    high_half_mass=f"{mass['high half']:.0%}",
-    copy_window_mass=f"{mass['copy window']:.0%}",
+    n_gaps=str(len(s.windows)),
+    zone_ends=str(s.zone) if s.reach.regimes.medium else f"{s.zone}, as the rule finds none,",
+    edge=f"{s.edge:.2g}",
+    crossing=f"{s.reach.regimes.crossing.value:.2g}",
+    **{name.replace(" ", "_"): str(s.share[name]) for name in s.share if "-" not in name},
+    low_half_window=str(s.windows["low half"]),
+    high_half_window=str(s.windows["high half"]),
+    copy_window_window=str(s.windows["copy window"]),
+    low_half_mass=f"{s.mass['low half']:.0%}",
+    high_half_mass=f"{s.mass['high half']:.0%}",
+    copy_window_mass=f"{s.mass['copy window']:.0%}",
     solver=sampler.SOLVER_NAMES[solver],
-    low_half_change=str(change["low half"]),
-    high_half_change=str(change["high half"]),
-    zone_change=str(change["zone"]),
-    copy_window_change=str(change["copy window"]),
-    halves=str(halves),
-    halves_verdict=verdict,
+    low_half_change=str(s.change["low half"]),
+    high_half_change=str(s.change["high half"]),
+    zone_change=str(s.change["zone"]),
+    copy_window_change=str(s.change["copy window"]),
+    halves=str(s.halves),
+    halves_verdict=s.verdict,
     effective=", ".join(effective) or "none",
     nested=str(len(nested)),
     nested_less=str(less),
     nested_more=str(more),
     rank_floor=f"{rank:.2f}",
-    front=", ".join([*models][i] for i in front),
-    plain_distance=str(distance["plain"]),
-    copy_window_distance=str(distance["copy window"]),
-    held_out_distance=str(distance["held-out"]),
-    copier_distance=str(distance["training set"]),
-    large_distance=str(distance["large"]),
+    front=", ".join(s.front),
+    plain_distance=str(s.distance["plain"]),
+    copy_window_distance=str(s.distance["copy window"]),
+    held_out_distance=str(s.distance["held-out"]),
+    copier_distance=str(s.distance["training set"]),
+    large_distance=str(s.distance["large"]),
     quality_words="costs" if price else "shows no cost of",
     trainings="None of the trainings here broke down"
     if not broken
     else f"Broken down here: {', '.join(broken)}",
-    table="; ".join(
-        f"{name} {windows[name]}: {share[name]}, distance {distance[name].value:.2g}"
-        for name in windows
-    ),
+    table=table_of(s),
+    second="".join(
+        f"{s.data.name}, $N = {len(s.data.train):,}$, danger zone {s.zone}: without a gap "
+        f"{s.share['plain']} are memorized, distance {s.distance['plain'].value:.2g}. "
+        f"{table_of(s)}. Leaving out the low-noise half {s.verdict} leaving out the other (high "
+        f"minus low: {s.halves}). On the front: {', '.join(s.front)}."
+        for s in sweeps[1:]
+    )
+    or "none in this run; the `cifar` profile sweeps the full Fashion-MNIST too.",
 )

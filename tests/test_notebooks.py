@@ -6,7 +6,7 @@ import shutil
 import pytest
 from conftest import ROOT
 
-from geomem import notebooks
+from geomem import notebooks, runs
 from geomem.notebooks import Parameter, ParameterError
 from geomem.runs import MACHINERY
 
@@ -52,6 +52,18 @@ D = Parameter("device", "str", "auto", "where, in {auto, cpu, cuda}")
 def test_values_are_cast_to_their_type(parameter, given, value):
     result = parameter.check(given)
     assert result == value and type(result) is type(value)
+
+
+def test_a_data_set_may_be_left_out_only_where_it_is_by_default():
+    gap_sweep = notebooks.pick(ROOT, "gap_sweep")
+    smoke = notebooks.pick_profile(ROOT, "smoke")
+    values = notebooks.resolve(gap_sweep, smoke, {"second_dataset": ""})
+    assert list(runs.inputs(gap_sweep, values)["data"]) == ["digits"]
+    assert runs.fit(gap_sweep, values, fetch=True) == values
+    both = notebooks.resolve(gap_sweep, smoke, {"second_dataset": "fashion-mini"})
+    assert list(runs.inputs(gap_sweep, both)["data"]) == ["digits", "fashion-mini"]
+    with pytest.raises(ParameterError, match="no data set ''"):
+        notebooks.resolve(gap_sweep, smoke, {"dataset": ""})
 
 
 @pytest.mark.parametrize(
