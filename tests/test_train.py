@@ -1,9 +1,11 @@
 """Training: determinism, exact resume, the schedules by hand, and a closed form to approach."""
 
 import copy
+import functools
 import itertools
 import math
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -425,6 +427,19 @@ def test_bfloat16_is_used_where_asked_for(images, labels):
     assert exact.losses[1:] != low.losses[1:]
     np.testing.assert_allclose(low.losses, exact.losses, rtol=0.05)
     assert all(p.dtype == torch.float32 for p in low.model.parameters())
+
+
+@pytest.mark.parametrize("network", [MLP, UNET])
+def test_compiling_changes_no_loss(images, labels, network, monkeypatch):
+    """Captured and differentiated as for CUDA, but run as it stands: no C++ compiler is needed."""
+    captured = Mock(wraps=functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr(torch, "compile", captured)
+    config = small(network, images)
+    plain, _ = run(config, images, labels, steps=3)
+    compiled, _ = run(replace(config, compile=True), images, labels, steps=3)
+    captured.assert_called_once_with(compiled.model)
+    np.testing.assert_allclose(compiled.losses, plain.losses, rtol=1e-6)
+    assert tensors(compiled).keys() == tensors(plain).keys()  # a checkpoint is that of either
 
 
 def test_the_loss_weight_is_the_networks_own(images):
