@@ -16,7 +16,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,27 +86,31 @@ class Notebook:
     name: str
     path: Path
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, Parameter]:
-        import papermill
-
-        found = papermill.inspect_notebook(read(self.path))
-        parameters = {}
-        for name, entry in found.items():
-            kind = entry["inferred_type_name"]
-            if kind not in TYPES or not entry["help"]:
-                raise ParameterError(
-                    f"{self.path.name}: parameter {name} needs a plain type "
-                    f"({', '.join(TYPES)}) and a trailing comment."
-                )
-            default = ast.literal_eval(entry["default"])
-            parameters[name] = Parameter(name, kind, default, entry["help"])
-        return parameters
+        return _parameters(self.path, self.path.stat().st_mtime_ns)
 
     @property
     def title(self) -> str:
         match = re.search(r"^# # (.+)$", self.path.read_text(), re.M)
         return match.group(1) if match else self.name
+
+
+@cache  # a notebook is asked for its parameters many times, and inspecting it takes a while
+def _parameters(path: Path, changed: int) -> dict[str, Parameter]:
+    import papermill
+
+    parameters = {}
+    for name, entry in papermill.inspect_notebook(read(path)).items():
+        kind = entry["inferred_type_name"]
+        if kind not in TYPES or not entry["help"]:
+            raise ParameterError(
+                f"{path.name}: parameter {name} needs a plain type "
+                f"({', '.join(TYPES)}) and a trailing comment."
+            )
+        default = ast.literal_eval(entry["default"])
+        parameters[name] = Parameter(name, kind, default, entry["help"])
+    return parameters
 
 
 def read(path: Path) -> Any:

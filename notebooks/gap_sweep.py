@@ -48,7 +48,9 @@ from geomem.swaps import PAPER_CELEBA_ZONE, Window
 
 plt.style.use(figures.STYLE)
 sweeps = []  # all that is said of one data set; the book's numbers are those of the first
-for name, n in [(dataset, n_train), (second_dataset, second_n_train)][: 2 if second_dataset else 1]:
+for name, n in ((dataset, n_train), (second_dataset, second_n_train)):
+    if not name:
+        continue  # no second data set
     small, large = experiments.pair(
         preset, dataset=name, n_train=n, changes=changes, seed=seed, device=device
     )
@@ -188,11 +190,9 @@ for s in sweeps:
 # %%
 for s in sweeps:
     s.halves = swaps.paired_difference(s.passed["low half"], s.passed["high half"], seed=seed)
-    verdict = (
-        "lowers memorization more than" if s.halves.low > 0 else "lowers memorization less than"
-    )
     same = s.halves.low <= 0 <= s.halves.high
-    s.verdict = "is not to be told from" if same else verdict
+    how = f"lowers memorization {'more' if s.halves.low > 0 else 'less'} than"
+    s.verdict = "is not to be told from" if same else how
     print(f"{s.data.name}: high half minus low half: {s.halves}")
 
 # %% tags=["hide-input", "remove-output"]
