@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from geomem.curve import Curve, ErrorCurve
@@ -69,21 +70,25 @@ def image_grid(
     """
     from matplotlib import pyplot as plt
 
-    n = len(columns)
-    fig, axes = plt.subplots(
-        len(rows), n, figsize=(4.8, 0.35 + 4.8 / n * 0.92 * len(rows)), squeeze=False
-    )
+    n, (height, width) = len(columns), rows[0][1].shape[-2:]
+    fig, ax = plt.subplots(figsize=(4.8, 0.35 + 4.8 / n * 0.92 * len(rows)))  # one: many are slow
     frames = [None] * len(rows) if framed is None else framed
-    for line, (name, images), red in zip(axes, rows, frames, strict=True):
+    for y, ((_, images), red) in enumerate(zip(rows, frames, strict=True)):
         marked = np.zeros(n, bool) if red is None else red
-        for ax, image, memorized in zip(line, images, marked, strict=True):
+        for x, (image, memorized) in enumerate(zip(images, marked, strict=True)):
             pixels = np.clip((image + 1) / 2, 0, 1)
-            ax.imshow(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set(visible=bool(memorized), color=MEMORIZED, linewidth=3)
-        line[0].set_ylabel(name)
-    for ax, title in zip(axes[0], columns, strict=True):
-        ax.set_title(title)
+            pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+            ax.imshow(pixels, vmin=0, vmax=1, extent=(x - 0.43, x + 0.43, y + 0.43, y - 0.43))
+            if memorized:
+                frame = Rectangle((x - 0.43, y - 0.43), 0.86, 0.86, fill=False)
+                frame.set(edgecolor=MEMORIZED, linewidth=3)
+                ax.add_patch(frame)
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect=height / width)
+    ax.set_xticks(range(n), columns)
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8.5)
+    ax.tick_params(length=0, top=True, labeltop=True, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    ax.grid(False)
     return fig
 
 

@@ -394,8 +394,6 @@ rows = [
     for name, images in s.pictures.items()
 ]
 fig = drawing.image_grid(rows, [str(i) for i in range(10)], [yes[:10] for yes in s.passed.values()])
-for ax in fig.axes[::10]:
-    ax.yaxis.label.set(rotation=0, ha="right", va="center", fontsize=7.5)
 figures.save(
     fig,
     "fig-gap-sheets",

@@ -419,8 +419,6 @@ lines = [*((name, 1) for name in models), ("plain", early), ("early inside", 1),
 titles = [*models, f"plain,\nstep {small.train.step_of(early):,}", "early\ninside", "large"]
 rows = [(title, pictures[key][:8]) for title, key in zip(titles, lines, strict=True)]
 fig = drawing.image_grid(rows, [str(i) for i in range(8)], [passed[key][:8] for key in lines])
-for ax in fig.axes[::8]:
-    ax.yaxis.label.set(rotation=0, ha="right", va="center", fontsize=8.5)
 figures.save(
     fig,
     "fig-gap-samples",

@@ -301,8 +301,6 @@ pictures = [
     for base, name in lines
 ]
 fig = drawing.image_grid(pictures, [str(i) for i in range(8)], [passed[key][:8] for key in lines])
-for ax in fig.axes[::8]:
-    ax.yaxis.label.set(rotation=0, ha="right", va="center", fontsize=8.5)
 figures.save(
     fig,
     "fig-swap-samples",

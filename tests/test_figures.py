@@ -1,4 +1,4 @@
-"""What `figures.save` writes and refuses."""
+"""What `figures.save` writes and refuses, and how images lie in a grid."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from pybtex.database import parse_string
 
-from geomem import figures
+from geomem import drawing, figures
 
 GOOD = dict(
     id="fig-test-picture",
@@ -94,3 +94,19 @@ def test_a_figure_that_cannot_be_cited_is_refused(fig, tmp_path, change, message
     with pytest.raises(ValueError, match=message):
         figures.save(fig, **{**GOOD, **change})
     assert not (tmp_path / "figures").exists(), "nothing half-written"
+
+
+def test_an_image_grid_shows_each_image_in_its_cell_and_frames_the_memorized(rng):
+    rows = [(name, rng.uniform(-1.5, 1.5, (3, 1, 4, 2))) for name in ("one", "two")]
+    fig = drawing.image_grid(rows, ["a", "b", "c"], [None, np.array([False, True, False])])
+    (ax,) = fig.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "two"]
+    assert len(ax.images) == 6
+    for k, shown in enumerate(ax.images):
+        left, right, bottom, top = shown.get_extent()
+        assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx((k % 3, k // 3))
+        expected = np.clip((rows[k // 3][1][k % 3, 0] + 1) / 2, 0, 1)
+        np.testing.assert_allclose(shown.get_array(), expected)
+    (frame,) = ax.patches
+    assert frame.get_center() == pytest.approx((1, 1))
+    plt.close(fig)
