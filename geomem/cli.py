@@ -103,23 +103,23 @@ def _make_book(
     resolved: list[tuple[Notebook, dict[str, Value]]],
     options: argparse.Namespace,
 ) -> None:
-    todo, total = [], float(BUILD_SECONDS)
+    todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
     for notebook, parameters in resolved:
         reasons = ["asked for"] if options.force else runs.stale(root, notebook, parameters)
         if reasons:
-            seconds = _seconds(root, notebook, parameters, profile)
+            takes = seconds[notebook.name] = _seconds(root, notebook, parameters, profile)
             todo.append((notebook, parameters))
-            total += seconds
-            print(f"to run: {notebook.name} (about {seconds:.0f} s): {'; '.join(reasons)}")
+            print(f"to run: {notebook.name} (about {takes:.0f} s): {'; '.join(reasons)}")
         else:
             print(f"fresh:  {notebook.name}")
     cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
     print(
-        f"profile {profile.name}: {jobs} at a time; one after the other about {total:.0f} s "
-        "on two cores, the rendering included",
+        f"profile {profile.name}: {jobs} at a time; one after the other about "
+        f"{sum(seconds.values()):.0f} s on two cores, the rendering included",
         flush=True,
     )
+    todo.sort(key=lambda run: -seconds[run[0].name])  # at the end short ones share the cores
     for i, (notebook, paths) in enumerate(runs.run_all(root, todo, jobs), 1):
         print(f"done {i} of {len(todo)}: {notebook.name}", flush=True)
         _print_paths(paths, options.start)
