@@ -106,7 +106,7 @@ PRESETS: dict[str, Experiment] = {
             lr=5e-3,
             snapshots=QUARTERS,
         ),
-        steps=600,
+        steps=1000,
     ),
     **_pair(
         "digits-unet",
