@@ -470,11 +470,13 @@ figures.claim("most gaps memorize less than those inside them, and none more", w
 
 
 def table_of(s: SimpleNamespace) -> str:
-    """Every gap of a sweep, what it leaves memorized, and at what distance."""
-    return "; ".join(
-        f"{name} {s.windows[name]}: {s.share[name]}, distance {s.distance[name].value:.2g}"
-        for name in s.windows
-    )
+    """Every gap of a sweep, what it leaves memorized, and at what distance: Markdown."""
+    rows = ["| gap | noise levels | memorized | Frechet distance |", "|---|---|---|---|"]
+    rows += [
+        f"| {name} | {s.windows.get(name, 'none')} | {s.share[name]} | {s.distance[name]} |"
+        for name in s.models
+    ]
+    return "\n".join(rows)
 
 
 price = s.distance["copy window"].low > s.distance["plain"].high
@@ -522,11 +524,10 @@ figures.record(
     else f"Broken down here: {', '.join(broken)}",
     table=table_of(s),
     second="".join(
-        f"{s.data.name}, $N = {len(s.data.train):,}$, danger zone {s.zone}: without a gap "
-        f"{s.share['plain']} are memorized, distance {s.distance['plain'].value:.2g}. "
-        f"{table_of(s)}. Leaving out the low-noise half {s.verdict} leaving out the other (high "
-        f"minus low: {s.halves}). On the front: {', '.join(s.front)}."
+        f"On {s.data.name}, $N = {len(s.data.train):,}$, with the danger zone {s.zone}: leaving "
+        f"out the low-noise half {s.verdict} leaving out the other (high minus low: {s.halves}). "
+        f"On the front lie: {', '.join(s.front)}.\n\n{table_of(s)}"
         for s in sweeps[1:]
     )
-    or "none in this run; the `cifar` profile sweeps the full Fashion-MNIST too.",
+    or "Another data set: none in this run; the `cifar` profile sweeps the full Fashion-MNIST too.",
 )
