@@ -248,8 +248,9 @@ def _show(fig: Figure, png: Path) -> None:
     from IPython import display, get_ipython
 
     if get_ipython() is not None:
-        picture = display.Image(png, width=round(100 * fig.get_figwidth()))  # type: ignore[no-untyped-call]
-        display.display(picture)  # type: ignore[no-untyped-call]
+        width = round(100 * fig.get_figwidth())
+        picture = display.Image(png, width=width)  # type: ignore[no-untyped-call]  # IPython lacks it
+        display.display(picture)  # type: ignore[no-untyped-call]  # IPython lacks it
         plt.close(fig)
 
 
