@@ -100,10 +100,10 @@ PRESETS: dict[str, Experiment] = {
         DataConfig("digits"),
         64,
         TrainConfig(
-            ModelConfig("mlp", width=256, blocks=3),
-            steps=1500,
+            ModelConfig("mlp", width=192, blocks=3),
+            steps=2000,
             batch=128,
-            lr=5e-3,
+            lr=7e-3,
             snapshots=QUARTERS,
         ),
         steps=1000,
