@@ -274,8 +274,10 @@ def _execute(
             _environment(work, notebook, slots),
             tempfile.TemporaryDirectory(prefix="geomem-") as sockets,
         ):
-            # Sockets in files, not open ports.
+            # Sockets in files, not open ports. A cell's error arrives in the notebook; what the
+            # kernel logs besides is that it was interrupted, which each one is at its end.
             transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+            silent = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
             executed = papermill.execute_notebook(
                 read(notebook.path),
                 str(target),
@@ -283,7 +285,7 @@ def _execute(
                 kernel_name="python3",
                 cwd=str(root),
                 progress_bar=bar if sys.stderr.isatty() else False,
-                config=Config(KernelManager=transport),
+                config=Config(KernelManager=transport, NotebookClient=silent),
             )
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
         raise RunError(f"{_keep_failed(root, target)}\n{error}") from error

@@ -170,6 +170,14 @@ def test_what_goes_to_stderr_stops_before_it_is_published(project):
     assert (project / "notebooks" / "quick.ipynb").read_bytes() == good
 
 
+def test_what_the_kernel_logs_of_its_end_reaches_no_one(project, capfd):
+    notebook, parameters = prepare(project)
+    source = notebook.path.read_text()
+    notebook.path.write_text(source + "get_ipython().kernel.log.error('caught in kernel')\n")
+    runs.run(project, notebook, parameters)
+    assert "caught in kernel" not in "".join(capfd.readouterr())
+
+
 def test_a_killed_run_leaves_nothing_that_the_book_would_show(project):
     notebook, parameters = prepare(project)
     runs.run(project, notebook, parameters)
