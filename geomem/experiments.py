@@ -106,7 +106,7 @@ PRESETS: dict[str, Experiment] = {
             lr=7e-3,
             snapshots=QUARTERS,
         ),
-        steps=1000,
+        steps=1500,
     ),
     **_pair(
         "digits-unet",
