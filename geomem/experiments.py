@@ -101,12 +101,11 @@ PRESETS: dict[str, Experiment] = {
         64,
         TrainConfig(
             ModelConfig("mlp", width=192, blocks=3),
-            steps=2000,
+            steps=1500,
             batch=128,
-            lr=7e-3,
+            lr=1e-2,
             snapshots=QUARTERS,
         ),
-        steps=1500,
     ),
     **_pair(
         "digits-unet",

@@ -190,6 +190,7 @@ class MLP(nn.Module):
         self.embedding = Embedding(c.width, c.n_classes)
         self.stem = nn.Linear(pixels, c.width)
         self.blocks = nn.ModuleList(MLPBlock(c.width) for _ in range(c.blocks))
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
         self.head = _zero(nn.Linear(c.width, pixels))
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
@@ -197,7 +198,7 @@ class MLP(nn.Module):
         h = self.stem(x.flatten(1))
         for block in self.blocks:
             h = block(h, steer)
-        return self.head(functional.silu(h)).view_as(x)
+        return self.head(functional.silu(self.norm(h))).view_as(x)
 
 
 class MLPBlock(nn.Module):

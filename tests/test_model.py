@@ -12,6 +12,7 @@ from torch import nn
 
 from geomem.model import (
     DDPMPP,
+    MLP,
     Attention,
     Block,
     EDMDenoiser,
@@ -347,6 +348,19 @@ def test_classes_are_needed_or_refused_and_matter(config):
 def test_a_config_of_nonsense_is_refused(wrong, names):
     with pytest.raises(ValueError, match=rf"^model: .*{names}.*\.$"):
         ModelConfig(**wrong)
+
+
+def test_the_size_that_an_mlps_stream_grows_to_does_not_matter(rng):
+    # A large learning rate with a gap in the noise law let it grow until the answer was noise.
+    torch.manual_seed(0)
+    network = MLP(ModelConfig("mlp", width=16, blocks=2, channels=1, size=4))
+    nn.init.normal_(network.head.weight)
+    x, level = torch.from_numpy(rng.standard_normal((5, 1, 4, 4), np.float32)), torch.zeros(5)
+    before = network(x, level)
+    for layer in (network.stem, *(block.fall for block in network.blocks)):
+        layer.weight.data *= 1000
+        layer.bias.data *= 1000
+    torch.testing.assert_close(network(x, level), before, rtol=1e-3, atol=1e-3)
 
 
 def test_an_mlp_takes_any_width_and_size():
