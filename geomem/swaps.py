@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from geomem.curve import Curve, ErrorCurve, check_sigmas
 from geomem.distances import Array, nearest_distances
@@ -258,3 +259,21 @@ def paired_difference(
     )
     low, high = np.quantile((draws[:, 2] - draws[:, 0]) / len(change), [0.025, 0.975])
     return Estimate(float(change.mean()), float(low), float(high))
+
+
+def over_trainings(values: ArrayLike) -> Estimate:
+    """The mean of a number that each of n trainings gave, with Student's 95% interval.
+
+    An interval over samples of one model leaves out what another training would change; this
+    one has both.
+
+    Parameters
+    ----------
+    values : (n,) one value of each training, n >= 2, with seeds of their own.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2:
+        raise ValueError(f"over_trainings: needs (n,) values, n >= 2, got {found.shape}.")
+    error = found.std(ddof=1) / math.sqrt(len(found))
+    mean, half = float(found.mean()), float(stdtrit(len(found) - 1, 0.975) * error)
+    return Estimate(mean, mean - half, mean + half)

@@ -26,6 +26,7 @@ second_n_train: int = 0  # N there
 changes: str = ""  # further settings of all models: names, each with an equals sign and its value
 gaps: str = "few"  # which gaps: a few, or also all nine of the paper, in {few, nine}
 gap_keep: float = 0.0  # share of the noise levels drawn in a gap that is kept, in [0, 1]
+trainings: int = 3  # trainings of each half of the zone, of seed, seed + 1, ..., in [1, inf)
 n_samples: int = 512  # samples of each model, in [20, inf)
 solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
 n_heldout: int = 1000  # held-out images, at most; fewer where the set has fewer, in [20, inf)
@@ -112,23 +113,27 @@ for s in sweeps:
         print(f"  {name:15} {window}: {s.mass[name]:.0%}")
 
 # %%
+HALVES = ("low half", "high half")
+again = [(half, other) for other in range(seed + 1, seed + trainings) for half in HALVES]
 chosen = [
     experiments.changed(
         s.small,
         {
-            "train.noise.gap_low": window.low,
-            "train.noise.gap_high": window.high,
+            "train.noise.gap_low": s.windows[name].low,
+            "train.noise.gap_high": s.windows[name].high,
             "train.noise.gap_keep": gap_keep,
+            "train.seed": of,
         },
     )
     for s in sweeps
-    for window in s.windows.values()
+    for name, of in [*((name, seed) for name in s.windows), *again]
 ]
 trained, broken = iter(store.train_or_load(chosen)), []
 for s in sweeps:
     s.models = {"plain": s.plain} | {name: next(trained) for name in s.windows}
+    s.repeats = {f"{half}, seed {of}": next(trained) for half, of in again}
     print(f"{s.data.name}: mean loss after an eighth of the steps, and at the end")
-    for name, model in s.models.items():
+    for name, model in (s.models | s.repeats).items():
         before, after = model.course()
         broken += [f"{name} ({s.data.name})"] if after >= before else []
         print(f"  {name:15} {before:.3f} {after:.3f}")
@@ -185,15 +190,35 @@ for s in sweeps:
 
 # %% [markdown]
 # The two halves, sample by sample from the same initial noise: how many more are memorized with
-# the gap in the high-noise half than with the one in the low-noise half?
+# the gap in the high-noise half than with the one in the low-noise half? Another training may
+# change that by more than another set of samples would, so both halves are trained with several
+# seeds, and the interval is Student's over the trainings (ours; of one, it is over the samples).
 
 # %%
 for s in sweeps:
-    s.halves = swaps.paired_difference(s.passed["low half"], s.passed["high half"], seed=seed)
+    options = dict(solver=solver, device=next(s.plain.denoise.parameters()).device)
+    passed = {(half, seed): s.passed[half] for half in HALVES}
+    for (half, of), model in zip(again, s.repeats.values(), strict=True):
+        images = sampler.sample(
+            model.denoise, s.data.train.shape[1:], n_samples, seed=of, **options
+        )
+        passed[half, of] = memorization.neighbours(images, s.distinct).memorized()
+    s.by_half = {
+        key: memorization.Fraction.of(int(yes.sum()), n_samples) for key, yes in passed.items()
+    }
+    s.apart = {
+        of: swaps.paired_difference(passed["low half", of], passed["high half", of], seed=of)
+        for of in range(seed, seed + trainings)
+    }
+    for of, difference in s.apart.items():
+        print(f"{s.data.name}, seed {of}: high half minus low half: {difference}")
+    s.halves = s.apart[seed]
+    if trainings > 1:
+        s.halves = swaps.over_trainings([difference.value for difference in s.apart.values()])
     same = s.halves.low <= 0 <= s.halves.high
     how = f"lowers memorization {'more' if s.halves.low > 0 else 'less'} than"
     s.verdict = "is not to be told from" if same else how
-    print(f"{s.data.name}: high half minus low half: {s.halves}")
+    print(f"{s.data.name}: high half minus low half, {trainings} trainings: {s.halves}")
 
 # %% tags=["hide-input", "remove-output"]
 curves5 = digitized.load("fig5_celeba_curves")
@@ -259,6 +284,20 @@ points = [
     (source, f"memorized, {name}", *((w.low, w.high) if w else (np.nan, np.nan)), *memorized)
     for source, rows in bars.items()
     for name, w, memorized in rows
+]
+points += [
+    (
+        s.data.name,
+        f"memorized, {half}, seed {of}",
+        s.windows[half].low,
+        s.windows[half].high,
+        share.value,
+        share.low,
+        share.high,
+    )
+    for s in sweeps
+    for (half, of), share in s.by_half.items()
+    if of != seed
 ]
 points += [
     (s.data.name, what, sigma, sigma, *values)
@@ -479,6 +518,19 @@ def table_of(s: SimpleNamespace) -> str:
     return "\n".join(rows)
 
 
+def halves_of(s: SimpleNamespace) -> str:
+    """The two halves of a sweep, training by training: Markdown."""
+    rows = [
+        "| seed | low half left out | high half left out | high minus low |",
+        "|---|---|---|---|",
+    ]
+    rows += [
+        f"| {of} | {s.by_half['low half', of]} | {s.by_half['high half', of]} | {difference} |"
+        for of, difference in s.apart.items()
+    ]
+    return "\n".join(rows)
+
+
 price = s.distance["copy window"].low > s.distance["plain"].high
 figures.claim("the copy window costs quality", price, must=False)
 figures.record(
@@ -507,6 +559,9 @@ figures.record(
     copy_window_change=str(s.change["copy window"]),
     halves=str(s.halves),
     halves_verdict=s.verdict,
+    halves_table=halves_of(s),
+    halves_apart=str(sum(difference.low > 0 for difference in s.apart.values())),
+    n_trainings=str(trainings),
     effective=", ".join(effective) or "none",
     nested=str(len(nested)),
     nested_less=str(less),
@@ -525,7 +580,8 @@ figures.record(
     table=table_of(s),
     second="".join(
         f"On {s.data.name}, $N = {len(s.data.train):,}$, with the danger zone {s.zone}: leaving "
-        f"out the low-noise half {s.verdict} leaving out the other (high minus low: {s.halves}). "
+        f"out the low-noise half {s.verdict} leaving out the other (high minus low: {s.halves}, "
+        f"{trainings} of each). "
         f"On the front lie: {', '.join(s.front)}.\n\n{table_of(s)}"
         for s in sweeps[1:]
     )

@@ -10,7 +10,15 @@ from geomem.posterior import max_posterior_weight
 from geomem.regimes import find_regimes
 from geomem.schedule import karras_sigmas
 from geomem.shell import shell_coverage
-from geomem.swaps import PAPER_STEPS, CopyRange, Window, copy_edge, paired_difference, swap
+from geomem.swaps import (
+    PAPER_STEPS,
+    CopyRange,
+    Window,
+    copy_edge,
+    over_trainings,
+    paired_difference,
+    swap,
+)
 
 
 def half(x, sigma):
@@ -147,3 +155,14 @@ def test_paired_bootstrap_agrees_with_every_resample():
     assert (same.value, same.low, same.high) == (0, 0, 0)
     with pytest.raises(ValueError, match="paired"):
         paired_difference(base[:0], other[:0])
+
+
+def test_the_interval_over_trainings_is_students(rng):
+    found = over_trainings([0.0, 1.0])  # one degree of freedom: a Cauchy law, tan(0.475 pi)
+    half = 0.5 * np.tan(0.475 * np.pi)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
+    trials = [over_trainings(rng.normal(0.3, 2, size=3)) for _ in range(2000)]
+    assert np.mean([t.low <= 0.3 <= t.high for t in trials]) == pytest.approx(0.95, abs=0.015)
+    for wrong in ([0.1], [], [[0.1, 0.2]]):
+        with pytest.raises(ValueError, match="n >= 2"):
+            over_trainings(wrong)

@@ -130,7 +130,7 @@ class PaperItems(Generated):
         ]
         for item in paper.items(ROOT):
             here = [
-                f"{{numref}}`{r['id']}` ({', '.join(map(self.data, r['data'])) or 'no data'})"
+                f"{{numref}}`{r['id']}` ({self.data(r['data'])})"
                 for r in saved
                 if paper.mentions(r["paper_item"], item["name"])
             ]
@@ -138,9 +138,11 @@ class PaperItems(Generated):
             rows.append(f"| {item['name']} | {item['shows']} | {where} | {item['by']} |")
         return self.parse("\n".join(["::::{div} stacked", *rows, "::::"]))
 
-    def data(self, described: dict[str, str]) -> str:
-        name, source = described["name"], described["source"]
-        return source if source.startswith("read off") else name
+    def data(self, described: list[dict[str, str]]) -> str:
+        named = (
+            d["source"] if d["source"].startswith("read off") else d["name"] for d in described
+        )
+        return ", ".join(dict.fromkeys(named)) or "no data"
 
 
 class ClaimsTable(Generated):
