@@ -27,6 +27,25 @@ INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity pub
 Features = Callable[[NDArray], Floats]  # images (n, C, H, W) -> features (n, k)
 
 
+def unseen_images(few: NDArray, many: NDArray) -> NDArray:
+    """The images (M - N, ...) of a set ``many`` (M, ...) after its first N, which are ``few``.
+
+    Raises
+    ------
+    ValueError : fewer than 20 are left, too few to measure a distance to; or the set does not
+        begin with ``few``.
+    """
+    n = len(few)
+    if not np.array_equal(many[:n], few):
+        raise ValueError("unseen_images: the larger set does not begin with the smaller one.")
+    if len(many) - n < 20:
+        raise ValueError(
+            f"quality: of {len(many)} images the small models see {n}, which leaves too few that "
+            "they have not seen; take a smaller n_train."
+        )
+    return many[n:]
+
+
 def frechet_distance(a: Floats, b: Floats) -> float:
     """The Frechet distance of two sets of features, as if both were Gaussian.
 
@@ -140,8 +159,8 @@ class PrincipalComponents:
 class ClassifierFeatures:
     """The last hidden layer of a small classifier trained on labelled images.
 
-    ``accuracy`` is its share of correct labels on held-out images: a poor classifier makes
-    poor features.
+    ``accuracy`` is its share of correct labels on held-out images, NaN where those have none
+    (-1): a poor classifier makes poor features.
     """
 
     accuracy: float
@@ -167,7 +186,10 @@ class ClassifierFeatures:
         flat, other = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (images, heldout))
         for _ in range(int(np.clip(PASSES / len(flat), 5, 100))):
             network.partial_fit(flat, labels, classes=np.unique(labels))
-        accuracy = float(network.score(other, heldout_labels))
+        known = heldout_labels >= 0
+        accuracy = (
+            float(network.score(other[known], heldout_labels[known])) if known.any() else np.nan
+        )
         return cls(accuracy, tuple(network.coefs_[:-1]), tuple(network.intercepts_[:-1]))
 
     def __call__(self, images: NDArray) -> Floats:

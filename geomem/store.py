@@ -90,6 +90,12 @@ class Trained:
         begun, k = len(self.losses) // 8, max(1, len(self.losses) // 20)
         return float(self.losses[begun : begun + k].mean()), float(self.losses[-k:].mean())
 
+    @property
+    def broke_down(self) -> bool:
+        """Whether the loss has not fallen over that `course`."""
+        before, after = self.course()
+        return after >= before
+
     def _denoiser(self, folder: Path) -> EDMDenoiser:
         tensors, _ = checkpoint.read(folder)
         tensors.pop("losses", None)

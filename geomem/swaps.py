@@ -195,7 +195,7 @@ class CopyRange:
     Attributes
     ----------
     coverage, weight : C_sigma and W_sigma of the training set, at 61 levels in [0.01, 100].
-    regimes : what `find_regimes` makes of them; the danger zone is ``regimes.medium``.
+    regimes : what `find_regimes` makes of them.
     edge : the level down to which a copy can be undone (`copy_edge`), data units; NaN where
         the error does not reach what that needs, between 0.01 and 4.
     """
@@ -233,6 +233,27 @@ class CopyRange:
         nearest = float(np.median(nearest_distances(images, images, 2, device=device)[:, 1]))
         regimes = find_regimes(coverage, weight, level, seed=seed)
         return cls(coverage, weight, regimes, copy_edge(error, nearest))
+
+    @property
+    def zone(self) -> Window:
+        """The danger zone; where the rule finds none, from the crossing to twice that level."""
+        crossing = self.regimes.crossing.value
+        return Window(*(self.regimes.medium or (crossing, 2 * crossing)))
+
+    @property
+    def zone_in_words(self) -> str:
+        """The danger zone as text, which says so where the rule finds none."""
+        return str(self.zone) + ("" if self.regimes.medium else " (the rule finds none)")
+
+    @property
+    def window(self) -> Window:
+        """The copy window: from half of the edge, or the zone's lower end, to its upper end."""
+        return Window(float(np.nanmin([self.edge / 2, self.zone.low])), self.zone.high)
+
+    @property
+    def edge_in_words(self) -> str:
+        """The edge as text, "none" where there is none."""
+        return f"{self.edge:.2g}" if math.isfinite(self.edge) else "none"
 
 
 def paired_difference(

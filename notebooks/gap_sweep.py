@@ -57,6 +57,7 @@ for name, n in ((dataset, n_train), (second_dataset, second_n_train)):
     )
     data, everything = small.data.load(), large.data.load()
     s = SimpleNamespace(small=small, large=large, data=data, everything=everything)
+    s.unseen = quality.unseen_images(data.train, everything.train)
     s.heldout = data.heldout[:n_heldout]
     s.distinct = memorization.DistinctImages(data.train, device)
     sweeps.append(s)
@@ -74,10 +75,9 @@ for s in sweeps:
     s.plain, s.many = next(trained), next(trained)
     settings = dict(c=c, level=level, seed=seed, device=device)
     s.reach = swaps.CopyRange.of(s.distinct, s.heldout, s.many.denoise, **settings)
-    found = s.reach.regimes
-    s.zone = Window(*(found.medium or (found.crossing.value, 2 * found.crossing.value)))
-    s.edge = float(np.nanmin([s.reach.edge, s.zone.low]))
-    print(f"{s.data.name}: danger zone {s.zone}; a copy can be undone down to {s.edge:.3g}")
+    s.zone = s.reach.zone
+    print(f"{s.data.name}: danger zone {s.reach.zone_in_words}; ", end="")
+    print(f"a copy can be undone down to sigma: {s.reach.edge_in_words}")
 
 # %% [markdown]
 # ## The gaps
@@ -101,7 +101,7 @@ for s in sweeps:
         for name, (window, _) in [*tried.items()][1:]
         if gaps == "nine" or name in ("100-200", "100-350")
     }
-    wanted["copy window"] = Window(s.edge / 2, high)
+    wanted["copy window"] = s.reach.window
     s.windows = {
         name: Window(*(float(f"{end:.2g}") for end in (window.low, window.high)))
         for name, window in wanted.items()
@@ -133,9 +133,9 @@ for s in sweeps:
     s.models = {"plain": s.plain} | {name: next(trained) for name in s.windows}
     s.repeats = {f"{half}, seed {of}": next(trained) for half, of in again}
     print(f"{s.data.name}: mean loss after an eighth of the steps, and at the end")
-    for name, model in (s.models | s.repeats).items():
+    for name, model in (s.models | s.repeats | {"large": s.many}).items():
         before, after = model.course()
-        broken += [f"{name} ({s.data.name})"] if after >= before else []
+        broken += [f"{name} ({s.data.name})"] if model.broke_down else []
         print(f"  {name:15} {before:.3f} {after:.3f}")
 
 # %% [markdown]
@@ -168,15 +168,12 @@ for s in sweeps:
 
 # %%
 for s in sweeps:
-    real = s.data.train
-    s.n_quality = min(n_samples, len(s.heldout))
-    s.unseen = s.everything.train[len(real) :]
-    if len(s.unseen) < s.n_quality:  # the small set is (nearly) all there is
-        s.unseen = s.everything.train
+    s.n_quality = min(n_samples, len(s.heldout), len(s.unseen))
     of = quality.PrincipalComponents.of(s.unseen)
     target = of(s.unseen)
-    repeats = np.random.default_rng(seed).integers(len(real), size=s.n_quality)
-    judged = s.pictures | {"held-out": s.heldout, "training set": real[repeats]}
+    repeats = np.random.default_rng(seed).integers(len(s.data.train), size=s.n_quality)
+    real = np.random.default_rng(seed).permutation(s.heldout)  # a set's last images may differ
+    judged = s.pictures | {"held-out": real, "training set": s.data.train[repeats]}
     s.distance = {
         name: quality.frechet_estimate(of(images[: s.n_quality]), target)
         for name, images in judged.items()
@@ -256,7 +253,7 @@ for (source, rows), s, curve_ax, bar_ax in places:
         coverage, weight = r"coverage $C_\sigma$", r"concentration $W_\sigma$"
         drawing.plot_curve(curve_ax, s.reach.coverage, coverage, color="C0")
         drawing.plot_curve(curve_ax, s.reach.weight, weight, color="C1", ls="--")
-        ends, band = (min(0.05, s.edge / 3), max(10, 2 * s.zone.high)), s.zone
+        ends, band = (min(0.05, s.reach.window.low / 1.5), max(10, 2 * s.zone.high)), s.zone
     curve_ax.set(title=source, xlim=ends)
     for ax in (curve_ax, bar_ax):
         ax.axvspan(band.low, band.high, color="0.9", lw=0, zorder=0)
@@ -501,7 +498,7 @@ for s in sweeps[::-1]:  # the first last: it stays `s`
     )
     figures.claim(
         f"{of}the low-noise half of the zone lowers memorization more than the high-noise half",
-        s.halves.low > 0,
+        s.halves.low > 0 and s.change["low half"].high < 0,
         must=False,
     )
 wider = more == 0 and 2 * less > len(nested)
@@ -542,8 +539,8 @@ figures.record(
     n_steps=f"{s.small.train.steps:,}",
     gap_keep=f"{gap_keep:.0%}",
     n_gaps=str(len(s.windows)),
-    zone_ends=str(s.zone) if s.reach.regimes.medium else f"{s.zone}, as the rule finds none,",
-    edge=f"{s.edge:.2g}",
+    zone_ends=s.reach.zone_in_words,
+    edge=s.reach.edge_in_words,
     crossing=f"{s.reach.regimes.crossing.value:.2g}",
     **{name.replace(" ", "_"): str(s.share[name]) for name in s.share if "-" not in name},
     low_half_window=str(s.windows["low half"]),
@@ -579,10 +576,10 @@ figures.record(
     else f"Broken down here: {', '.join(broken)}",
     table=table_of(s),
     second="".join(
-        f"On {s.data.name}, $N = {len(s.data.train):,}$, with the danger zone {s.zone}: leaving "
-        f"out the low-noise half {s.verdict} leaving out the other (high minus low: {s.halves}, "
-        f"{trainings} of each). "
-        f"On the front lie: {', '.join(s.front)}.\n\n{table_of(s)}"
+        f"On {s.data.name}, $N = {len(s.data.train):,}$, danger zone {s.reach.zone_in_words}: "
+        f"leaving out the low-noise half {s.verdict} leaving out the other (high minus low: "
+        f"{s.halves}, trainings of each half: {trainings}). On the front lie: "
+        f"{', '.join(s.front)}.\n\n{table_of(s)}"
         for s in sweeps[1:]
     )
     or "Another data set: none in this run; the `cifar` profile sweeps the full Fashion-MNIST too.",

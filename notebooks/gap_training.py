@@ -50,6 +50,7 @@ small, large = experiments.pair(
 )
 fid = quality.InceptionFeatures(device=train.device_of(device)) if inception else None
 data, everything = small.data.load(), large.data.load()
+unseen = quality.unseen_images(data.train, everything.train)
 heldout = data.heldout[:n_heldout]
 distinct = memorization.DistinctImages(data.train, device)
 print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out images")
@@ -66,12 +67,11 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 plain, many = store.train_or_load([small, large])
 settings = dict(c=c, level=level, seed=seed, device=device)
 reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
-found, edge = reach.regimes, reach.edge
-rule = (np.nanmin([edge / 2, found.covered.value]), found.concentrated.value)
-rounded = [float(f"{end:.2g}") for end in (gap_low or rule[0], gap_high or rule[1])]
+ends = (gap_low or reach.window.low, gap_high or reach.window.high)
+rounded = [float(f"{end:.2g}") for end in ends]
 gaps = {"gap": (Window(*rounded), gap_keep)}
-if zone_gap and found.medium:
-    gaps["zone gap"] = (Window(*(float(f"{end:.2g}") for end in found.medium)), 0.0)
+if zone_gap and reach.regimes.medium:
+    gaps["zone gap"] = (Window(*(float(f"{end:.2g}") for end in reach.regimes.medium)), 0.0)
 law = small.train.for_images(data.train).noise
 mass = {n: float(law.cdf(w.high) - law.cdf(w.low)) for n, (w, _) in gaps.items()}
 for name, (window, keep) in gaps.items():
@@ -125,10 +125,10 @@ denoisers["large", 1] = many.denoise
 # also because they are trained at different noise levels.)
 
 # %%
-broken = []
-for name, trained in models.items():
+course = models | {"large": many}
+broken = [name for name, trained in course.items() if trained.broke_down]
+for name, trained in course.items():
     before, after = trained.course()
-    broken += [name] if after >= before else []
     print(f"{name}: mean loss {before:.3f} after an eighth of the steps, {after:.3f} at the end")
 
 # %% [markdown]
@@ -160,10 +160,7 @@ change = {
 }
 
 # %%
-n_quality = min(n_samples, len(heldout))
-unseen = everything.train[len(data.train) :]
-if len(unseen) < n_quality:  # the small set is (nearly) all there is
-    unseen = everything.train
+n_quality = min(n_samples, len(heldout), len(unseen))
 labels = everything.labels.train
 features = {"principal components": quality.PrincipalComponents.of(unseen)}
 accuracy = np.nan
@@ -175,7 +172,8 @@ if len(np.unique(labels)) > 1:
 if fid is not None:
     features["Inception features (FID)"] = fid
 repeats = np.random.default_rng(seed).integers(len(data.train), size=n_quality)
-judged = pictures | {("held-out", 1): heldout, ("training set", 1): data.train[repeats]}
+real = np.random.default_rng(seed).permutation(heldout)  # a set's last images may differ
+judged = pictures | {("held-out", 1): real, ("training set", 1): data.train[repeats]}
 judged = {key: images[:n_quality] for key, images in judged.items()}
 distance = {}
 for kind, of in features.items():
@@ -530,12 +528,14 @@ figures.save(
 #
 # The gap model memorizes less than the plain one, whole intervals apart. Quality is said in words
 # that come from the numbers: two distances differ when they do so by more than the 95% interval of
-# their difference. Early stopping is represented by the latest snapshot of the plain model that
-# memorizes no more than the gap model, by the intervals.
+# their difference. Early stopping is represented by the latest snapshot of the plain model that is
+# not seen to memorize more than the gap model, sample by sample from the same initial noise.
 
 # %%
-calm = [s for s in shares if share_of["plain", s].low <= share_of["gap", 1].high]
-stopped = calm[-1] if calm else None
+stopped = None
+for s in shares:
+    more = swaps.paired_difference(passed["gap", 1], passed["plain", s], seed=seed)
+    stopped = s if more.low <= 0 else stopped
 verdict = {}
 for label, a, b in (
     ("gap_plain", ("gap", 1), ("plain", 1)),
@@ -554,6 +554,22 @@ for label, a, b in (
             words = words if abs(apart_by) > half else "not to be told from"
         verdict[f"{label}_{kind.split()[0]}"] = words
         print(f"{kind}: {a[0]} at {a[1]} is {words} {b[0]} at {b[1]}")
+
+# %%
+found = {verdict[key] for key in verdict if key.startswith("stopped_gap")}
+if stopped is None:
+    stopping = "None memorizes as little as the gap model, so stopping early does not get there."
+elif {"worse than", "better than"} <= found:
+    stopping = "The distances disagree about which of the two has the better samples."
+elif "worse than" in found:
+    stopping = "Where the distances tell them apart, the gap buys what stopping does not."
+elif "better than" in found:
+    stopping = (
+        "Where the distances tell them apart, stopping does better: the gap buys nothing here."
+    )
+else:
+    stopping = "No distance tells the two apart."
+print(stopping)
 
 # %%
 own_preset = experiments.PRESETS[f"{preset}-small"].data.name
@@ -608,6 +624,11 @@ figures.record(
     steps=", ".join(f"{step:,}" for step in steps),
     n_steps=f"{steps[-1]:,}",
     early_step=f"{small.train.step_of(early):,}",
+    stopping=stopping,
+    gap_rule="The ends were given."
+    if gap_low or gap_high
+    else "The upper end is that of the danger zone by our rule; the lower end is half of the level "
+    "where a copy can still be undone. The window is ours.",
     stopped_step="none" if stopped is None else f"{small.train.step_of(stopped):,}",
     gap=str(gaps["gap"][0]),
     gap_mass=f"{mass['gap']:.0%}",

@@ -17,7 +17,18 @@ from geomem.quality import (
     frechet_estimate,
     sliced_estimate,
     sliced_wasserstein,
+    unseen_images,
 )
+
+
+def test_unseen_images_are_those_after_the_small_set(rng):
+    many = rng.normal(size=(50, 1, 2, 2))
+    np.testing.assert_array_equal(unseen_images(many[:30], many), many[30:])
+    for n in (31, 50):
+        with pytest.raises(ValueError, match=f"see {n}.*smaller n_train"):
+            unseen_images(many[:n], many)
+    with pytest.raises(ValueError, match="begin"):
+        unseen_images(many[1:20], many)
 
 
 def test_frechet_distance_is_the_closed_form_of_its_moments(rng):
@@ -100,6 +111,8 @@ def test_classifier_features_are_deterministic_and_the_classifier_works():
     np.testing.assert_array_equal(one(data.heldout), two(data.heldout))
     assert one(data.heldout).shape == (200, 32) and one(data.heldout).min() >= 0
     assert one.accuracy > 0.85
+    unlabelled = ClassifierFeatures.of(*sets[:3], np.full(200, -1), seed=1)
+    assert np.isnan(unlabelled.accuracy)
     with pytest.raises(ValueError, match="two classes"):
         ClassifierFeatures.of(data.train, np.zeros(600, int), data.heldout, data.labels.heldout)
 

@@ -141,7 +141,9 @@ def test_the_course_of_the_loss_shows_a_training_that_broke_down(whole):
         (np.r_[np.full(40, 1.0), np.full(40, 3.0)], (1, 3)),
         (np.array([7.0, 5.0]), (7, 5)),
     ):
-        assert replace(whole, losses=losses).course() == course
+        trained = replace(whole, losses=losses)
+        assert trained.course() == course
+        assert trained.broke_down == (course == (1, 3))
 
 
 def test_a_finished_model_is_not_trained_again(base, whole):

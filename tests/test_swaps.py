@@ -7,7 +7,7 @@ import torch
 from geomem.curve import ErrorCurve
 from geomem.memorization import DistinctImages
 from geomem.posterior import max_posterior_weight
-from geomem.regimes import find_regimes
+from geomem.regimes import Estimate, Regimes, find_regimes
 from geomem.schedule import karras_sigmas
 from geomem.shell import shell_coverage
 from geomem.swaps import (
@@ -142,6 +142,29 @@ def test_a_copy_range_needs_no_more_than_its_parts(rng):
     np.testing.assert_allclose(found.coverage.mean, coverage.mean)
     np.testing.assert_allclose(found.weight.mean, weight.mean)
     assert found.regimes == find_regimes(coverage, weight, 0.6)
+
+
+def regimes(covered, concentrated, crossing):
+    ends = map(Estimate, (covered, concentrated, crossing))
+    return Regimes(0.8, *ends, 0.5, 0.01, 100.0)
+
+
+@pytest.mark.parametrize(
+    "found, edge, zone, window",
+    [
+        (regimes(0.5, 2.0, 1.0), 0.4, (0.5, 2.0), (0.2, 2.0)),
+        (regimes(0.5, 2.0, 1.0), 1.4, (0.5, 2.0), (0.5, 2.0)),  # an edge inside the zone
+        (regimes(0.5, 2.0, 1.0), np.nan, (0.5, 2.0), (0.5, 2.0)),
+        (regimes(2.0, 0.5, 1.0), 0.4, (1.0, 2.0), (0.2, 2.0)),  # no zone: from the crossing on
+    ],
+)
+def test_the_copy_window_reaches_from_the_edge_or_the_zone_to_the_zones_end(
+    found, edge, zone, window
+):
+    reach = CopyRange(None, None, found, edge)
+    assert (reach.zone, reach.window) == (Window(*zone), Window(*window))
+    assert ("none" in reach.zone_in_words) == (found.medium is None)
+    assert (reach.edge_in_words == "none") == np.isnan(edge)
 
 
 def test_paired_bootstrap_agrees_with_every_resample():
