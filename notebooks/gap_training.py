@@ -545,25 +545,25 @@ for label, a, b in (
     ("gap_copier", ("gap", 1), ("training set", 1)),
 ):
     for kind, values in distance.items():
-        words = "not to be compared with"
+        words = "not compared"
         if a in values:
             one, other = values[a], values[b]
             apart_by = one.value - other.value
             half = np.hypot(one.high - one.value, other.high - other.value)
-            words = "worse than" if apart_by > 0 else "better than"
-            words = words if abs(apart_by) > half else "not to be told from"
+            words = "worse" if apart_by > 0 else "better"
+            words = words if abs(apart_by) > half else "not told apart"
         verdict[f"{label}_{kind.split()[0]}"] = words
-        print(f"{kind}: {a[0]} at {a[1]} is {words} {b[0]} at {b[1]}")
+        print(f"{kind}: {a[0]} at {a[1]}, against {b[0]} at {b[1]}: {words}")
 
 # %%
 found = {verdict[key] for key in verdict if key.startswith("stopped_gap")}
 if stopped is None:
     stopping = "None memorizes as little as the gap model, so stopping early does not get there."
-elif {"worse than", "better than"} <= found:
+elif {"worse", "better"} <= found:
     stopping = "The distances disagree about which of the two has the better samples."
-elif "worse than" in found:
+elif "worse" in found:
     stopping = "Where the distances tell them apart, the gap buys what stopping does not."
-elif "better than" in found:
+elif "better" in found:
     stopping = (
         "Where the distances tell them apart, stopping does better: the gap buys nothing here."
     )
@@ -584,10 +584,10 @@ figures.claim("the dummy class memorizes less than the plain model", below, must
 below = share_of["gap", 1].high < dummy.low
 figures.claim("the gap memorizes less than the dummy class", below, must=False)
 for name in ("gap", "dummy"):
-    nearer = all(verdict[f"{name}_plain_{kind.split()[0]}"] == "better than" for kind in distance)
+    nearer = all(verdict[f"{name}_plain_{kind.split()[0]}"] == "better" for kind in distance)
     better = f"the {name} model's samples are nearer to unseen images, by all distances"
     figures.claim(better, nearer, must=False)
-costs = any(verdict[f"gap_plain_{kind.split()[0]}"] == "worse than" for kind in distance)
+costs = any(verdict[f"gap_plain_{kind.split()[0]}"] == "worse" for kind in distance)
 figures.claim("no loss of quality is seen by the distances", not costs, must=False)
 better = ratios["gap"][0] + ratios["gap"][1] < 1
 worse = ratios["gap"][0] - ratios["gap"][1] > 1
@@ -611,7 +611,7 @@ for name, key in ends.items():
     )
 for label in ("gap_plain", "dummy_plain", "stopped_gap", "inside_gap", "gap_copier"):
     for kind in KINDS:
-        words = verdict.get(f"{label}_{kind}", "not to be compared with")
+        words = verdict.get(f"{label}_{kind}", "not compared")
         figures.record(**{f"{label}_{kind}": words})
 figures.record(
     dataset=data.name,
