@@ -191,7 +191,8 @@ def _distinct(trained: store.Trained, against: str) -> DistinctImages:
 
 
 def _n_train(trained: store.Trained) -> int:
-    return int(trained.record["images"][0])
+    """How many real training images a model has; a dummy class comes after them, as many."""
+    return int(trained.record["images"][0]) // (1 + trained.experiment.data.dummy)
 
 
 # Shared
@@ -225,14 +226,17 @@ def _drawn(denoise: Denoise, trained: store.Trained, options: argparse.Namespace
 
 
 def _training_images(trained: store.Trained) -> NDArray[np.float32]:
-    """What a model was trained on (N, C, H, W), nothing downloaded; ValueError where it is gone."""
+    """The real images that a model was trained on (N, C, H, W); ValueError where they are gone.
+
+    Nothing is downloaded.
+    """
     data = trained.experiment.data
     if source_sha256(data.name) == "absent":
         raise ValueError(f"the training images ({data.name}) are not on this disk")
     images = data.load()
     if images.sha256 != trained.record["data_sha256"]:
         raise ValueError(f"{data.name} is not what this model was trained on")
-    return images.train
+    return images.train[: _n_train(trained)]
 
 
 def _save(images: Tensor, label: int | None, archive: Path, sheet: Path) -> None:

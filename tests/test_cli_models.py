@@ -246,6 +246,12 @@ def test_samples_are_the_samplers_and_can_be_read_back(filled, capsys):
     )
 
 
+def test_copies_of_a_dummy_class_are_none(models, capsys):
+    trained = fit(models, **{"data.dummy": "true", "train.model.n_classes": "2"})
+    main(["sample", trained.name, "--label", "0", "-n", "4"])
+    assert "nearest of the 64 training images" in capsys.readouterr().out  # and 64 of noise
+
+
 def test_the_classes_of_colour_images_that_are_gone(models, capsys, rng):
     """A class-conditional model in colour; its training images are deleted, then others."""
 
