@@ -302,7 +302,7 @@ def test_a_swap_is_the_librarys(way, two, both, capsys, monkeypatch):
     monkeypatch.setattr(Neighbours, "memorized", lambda found: found.ratio < 0.98)
     base, donor = two[::way]
     window = Window.of_steps(*PAPER_STEPS["danger"])
-    arguments = ["-n", "40", "--seed", "3", "--solver", "euler"]
+    arguments = ["-n", "60", "--seed", "3", "--solver", "euler"]
     main(["swap", *both[::way], "--window", "danger", *arguments])
     out, train = capsys.readouterr().out, two[0].experiment.data.load().train
     passed = {}
@@ -311,10 +311,10 @@ def test_a_swap_is_the_librarys(way, two, both, capsys, monkeypatch):
         ("donor alone", donor.denoise),
         ("swap", swap(base.denoise, donor.denoise, window)),
     ):
-        images = sample(denoise, (1, 8, 8), 40, seed=3, solver="euler", device="cpu")
+        images = sample(denoise, (1, 8, 8), 60, seed=3, solver="euler", device="cpu")
         passed[name] = neighbours(images, train).memorized()
-        share = Fraction.of(int(passed[name].sum()), 40)
-        assert re.search(rf"  {name} +{share.count} of 40, {re.escape(str(share))}\n", out)
+        share = Fraction.of(int(passed[name].sum()), 60)
+        assert re.search(rf"  {name} +{share.count} of 60, {re.escape(str(share))}\n", out)
     assert len({found.sum() for found in passed.values()}) == 3  # so none stands for another
     change = paired_difference(passed["base alone"], passed["swap"], seed=3)
     assert f"share of the base by {change} " in out
