@@ -144,9 +144,11 @@ def test_every_claim_of_the_paper_has_a_verdict(pages, project):
         assert (said, shown) == (claim.says, claim.verdict)
         assert bool(row.select_one("a.reference")) == (claim.verdict != "not in this run")
     untested = {c.item for c in claims if c.verdict == "not in this run"}
-    assert untested - {"Figure 2"} == ELSEWHERE, "its claims or numbers go by another name"
-    figure_2 = [c.verdict for c in claims if c.item == "Figure 2"]
-    assert figure_2.count("not in this run") == 1, "only the curve on the paper's own data"
+    partly = {"Figure 2", "Figure 10"}  # the paper's own data; a danger zone that holds no step
+    assert untested - partly == ELSEWHERE, "its claims or numbers go by another name"
+    for item in partly:
+        verdicts = [c.verdict for c in claims if c.item == item]
+        assert verdicts.count("not in this run") == 1 < len(verdicts)
 
 
 def test_every_item_of_the_paper_has_its_row_and_our_figures_find_theirs(pages, project):
