@@ -579,7 +579,7 @@ figures.record(
         f"On {s.data.name}, $N = {len(s.data.train):,}$, danger zone {s.reach.zone_in_words}: "
         f"leaving out the low-noise half {s.verdict} leaving out the other (high minus low: "
         f"{s.halves}, trainings of each half: {trainings}). On the front lie: "
-        f"{', '.join(s.front)}.\n\n{table_of(s)}"
+        f"{', '.join(s.front)}.\n\n{halves_of(s)}\n\n{table_of(s)}"
         for s in sweeps[1:]
     )
     or "Another data set: none in this run; the `cifar` profile sweeps the full Fashion-MNIST too.",
