@@ -21,8 +21,9 @@ from geomem.model import Denoise
 from geomem.notebooks import ParameterError
 from geomem.sampler import SOLVERS, sample
 from geomem.schedule import karras_sigmas
-from geomem.swaps import PAPER_STEPS, Window, paired_difference, swap
+from geomem.swaps import PAPER_STEPS, paired_difference, swap
 from geomem.train import device_of
+from geomem.window import Window
 
 TILE = 64  # pixels of one sample on a sheet, or more
 

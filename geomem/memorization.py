@@ -27,6 +27,7 @@ from geomem.curve import Curve, ErrorCurve, Floats, check_count, check_sigmas
 from geomem.distances import QUERY_ROWS, TRAIN_ROWS, Array, Points, nearest, noise_like
 from geomem.model import Denoise
 from geomem.progress import bar
+from geomem.regimes import percent
 
 THIRD = 1 / 3
 
@@ -98,7 +99,7 @@ class Fraction:
     Exact for binomial counts: it holds the truth at least 95 times in 100, also near 0 and 1.
 
     >>> print(Fraction.of(47, 100))
-    0.47 [0.369, 0.572]
+    47 of 100, 47% [37%, 57%]
     """
 
     value: float
@@ -116,7 +117,8 @@ class Fraction:
         return cls(count / n, low, high, count, n)
 
     def __str__(self) -> str:
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        interval = f"[{percent(self.low)}, {percent(self.high)}]"
+        return f"{self.count:,} of {self.n:,}, {percent(self.value)} {interval}"
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,31 @@ VERDICTS = {
     "not reproduced": "it does not hold, on the paper's data and at its scale",
     "not in this run": "the notebook did not test it with this profile",
 }
+# Of a test that is not the paper's there is nothing to reproduce.
+OUR_VERDICTS = {
+    "holds here": "our test, met by this run",
+    "does not hold here": "our test, missed by this run",
+    "not in this run": VERDICTS["not in this run"],
+}
+WHOSE = {
+    "paper": "the paper's",
+    "our zone": "the paper's, in the zone that our rule finds",
+    "ours": "ours",
+}
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper with what a run says of it; texts are "" where it says nothing."""
+    """A claim with what a run says of it; texts are "" where it says nothing.
 
+    ``whose`` is a key of `WHOSE`: a test of "ours" has a verdict of `OUR_VERDICTS`. ``id`` is
+    what the front page asks for it by, "" where it does not.
+    """
+
+    id: str
+    notebook: str
+    whose: str
     says: str
     item: str
     figure: str
@@ -43,7 +61,7 @@ def claims(root: Path) -> list[Claim]:
     return [_judge(root, entry, listed["scales"]) for entry in listed["claim"]]
 
 
-def verdict(outcomes: Collection[bool], *, paper_scale: bool) -> str:
+def verdict(outcomes: Collection[bool], *, paper_scale: bool, ours: bool = False) -> str:
     """In plain words: all must hold, and the scale says how much that is.
 
     >>> verdict([True, False], paper_scale=False)
@@ -51,6 +69,8 @@ def verdict(outcomes: Collection[bool], *, paper_scale: bool) -> str:
     """
     if not outcomes:
         return "not in this run"
+    if ours:
+        return "holds here" if all(outcomes) else "does not hold here"
     if all(outcomes):
         return "reproduced" if paper_scale else "reproduced in shape"
     return "not reproduced" if paper_scale else "not at this scale"
@@ -88,16 +108,18 @@ def _listed(root: Path) -> dict[str, Any]:
 def _judge(root: Path, entry: Mapping[str, Any], scales: Mapping[str, Any]) -> Claim:
     folder = root / "results" / entry["notebook"]
     values, found = _read(folder / "values.json"), _read(folder / "claims.json")
-    fixed = {key: entry[key] for key in ("says", "item", "figure", "paper")}
+    fixed = {key: entry[key] for key in ("notebook", "says", "item", "figure", "paper")}
+    fixed |= {"id": entry.get("id", ""), "whose": entry.get("whose", "paper")}
     try:
         outcomes = [found[text.format_map(values)] for text in entry["decided_by"]]
         texts = {key: entry[key].format_map(values) for key in ("scale", "ours")}
     except KeyError:  # another profile, or the notebook was not run
         return Claim(**fixed, scale="", ours="", verdict=verdict([], paper_scale=False))
+    ours = fixed["whose"] == "ours"
     parameters = _read(folder / "run.json")["inputs"]["parameters"]
     wanted = scales.get(entry.get("paper_scale", ""))  # without it no run is the paper's
     there = wanted is not None and wanted.items() <= parameters.items()
-    return Claim(**fixed, **texts, verdict=verdict(outcomes, paper_scale=there))
+    return Claim(**fixed, **texts, verdict=verdict(outcomes, paper_scale=there, ours=ours))
 
 
 def _read(path: Path) -> dict[str, Any]:

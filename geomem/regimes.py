@@ -11,8 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from geomem.curve import Curve, Floats
+from geomem.distances import Array
+from geomem.posterior import max_posterior_weight
+from geomem.shell import shell_coverage
+from geomem.window import Window
+
+GRID = np.geomspace(0.01, 100, 61)  # noise levels of every measured zone, data units
+DRAWS = 8  # noise draws of every image there
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,30 @@ class Estimate:
             return "none"
         interval = f" [{self.low:.3g}, {self.high:.3g}]" if np.isfinite(self.low) else ""
         return f"{self.value:.3g}{interval}"
+
+    @property
+    def percent(self) -> str:
+        """A share, or the change of one (then in points), in percent with two digits.
+
+        >>> Estimate(-0.6523, -0.711, -0.588).percent
+        '-65% [-71%, -59%]'
+        """
+        if not np.isfinite(self.value):
+            return "none"
+        interval = f" [{percent(self.low)}, {percent(self.high)}]" if np.isfinite(self.low) else ""
+        return percent(self.value) + interval
+
+
+def percent(share: float) -> str:
+    """A share as text: two digits, none of them lost near 0 and 1.
+
+    >>> [percent(x) for x in (0.0, 0.00717, 0.0625, 0.8163, 0.9968, 1.0)]
+    ['0%', '0.72%', '6.2%', '82%', '99.7%', '100%']
+    """
+    value = 100 * share
+    if 99 < abs(value) < 100:
+        return f"{value:.1f}%"
+    return f"{value:.0f}%" if abs(value) >= 9.95 else f"{value:.2g}%"
 
 
 @dataclass(frozen=True)
@@ -68,6 +100,63 @@ class Regimes:
     def large(self) -> tuple[float, float]:
         """Large noise: above both edges, covered and spread over many training points."""
         return max(self.covered.value, self.concentrated.value), self.sigma_max
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Coverage, concentration and the regimes of one training set, as `measure_regimes` has them.
+
+    Attributes
+    ----------
+    coverage, weight : C_sigma and W_sigma at the levels of `GRID`.
+    regimes : what `find_regimes` makes of them.
+    """
+
+    coverage: Curve
+    weight: Curve
+    regimes: Regimes
+
+    @property
+    def zone(self) -> Window:
+        """The danger zone; where the rule finds none, from the crossing to twice that level."""
+        crossing = self.regimes.crossing.value
+        return Window(*(self.regimes.medium or (crossing, 2 * crossing)))
+
+    @property
+    def zone_in_words(self) -> str:
+        """The danger zone as text, which says so where the rule finds none."""
+        return str(self.zone) + ("" if self.regimes.medium else " (the rule finds none)")
+
+
+def measure_regimes(
+    heldout: Array,
+    train: Array,
+    *,
+    c: float = 5.0,
+    level: float = 0.8,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> Geometry:
+    """Both curves of a training set and its danger zone: every chapter takes it from here.
+
+    Always on one grid, with one number of draws: so one training set has one zone, to the last
+    digit, for equal held-out images, ``c``, ``level`` and ``seed``.
+
+    Parameters
+    ----------
+    heldout : array (Q, ...), images that the training set does not hold, in data units.
+    train : array (N, ...), the training set.
+    c : shell parameter of Lemma 4.5.
+    level, seed : as in `find_regimes`; the seed is that of the noise, too.
+    device : "auto", or a torch device.
+
+    Raises
+    ------
+    ValueError : as `find_regimes`.
+    """
+    coverage = shell_coverage(heldout, train, GRID, c=c, draws=DRAWS, seed=seed, device=device)
+    weight = max_posterior_weight(train, GRID, draws=DRAWS, seed=seed, device=device)
+    return Geometry(coverage, weight, find_regimes(coverage, weight, level, seed=seed))
 
 
 def find_regimes(

@@ -45,7 +45,8 @@ from scipy.stats import spearmanr
 
 from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
 from geomem import store, swaps
-from geomem.swaps import PAPER_CELEBA_ZONE, Window
+from geomem.swaps import PAPER_CELEBA_ZONE
+from geomem.window import Window
 
 plt.style.use(figures.STYLE)
 sweeps = []  # all that is said of one data set; the book's numbers are those of the first

@@ -42,7 +42,7 @@ import numpy as np
 
 from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
 from geomem import store, swaps, train
-from geomem.swaps import Window
+from geomem.window import Window
 
 plt.style.use(figures.STYLE)
 small, large = experiments.pair(

@@ -37,7 +37,8 @@ import numpy as np
 
 import geomem
 from geomem import drawing, experiments, figures, memorization, quality, sampler, store, swaps
-from geomem.swaps import PAPER_STEPS, PAPER_TABLE, Window
+from geomem.swaps import PAPER_STEPS, PAPER_TABLE
+from geomem.window import Window
 
 plt.style.use(figures.STYLE)
 small, large = experiments.pair(

@@ -27,7 +27,8 @@ from geomem.data import load_dataset
 from geomem.experiments import experiment
 from geomem.memorization import Fraction, Neighbours, memorized_fraction, neighbours
 from geomem.sampler import sample
-from geomem.swaps import PAPER_STEPS, Window, paired_difference, swap
+from geomem.swaps import PAPER_STEPS, paired_difference, swap
+from geomem.window import Window
 
 SMALL = {"train.steps": "60", "train.batch": "16", "train.model.width": "16"}
 

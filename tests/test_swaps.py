@@ -4,21 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from geomem.curve import ErrorCurve
 from geomem.memorization import DistinctImages
-from geomem.posterior import max_posterior_weight
-from geomem.regimes import Estimate, Regimes, find_regimes
+from geomem.regimes import Estimate, Geometry, Regimes, measure_regimes
 from geomem.schedule import karras_sigmas
-from geomem.shell import shell_coverage
 from geomem.swaps import (
     PAPER_STEPS,
     CopyRange,
-    Window,
     copy_edge,
     over_trainings,
     paired_difference,
     swap,
 )
+from geomem.window import Window
 
 
 def half(x, sigma):
@@ -123,10 +120,10 @@ def test_every_row_of_a_batch_goes_where_its_own_level_says():
 
 def test_the_copy_edge_solves_its_equation():
     sigmas = np.geomspace(0.01, 10, 13)
-    error = ErrorCurve.from_queries(sigmas, np.tile(4 * sigmas**2, (2, 1)))
+    error = 4 * sigmas**2
     # 2 * 4 sigma^2 = (d / 3)^2 at sigma = d / sqrt(72); the interpolation is exact for a power
-    assert copy_edge(error, 3.0) == pytest.approx(3 / np.sqrt(72), rel=1e-12)
-    assert np.isnan(copy_edge(error, 1e4)) and np.isnan(copy_edge(error, 1e-4))
+    assert copy_edge(sigmas, error, 3.0) == pytest.approx(3 / np.sqrt(72), rel=1e-12)
+    assert np.isnan(copy_edge(sigmas, error, 1e4)) and np.isnan(copy_edge(sigmas, error, 1e-4))
 
 
 def test_a_copy_range_needs_no_more_than_its_parts(rng):
@@ -136,12 +133,11 @@ def test_a_copy_range_needs_no_more_than_its_parts(rng):
     heldout = rng.normal(scale=0.3, size=(200, 1, 2, 2)).astype(np.float32)
     found = CopyRange.of(DistinctImages(train), heldout, lambda x, sigma: x, level=0.6)
     # The error of returning the input is d sigma^2: 2 d edge^2 = (1/3)^2.
-    assert found.edge == pytest.approx(np.sqrt(1 / 9 / 2 / 4), rel=0.05)
-    sigmas = np.geomspace(0.01, 100, 61)
-    coverage, weight = shell_coverage(heldout, train, sigmas), max_posterior_weight(train, sigmas)
-    np.testing.assert_allclose(found.coverage.mean, coverage.mean)
-    np.testing.assert_allclose(found.weight.mean, weight.mean)
-    assert found.regimes == find_regimes(coverage, weight, 0.6)
+    assert found.edge.value == pytest.approx(np.sqrt(1 / 9 / 2 / 4), rel=0.05)
+    assert found.edge.low < found.edge.value < found.edge.high
+    alone = measure_regimes(heldout, train, level=0.6)
+    np.testing.assert_allclose(found.geometry.coverage.mean, alone.coverage.mean)
+    assert found.geometry.regimes == alone.regimes and found.zone == alone.zone
 
 
 def regimes(covered, concentrated, crossing):
@@ -161,10 +157,10 @@ def regimes(covered, concentrated, crossing):
 def test_the_copy_window_reaches_from_the_edge_or_the_zone_to_the_zones_end(
     found, edge, zone, window
 ):
-    reach = CopyRange(None, None, found, edge)
+    geometry = Geometry(None, None, found)
+    reach = CopyRange(geometry, Estimate(edge))
     assert (reach.zone, reach.window) == (Window(*zone), Window(*window))
-    assert ("none" in reach.zone_in_words) == (found.medium is None)
-    assert (reach.edge_in_words == "none") == np.isnan(edge)
+    assert ("none" in geometry.zone_in_words) == (found.medium is None)
 
 
 def test_paired_bootstrap_agrees_with_every_resample():
