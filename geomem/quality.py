@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from geomem.curve import Floats
+from geomem.data import ImageSet
 from geomem.regimes import Estimate
 
 PASSES = 100_000  # labelled images that a classifier sees in training
@@ -197,6 +198,24 @@ class ClassifierFeatures:
         for weight, bias in zip(self.weights, self.biases, strict=True):
             features = np.maximum(features @ weight + bias, 0)
         return features
+
+
+def features_of(everything: ImageSet, unseen: NDArray, *, seed: int = 0) -> dict[str, Features]:
+    """The features that the data themselves give: name -> features.
+
+    Parameters
+    ----------
+    everything : the whole data set; where it has labels, a classifier is trained on them.
+    unseen : (M, C, H, W) its images that no small model saw: what principal axes are taken of.
+    seed : of the classifier.
+    """
+    labels = everything.labels
+    features: dict[str, Features] = {"principal components": PrincipalComponents.of(unseen)}
+    if len(np.unique(labels.train)) > 1:
+        features["classifier features"] = ClassifierFeatures.of(
+            everything.train, labels.train, everything.heldout, labels.heldout, seed=seed
+        )
+    return features
 
 
 class InceptionFeatures:

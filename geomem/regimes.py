@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
 from geomem.curve import Curve, Floats
 from geomem.distances import Array
@@ -48,6 +50,21 @@ class Estimate:
             return "none"
         interval = f" [{percent(self.low)}, {percent(self.high)}]" if np.isfinite(self.low) else ""
         return percent(self.value) + interval
+
+
+def student(values: ArrayLike) -> Estimate:
+    """The mean of a number that each of n trainings gave, with Student's 95% interval.
+
+    Parameters
+    ----------
+    values : (n,) one value of each training, n >= 2, with seeds of their own.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2:
+        raise ValueError(f"over trainings: needs (n,) values, n >= 2, got {found.shape}.")
+    error = found.std(ddof=1) / np.sqrt(len(found))
+    mean, half = float(found.mean()), float(stdtrit(len(found) - 1, 0.975) * error)
+    return Estimate(mean, mean - half, mean + half)
 
 
 def percent(share: float) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geomem.distances import Array
 from geomem.memorization import denoising_error
@@ -19,6 +20,16 @@ from geomem.regimes import Estimate
 from geomem.store import Trained
 
 QUANTILES = 16  # noise levels of a loss, at equal steps of probability
+
+
+def split_heldout(heldout: NDArray) -> tuple[NDArray, NDArray]:
+    """Every other held-out image: those that choose when to stop, and those that judge."""
+    if len(heldout) < 4:
+        raise ValueError(
+            f"stopping: {len(heldout)} held-out images cannot both choose when to stop and "
+            "judge what came of it; hold out 4 or more."
+        )
+    return heldout[::2], heldout[1::2]
 
 
 def heldout_loss(

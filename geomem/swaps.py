@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from geomem.curve import ErrorCurve, Floats
 from geomem.distances import Array, nearest_distances
 from geomem.memorization import DistinctImages, denoising_error
 from geomem.model import Denoise
-from geomem.regimes import GRID, Estimate, Geometry, measure_regimes
+from geomem.regimes import GRID, Estimate, Geometry, measure_regimes, student
 from geomem.window import Window
 
 # The paper's windows as steps of its 18-step grid (Table 2). Table 1 gives their edges rounded,
@@ -195,18 +194,10 @@ def paired_difference(
 
 
 def over_trainings(values: ArrayLike) -> Change:
-    """The mean of a change that each of n trainings gave, with Student's 95% interval.
+    """The mean change of a share over n trainings, with the interval of `regimes.student`.
 
     An interval over samples of one model leaves out what another training would change; this
     one has both.
-
-    Parameters
-    ----------
-    values : (n,) one value of each training, n >= 2, with seeds of their own.
     """
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or len(found) < 2:
-        raise ValueError(f"over_trainings: needs (n,) values, n >= 2, got {found.shape}.")
-    error = found.std(ddof=1) / math.sqrt(len(found))
-    mean, half = float(found.mean()), float(stdtrit(len(found) - 1, 0.975) * error)
-    return Change(mean, mean - half, mean + half)
+    mean = student(values)
+    return Change(mean.value, mean.low, mean.high)
