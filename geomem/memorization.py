@@ -91,6 +91,11 @@ class Neighbours:
         """(Q,) whether d_1NN < threshold * d_2NN, strictly."""
         return self.ratio < _checked(threshold)
 
+    @property
+    def fraction(self) -> Fraction:
+        """The share of the Q images that pass at one third, with its interval."""
+        return fraction_below(self.ratio)
+
 
 @dataclass(frozen=True)
 class Fraction:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from geomem.curve import ErrorCurve, Floats
+from geomem.curve import ErrorCurve, Floats, check_sigmas
 from geomem.distances import Array, nearest_distances
 from geomem.memorization import DistinctImages, denoising_error
 from geomem.model import Denoise
@@ -98,6 +98,55 @@ def copy_edge(sigma: Floats, error: Floats, nearest: float) -> float:
     i = int(above[0])
     share = (wanted - spread[i - 1]) / (spread[i] - spread[i - 1])
     return float(np.exp(level[i - 1] + share * (level[i] - level[i - 1])))
+
+
+def half_level(
+    sigma: Floats,
+    passed: NDArray[np.bool_],
+    whole: NDArray[np.bool_],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """The level of a single switch at which half of the copies are decided (ours).
+
+    That is where the share of copies first reaches half of what it is without a switch; linear in
+    log sigma between two levels.
+
+    Parameters
+    ----------
+    sigma : (S,) levels of the switch, data units, in the order in which the share rises.
+    passed : (S, n) whether each sample is memorized with the switch at each level.
+    whole : (n,) whether it is without one, of the same initial noises.
+    resamples : bootstrap resamples of the noises, for the 95% percentile interval.
+    seed : of the resampling.
+
+    Returns
+    -------
+    Estimate, data units: NaN where there is no copy, or where the first level has half already;
+    without an interval where more than 2.5% of the resamples are so.
+    """
+    levels = np.log(check_sigmas(sigma))
+    n = len(whole)
+    if passed.shape != (len(levels), n) or n == 0:
+        raise ValueError(f"half_level: needs passed ({len(levels)}, {n}), got {passed.shape}.")
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples)
+    weights = np.vstack([np.ones(n, np.int64), counts])  # the samples themselves come first
+    shares, half = weights @ passed.T / n, weights @ whole / n / 2
+    reached = shares >= half[:, None]
+    first = reached.argmax(1)
+    row = np.arange(len(first))
+    known = reached.any(1) & (first > 0) & (half > 0)
+    row, first, half = row[known], first[known], half[known]
+    before, after = shares[row, first - 1], shares[row, first]
+    part = (half - before) / (after - before)
+    found = np.exp(levels[first - 1] + part * (levels[first] - levels[first - 1]))
+    if not known[0]:
+        return Estimate(math.nan)
+    if len(found) < 0.975 * len(known):
+        return Estimate(float(found[0]))
+    low, high = np.percentile(found[1:], [2.5, 97.5])
+    return Estimate(float(found[0]), float(low), float(high))
 
 
 @dataclass(frozen=True)

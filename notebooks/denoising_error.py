@@ -13,9 +13,13 @@
 # %% [markdown]
 # # Notebook: the denoising error, on training and on new images
 #
-# **Claim.** Trained on few images, a model denoises them better than new ones, and most so at
-# medium noise; trained on many it does not (Figure 1). The chapter is
-# [](../book/denoising_error.md).
+# The paper claims that a model trained on few images denoises them better than new ones, and most
+# so at medium noise, and that one trained on many does not (Figure 1). What came out here:
+#
+# ```{outcome} denoising_error
+# ```
+#
+# The chapter is [](../book/denoising_error.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
@@ -36,6 +40,7 @@ import numpy as np
 
 import geomem
 from geomem import drawing, experiments, figures, memorization, store
+from geomem.regimes import measure_regimes
 
 plt.style.use(figures.STYLE)
 small, large = experiments.pair(
@@ -78,14 +83,10 @@ for denoise, images in zip(denoisers, (data.train, data.train, some), strict=Tru
 # least 0.8 ([](../book/regimes.md)).
 
 # %%
-coverage = geomem.shell_coverage(heldout, data.train, sigmas, draws=4, seed=seed, device=device)
-posterior = geomem.max_posterior_weight(data.train, sigmas, draws=4, seed=seed, device=device)
-try:
-    zone = geomem.find_regimes(coverage, posterior, seed=seed).medium
-except ValueError as nothing:  # a grid that does not reach far enough
-    print(nothing)
-    zone = None
-print("danger zone:", "none" if zone is None else "{:.3g} to {:.3g}".format(*zone))
+distinct = memorization.DistinctImages(data.train, device)
+geometry = measure_regimes(heldout, distinct.images, seed=seed, device=device)
+zone = geometry.regimes.medium
+print("danger zone:", geometry.zone_in_words)
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.2))
@@ -153,7 +154,7 @@ half = [
     for train, test in zip(seen, unseen, strict=True)
 ]
 peak = int(gap[1].argmax())
-nearest = (memorization.neighbours(heldout, data.train, device=device).first ** 2).mean()
+nearest = (memorization.neighbours(heldout, distinct).first ** 2).mean()
 for name, difference, width in zip(names, gap, half, strict=True):
     top = difference.argmax()
     print(f"{name}: largest gap {difference[top]:.3g} at sigma = {sigmas[top]:.3g}")
@@ -314,7 +315,7 @@ figures.record(
     sigma_last=f"{sigmas[-1]:.3g}",
     sigma_data=f"{models[0].experiment.train.model.sigma_data:.3g}",
     law_above=f"{100 * (1 - law.cdf(sigmas[-1])):.2g}%",
-    zone="no level" if zone is None else "{:.2g} to {:.2g}".format(*zone),
+    zone=geometry.zone_in_words,
     peak_sigma=f"{sigmas[peak]:.2g}",
     **{
         f"gap_{name}": f"{gap[1][i]:.3g} ± {half[1][i]:.2g}"

@@ -13,10 +13,14 @@
 # %% [markdown]
 # # Notebook: memorization at every noise level
 #
-# **Claim.** A model trained on few images answers noisy *held-out* images with copies of training
-# images in the middle of the noise levels, and hardly at either end: the hump of the paper's
-# Figure 2. Trained on many images, it does so nowhere. The chapter is
-# [](../book/memorization.md).
+# The paper claims that a model trained on few images answers noisy *held-out* images with copies of
+# training images in the middle of the noise levels, in the danger zone, and hardly at either end:
+# the hump of its Figure 2. Trained on many images, it does so nowhere. What came out here:
+#
+# ```{outcome} memorization
+# ```
+#
+# The chapter is [](../book/memorization.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
@@ -40,7 +44,9 @@ import numpy as np
 
 import geomem
 from geomem import digitized, drawing, experiments, figures, memorization, store
-from geomem.regimes import Estimate
+from geomem.hump import Hump
+from geomem.regimes import Estimate, measure_regimes, percent
+from geomem.window import Window
 
 plt.style.use(figures.STYLE)
 np.set_printoptions(suppress=True, linewidth=100)
@@ -78,9 +84,16 @@ on_train = memorization.memorization_rates(
     denoisers[1], data.train[:n_heldout], distinct, sigmas, **options
 )
 floor = memorization.memorized_fraction(heldout, distinct)
-k = int(few.mean.argmax())
-half = sigmas[few.mean >= few.mean[k] / 2][[0, -1]]
-peak = f"{few.mean[k]:.3f} [{few.low[k]:.3f}, {few.high[k]:.3f}]"
+hump = Hump.of(few, seed=seed)
+k = hump.peak
+
+
+def rate_at(curve, i):
+    """The rate at one level, with its interval."""
+    return Estimate(curve.mean[i], curve.low[i], curve.high[i])
+
+
+peak = rate_at(few, k).percent
 print("sigma, empirical, small, its interval, large, small on training images")
 print(np.c_[sigmas, empirical.mean, few.mean, few.low, few.high, many.mean, on_train.mean].round(4))
 print(f"the hump: {peak} at sigma = {sigmas[k]:.3g}; clean held-out images: {floor}")
@@ -157,7 +170,8 @@ marks = {
 }
 excess = marks["EDM, N = 1,000"] - marks["EDM, N = 1,000"].min()  # the last digit is misread
 paper_centre = np.exp(excess @ np.log(paper["sigma"]) / excess.sum())
-print(f"the paper's hump: at most {marks['EDM, N = 1,000'].max():.3f}, centre {paper_centre:.3g}")
+paper_peak = percent(marks["EDM, N = 1,000"].max())
+print(f"the paper's hump: at most {paper_peak}, centre {paper_centre:.3g}")
 ours, sets, agreement = {}, [paper], {}
 if paper_subset:
     sets += [
@@ -181,17 +195,14 @@ if paper_subset:
     low = np.min([curve.low for curve in subsets], 0) - 0.005  # for the reading
     high = np.max([curve.high for curve in subsets], 0) + 0.005
     within = (low <= marks["empirical"]) & (marks["empirical"] <= high)
-    wide = np.geomspace(0.1, 50, 61)
-    paper_zone = geomem.find_regimes(
-        geomem.shell_coverage(sets[1].heldout, sets[1].train, wide, c=c, draws=2, device=device),
-        geomem.max_posterior_weight(sets[1].train, wide, draws=2, device=device),
-        level,
-    )
+    paper_zone = measure_regimes(
+        sets[1].heldout, sets[1].train, c=c, level=level, seed=seed, device=device
+    ).regimes
     agreement = {
         "paper_zone": f"{paper_zone.covered} to {paper_zone.concentrated}",
         "paper_check": f"{within.sum()} of {len(within)} marks lie within the four 95% bands, half "
         f"a percent allowed for the reading. The largest difference of each subset from the marks "
-        f"is between {apart.max(1).min():.3f} and {apart.max(1).max():.3f}.",
+        f"is between {percent(apart.max(1).min())} and {percent(apart.max(1).max())}.",
     }
     print("sigma, the paper's empirical denoiser, four subsets")
     print(np.c_[paper["sigma"], marks["empirical"], values.T].round(3))
@@ -259,17 +270,15 @@ figures.save(
 # The same curve at the snapshots of the small model's training.
 
 # %%
-shares = [*small.train.snapshots, 1]
+shares = [*(s for s in experiments.QUARTERS if s in small.train.snapshots), 1]
 course = [
     memorization.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
     for share in shares
 ]
 for share, curve in zip(shares, course, strict=True):
     j = curve.mean.argmax()
-    print(
-        f"step {small.train.step_of(share):6,}: at most {curve.mean[j]:.4f} "
-        f"[{curve.low[j]:.4f}, {curve.high[j]:.4f}], at sigma = {sigmas[j]:.3g}"
-    )
+    print(f"step {small.train.step_of(share):6,}: at most {rate_at(curve, j).percent}, ", end="")
+    print(f"at sigma = {sigmas[j]:.3g}")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 3.4))
@@ -324,52 +333,45 @@ figures.save(
 # peak's own level is only known up to the grid. Its interval comes from resampling the images.
 
 # %%
-resampled = np.random.default_rng(seed).multinomial(few.n, np.full(few.n, 1 / few.n), 1000)
-humps = np.vstack([few.n * few.mean, resampled @ few.per_query])
-humps = humps[humps.sum(1) > 0]
-centres = np.exp(humps @ np.log(sigmas) / humps.sum(1))
-centre = Estimate(np.nan)
-if few.mean.any():
-    centre = Estimate(centres[0], *np.percentile(centres, [2.5, 97.5]))
-print(f"centre of the hump: sigma = {centre}; half its peak from {half[0]:.3g} to {half[1]:.3g}")
+print(f"centre of the hump: sigma = {hump.centre}; at least half its peak in {hump.half}")
 
 # %% [markdown]
 # Coverage $C_\sigma$ of the held-out images and posterior concentration $W_\sigma$ of the small
 # training set, on a finer grid. The danger zone is our rule of [](../book/regimes.md): both at
-# least `level`.
+# least `level`. What is said of the two follows from the intervals: the hump ends with the zone
+# where less than a tenth of its area lies beyond.
 
 # %%
-fine = np.geomspace(sigma_min, 5 * sigma_max, 61)
-coverage = geomem.shell_coverage(heldout, distinct.images, fine, c=c, seed=seed, device=device)
-weight = geomem.max_posterior_weight(distinct.images, fine, seed=seed, device=device)
-zone = geomem.find_regimes(coverage, weight, level, seed=seed)
+geometry = measure_regimes(heldout, distinct.images, c=c, level=level, seed=seed, device=device)
+coverage, weight, zone = geometry.coverage, geometry.weight, geometry.zone
+centre, where = hump.centre, hump.place(zone)
 at_centre = [
-    float(np.interp(np.log(centre.value), np.log(fine), y.mean)) for y in (coverage, weight)
+    percent(float(np.interp(np.log(centre.value), np.log(y.sigma), y.mean)))
+    for y in (coverage, weight)
 ]
-low, high = zone.medium or (np.nan, np.nan)
-where = "not comparable: there is no hump, or no zone at this level"
-if centre.value < low:
-    where = f"below the zone, by a factor of {low / centre.value:.2g}"
-elif centre.value > high:
-    where = f"above the zone, by a factor of {centre.value / high:.2g}"
-elif low <= centre.value <= high:
-    where = "inside the zone"
-dense = np.geomspace(sigma_min, sigma_max, 4001)
-hump = np.interp(np.log(dense), np.log(sigmas), few.mean)
-area = {
-    name: f"{100 * hump[part].sum() / hump.sum():.0f}%" if hump.any() else "none"
-    for name, part in (
-        ("below", dense < low),
-        ("inside", (dense >= low) & (dense <= high)),
-        ("above", dense > high),
+beyond = {"below": Window(0.0, zone.low), "above": Window(zone.high, np.inf)}
+area = {name: hump.share(window) for name, window in (beyond | {"inside": zone}).items()}
+story = []
+for side in beyond if few.mean.any() else ():
+    words = "whether that is more than a tenth is not sure"
+    if area[side].high < 0.1:
+        words = "on this side it ends with the zone"
+    elif area[side].low > 0.1:
+        words = "it goes on there"
+    story.append(f"{side.title()} the zone lie {area[side].percent} of its area: {words}.")
+if few.mean.any() and area["below"].low > 0.1:
+    story.append(
+        "Our reading: coverage asks whether an input lies *in* a shell; a network does not stop at "
+        "the rim of what it has seen."
     )
-}
-print(f"danger zone: {zone.covered} to {zone.concentrated}; the centre: {where}")
-print(f"at the centre C = {at_centre[0]:.3f}, W = {at_centre[1]:.3f}; the hump's area: {area}")
+print(f"danger zone: {geometry.zone_in_words}; the centre lies {where}")
+print(f"at the centre C = {at_centre[0]}, W = {at_centre[1]}; of the hump's area lie")
+print(", ".join(f"{share.percent} {name}" for name, share in area.items()))
+print(*story)
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 3.9))
-drawing.shade_regimes(ax, zone)
+drawing.shade_regimes(ax, geometry.regimes)
 drawing.plot_curve(ax, coverage, r"coverage $C_\sigma$", color="C0", ls="-")
 drawing.plot_curve(ax, weight, r"weight $W_\sigma$", color="C2", ls="-.")
 drawing.sigma_axis(ax)
@@ -379,9 +381,17 @@ rate.grid(False)
 drawing.plot_curve(rate, few, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
 height = 1.5 * few.high[k]
 rate.set_ylim(-0.03 * height, 1.03 * height)
+rate.set_ylabel("memorization rate", color="C1")
 rate.spines["right"].set(visible=True, color="C1")
 rate.tick_params(axis="y", colors="C1")
 fig.legend(loc="outside lower center", ncol=2)
+headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
+headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
+rows = [
+    (name, *row)
+    for name, curve in (("C_sigma", coverage), ("W_sigma", weight), ("rate, small model", few))
+    for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
+]
 figures.save(
     fig,
     "fig-memorization-zone",
@@ -389,22 +399,15 @@ figures.save(
     caption=(
         rf"Coverage $C_\sigma$ of the held-out images, posterior concentration $W_\sigma$ "
         rf"($c = {c:g}$), and the small model's memorization rate on its own axis (right), on "
-        rf"{data.name} with $N = {n}$. Danger zone, both at least {level:g}: {zone.covered} to "
-        rf"{zone.concentrated}. Centre of the hump: $\sigma =$ {centre}; {where}."
+        rf"{data.name} with $N = {n}$. Danger zone, both at least {level:g}: "
+        rf"{geometry.zone_in_words}. Centre of the hump: $\sigma =$ {centre}, {where}."
     ),
     alt=(
         "Coverage rises and posterior weight falls with noise; the memorization rate of the "
         f"small model is a hump around sigma {centre.value:.2g}, where coverage is "
-        f"{at_centre[0]:.2f} and weight {at_centre[1]:.2f}."
+        f"{at_centre[0]} and weight {at_centre[1]}."
     ),
-    table={
-        "sigma [data units]": fine,
-        "C_sigma [probability]": coverage.mean,
-        "W_sigma [probability]": weight.mean,
-        "rate of the small model, interpolated [fraction]": np.interp(
-            np.log(fine), np.log(sigmas), few.mean, right=np.nan
-        ),
-    },
+    table=dict(zip(headers, zip(*rows, strict=True), strict=True)),
     paper_item="Figures 2 and 3",
     claim="ours",
     data=[data],
@@ -435,8 +438,12 @@ by_threshold = {
 floors = [memorization.fraction_below(clean, t) for t in thresholds]
 by_threshold["clean held-out images"] = np.array([(f.value, f.low, f.high) for f in floors])
 third, one_half = (int(np.abs(thresholds - t).argmin()) for t in (1 / 3, 0.5))
-for name, values in by_threshold.items():
-    print(f"{name}: 1/3: {values[third].round(4)}, 1/2: {values[one_half].round(4)}")
+at_threshold = {
+    name: [Estimate(*values[i]).percent for i in (third, one_half)]
+    for name, values in by_threshold.items()
+}
+for name, (at_third, at_half) in at_threshold.items():
+    print(f"{name}: 1/3: {at_third}, 1/2: {at_half}")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 3.6))
@@ -504,6 +511,10 @@ figures.claim("the large model is calm: below 0.02", bool(np.all(many.high < 0.0
 falling = np.all(empirical.low[1:] <= empirical.high[:-1])
 figures.claim("the empirical denoiser's rate nowhere rises", bool(falling), must=must)
 figures.claim("it ends above 0.95", bool(empirical.low[0] > 0.95), must=must)
+if geometry.regimes.medium:  # whatever comes out is the finding
+    figures.claim("the hump's centre lies in the danger zone", where == "inside it", must=False)
+    most = area["inside"].low > 0.5
+    figures.claim("most of the hump's area lies in the danger zone", bool(most), must=False)
 if paper_subset:
     figures.claim("our four bands hold at least 8 of the paper's 10 marks", within.sum() >= 8)
 figures.record(
@@ -514,33 +525,39 @@ figures.record(
     draws=f"{draws}",
     denoised=f"{draws * len(heldout):,}",
     peak=peak,
-    sigma_peak=f"{sigmas[k]:.3g}",
-    half_from=f"{half[0]:.2g}",
-    half_to=f"{half[1]:.2g}",
-    ends_high=f"{few.high[ends].max() if ends.any() else np.nan:.2g}",
-    large_most=f"{many.mean.max():.2g}",
-    large_high=f"{many.high.max():.2g}",
-    empirical_peak=f"{empirical.mean[k]:.2f}",
-    empirical_low="{:.3g} [{:.3g}, {:.3g}]".format(
-        *(part[0] for part in (empirical.mean, empirical.low, empirical.high))
-    ),
-    train_low=f"{on_train.mean[0]:.3g}",
-    zone_from=str(zone.covered),
-    zone_to=str(zone.concentrated),
+    sigma_peak=f"{sigmas[k]:.2g}",
+    half_from=f"{hump.half.low:.2g}",
+    half_to=f"{hump.half.high:.2g}",
+    ends_high=percent(few.high[ends].max() if ends.any() else np.nan),
+    large_most=percent(many.mean.max()),
+    large_high=percent(many.high.max()),
+    empirical_peak=percent(empirical.mean[k]),
+    empirical_low=rate_at(empirical, 0).percent,
+    train_low=percent(on_train.mean[0]),
+    zone=geometry.zone_in_words,
+    zone_from=str(geometry.regimes.covered),
+    zone_to=str(geometry.regimes.concentrated),
     where=where,
     centre=str(centre),
-    coverage_centre=f"{at_centre[0]:.2f}",
-    weight_centre=f"{at_centre[1]:.2f}",
-    **{f"area_{name}": share for name, share in area.items()},
+    coverage_centre=at_centre[0],
+    weight_centre=at_centre[1],
+    **{f"area_{name}": share.percent for name, share in area.items()},
+    story=" ".join(story),
     steps=", ".join(f"{small.train.step_of(s):,}" for s in shares),
-    course=", ".join(f"{curve.mean.max():.3f}" for curve in course),
+    course=", ".join(percent(curve.mean.max()) for curve in course),
     **{
-        f"{when}_{who}": "{:.3f} [{:.3f}, {:.3f}]".format(*values[at])
-        for who, values in zip(("small", "large", "clean"), by_threshold.values(), strict=True)
-        for when, at in (("third", third), ("half", one_half))
+        f"{when}_{who}": value
+        for who, values in zip(("small", "large", "clean"), at_threshold.values(), strict=True)
+        for when, value in zip(("third", "half"), values, strict=True)
     },
-    paper_peak=f"{marks['EDM, N = 1,000'].max():.2f}",
+    paper_peak=paper_peak,
     paper_centre=f"{paper_centre:.2g}",
     paper_check=agreement.get("paper_check", "In this run that was not measured."),
     paper_zone=agreement.get("paper_zone", "not measured in this run"),
+    paper_beside=(  # for the table of claims
+        f"; the paper's marks: centre {paper_centre:.2g}, zone of such images "
+        f"{agreement['paper_zone']}"
+        if paper_subset
+        else ""
+    ),
 )

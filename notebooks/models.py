@@ -13,8 +13,13 @@
 # %% [markdown]
 # # Notebook: two models, one small training set and one large
 #
-# **Claim.** The same network trained in the same way copies a small training set, and does not
-# copy from a large one that contains it. The chapter is [](../book/models.md).
+# The paper claims that the same network, trained in the same way, copies a small training set and
+# does not copy from a large one that contains it. What came out here:
+#
+# ```{outcome} models
+# ```
+#
+# The chapter is [](../book/models.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
@@ -176,11 +181,11 @@ samples = [
     for m in models
 ]
 found = [memorization.neighbours(images, distinct) for images in samples]
-rates = [memorization.fraction_below(near.ratio) for near in found]
+rates = [near.fraction for near in found]
 floor = memorization.memorized_fraction(heldout, distinct)
 own_rate = memorization.memorized_fraction(samples[1], everything, device=device)
 for name, rate in zip((*names, "held-out images"), (*rates, floor), strict=True):
-    print(f"{name}: memorized {rate} ({rate.count} of {rate.n})")
+    print(f"{name}: memorized {rate}")
 print(f"{names[1]}, held against its own training set: {own_rate}")
 
 # %%
@@ -206,7 +211,7 @@ figures.save(
         f"Rows 1 and 3: samples of the {names[0]} and the {names[1]} model on {data.name}; each "
         "column starts from one noise ($\\sigma = 80$). Rows 2 and 4: the nearest image of the "
         f"small training set to the sample above. Red frame: memorized, $d_{{1\\mathrm{{NN}}}} < "
-        f"d_{{2\\mathrm{{NN}}}}/3$. Of the small model's {n_samples} samples {rates[0]} are, of "
+        f"d_{{2\\mathrm{{NN}}}}/3$. Of the small model's samples {rates[0]} are, of "
         f"the large model's {rates[1]} (95% Clopper-Pearson intervals). Shown are the first "
         f"{shown}, not chosen ones."
     ),
@@ -250,6 +255,7 @@ must &= n_samples >= 256
 figures.claim("the small model memorizes: above 0.2", rates[0].low > 0.2, must=must)
 figures.claim("the large one does not: below 0.05", rates[1].high < 0.05, must=must)
 figures.claim("the test's floor is as low: below 0.05", floor.high < 0.05, must=must)
+lowest = {name: int(of_test[:, 1].argmin()) for name, (_, of_test) in averaged.items()}
 figures.record(
     dataset=data.name,
     n_samples=f"{n_samples}",
@@ -258,15 +264,17 @@ figures.record(
     large_rate=str(rates[1]),
     large_own_rate=str(own_rate),
     floor=str(floor),
-    floor_count=f"{floor.count} of {floor.n}",
     paired=apart[0],
     strangers=apart[1],
     **{
         f"{kind}_{what}_loss_{when}": "{1:.3f} ± {2:.3f}".format(*curve[i])
         for kind, name in zip(("small", "large"), names, strict=True)
         for what, curve in zip(("train", "test"), averaged[name], strict=True)
-        for when, i in (("first", 0), ("last", -1))
+        for when, i in (("lowest", lowest[name]), ("last", -1))
     },
-    first_step=f"{averaged[names[0]][0][0, 0]:,.0f}",
+    **{
+        f"{kind}_lowest_step": f"{averaged[name][1][lowest[name], 0]:,.0f}"
+        for kind, name in zip(("small", "large"), names, strict=True)
+    },
     **facts,
 )

@@ -13,9 +13,13 @@
 # %% [markdown]
 # # Notebook: swapping the denoiser at some noise levels
 #
-# **Claim.** Which denoiser answers at medium noise decides whether samples are copies; at large
-# and small noise it does not matter (the paper's Table 1). The chapter is
-# [](../book/swaps.md).
+# The paper claims that the denoiser which answers at medium noise decides whether samples are
+# copies, and that at large and small noise it does not matter (its Table 1). What came out here:
+#
+# ```{outcome} swaps
+# ```
+#
+# The chapter is [](../book/swaps.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
@@ -28,6 +32,8 @@ solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
 n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, inf)
 c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
+trainings: int = 3  # of the small model, where early stopping is judged, in [1, inf)
+stop_share: float = 0.125  # of the steps, where it is also stopped, in (0, 1)
 seed: int = 0  # seed of training, noise and samples, in [0, inf)
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
@@ -36,7 +42,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import drawing, experiments, figures, memorization, quality, sampler, store, swaps
+from geomem import drawing, experiments, figures, memorization, quality, remedies, sampler
+from geomem import store, swaps
+from geomem.regimes import student
+from geomem.stopping import Stopping, split_heldout
 from geomem.swaps import PAPER_STEPS, PAPER_TABLE
 from geomem.window import Window
 
@@ -46,7 +55,10 @@ small, large = experiments.pair(
 )
 data, everything = small.data.load(), large.data.load()
 quality.unseen_images(data.train, everything.train)  # two models, not one: says so if not
-few, many = store.train_or_load([small, large])
+seeds = range(seed, seed + trainings)
+repeated = [experiments.changed(small, {"train.seed": s}) for s in seeds]
+*plain, many = store.train_or_load([*repeated, large])
+few = plain[0]
 heldout = data.heldout[:n_heldout]
 distinct = memorization.DistinctImages(data.train, device)
 names = {"small": f"small, N = {len(data.train):,}"}
@@ -79,7 +91,7 @@ for name, window in windows.items():
     inside = window.steps(levels)
     inside_steps[name] = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step at all"
     print(f"{name:12} {window}: {inside_steps[name]}")
-print(f"a copy can be undone down to sigma: {reach.edge_in_words}; the window begins at half of it")
+print(f"a copy can be undone down to sigma: {reach.edge}; the window begins at half of it")
 
 # %% [markdown]
 # ## The table
@@ -104,13 +116,10 @@ for key, denoise in conditions.items():
     if same not in drawn:
         drawn[same] = sampler.sample(denoise, shape, n_samples, **options)
     samples[key] = drawn[same]
-    passed[key] = memorization.neighbours(samples[key], distinct).memorized()
-    share[key] = memorization.Fraction.of(int(passed[key].sum()), n_samples)
+    near = memorization.neighbours(samples[key], distinct)
+    passed[key], share[key] = near.memorized(), near.fraction
     change[key] = swaps.paired_difference(passed[base, ""], passed[key], seed=seed)
-    print(
-        f"{base:5} swapped in {name or 'no window':12}: {share[key].count} of {n_samples}, ", end=""
-    )
-    print(f"{share[key]}; change {change[key]}")
+    print(f"{base:5} swapped in {name or 'no window':12}: {share[key]}; change {change[key]}")
 compared = controlled | {"zone": "copy"}
 beyond = {
     name: swaps.paired_difference(passed["small", name], passed["small", of], seed=seed)
@@ -119,31 +128,78 @@ beyond = {
 for name, difference in beyond.items():
     print(f"small base, {compared[name]} instead of {name}: {difference}")
 
+# %% [markdown]
+# ## Early stopping, beside it
+#
+# A swap needs a second model, trained on many images. The baseline (ours) needs a part of the
+# first: the small model's training, stopped early. Once where the loss on held-out images is
+# lowest, and once after a fixed share of the steps. Every other held-out image chooses when to
+# stop; the rest, which no model has seen, judge the denoising error and the quality. All of it for
+# several trainings of the small model, each with initial noises of its own.
+
+# %%
+choosing, judging = split_heldout(heldout)
+features = quality.features_of(everything, judging, seed=seed)
+inner = levels[(levels >= 0.01) & (levels <= 20)][::-1]
+bench = remedies.Bench(
+    distinct, judging, judging, features, n=n_samples, sigmas=inner, seed=seed, solver=solver,
+    device=options["device"],
+)  # fmt: skip
+swapped = [name for name in ("medium", "zone", "copy") if len(windows[name].steps(levels))]
+judged, stop_steps = {}, []  # condition -> one `Judged` a training; where the loss says stop
+for trained in plain:
+    config = trained.experiment.train
+    stopping = Stopping.of(trained, choosing, seed=seed)
+    stop_steps.append(stopping.step)
+    tried = {"": (trained.denoise, config.images)}
+    for name in swapped:
+        mixed = swaps.swap(trained.denoise, many.denoise, windows[name])
+        tried[name] = (mixed, config.images + many.experiment.train.images)
+    for name, part in (("stop_loss", stopping.best), ("stop_share", stop_share)):
+        tried[name] = (trained.at(part), config.step_of(part) * config.batch)
+    for name, (denoise, images) in tried.items():
+        found = bench.judge(denoise, images, seed=config.seed)
+        judged.setdefault(name, []).append(found)
+judged["large"] = [bench.judge(many.denoise, many.experiment.train.images)] * trainings
+print(f"held-out loss lowest at steps {stop_steps} of {small.train.steps:,}")
+for name, each in judged.items():
+    print(f"{name or 'no swap':10}: copies {', '.join(str(found.copies) for found in each)}")
+    for kind in each[0].distance:
+        print(f"  {kind}: {', '.join(str(found.distance[kind]) for found in each)}")
+for name in ("stop_loss", "stop_share"):
+    key = "small", name  # of the first training, whose initial noises are those of the table
+    share[key] = judged[name][0].copies
+    change[key] = swaps.paired_difference(passed["small", ""], judged[name][0].passed, seed=seed)
+
 # %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 5.6))
-rows = ["", *PAPER_STEPS, "zone", "copy"]
+fig, ax = plt.subplots(figsize=(4.8, 6.6))
+rows = ["", *PAPER_STEPS, "zone", "copy", "stop_loss", "stop_share"]
 for name, of in controlled.items():  # they follow the window that they are as wide as
     rows.insert(rows.index(of) + 1 + name.endswith("below"), name)
 titles = {"": "no swap", "zone": "our zone", "copy": "copy window", "medium_e6": "medium, E.6"}
-titles |= {name: "as wide, more noise" for name in controlled if name.endswith("above")}
-titles |= {name: "as wide, less noise" for name in controlled if name.endswith("below")}
+for name, of in controlled.items():
+    side = "more" if name.endswith("above") else "less"
+    titles[name] = f"wide as {titles.get(of, of)},\n{side} noise"
+titles |= {"stop_loss": "no swap, stopped at\nthe lowest loss"}
+titles |= {"stop_share": f"no swap, stopped\nat {stop_share:.3g} of the steps"}
 is_control = np.array([name in controlled for name in rows])
 for shift, base, style in (
     (-0.17, "small", dict(fmt="o", color="C0")),
     (0.17, "large", dict(fmt="s", color="C1")),
 ):
-    values = [share[base, name] for name in rows]
+    has = np.array([(base, name) in share for name in rows])
+    values = [share[base, name] for name in rows if (base, name) in share]
     middle = np.array([value.value for value in values])
     ends = np.abs(np.array([(value.low, value.high) for value in values]).T - middle)
-    where = np.arange(len(rows)) + shift
+    where = np.flatnonzero(has) + shift
     named, hollow = dict(label=f"base: {names[base]}"), dict(mfc="white")
-    for kind, look in ((~is_control, named), (is_control, hollow)):
+    for kind, look in ((~is_control[has], named), (is_control[has], hollow)):
         ax.errorbar(middle[kind], where[kind], xerr=ends[:, kind], ms=5, **style, **look)
     paper = {name: PAPER_TABLE[base, name] / 100 for name in rows if (base, name) in PAPER_TABLE}
     places = [rows.index(name) + shift for name in paper]
     label = "paper, Table 1" if base == "small" else None
     ax.plot([*paper.values()], places, "kx", ms=6, mew=1.4, zorder=5, label=label)
-ax.set(yticks=range(len(rows)), yticklabels=[titles.get(name, name) for name in rows])
+ax.set_yticks(range(len(rows)), [titles.get(name, name) for name in rows], fontsize=8.5)
 ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
 ax.invert_yaxis()
 fig.legend(loc="outside lower center", ncol=2)
@@ -156,9 +212,11 @@ figures.save(
         rf"Share of {n_samples} samples on {data.name} that are memorized when the other model's "
         rf"denoiser answers inside a window of noise levels (95% intervals), for both bases. "
         rf"Large, medium, danger and small: the paper's steps of its grid (E.6: as its appendix "
-        rf"has medium noise); our zone: {reach.zone_in_words}; copy window: {windows['copy']}. "
-        rf"Open marks: controls as wide as the window listed before them, at larger and at smaller "
-        rf"noise. Crosses: "
+        rf"has medium noise); our zone: {reach.geometry.zone_in_words}; copy window: "
+        rf"{windows['copy']}. Open marks: controls as wide as the danger steps or as the copy "
+        rf"window, at larger and at smaller noise. Last two rows: no swap, but the small model "
+        rf"stopped early, at step {stop_steps[0]:,}, where its held-out loss is lowest, and after "
+        rf"{stop_share:.3g} of its {small.train.steps:,} steps. Crosses: "
         rf"the paper's Table 1, on CIFAR-10 with $N = 1{{,}}000$ against 50,000."
     ),
     alt=(
@@ -168,25 +226,25 @@ figures.save(
         f"{share['large', 'medium'].value:.2g}. Each of two windows is followed by controls of "
         f"its width: the small model memorizes {share['small', 'copy'].value:.2g} with the copy "
         f"window, {share['small', 'copy_above'].value:.2g} with the control above it and "
-        f"{share['small', 'copy_below'].value:.2g} with the one below."
+        f"{share['small', 'copy_below'].value:.2g} with the one below; without a swap, stopped "
+        f"where its held-out loss is lowest, {share['small', 'stop_loss'].value:.2g}."
     ),
     table={
-        "base [name]": [base for base, _ in conditions],
+        "base [name]": [base for base, _ in share],
         "window of the other model [name]": [
-            f"{controlled[name]}, {titles[name]}" if name in controlled else titles.get(name, name)
-            for _, name in conditions
+            titles.get(name, name).replace("\n", " ") for _, name in share
         ],
-        "window, low [data units]": [span[name][0] for _, name in conditions],
-        "window, high [data units]": [span[name][1] for _, name in conditions],
-        "memorized [count]": [share[key].count for key in conditions],
-        "samples [count]": [n_samples] * len(conditions),
-        "memorized [fraction]": [share[key].value for key in conditions],
-        "low [fraction, 95% interval]": [share[key].low for key in conditions],
-        "high [fraction, 95% interval]": [share[key].high for key in conditions],
-        "change by the swap [fraction]": [change[key].value for key in conditions],
-        "change, low [fraction, 95% interval]": [change[key].low for key in conditions],
-        "change, high [fraction, 95% interval]": [change[key].high for key in conditions],
-        "paper, Table 1 [percent]": [PAPER_TABLE.get(key, np.nan) for key in conditions],
+        "window, low [data units]": [span.get(name, span[""])[0] for _, name in share],
+        "window, high [data units]": [span.get(name, span[""])[1] for _, name in share],
+        "memorized [count]": [value.count for value in share.values()],
+        "samples [count]": [n_samples] * len(share),
+        "memorized [fraction]": [value.value for value in share.values()],
+        "low [fraction, 95% interval]": [value.low for value in share.values()],
+        "high [fraction, 95% interval]": [value.high for value in share.values()],
+        "change by the swap [fraction]": [change[key].value for key in share],
+        "change, low [fraction, 95% interval]": [change[key].low for key in share],
+        "change, high [fraction, 95% interval]": [change[key].high for key in share],
+        "paper, Table 1 [percent]": [PAPER_TABLE.get(key, np.nan) for key in share],
     },
     paper_item="Table 1",
     claim="paper",
@@ -209,34 +267,29 @@ figures.save(
 
 # %%
 edges = [Window.of_steps(i, i).high for i in range(len(levels))] + [0.0]
-switched = {}
+copied, switched = {}, {}  # base -> of each level: which samples are copies, and their share
 for base in ("small", "large"):
-    switched[base] = []
+    found = []
     for high in edges:
         below = swaps.swap(denoisers[base], denoisers[other[base]], Window(0.0, high))
-        found_ = sampler.sample(below, shape, n_cumulative, **options)
-        switched[base].append(memorization.memorized_fraction(found_, distinct))
-begun = np.array([f.value for f in switched["small"]])
-ended = np.array([f.value for f in switched["large"]])
-whole = begun[-1]  # never switched: of the same samples
+        drawn = sampler.sample(below, shape, n_cumulative, **options)
+        found.append(memorization.neighbours(drawn, distinct))
+    copied[base] = np.array([near.memorized() for near in found])
+    switched[base] = [near.fraction for near in found]
+whole = copied["small"][-1]  # never switched
 shown = np.array([*levels, levels[-1] * levels[-1] / levels[-2]])
 print("switch below sigma; small then large; large then small")
-print(np.c_[shown, begun, ended].round(3))
-
-
-# %%
-turn = {}
-for key, values in (("begun", begun), ("ended", ended[::-1])):
-    grid = np.log(shown if key == "begun" else shown[::-1])
-    last = int(np.argmax(values >= whole / 2))  # where half is first reached, or 0
-    part = slice(last - 1, last + 1)
-    reached = whole > 0 and last > 0
-    turn[key] = np.exp(np.interp(whole / 2, values[part], grid[part])) if reached else np.nan
-    print(f"{key}: half of the small model's share is reached at sigma = {turn[key]:.3g}")
+print(np.c_[shown, copied["small"].mean(1), copied["large"].mean(1)].round(3))
+turn = {
+    "begun": swaps.half_level(shown, copied["small"], whole, seed=seed),
+    "ended": swaps.half_level(shown[::-1], copied["large"][::-1], whole, seed=seed),
+}
+for key, where in turn.items():
+    print(f"{key}: half of the small model's share is reached at sigma = {where}")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.0))
-drawing.shade_regimes(ax, reach.regimes)
+drawing.shade_regimes(ax, reach.geometry.regimes)
 for label, values, style in (
     ("small, then large below", switched["small"], dict(color="C1", marker="o")),
     ("large, then small below", switched["large"], dict(color="C2", marker="s")),
@@ -244,8 +297,11 @@ for label, values, style in (
     ax.plot(shown, [v.value for v in values], ms=4, label=label, **style)
     ends = [[v.low for v in values], [v.high for v in values]]
     ax.fill_between(shown, *ends, color=style["color"], alpha=0.25, lw=0)
-if np.isfinite(reach.edge):
-    ax.axvline(reach.edge, color="k", ls="--", lw=1, label="copies decided")
+if np.isfinite(reach.edge.value):
+    ax.axvline(reach.edge.value, color="k", ls="--", lw=1, label="undone down to here")
+for where in turn.values():
+    ends = np.array([[where.value - where.low], [where.high - where.value]])
+    ax.errorbar(where.value, whole.mean() / 2, xerr=ends, fmt="kD", ms=4, capsize=2, zorder=4)
 drawing.sigma_axis(ax)
 ax.set(xlim=(0.002, 90), ylabel="share of memorized samples")
 ax.set_xlabel(r"switch at noise level $\sigma$ (data units)")
@@ -256,16 +312,17 @@ figures.save(
     title="Where it is decided that a sample is a copy",
     caption=(
         rf"Share of {n_cumulative} samples on {data.name} that are memorized when the denoiser "
-        rf"is switched once, at the noise level of the axis (bands: 95% intervals). Dashed: the "
-        rf"level $\sigma$ ({reach.edge_in_words}) where "
+        rf"is switched once, at the noise level of the axis (bands: 95% intervals). Black marks: "
+        rf"where half of the copies are decided, {turn['begun']} and {turn['ended']}. Dashed: the "
+        rf"level $\sigma$ ({reach.edge}) where "
         rf"$2\,\mathrm{{MSE}}(\sigma) = (d_\mathrm{{NN}}/3)^2$ "
         rf"for the large model, below which a copy can hardly be undone. Shaded: the danger "
-        rf"zone, {reach.regimes.covered} to {reach.regimes.concentrated}."
+        rf"zone, {reach.geometry.zone_in_words}."
     ),
     alt=(
         "Two curves over the level of the switch. From the small to the large model the share of "
         "copies rises as the switch comes later, at lower noise; from the large to the small it "
-        "falls. Both turn at the lower part of medium noise."
+        f"falls. Half is reached at {turn['begun']} and {turn['ended']}."
     ),
     table={
         "switch below sigma [data units]": shown,
@@ -284,6 +341,82 @@ figures.save(
 
 # %% [markdown]
 # ```{companion-figure} fig-swap-cumulative
+# :again:
+# ```
+
+# %% [markdown]
+# ## What a swap and what stopping early do to new images
+#
+# The denoising error on the held-out images that judge, over that of the large model: the swapped
+# model is the large one inside its window, and the overtrained small one outside.
+
+# %%
+ratio = {
+    name: remedies.error_ratio(*([f.error for f in judged[key]] for key in (name, "large")))
+    for name in ("", "medium", "stop_loss", "stop_share")
+}
+beside = remedies.error_ratio(*([f.error for f in judged[k]] for k in ("stop_loss", "medium")))
+apart = {"lower": beside.high < 1, "higher": beside.low > 1}
+at_levels = {
+    side: ", ".join(f"{sigma:.2g}" for sigma in inner[sure]) or "no level"
+    for side, sure in apart.items()
+}
+for side, where in at_levels.items():
+    print(f"stopped at the lowest loss, the error is surely {side} than swapped at {where}")
+told = {
+    kind: remedies.told_apart(
+        *([f.distance[kind] for f in judged[key]] for key in ("stop_loss", "medium"))
+    )
+    for kind in bench.distances(judging)
+}
+print("its samples against those of the swap:", told)
+
+# %% tags=["hide-input", "remove-output"]
+fig, ax = plt.subplots(figsize=(4.8, 3.9))
+labels = {"": "no swap", "medium": "large at medium noise", "stop_loss": "stopped, lowest loss"}
+labels |= {"stop_share": f"stopped, {stop_share:.3g} of steps"}
+for (name, each), style in zip(ratio.items(), ("C1o-", "C2s--", "C0^-.", "kD:"), strict=True):
+    (line,) = ax.plot(inner, each.value, style, ms=4, label=labels[name])
+    ax.fill_between(inner, each.low, each.high, color=line.get_color(), alpha=0.2, lw=0)
+ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
+drawing.sigma_axis(ax, probability=False)
+ax.set(yscale="log", ylabel="held-out error / large model's")
+fig.legend(loc="outside lower center", ncol=2)
+over = f"{trainings} trainings" if trainings > 1 else "images of one training"
+figures.save(
+    fig,
+    "fig-swap-stopping",
+    title="Held-out error of a swap and of early stopping",
+    caption=(
+        rf"Denoising error on {len(judging)} held-out images of {data.name} over that of the large "
+        rf"model: the small model ({names['small']}), the same with the large one at medium noise, "
+        rf"and stopped early, without any swap: where the loss on {len(choosing)} other held-out "
+        rf"images is lowest (steps {', '.join(map(str, stop_steps))} of {small.train.steps:,}), "
+        rf"and after {stop_share:.3g} of the steps. Bands: 95% intervals over {over}."
+    ),
+    alt=(
+        "Four curves of the error ratio against noise level. The swapped model's is one inside its "
+        f"window and that of the small model outside. Stopped at the lowest held-out loss the "
+        f"small model's is at most {ratio['stop_loss'].value.max():.2g}, at the end of training "
+        f"{ratio[''].value.max():.2g}."
+    ),
+    table={
+        "sigma [data units]": inner,
+        **{
+            f"{labels[name]}, {what} [ratio]": getattr(each, attribute)
+            for name, each in ratio.items()
+            for what, attribute in (("value", "value"), ("low, 95%", "low"), ("high, 95%", "high"))
+        },
+    },
+    paper_item="Table 1",
+    claim="ours",
+    data=[data],
+    seeds={"training": seed, "samples": seed, "noise": seed},
+    device=device,
+)
+
+# %% [markdown]
+# ```{companion-figure} fig-swap-stopping
 # :again:
 # ```
 
@@ -340,7 +473,8 @@ figures.save(
 # %%
 must = (dataset, preset[:6]) == ("digits", "digits") and not changes and n_train == 0
 must = must and n_samples >= 256  # of fewer the intervals may touch
-figures.claim("every training went well", not (few.broke_down or many.broke_down), must=must)
+well = not any(trained.broke_down for trained in (*plain, many))
+figures.claim("every training went well", well, must=must)
 drop, rise = change["small", "medium"], change["large", "medium"]
 figures.claim("the large denoiser at medium noise undoes memorization", drop.high < -0.2, must=must)
 quarter = share["small", ""].value / 4
@@ -361,13 +495,54 @@ wider = beyond["zone"].high < 0
 figures.claim("a window that reaches below our danger zone undoes more", wider, must=must)
 more = max(beyond[f"copy_{side}"].high for side in ("above", "below"))
 figures.claim("the copy window undoes more than windows as wide elsewhere", more < -0.2, must=must)
+if reach.geometry.regimes.medium:  # whatever comes out is the finding
+    inside = all(reach.zone.low <= w.low and w.high < reach.zone.high for w in turn.values())
+    figures.claim("a single switch decides inside the danger zone", inside, must=False)
+undone = all(
+    stopped.copies.high < whole_.copies.value / 10
+    for stopped, whole_ in zip(judged["stop_loss"], judged[""], strict=True)
+)
+text = "stopped at the lowest held-out loss, no training keeps a tenth of its copies"
+figures.claim(text, undone, must=False)
+
+
+def over_trainings(name):
+    """Copies, quality and cost of a condition as text, over the trainings of the small model."""
+    each = judged.get(name, judged[""])  # a window without a step of the grid is no swap
+    counts = ", ".join(str(found.copies.count) for found in each)
+    images = sorted({f"{found.images:,}" for found in each})
+    texts = {"copies": f"{counts} of {n_samples}", "images": ", ".join(images)}
+    for kind in each[0].distance:
+        values = [found.distance[kind] for found in each]
+        several = len(values) > 1 and name != "large"
+        mean = student([value.value for value in values]) if several else values[0]
+        texts[kind.split()[0]] = str(mean)
+    return texts
+
+
+judged["large"] = judged["large"][:1]
 figures.record(
     dataset=data.name,
+    trainings=str(trainings),
+    n_heldout=f"{len(heldout):,}",
+    n_choosing=str(len(choosing)),
+    n_judging=str(len(judging)),
+    stop_steps=", ".join(f"{step:,}" for step in stop_steps),
+    steps=f"{small.train.steps:,}",
+    share_step=f"{small.train.step_of(stop_share):,}",
+    stop_lower=at_levels["lower"],
+    stop_higher=at_levels["higher"],
+    stop_told="; ".join(f"{kind}: {words}" for kind, words in told.items()),
+    **{
+        f"{name or 'plain'}_{what}": text
+        for name in ("", "medium", "zone", "copy", "stop_loss", "stop_share", "large")
+        for what, text in over_trainings(name).items()
+    },
     n_small=f"{len(data.train):,}",
     n_samples=str(n_samples),
-    zone=reach.zone_in_words,
+    zone=reach.geometry.zone_in_words,
     copy_window=str(windows["copy"]),
-    edge=reach.edge_in_words,
+    edge=str(reach.edge),
     medium=str(windows["medium"]),
     n_large=names["large"].split("= ")[1],
     **{f"{name}_steps": steps for name, steps in inside_steps.items()},
@@ -375,8 +550,8 @@ figures.record(
     **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
     n_cumulative=str(n_cumulative),
     solver=sampler.SOLVER_NAMES[solver],
-    turn_begun=f"{turn['begun']:.2g}",
-    turn_ended=f"{turn['ended']:.2g}",
+    turn_begun=str(turn["begun"]),
+    turn_ended=str(turn["ended"]),
     **{f"{base}_{name or 'none'}": str(value) for (base, name), value in share.items()},
     **{f"{base}_{name or 'none'}_change": str(value) for (base, name), value in change.items()},
 )

@@ -13,9 +13,13 @@
 # %% [markdown]
 # # Notebook: trained models at large noise
 #
-# **Claim.** At large noise trained models answer nearly as the Gaussian denoiser, as far as
-# training reaches; a remainder stays that is their own. The chapter is
-# [](../book/trained_large_noise.md).
+# The paper claims that at large noise trained models, too, are nearly linear: they answer as the
+# Gaussian denoiser, whatever their training set. What came out here:
+#
+# ```{outcome} trained_large_noise
+# ```
+#
+# The chapter is [](../book/trained_large_noise.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
@@ -36,7 +40,8 @@ import numpy as np
 import torch
 
 import geomem
-from geomem import curve, drawing, experiments, figures, store
+from geomem import curve, drawing, experiments, figures, memorization, store
+from geomem.regimes import measure_regimes
 
 plt.style.use(figures.STYLE)
 small, large = experiments.pair(
@@ -111,14 +116,10 @@ for (kind, train), trained in zip(sets.items(), models, strict=True):
 # For orientation the danger zone of the small set ([](../book/regimes.md)).
 
 # %%
-coverage = geomem.shell_coverage(heldout, data.train, sigmas, draws=4, seed=seed, device=device)
-posterior = geomem.max_posterior_weight(data.train, sigmas, draws=4, seed=seed, device=device)
-try:
-    zone = geomem.find_regimes(coverage, posterior, seed=seed).medium
-except ValueError as nothing:  # a grid that does not reach far enough
-    print(nothing)
-    zone = None
-print("danger zone:", "none" if zone is None else "{:.3g} to {:.3g}".format(*zone))
+distinct = memorization.DistinctImages(data.train, device)
+geometry = measure_regimes(heldout, distinct.images, seed=seed, device=device)
+zone = geometry.regimes.medium
+print("danger zone:", geometry.zone_in_words)
 
 # %% tags=["hide-input", "remove-output"]
 fig, axes = plt.subplots(1, 2, figsize=(4.8, 4.1), sharey=True)
@@ -326,6 +327,6 @@ figures.record(
     noisy=f"{seen:,}",
     noisy_beyond=f"{seen * beyond[reach]:,.0f}",
     noisy_last=f"{seen * beyond[sigma_max]:.1f}",
-    zone="no level" if zone is None else "{:.2g} to {:.2g}".format(*zone),
+    zone=geometry.zone_in_words,
     **numbers,
 )

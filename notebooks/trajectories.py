@@ -13,9 +13,13 @@
 # %% [markdown]
 # # Notebook: samples on their way from noise to a copy
 #
-# **Claim.** On the way to a sample, which training image it will resemble is settled before
-# whether it will be a copy. What a model does to noisy held-out images at one level does not tell
-# how often it copies: its own states lie elsewhere. The chapter is [](../book/trajectories.md).
+# The paper claims that copies come about at medium noise, in the danger zone, and that more samples
+# are copies than the hump on held-out images says. What came out here:
+#
+# ```{outcome} trajectories
+# ```
+#
+# The chapter is [](../book/trajectories.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
@@ -40,6 +44,7 @@ from scipy.spatial.distance import cdist
 import geomem
 from geomem import Curve, drawing, experiments, figures, memorization, sampler, store
 from geomem.memorization import THIRD, Fraction
+from geomem.regimes import Estimate, measure_regimes, percent
 
 plt.style.use(figures.STYLE)
 np.set_printoptions(suppress=True, linewidth=100)
@@ -57,17 +62,13 @@ print(f"{data.name}: {n_samples} samples of each model, {steps} levels, {solver}
 # %% [markdown]
 # ## The regimes
 #
-# Coverage and concentration of the *small* training set, as in [](../book/regimes.md), on a fine
-# grid.
+# Coverage and concentration of the *small* training set, as in [](../book/regimes.md).
 
 # %%
 distinct = memorization.DistinctImages(data.train, device)
-fine = np.geomspace(0.01, 100, 61)
-coverage = geomem.shell_coverage(heldout, distinct.images, fine, c=c, seed=seed, device=device)
-weight = geomem.max_posterior_weight(distinct.images, fine, seed=seed, device=device)
-zone = geomem.find_regimes(coverage, weight, level, seed=seed)
-entered, left = zone.medium or (zone.crossing.value, zone.crossing.value)
-print(f"danger zone: sigma from {zone.covered} to {zone.concentrated}")
+geometry = measure_regimes(heldout, distinct.images, c=c, level=level, seed=seed, device=device)
+coverage, zone = geometry.coverage, geometry.zone
+print(f"danger zone: sigma in {geometry.zone_in_words}")
 
 # %% [markdown]
 # ## Following the samples
@@ -84,6 +85,7 @@ points = np.asarray(data.train, np.float64).reshape(n, -1)
 r_in, r_out = geomem.shell_radii(points.shape[1], c)
 solve = sampler.SOLVERS[solver]
 ratios, nearest, inside = [], [], []  # of each model: (n_samples, levels and the sample itself)
+fractions = []
 for trained in models:
     where = next(trained.denoise.parameters()).device
     found, hit = [], []
@@ -95,11 +97,11 @@ for trained in models:
     ratios.append(np.array([near.ratio for near in found]).T)
     nearest.append(np.array([near.index for near in found]).T)
     inside.append(np.array(hit).T[:, :-1])  # the sample has no noise, and no shell
+    fractions.append(found[-1].fraction)  # the last answer is the sample itself
 below = [ratio < THIRD for ratio in ratios]
 memorized = below[0][:, -1]
-fractions = [Fraction.of(int(b[:, -1].sum()), n_samples) for b in below]
 for name, fraction in zip(names, fractions, strict=True):
-    print(f"{name}: memorized in the end {fraction} ({fraction.count} of {n_samples})")
+    print(f"{name}: memorized in the end {fraction}")
 ever = below[0].any(1)
 lost = f"{(ever & ~memorized).sum()} of {ever.sum()}"
 print(f"small model: of those that ever pass, not memorized in the end: {lost}")
@@ -123,7 +125,7 @@ print(np.c_[levels, now[0].mean, now[1].mean, held, *(q.T for q in quartiles)].r
 
 # %% tags=["hide-input", "remove-output"]
 fig, (ax, lower) = plt.subplots(2, 1, figsize=(4.8, 5.4), sharex=True, height_ratios=(3, 2))
-drawing.shade_regimes(ax, zone)
+drawing.shade_regimes(ax, geometry.regimes)
 for name, curve, quartile, style in zip(
     names, now, quartiles, (dict(color="C1", ls="-"), dict(color="C2", ls="-.")), strict=True
 ):
@@ -133,7 +135,8 @@ for name, curve, quartile, style in zip(
 drawing.plot_curve(ax, rate, "small, on held-out images", color="k", ls=":")
 drawing.sigma_axis(ax)
 drawing.sigma_axis(lower)
-lower.axvspan(entered, left, color="0.85", lw=0, zorder=0)
+if geometry.regimes.medium:
+    lower.axvspan(zone.low, zone.high, color="0.85", lw=0, zorder=0)
 lower.axhline(THIRD, color="k", lw=0.8, ls=":")
 ax.set(xlabel="", ylabel="share that passes now", xlim=(0.01, 20))
 lower.set_ylabel(r"$d_{1\mathrm{NN}}/d_{2\mathrm{NN}}$")
@@ -146,8 +149,8 @@ figures.save(
         rf"Top: share of {n_samples} trajectories of each model on {data.name} whose denoised "
         rf"image passes the ratio test at this level (bands: 95% intervals), and the same for "
         rf"noisy held-out images. Bottom: median and quartiles of the ratio along the "
-        rf"trajectories; dotted: 1/3. Shaded: the danger zone, {zone.covered} to "
-        rf"{zone.concentrated}. Sampling runs from right to left."
+        rf"trajectories; dotted: 1/3. Shaded: the danger zone, {geometry.zone_in_words}. "
+        rf"Sampling runs from right to left."
     ),
     alt=(
         "As noise falls the share of the small model's trajectories that pass the ratio test "
@@ -208,18 +211,21 @@ for key, moment in (("image", image_at), ("copy", copy_at)):
     print(f"{key} settled, of the memorized: sigma median and quartiles {moments[key]}")
 print("image settled before the copy:", earlier)
 decided = copy_at[memorized]
-shares = [
-    f"{100 * part.mean():.0f}%" if count else "none"
-    for part in (decided > left, (decided <= left) & (decided >= entered), decided < entered)
-]
-print("decided above, inside and below the danger zone:", shares)
+settled_at = {"above": decided >= zone.high, "inside": zone.contains(decided)}
+settled_at["below"] = decided < zone.low
+decided_share = {
+    where: Fraction.of(int(part.sum()), count) if count else None
+    for where, part in settled_at.items()
+}
+for where, part in decided_share.items():
+    print(f"copy settled {where} the danger zone: {part}")
 large_median = np.quantile(grid[fixed[1].argmax(1)], 0.5, method="inverted_cdf")
 print(f"nearest image settled, large model: median {large_median:.2g}")
-named = f"{100 * (image_at[memorized] > left).mean():.0f}%" if count else "none"
+named = Fraction.of(int((image_at[memorized] >= zone.high).sum()), count) if count else None
 print("nearest image settled above the danger zone:", named)
 
 # %%
-edge = int(np.abs(np.log(levels / entered)).argmin())
+edge = int(np.abs(np.log(levels / zone.low)).argmin())
 passing = below[0][:, edge]
 already = Fraction.of(int((passing & memorized).sum()), count) if count else None
 kept = Fraction.of(int((passing & memorized).sum()), int(passing.sum())) if passing.any() else None
@@ -230,12 +236,12 @@ print(f"{kept} are memorized in the end")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.1))
-drawing.shade_regimes(ax, zone)
+drawing.shade_regimes(ax, geometry.regimes)
 groups = {
-    "image settled, memorized": (fixed[0][memorized], dict(color="C0", ls="-")),
-    "copy settled, memorized": (passed[memorized], dict(color="C1", ls="--")),
-    "image settled, not memorized": (fixed[0][~memorized], dict(color="0.5", ls=":")),
-    "image settled, large model": (fixed[1], dict(color="C2", ls="-.")),
+    "image, memorized": (fixed[0][memorized], dict(color="C0", ls="-")),
+    "copy, memorized": (passed[memorized], dict(color="C1", ls="--")),
+    "image, not memorized": (fixed[0][~memorized], dict(color="0.5", ls=":")),
+    "image, large model": (fixed[1], dict(color="C2", ls="-.")),
 }
 settled = {
     name: Curve.from_queries(levels, rows[:, :-1].astype(float), indicator=True)
@@ -245,7 +251,7 @@ settled = {
 for name, curve in settled.items():
     drawing.plot_curve(ax, curve, name, **groups[name][1])
 drawing.sigma_axis(ax)
-ax.set(ylabel="share of the trajectories", xlim=(0.01, 20))
+ax.set(ylabel="share that is settled", xlim=(0.01, 20))
 fig.legend(loc="outside lower center", ncol=2)
 figures.save(
     fig,
@@ -268,7 +274,7 @@ figures.save(
             f"{name}, {what}": getattr(curve, attribute)
             for name, curve in settled.items()
             for what, attribute in (
-                ("share [fraction]", "mean"),
+                ("share settled [fraction]", "mean"),
                 ("low [fraction, 95% interval]", "low"),
                 ("high [fraction, 95% interval]", "high"),
             )
@@ -364,17 +370,17 @@ states = {
     for name, (rows, _) in groups.items()
     if len(rows)
 }
-on_heldout = np.interp(np.log(levels), np.log(fine), coverage.mean)
+on_heldout = np.interp(np.log(levels), np.log(coverage.sigma), coverage.mean)
 middle = int(np.abs(on_heldout - 0.5).argmin())
 print("sigma,", ", ".join(states), ", held-out images")
 print(np.c_[levels, *(curve.mean for curve in states.values()), on_heldout].round(3))
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.0))
-drawing.shade_regimes(ax, zone)
-drawing.plot_curve(ax, coverage, r"$C_\sigma$, held-out images", color="C0", ls=":")
+drawing.shade_regimes(ax, geometry.regimes)
+drawing.plot_curve(ax, coverage, r"held-out images: $C_\sigma$", color="C0", ls=":")
 for name, curve in states.items():
-    drawing.plot_curve(ax, curve, f"states: {name}", **groups[name][1])
+    drawing.plot_curve(ax, curve, name, **groups[name][1])
 drawing.sigma_axis(ax)
 ax.set(ylabel="share inside a shell", xlim=(0.01, 20))
 fig.legend(loc="outside lower center", ncol=2)
@@ -424,7 +430,7 @@ figures.save(
 # snapshots of the small model.
 
 # %%
-points_in_time = [*small.train.snapshots, 1]
+points_in_time = [*(s for s in experiments.QUARTERS if s in small.train.snapshots), 1]
 generated, peaks = [], []
 for share in points_in_time:
     snapshot = models[0].at(share)
@@ -438,18 +444,18 @@ for share in points_in_time:
         generated.append(memorization.memorized_fraction(images, distinct))
         curve = memorization.memorization_rates(snapshot, heldout, distinct, inner, **options)
     j = int(curve.mean.argmax())
-    peaks.append((curve.mean[j], curve.low[j], curve.high[j]))
+    peaks.append(Estimate(curve.mean[j], curve.low[j], curve.high[j]))
     print(f"step {small.train.step_of(share):6,}: samples {generated[-1]}, ", end="")
-    print("peak of the rate {:.3f} [{:.3f}, {:.3f}]".format(*peaks[-1]))
+    print(f"peak of the rate {peaks[-1].percent}")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 3.2))
 moment = [small.train.step_of(share) for share in points_in_time]
 for values, label, style in (
-    ([(f.value, f.low, f.high) for f in generated], "generated samples", "C1s-"),
+    (generated, "generated samples", "C1s-"),
     (peaks, "held-out images, peak of the rate", "ko:"),
 ):
-    mean, low, high = np.array(values).T
+    mean, low, high = np.array([(f.value, f.low, f.high) for f in values]).T
     bars = np.maximum([mean - low, high - mean], 0)
     ax.errorbar(moment, mean, bars, fmt=style, capsize=2, elinewidth=1, label=label)
 ax.set(xscale="log", xlabel="training step", ylabel="memorized", ylim=(-0.03, 1.03))
@@ -467,16 +473,16 @@ figures.save(
     ),
     alt=(
         "Both measures rise over training; that of generated samples reaches "
-        f"{fractions[0].value:.2g}, the one on held-out images {peaks[-1][0]:.2g}."
+        f"{fractions[0].value:.2g}, the one on held-out images {peaks[-1].value:.2g}."
     ),
     table={
         "step [count]": moment,
         "generated samples memorized [fraction]": [f.value for f in generated],
         "low [fraction, 95% interval]": [f.low for f in generated],
         "high [fraction, 95% interval]": [f.high for f in generated],
-        "peak of the rate on held-out images [fraction]": [p[0] for p in peaks],
-        "low of the peak [fraction, 95% interval]": [p[1] for p in peaks],
-        "high of the peak [fraction, 95% interval]": [p[2] for p in peaks],
+        "peak of the rate on held-out images [fraction]": [p.value for p in peaks],
+        "low of the peak [fraction, 95% interval]": [p.low for p in peaks],
+        "high of the peak [fraction, 95% interval]": [p.high for p in peaks],
     },
     paper_item="Section 3, per-noise-level and trajectory-level memorization",
     claim="ours",
@@ -496,7 +502,8 @@ figures.save(
 # The small model memorizes and the large one does not; of the memorized samples nearly all have
 # their nearest image settled at a higher level than the copy; and where coverage of held-out
 # images passes one half, the memorized samples' states are covered more. All with whole
-# intervals. For the book's own models that must hold; for others it is said.
+# intervals. For the book's own models that must hold; for others it is said. Whether most copies
+# are settled in the danger zone is the question: whatever comes out is the finding.
 
 # %%
 preset_data = experiments.PRESETS[f"{preset}-small"].data.name
@@ -511,6 +518,9 @@ figures.claim("the image is settled before the copy: above 0.9", first_image, mu
 covered = states.get("small, memorized")
 gained = covered is not None and covered.low[middle] > on_heldout[middle]
 figures.claim("memorized samples' states are covered more", bool(gained), must=must)
+if geometry.regimes.medium and count:
+    most = decided_share["inside"].low > 0.5
+    figures.claim("most copies are settled inside the danger zone", most, must=False)
 figures.record(
     dataset=data.name,
     n_train=f"{n:,}",
@@ -519,31 +529,30 @@ figures.record(
     small=str(fractions[0]),
     large=str(fractions[1]),
     lost=lost,
-    zone_from=str(zone.covered),
-    zone_to=str(zone.concentrated),
-    rate_peak=f"{rate.mean[k]:.3f} [{rate.low[k]:.3f}, {rate.high[k]:.3f}]",
+    n_heldout=f"{len(heldout):,}",
+    zone=geometry.zone_in_words,
+    rate_peak=peaks[-1].percent,
     sigma_peak=f"{inner[k]:.2g}",
-    now_at_peak=f"{now[0].mean[at]:.2f}",
+    now_at_peak=str(Fraction.of(int(below[0][:, at].sum()), n_samples)),
     **{f"{key}_{name}": v for key, values in moments.items() for name, v in values.items()},
     earlier=str(earlier),
-    named=named,
+    named=str(named),
     image_large=f"{large_median:.2g}",
-    decided_above=shares[0],
-    decided_inside=shares[1],
-    decided_below=shares[2],
+    **{f"decided_{where}": str(part) for where, part in decided_share.items()},
     sigma_edge=f"{levels[edge]:.2g}",
     already=str(already),
     kept=str(kept),
     sigma_middle=f"{levels[middle]:.2g}",
-    middle_heldout=f"{on_heldout[middle]:.2f}",
-    middle_memorized=f"{covered.mean[middle]:.2f}" if covered else "none",
-    middle_other=(
-        f"{states['small, not memorized'].mean[middle]:.2f}"
-        if "small, not memorized" in states
+    middle_heldout=percent(on_heldout[middle]),
+    **{
+        f"middle_{key}": Estimate(
+            *(y[middle] for y in (states[name].mean, states[name].low, states[name].high))
+        ).percent
+        if name in states
         else "none"
-    ),
-    middle_large=f"{states['large'].mean[middle]:.2f}",
+        for key, name in zip(("memorized", "other", "large"), groups, strict=True)
+    },
     steps_of_training=", ".join(f"{step:,}" for step in moment),
-    generated=", ".join(f"{f.value:.2f}" for f in generated),
-    peaks=", ".join(f"{p[0]:.3f}" for p in peaks),
+    generated=", ".join(percent(f.value) for f in generated),
+    peaks=", ".join(percent(p.value) for p in peaks),
 )

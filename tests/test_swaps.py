@@ -11,6 +11,7 @@ from geomem.swaps import (
     PAPER_STEPS,
     CopyRange,
     copy_edge,
+    half_level,
     over_trainings,
     paired_difference,
     swap,
@@ -185,3 +186,43 @@ def test_the_interval_over_trainings_is_students(rng):
     for wrong in ([0.1], [], [[0.1, 0.2]]):
         with pytest.raises(ValueError, match="n >= 2"):
             over_trainings(wrong)
+
+
+SWITCH = np.exp(np.array([2.0, 1.0, 0.0, -3.0]))  # descending, unevenly
+
+
+def switched(shares, n, rng):
+    """(S, n) of samples that become copies one after the other, as the share rises to the last."""
+    order = rng.permutation(n) / n
+    return np.array([order < share for share in shares])
+
+
+def test_half_of_a_known_curve_is_found_between_its_levels(rng):
+    passed = switched([0.0, 0.2, 0.6, 0.8], 1000, rng)
+    # Half of .8 lies midway between .2 at log sigma 1 and .6 at log sigma 0.
+    found = half_level(SWITCH, passed, passed[-1])
+    assert np.log(found.value) == pytest.approx(0.5, abs=1e-9)
+    assert found.low < found.value < found.high
+    moved = half_level(7 * SWITCH, passed, passed[-1])
+    assert (moved.value, moved.low) == pytest.approx((7 * found.value, 7 * found.low))
+
+
+def test_its_interval_holds_the_truth_nineteen_times_in_twenty(rng):
+    shares = np.array([0.0, 0.2, 0.6, 0.8])
+
+    def holds():
+        order = rng.random(100)
+        passed = order < shares[:, None]
+        found = half_level(SWITCH, passed, passed[-1], resamples=300)
+        return found.low <= np.exp(0.5) <= found.high
+
+    assert np.mean([holds() for _ in range(300)]) == pytest.approx(0.95, abs=0.04)
+
+
+def test_no_half_without_a_copy_or_where_the_first_level_has_it(rng):
+    none = np.zeros((4, 50), bool)
+    assert str(half_level(SWITCH, none, none[-1])) == "none"
+    flat = switched([0.8, 0.8, 0.8, 0.8], 50, rng)
+    assert str(half_level(SWITCH, flat, flat[-1])) == "none"
+    with pytest.raises(ValueError, match="half_level"):
+        half_level(SWITCH, none[:2], none[-1])
