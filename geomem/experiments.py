@@ -201,6 +201,32 @@ def pair(
     return experiment(f"{preset}-small", small), experiment(f"{preset}-large", new)
 
 
+def resized(config: Experiment, side: int) -> Experiment:
+    """The experiment on its images at another size, with a network that sees them as coarsely.
+
+    Space-to-depth makes any image a grid of 7x7 to 13x13, on which networks of one kind cost
+    about the same; where the grid is odd, and so cannot be halved, it has one level of twice the
+    width and one block more.
+
+    Parameters
+    ----------
+    config : of a U-Net.
+    side : of the images, pixels; down-sampled to it, at most what they have.
+
+    Raises
+    ------
+    ConfigError : an MLP, or a side below 7.
+    """
+    model = config.train.model
+    if model.network != "unet" or side < 7:
+        raise ConfigError(f"resized: needs a U-Net and 7 pixels or more, got {side}.")
+    patch = next(p for p in range(side // 7, 0, -1) if side % p == 0)
+    model = replace(model, patch=patch)
+    if side // patch % 2:
+        model = replace(model, multipliers=(1,), width=2 * model.width, blocks=model.blocks + 1)
+    return Experiment(replace(config.data, size=side), replace(config.train, model=model))
+
+
 def settings(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every setting of a config by its dotted name, as `experiment` takes them."""
     found: dict[str, Any] = {}

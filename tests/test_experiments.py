@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.special import ndtr
 
-from geomem import store
+from geomem import experiments, store
 from geomem.data import DataError, load_dataset
 from geomem.experiments import (
     PRESETS,
@@ -435,3 +435,20 @@ def test_the_dummy_class_needs_two_classes(n_classes):
         changed(Experiment(), DUMMY | {"train.model.n_classes": n_classes})
     conditional = changed(Experiment(), {"train.model.n_classes": n_classes})  # of labelled images
     assert not conditional.data.dummy
+
+
+@pytest.mark.parametrize("side", [8, 14, 16, 24, 28, 32, 64])
+def test_a_resized_network_sees_any_image_on_a_grid_of_like_size(side):
+    config = experiments.resized(experiments.PRESETS["fashion-unet-small"], side)
+    model = replace(config.train.model, channels=1, size=side, mean=0.0, sigma_data=0.5)
+    assert config.data.size == side and side % model.patch == 0 and 7 <= side // model.patch < 14
+    x = torch.randn(2, 1, side, side)
+    assert EDMDenoiser(model)(x, 1.0).shape == x.shape
+    whole = experiments.resized(experiments.PRESETS["cifar10-rgb-small"], 32)
+    assert whole.train == experiments.PRESETS["cifar10-rgb-small"].train
+
+
+def test_what_cannot_be_resized_is_refused():
+    for name, side in (("digits-mlp-small", 8), ("digits-unet-small", 6)):
+        with pytest.raises(ConfigError, match="resized"):
+            experiments.resized(experiments.PRESETS[name], side)
