@@ -204,9 +204,9 @@ def pair(
 def resized(config: Experiment, side: int) -> Experiment:
     """The experiment on its images at another size, with a network that sees them as coarsely.
 
-    Space-to-depth makes any image a grid of 7x7 to 13x13, on which networks of one kind cost
-    about the same; where the grid is odd, and so cannot be halved, it has one level of twice the
-    width and one block more.
+    Space-to-depth makes any image a grid of 7x7 to 14x14, as fine as it can be, on which networks
+    of one kind cost about the same; where the grid is odd, and so cannot be halved, it has one
+    level of twice the width and one block more.
 
     Parameters
     ----------
@@ -215,12 +215,14 @@ def resized(config: Experiment, side: int) -> Experiment:
 
     Raises
     ------
-    ConfigError : an MLP, or a side below 7.
+    ConfigError : an MLP, or a side that no space-to-depth brings there.
     """
     model = config.train.model
-    if model.network != "unet" or side < 7:
-        raise ConfigError(f"resized: needs a U-Net and 7 pixels or more, got {side}.")
-    patch = next(p for p in range(side // 7, 0, -1) if side % p == 0)
+    patch = next((p for p in range(1, side // 7 + 1) if side % p == 0 and side // p <= 14), 0)
+    if model.network != "unet" or not patch:
+        raise ConfigError(
+            f"resized: needs a U-Net, and a side with a divisor that leaves 7 to 14; got {side}."
+        )
     model = replace(model, patch=patch)
     if side // patch % 2:
         model = replace(model, multipliers=(1,), width=2 * model.width, blocks=model.blocks + 1)

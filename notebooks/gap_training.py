@@ -22,7 +22,7 @@
 # ```
 
 # %% tags=["parameters"]
-preset: str = "digits-unet"  # {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
+preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
 n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
@@ -259,8 +259,8 @@ figures.save(
     "fig-gap-stopping",
     title="A gap against early stopping",
     caption=(
-        rf"Above: memorized share of {n_samples} samples on {data.name} ($N = {len(data.train)}$), "
-        rf"one mark for each training, with 95% intervals over samples, and how many images it has seen, of "
+        rf"Above: memorized share of {n_samples} samples on {data.name} "
+        rf"($N = {len(data.train)}$), one mark for each training, with 95% intervals over samples, and how many images it has seen, of "
         rf"the plain model's. Below: denoising error on {len(judging)} held-out images over that "
         rf"of the plain model stopped at its lowest held-out loss (bands: 95% intervals over "
         rf"{n_seeds if trainings > 1 else 'images'}); above one, stopping is better. Shaded: the "

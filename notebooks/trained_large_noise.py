@@ -22,7 +22,7 @@
 # The chapter is [](../book/trained_large_noise.md).
 
 # %% tags=["parameters"]
-preset: str = "digits-unet"  # how to train, in {digits-mlp, digits-unet, cifar10-luma, cifar10}
+preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
 n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value

@@ -441,7 +441,7 @@ def test_the_dummy_class_needs_two_classes(n_classes):
 def test_a_resized_network_sees_any_image_on_a_grid_of_like_size(side):
     config = experiments.resized(experiments.PRESETS["fashion-unet-small"], side)
     model = replace(config.train.model, channels=1, size=side, mean=0.0, sigma_data=0.5)
-    assert config.data.size == side and side % model.patch == 0 and 7 <= side // model.patch < 14
+    assert config.data.size == side and side % model.patch == 0 and 7 <= side // model.patch <= 14
     x = torch.randn(2, 1, side, side)
     assert EDMDenoiser(model)(x, 1.0).shape == x.shape
     whole = experiments.resized(experiments.PRESETS["cifar10-rgb-small"], 32)
@@ -449,6 +449,10 @@ def test_a_resized_network_sees_any_image_on_a_grid_of_like_size(side):
 
 
 def test_what_cannot_be_resized_is_refused():
-    for name, side in (("digits-mlp-small", 8), ("digits-unet-small", 6)):
+    for name, side in (
+        ("digits-mlp-small", 8),
+        ("digits-unet-small", 6),
+        ("digits-unet-small", 31),
+    ):
         with pytest.raises(ConfigError, match="resized"):
             experiments.resized(experiments.PRESETS[name], side)
