@@ -355,8 +355,8 @@ figures.save(
     caption=(
         rf"Six samples of the small model ($N = {len(run.data.train)}$; {run.data.name}, "
         rf"{run.name}), copies first (red frame: the ratio test says so), above the nearest "
-        rf"training image of each, and what the large model makes of the same initial noise. Memorized are "
-        rf"{run.share} of the small model's samples."
+        rf"training image of each, and what the large model makes of the same initial noise. "
+        rf"Memorized are {run.share} of the small model's samples."
     ),
     alt=(
         f"Three rows of six images. {int(copied.sum())} samples of the first row are framed as "

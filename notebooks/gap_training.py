@@ -259,12 +259,13 @@ figures.save(
     "fig-gap-stopping",
     title="A gap against early stopping",
     caption=(
-        rf"Above: memorized share of {n_samples} samples on {data.name} "
-        rf"($N = {len(data.train)}$), one mark for each training, with 95% intervals over samples, and how many images it has seen, of "
-        rf"the plain model's. Below: denoising error on {len(judging)} held-out images over that "
-        rf"of the plain model stopped at its lowest held-out loss (bands: 95% intervals over "
-        rf"{n_seeds if trainings > 1 else 'images'}); above one, stopping is better. Shaded: the "
-        rf"danger zone {zone} and, lighter, the rest of our copy window {window}."
+        rf"Above: memorized share of {n_samples} samples on {data.name} ($N = "
+        rf"{len(data.train)}$), one mark for each training, with 95% intervals over samples, and "
+        rf"how many images it has seen, of the plain model's. Below: denoising error on "
+        rf"{len(judging)} held-out images over that of the plain model stopped at its lowest "
+        rf"held-out loss (bands: 95% intervals over {n_seeds if trainings > 1 else 'images'}); "
+        rf"above one, stopping is better. Shaded: the danger zone {zone} and, lighter, the rest "
+        rf"of our copy window {window}."
     ),
     alt=(
         "Marks for each remedy. The plain model memorizes "
