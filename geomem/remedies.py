@@ -23,6 +23,7 @@ from geomem.model import Denoise
 from geomem.quality import Features
 from geomem.regimes import Estimate, student
 from geomem.sampler import sample
+from geomem.swaps import Change, over_trainings, paired_difference
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,22 @@ class Bench:
             "held-out": self.distances(stream.permutation(self.heldout)),
             "training set": self.distances(repeats),
         }
+
+
+def copies_changed(ones: Sequence[Judged], others: Sequence[Judged]) -> Change:
+    """How many more samples of ``ones`` are copies than of ``others``, as a share of all.
+
+    Parameters
+    ----------
+    ones, others : n trainings of each kind, those of equal seeds side by side, their samples from
+        equal noises. Of one training the interval is over samples, paired; of several it is
+        Student's over trainings.
+    """
+    each = [
+        paired_difference(b.passed, a.passed, seed=i)
+        for i, (a, b) in enumerate(zip(ones, others, strict=True))
+    ]
+    return each[0] if len(each) == 1 else over_trainings([change.value for change in each])
 
 
 @dataclass(frozen=True)
