@@ -19,6 +19,24 @@ from geomem.window import Window
 NONE = Estimate(np.nan)
 
 
+def place(level: Estimate, window: Window) -> str:
+    """Where a noise level lies against a window, in words; decided by its interval.
+
+    "" for a level that is not known, or has no interval.
+
+    >>> place(Estimate(0.5, 0.4, 0.6), Window(1.0, 2.0))
+    'below it, by a factor of 2'
+    """
+    if not np.isfinite(level.value) or not np.isfinite(level.low):
+        return ""
+    if level.high < window.low:
+        return f"below it, by a factor of {window.low / level.value:.2g}"
+    if level.low >= window.high:
+        return f"above it, by a factor of {level.value / window.high:.2g}"
+    inside = window.low <= level.low and level.high < window.high
+    return "inside it" if inside else "on its edge: the interval crosses it"
+
+
 @dataclass(frozen=True)
 class Hump:
     """Where a memorization rate lies on the axis of log sigma (ours).
@@ -80,15 +98,7 @@ class Hump:
 
     def place(self, window: Window) -> str:
         """Where the centre lies against a window, in words; decided by its interval."""
-        centre = self.centre
-        if not np.isfinite(centre.value) or not np.isfinite(centre.low):
-            return "nowhere: there is no hump"
-        if centre.high < window.low:
-            return f"below it, by a factor of {window.low / centre.value:.2g}"
-        if centre.low >= window.high:
-            return f"above it, by a factor of {centre.value / window.high:.2g}"
-        inside = window.low <= centre.low and centre.high < window.high
-        return "inside it" if inside else "on its edge: the interval crosses it"
+        return place(self.centre, window) or "nowhere: there is no hump"
 
     def _estimate(self, of: Callable[[Floats], Floats]) -> Estimate:
         if not self.curve.mean.any():

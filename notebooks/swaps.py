@@ -40,10 +40,12 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 import geomem
 from geomem import drawing, experiments, figures, memorization, quality, remedies, sampler
 from geomem import store, swaps
+from geomem.hump import place
 from geomem.regimes import student
 from geomem.stopping import Stopping, split_heldout
 from geomem.swaps import PAPER_STEPS, PAPER_TABLE
@@ -168,8 +170,9 @@ for name, each in judged.items():
         print(f"  {kind}: {', '.join(str(found.distance[kind]) for found in each)}")
 for name in ("stop_loss", "stop_share"):
     key = "small", name  # of the first training, whose initial noises are those of the table
+    samples[key], passed[key] = judged[name][0].pictures, judged[name][0].passed
     share[key] = judged[name][0].copies
-    change[key] = swaps.paired_difference(passed["small", ""], judged[name][0].passed, seed=seed)
+    change[key] = swaps.paired_difference(passed["small", ""], passed[key], seed=seed)
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 6.6))
@@ -180,8 +183,8 @@ titles = {"": "no swap", "zone": "our zone", "copy": "copy window", "medium_e6":
 for name, of in controlled.items():
     side = "more" if name.endswith("above") else "less"
     titles[name] = f"wide as {titles.get(of, of)},\n{side} noise"
-titles |= {"stop_loss": "no swap, stopped at\nthe lowest loss"}
-titles |= {"stop_share": f"no swap, stopped\nat {stop_share:.3g} of the steps"}
+titles |= {"stop_loss": "stopped at\nthe lowest loss"}
+titles |= {"stop_share": f"stopped at\n{stop_share:.3g} of the steps"}
 is_control = np.array([name in controlled for name in rows])
 for shift, base, style in (
     (-0.17, "small", dict(fmt="o", color="C0")),
@@ -284,8 +287,10 @@ turn = {
     "begun": swaps.half_level(shown, copied["small"], whole, seed=seed),
     "ended": swaps.half_level(shown[::-1], copied["large"][::-1], whole, seed=seed),
 }
+turned = {key: place(where, reach.zone) or "nowhere" for key, where in turn.items()}
 for key, where in turn.items():
     print(f"{key}: half of the small model's share is reached at sigma = {where}")
+    print(f"  against the danger zone: {turned[key]}")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.0))
@@ -381,6 +386,9 @@ for (name, each), style in zip(ratio.items(), ("C1o-", "C2s--", "C0^-.", "kD:"),
 ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
 drawing.sigma_axis(ax, probability=False)
 ax.set(yscale="log", ylabel="held-out error / large model's")
+ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+ax.yaxis.set_major_formatter("{x:g}")
+ax.yaxis.set_minor_formatter("")
 fig.legend(loc="outside lower center", ncol=2)
 over = f"{trainings} trainings" if trainings > 1 else "images of one training"
 figures.save(
@@ -423,16 +431,18 @@ figures.save(
 # %% [markdown]
 # ## Samples
 #
-# The same eight initial noises under each condition, as in the paper's Figure 10.
+# The same eight initial noises under each condition, as in the paper's Figure 10, and the small
+# model stopped at the lowest loss.
 
 # %%
 lines = [(base, name) for base in ("small", "large") for name in ("", *PAPER_STEPS)]
+lines.insert(len(lines) // 2, ("small", "stop_loss"))
 for key in lines:
     print(f"{key[0]:5} {key[1] or 'no swap':8} {passed[key][:8].sum()} of 8 memorized")
 
 # %% tags=["hide-input", "remove-output"]
 pictures = [
-    (f"{base[0].upper()} {titles.get(name, name)}", samples[base, name][:8].numpy())
+    (f"{base[0].upper()} {titles.get(name, name)}", np.asarray(samples[base, name][:8]))
     for base, name in lines
 ]
 fig = drawing.image_grid(pictures, [str(i) for i in range(8)], [passed[key][:8] for key in lines])
@@ -443,7 +453,7 @@ figures.save(
     caption=(
         rf"Samples on {data.name} from eight initial noises (columns). S: base {names['small']}, "
         rf"L: base {names['large']}; the name is the window of noise levels in which the other "
-        rf"model answers. Red frame: memorized."
+        rf"model answers, or says that the small one was stopped early. Red frame: memorized."
     ),
     alt=(
         f"{len(lines)} rows of eight images. Rows of the small model with red frames lose them "
@@ -486,17 +496,17 @@ for name in ("large", "small"):
         most < 0.1,
         must=must and name == "large",
     )
-for name, place in (("danger", "the paper's danger zone"), ("zone", "our danger zone")):
+for name, which in (("danger", "the paper's danger zone"), ("zone", "our danger zone")):
     only = change["small", name]
     if len(windows[name].steps(levels)):
         part = drop.high < only.low and only.high < 0
-        figures.claim(f"the large denoiser in {place} alone undoes part of it", part, must=False)
+        figures.claim(f"the large denoiser in {which} alone undoes part of it", part, must=False)
 wider = beyond["zone"].high < 0
 figures.claim("a window that reaches below our danger zone undoes more", wider, must=must)
 more = max(beyond[f"copy_{side}"].high for side in ("above", "below"))
 figures.claim("the copy window undoes more than windows as wide elsewhere", more < -0.2, must=must)
 if reach.geometry.regimes.medium:  # whatever comes out is the finding
-    inside = all(reach.zone.low <= w.low and w.high < reach.zone.high for w in turn.values())
+    inside = set(turned.values()) == {"inside it"}
     figures.claim("a single switch decides inside the danger zone", inside, must=False)
 undone = all(
     stopped.copies.high < whole_.copies.value / 10
@@ -512,6 +522,7 @@ def over_trainings(name):
     counts = ", ".join(str(found.copies.count) for found in each)
     images = sorted({f"{found.images:,}" for found in each})
     texts = {"copies": f"{counts} of {n_samples}", "images": ", ".join(images)}
+    texts["classifier"] = "no labels"
     for kind in each[0].distance:
         values = [found.distance[kind] for found in each]
         several = len(values) > 1 and name != "large"
@@ -550,8 +561,8 @@ figures.record(
     **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
     n_cumulative=str(n_cumulative),
     solver=sampler.SOLVER_NAMES[solver],
-    turn_begun=str(turn["begun"]),
-    turn_ended=str(turn["ended"]),
+    **{f"turn_{key}": str(where) for key, where in turn.items()},
+    **{f"turned_{key}": words for key, words in turned.items()},
     **{f"{base}_{name or 'none'}": str(value) for (base, name), value in share.items()},
     **{f"{base}_{name or 'none'}_change": str(value) for (base, name), value in change.items()},
 )

@@ -41,7 +41,7 @@ import torch
 
 import geomem
 from geomem import curve, drawing, experiments, figures, memorization, store
-from geomem.regimes import measure_regimes
+from geomem.regimes import Estimate, measure_regimes
 
 plt.style.use(figures.STYLE)
 small, large = experiments.pair(
@@ -285,7 +285,7 @@ for kind, (to_gauss, _, gap, _) in ((k, curves.values()) for k, curves in distan
 
 def share(shown, i):
     """A distance in percent of the variance, with its interval."""
-    return f"{100 * shown.mean[i]:.2g}% [{100 * shown.low[i]:.2g}, {100 * shown.high[i]:.2g}]"
+    return Estimate(shown.mean[i], shown.low[i], shown.high[i]).percent
 
 
 def span(chosen):

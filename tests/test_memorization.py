@@ -50,6 +50,7 @@ def test_the_test_agrees_with_a_loop(copies):
     np.testing.assert_array_equal(found.memorized(), memorized)
     assert 0 < memorized.sum() < 40
     assert memorized_fraction(images, train).count == memorized.sum()
+    assert neighbours(images, train).fraction == memorized_fraction(images, train)
     tensor = neighbours(torch.from_numpy(images), torch.from_numpy(train))
     np.testing.assert_array_equal(tensor.ratio, found.ratio)
 
