@@ -15,6 +15,7 @@ from geomem.gaussian import (
     linear_gap_law,
     linear_mmse,
 )
+from geomem.hump import Hump
 from geomem.image_files import DataError
 from geomem.locality import circulant_sensitivity, locality_bound
 from geomem.memorization import (
@@ -25,9 +26,10 @@ from geomem.memorization import (
 )
 from geomem.model import EDMDenoiser, ModelConfig
 from geomem.noise_law import NoiseLaw
+from geomem.overlap import overlap_coverage
 from geomem.posterior import empirical_denoiser, max_posterior_weight, posterior_weights
 from geomem.posterior_bounds import weight_bounds, weight_thresholds
-from geomem.regimes import Regimes, find_regimes
+from geomem.regimes import Regimes, find_regimes, measure_regimes
 from geomem.sampler import sample
 from geomem.schedule import karras_sigmas
 from geomem.shell import shell_coverage, shell_mass, shell_radii
@@ -42,6 +44,7 @@ __all__ = [
     "EDMDenoiser",
     "ErrorCurve",
     "Experiment",
+    "Hump",
     "ImageSet",
     "ModelConfig",
     "NoiseLaw",
@@ -66,11 +69,13 @@ __all__ = [
     "load_model",
     "locality_bound",
     "max_posterior_weight",
+    "measure_regimes",
     "memorization_rates",
     "memorized_fraction",
     "nearest",
     "nearest_distances",
     "neighbours",
+    "overlap_coverage",
     "posterior_weights",
     "sample",
     "shell_coverage",
