@@ -132,7 +132,7 @@ PRESETS: dict[str, Experiment] = {
         "cifar10-rgb",
         DataConfig("cifar10"),
         64,
-        TrainConfig(ModelConfig(width=48, patch=4), steps=3500, lr=3e-3, snapshots=SNAPSHOTS),
+        TrainConfig(ModelConfig(width=64, patch=4), steps=4000, lr=3e-3, snapshots=SNAPSHOTS),
     ),
     **_pair(
         "cifar10",

@@ -8,6 +8,7 @@ here is ours: both curves at least ``level``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,12 +71,14 @@ def student(values: ArrayLike) -> Estimate:
 def percent(share: float) -> str:
     """A share as text: two digits, none of them lost near 0 and 1.
 
-    >>> [percent(x) for x in (0.0, 0.00717, 0.0625, 0.8163, 0.9968, 1.0)]
-    ['0%', '0.72%', '6.2%', '82%', '99.7%', '100%']
+    >>> [percent(x) for x in (0.0, 0.00717, 0.0625, 0.8163, 0.9968, 0.99987, 1.0)]
+    ['0%', '0.72%', '6.2%', '82%', '99.68%', '99.987%', '100%']
     """
     value = 100 * share
-    if 99 < abs(value) < 100:
-        return f"{value:.1f}%"
+    if 99 < abs(value) < 100:  # two digits of what is left to 100
+        left = 100 - abs(value)
+        digits = 1 - math.floor(math.log10(left))
+        return f"{value:.{digits}f}%"
     return f"{value:.0f}%" if abs(value) >= 9.95 else f"{value:.2g}%"
 
 
