@@ -30,6 +30,7 @@ gap_low: float = 0.0  # lower end of the danger zone, data units, 0 for our rule
 gap_high: float = 0.0  # upper end of the danger zone, data units, 0 for our rule's, in [0, inf)
 copy_gap: bool = True  # also leave out our copy window, which reaches further down
 gap_keep: float = 0.1  # share of the noise levels drawn in the copy window that is kept, in [0, 1]
+none_kept: bool = True  # also our copy window with nothing kept, trained once
 trainings: int = 3  # trainings of each kind, of seed, seed + 1, ..., in [1, inf)
 repeat_all: bool = True  # false: the zone gap and the dummy class are trained once
 stop_share: float = 0.125  # share of the training after which a fixed stop stops, in (0, 1]
@@ -85,7 +86,9 @@ zone, window = (
 )
 gaps = {"zone gap": (zone, 0.0)}
 if copy_gap:
-    gaps |= {"copy gap": (window, gap_keep), "copy gap, none kept": (window, 0.0)}
+    gaps["copy gap"] = (window, gap_keep)
+if copy_gap and none_kept:
+    gaps["copy gap, none kept"] = (window, 0.0)
 law = small.train.for_images(data.train).noise
 mass = {name: float(law.cdf(w.high) - law.cdf(w.low)) for name, (w, _) in gaps.items()}
 for name, (left_out, keep) in gaps.items():
