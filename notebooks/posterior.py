@@ -15,7 +15,7 @@
 #
 # The paper claims that at small noise a noisy training image is explained by one training point
 # alone, at large noise by none in particular: $W_\sigma$ (Definition 4.1) falls from 1 to nearly
-# $1/N$. The chapter [](../book/posterior.md) says what that means; this page is how it was computed.
+# $1/N$. The chapter [](../book/posterior.md) says what that means; here it is computed.
 #
 # ```{outcome} posterior
 # ```

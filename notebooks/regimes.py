@@ -257,6 +257,8 @@ figures.record(
         )
     },
     level=f"{level:g}",
+    levels=str(len(GRID)),
+    draws=str(DRAWS),
     celeba_zone=f"{check.covered} to {check.concentrated}",
     celeba_crossing=str(check.crossing),
     celeba_higher=f"{higher.covered} to {higher.concentrated}",
