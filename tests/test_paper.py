@@ -136,6 +136,13 @@ def test_every_figure_that_is_known_says_what_runs_it_on_the_papers_data():
     assert named <= set(notebooks.profiles(ROOT)) and {"gpu", "cifar"} <= named
 
 
+def test_every_notebook_decides_a_claim():
+    """Else its page has nothing to open with, and the book does not build."""
+    assert {entry["notebook"] for entry in paper._listed(ROOT)["claim"]} == {
+        *notebooks.notebooks(ROOT)
+    }
+
+
 def test_every_scale_is_one_that_a_profile_reaches():
     """So the verdicts "reproduced" and "not reproduced" can be had."""
     listed, known = paper._listed(ROOT), notebooks.notebooks(ROOT)
