@@ -1,13 +1,18 @@
-"""Building the book: strict, from nothing, and only when something changed."""
+"""Building the book: strict, from nothing, and only when something changed; what a page shows."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+from geomem.notebooks import notebooks, profiles, resolve
 
 BUILD_LOG = "book.log"
 
@@ -46,6 +51,50 @@ def build(root: Path) -> tuple[Path, bool]:
     page.parent.replace(index.parent)
     shutil.rmtree(fresh)
     return index, True
+
+
+def feet(root: Path) -> dict[str, str]:
+    """The line at a page's foot: profile, data sets, and date and commit of the run.
+
+    By notebook, for the pages that belong to one; under "" for those of the whole book, whose
+    profile is the one that all notebooks ran with, and whose date is that of the newest run.
+    """
+    runs = {
+        name: json.loads(path.read_text())
+        for name in notebooks(root)
+        if (path := root / "results" / name / "run.json").is_file()
+    }
+    ran = {name: _profiles(root, name, run) for name, run in runs.items()}
+    common = set[str]().union(*ran.values()).intersection(*ran.values())
+    lines = {
+        name: f"{_named(ran[name] & common or ran[name])} · {_data([run])} · {_when(run)}"
+        for name, run in runs.items()
+    }
+    if runs:
+        newest = max(runs.values(), key=lambda run: (run["date"], run["key"]))
+        whole = _named(common) if common or not all(ran.values()) else "several profiles"
+        lines[""] = f"{whole} · {_data(runs.values())} · newest {_when(newest)}"
+    return lines
+
+
+def _profiles(root: Path, name: str, run: Mapping[str, Any]) -> set[str]:
+    """The profiles whose parameters a notebook ran with."""
+    notebook, used = notebooks(root)[name], run["inputs"]["parameters"]
+    return {p.name for p in profiles(root).values() if resolve(notebook, p) == used}
+
+
+def _named(found: Collection[str]) -> str:
+    return f"profile {' or '.join(sorted(found))}" if found else "parameters of no profile"
+
+
+def _data(runs: Iterable[Mapping[str, Any]]) -> str:
+    names = sorted({name for run in runs for name in run["inputs"]["data"]})
+    return f"data {', '.join(names)}" if names else "no data"
+
+
+def _when(run: Mapping[str, Any]) -> str:
+    changed = ", uncommitted changes" if run["inputs"]["commit"]["uncommitted changes"] else ""
+    return f"run of {run['date']}, commit {(run['commit'] or 'unknown')[:8]}{changed}"
 
 
 def _fingerprint(root: Path) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from geomem.curve import Curve, ErrorCurve
 from geomem.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
+TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
 MEMORIZED = "#cc0000"  # the frame of a memorized image; red as in the paper's Figure 10
 
 
@@ -110,3 +115,52 @@ def pixel_table(
     headers = [header, "image [name]", "channel [index]", "row [index]"]
     headers += ["column [index]", "pixel value [data units]"]
     return dict(zip(headers, zip(*lines, strict=True), strict=True))
+
+
+def misplaced(fig: Figure) -> list[str]:
+    """The texts of a figure that are cut off by its canvas, or that lie over one another.
+
+    It draws the figure, which settles the layout. A text counts as the upright rectangle around
+    it, so one that is turned by anything but quarters takes up more room than its letters do.
+
+    >>> from matplotlib.figure import Figure
+    >>> fig = Figure()
+    >>> _ = fig.text(0.5, 0.5, "peak"), fig.text(0.5, 0.5, "hump"), fig.text(0.99, 0.9, "zone")
+    >>> misplaced(fig)
+    ["'zone' is cut off", "'peak' lies over 'hump'"]
+    """
+    fig.draw_without_rendering()
+    placed = [(text, Text.get_window_extent(text)) for text in _texts(fig)]
+    placed = [(text, box) for text, box in placed if np.isfinite(box.extents).all()]
+    left, bottom, right, top = fig.bbox.padded(TOUCHES).extents
+    found = [
+        f"{text.get_text()!r} is cut off"
+        for text, box in placed
+        if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top
+    ]
+    for (one, a), (other, b) in combinations(placed, 2):
+        wide, high = np.minimum(a.max, b.max) - np.maximum(a.min, b.min)
+        # Twin axes may write the same tick label twice in one place: that reads as one.
+        same = one.get_text() == other.get_text() and np.allclose(a.extents, b.extents, atol=0.5)
+        if min(wide, high) > TOUCHES and not same:
+            found.append(f"{one.get_text()!r} lies over {other.get_text()!r}")
+    return found
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    """The texts below an artist that are drawn and not empty."""
+    if not artist.get_visible():
+        return
+    children = artist.get_children()
+    if isinstance(artist, Axis):  # it keeps labels of ticks beyond its ends, and does not draw them
+        low, high = sorted(artist.get_view_interval())
+        edge = 1e-9 * (high - low)
+        ticks = [*artist.get_major_ticks(), *artist.get_minor_ticks()]
+        drawn = [tick for tick in ticks if low - edge <= tick.get_loc() <= high + edge]
+        children = [artist.label, artist.offsetText, *drawn]
+    if isinstance(artist, Axes) and not artist.axison:
+        children = [child for child in children if not isinstance(child, Axis)]
+    if isinstance(artist, Text) and artist.get_text().strip():
+        yield artist
+    for child in children:
+        yield from _texts(child)

@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 
 from geomem.data import ImageSet
 from geomem.digitized import Digitized
+from geomem.drawing import misplaced
 from geomem.progress import RUN_VARIABLE
 
 STYLE = "geomem.companion"
@@ -57,6 +58,8 @@ def save(
 ) -> None:
     """Write a figure with its data, provenance and citation.
 
+    Texts that are cut off or lie over one another are printed, and kept in the provenance.
+
     Parameters
     ----------
     fig : the matplotlib figure.
@@ -79,6 +82,10 @@ def save(
     run = current_run()
     folder = Path(run["folder"])
     folder.mkdir(parents=True, exist_ok=True)
+    wrong = misplaced(fig)
+    fig.set_layout_engine("none")  # the layout, once for both files
+    if wrong:
+        print(f"{id}: {'; '.join(wrong)}")
     provenance = {
         "id": id,
         "title": title,
@@ -95,9 +102,8 @@ def save(
         **commit(),
         "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
         "wall_time_s": round(time.time() - run["started"], 1),
+        "misplaced": wrong,
     }
-    fig.draw_without_rendering()  # the layout, once for both files
-    fig.set_layout_engine("none")
     files: dict[str, bytes | str] = {
         ".svg": _picture(fig, id, "svg"),
         ".png": _picture(fig, id, "png"),

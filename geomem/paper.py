@@ -35,12 +35,16 @@ WHOSE = {
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
 
 
+class PaperError(ValueError):
+    """A list of claims that cannot be read as one."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A claim with what a run says of it; texts are "" where it says nothing.
 
     ``whose`` is a key of `WHOSE`: a test of "ours" has a verdict of `OUR_VERDICTS`. ``id`` is
-    what the front page asks for it by, "" where it does not.
+    what a page asks for it by, "" where none does. ``figure`` is "" where no figure shows it.
     """
 
     id: str
@@ -56,9 +60,25 @@ class Claim:
 
 
 def claims(root: Path) -> list[Claim]:
-    """Every claim of the paper with its verdict, in the order of the list."""
+    """Every claim of the paper with its verdict, in the order of the list.
+
+    Raises
+    ------
+    PaperError : an ``id`` that two claims have, or a ``whose`` that is none of `WHOSE`.
+    """
     listed = _listed(root)
-    return [_judge(root, entry, listed["scales"]) for entry in listed["claim"]]
+    entries = [{"id": "", "whose": "paper", "figure": "", **entry} for entry in listed["claim"]]
+    known = set[str]()
+    for entry in entries:
+        if entry["whose"] not in WHOSE:
+            raise PaperError(
+                f"paper.toml: whose = {entry['whose']!r} of {entry['says']!r}: "
+                f"take one of {', '.join(map(repr, WHOSE))}."
+            )
+        if entry["id"] in known:
+            raise PaperError(f"paper.toml: two claims have the id {entry['id']!r}.")
+        known |= {entry["id"]} - {""}
+    return [_judge(root, entry, listed["scales"]) for entry in entries]
 
 
 def verdict(outcomes: Collection[bool], *, paper_scale: bool, ours: bool = False) -> str:
@@ -108,8 +128,8 @@ def _listed(root: Path) -> dict[str, Any]:
 def _judge(root: Path, entry: Mapping[str, Any], scales: Mapping[str, Any]) -> Claim:
     folder = root / "results" / entry["notebook"]
     values, found = _read(folder / "values.json"), _read(folder / "claims.json")
-    fixed = {key: entry[key] for key in ("notebook", "says", "item", "figure", "paper")}
-    fixed |= {"id": entry.get("id", ""), "whose": entry.get("whose", "paper")}
+    names = ("id", "notebook", "whose", "says", "item", "figure", "paper")
+    fixed = {key: entry[key] for key in names}
     try:
         outcomes = [found[text.format_map(values)] for text in entry["decided_by"]]
         texts = {key: entry[key].format_map(values) for key in ("scale", "ours")}

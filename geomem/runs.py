@@ -249,6 +249,8 @@ def run(
             "inputs": dependencies,
             "files": files,
             "seconds": round(time.time() - started, 1),
+            "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
+            "commit": commit()["commit"],
         }
         (work / "run.json").write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
         return _publish(root, notebook.name, work, out)

@@ -13,9 +13,12 @@
 # %% [markdown]
 # # Notebook: shells and coverage
 #
-# **Claim.** Noise around a point lies in a thin shell, and the shells around the training
-# images reach held-out noisy images only once the noise is large enough: $C_\sigma$
-# (Definition 4.6) rises from 0 to nearly 1. The chapter is [](../book/coverage.md).
+# The paper claims that noise around a point lies in a thin shell (Lemma 4.5), and that the shells
+# around the training images reach held-out noisy images only once the noise is large enough:
+# $C_\sigma$ (Definition 4.6) rises from 0 to nearly 1. The chapter is [](../book/coverage.md).
+#
+# ```{outcome} coverage
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
@@ -39,6 +42,7 @@ from scipy.stats import chi
 
 import geomem
 from geomem import drawing, figures
+from geomem.regimes import Estimate
 from geomem.sources import LOADERS
 
 plt.style.use(figures.STYLE)
@@ -209,6 +213,7 @@ figures.claim(
 overlap = (study.low <= coverage.high + 0.02) & (coverage.low <= study.high + 0.02)
 print(f"the intervals of both procedures meet at {overlap.sum()} of {n_sigmas} noise levels")
 figures.claim("at nine levels in ten", overlap.mean() >= 0.9, must=dataset in LOADERS and c >= 1)
+ends = [Estimate(coverage.mean[i], coverage.low[i], coverage.high[i]) for i in (0, -1)]
 figures.record(
     dataset=data.name,
     n_train=str(n_train),
@@ -218,6 +223,13 @@ figures.record(
     promised=f"{promised:.4f}",
     mass=f"{mass:.4f}",
     sigma_half=f"{half:.3g}",
+    c=f"{c:g}",
+    seen=f"{inside:.4f}",
+    n_seen=f"{len(norms):,}",
+    first=ends[0].percent,
+    last=ends[1].percent,
+    sigma_first=f"{sigmas[0]:.3g}",
+    sigma_last=f"{sigmas[-1]:.3g}",
     nearest=f"{np.median(nearest):.3g}",
     fresh=f"{len(fresh):,}",
     pool=f"{len(pool.train):,}",

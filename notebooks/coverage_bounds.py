@@ -13,9 +13,12 @@
 # %% [markdown]
 # # Notebook: bounds on the coverage
 #
-# **Claim.** Coverage is decided by the nearest training image (Theorem 4.8, the paper's Fig. 6):
-# its lower bound nearly coincides with the measured $C_\sigma$. The chapter is
+# The paper claims that coverage is decided by the nearest training image (Theorem 4.8, its Fig. 6):
+# the lower bound that uses no other nearly coincides with the measured $C_\sigma$. The chapter is
 # [](../book/theorem_4_8.md).
+#
+# ```{outcome} coverage_bounds
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path

@@ -13,10 +13,13 @@
 # %% [markdown]
 # # Notebook: large noise, where the denoiser is nearly Gaussian
 #
-# **Claim.** At large noise the empirical denoiser knows little more of the training set than its
-# mean and covariance: it approaches the Gaussian denoiser (Theorem 4.11), and on noisy
-# inputs the mean squared gap falls as $\|\kappa_3\|^2/2\sigma^4$. The chapter is
+# The paper claims that at large noise the empirical denoiser knows little more of the training set
+# than its mean and covariance: it approaches the Gaussian denoiser (Theorem 4.11). We add the law:
+# on noisy inputs the mean squared gap falls as $\|\kappa_3\|^2/2\sigma^4$. The chapter is
 # [](../book/theorem_4_11.md).
+#
+# ```{outcome} large_noise
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path

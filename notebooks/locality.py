@@ -13,9 +13,12 @@
 # %% [markdown]
 # # Notebook: locality
 #
-# **Claim.** For stationary Gaussian data an output pixel of the optimal denoiser depends on an
-# input pixel at distance $m$ by at most $T_\sigma / m$ (Theorem 4.10). The chapter is
+# The paper claims that for stationary Gaussian data an output pixel of the optimal denoiser depends
+# on an input pixel at distance $m$ by at most $T_\sigma / m$ (Theorem 4.10). The chapter is
 # [](../book/theorem_4_10.md).
+#
+# ```{outcome} locality
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path

@@ -13,9 +13,12 @@
 # %% [markdown]
 # # Notebook: posterior weights and the empirical denoiser
 #
-# **Claim.** At small noise a noisy training image is explained by one training point alone,
-# at large noise by none in particular: $W_\sigma$ (Definition 4.1) falls from 1 to $1/N$.
-# The chapter [](../book/posterior.md) says what that means; this page is how it was computed.
+# The paper claims that at small noise a noisy training image is explained by one training point
+# alone, at large noise by none in particular: $W_\sigma$ (Definition 4.1) falls from 1 to nearly
+# $1/N$. The chapter [](../book/posterior.md) says what that means; here it is computed.
+#
+# ```{outcome} posterior
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
@@ -37,6 +40,7 @@ from scipy.special import log_softmax
 
 import geomem
 from geomem import digitized, drawing, figures
+from geomem.regimes import Estimate, percent
 
 plt.style.use(figures.STYLE)
 data = geomem.load_dataset(
@@ -204,13 +208,16 @@ print(f"largest error of a log-weight in float32 at sigma = 0.002: {error:.3g} n
 # ## What must hold
 #
 # $W_\sigma$ never rises with $\sigma$ (the intervals allow for chance) and never falls below its
-# floor. It starts at 1 where no training image stands twice.
+# floor. It starts at 1 where no training image stands twice. How near it comes to its floor depends
+# on the largest noise level, and is said.
 
 # %%
 figures.claim("W never rises with sigma", np.all(weight.mean[1:] <= weight.high[:-1]))
 figures.claim("W is at least 1/N", np.all(weight.mean >= 1 / n_train - 1e-12))
 single = len(np.unique(flat, axis=0)) == n_train
 figures.claim("W starts at 1", weight.mean[0] > 0.99, must=single and sigma_min <= 0.01)
+figures.claim("W ends near its floor: below 10/N", weight.mean[-1] < 10 / n_train, must=False)
+ends = [Estimate(weight.mean[i], weight.low[i], weight.high[i]) for i in (0, -1)]
 mean = data.train.mean(0)
 radius = np.sqrt(((data.train - mean) ** 2).sum((1, 2, 3)).mean())
 figures.record(
@@ -218,6 +225,11 @@ figures.record(
     n_train=str(n_train),
     dimension=str(clean.size),
     sigma_half=f"{half:.3g}",
+    first=ends[0].percent,
+    last=ends[1].percent,
+    sigma_first=f"{sigmas[0]:.3g}",
+    sigma_last=f"{sigmas[-1]:.3g}",
+    floor=percent(1 / n_train),
     single_precision=f"{error:.0f}",
     mean_distance=f"{np.linalg.norm(denoised[-1] - mean) / radius:.0%}",
     largest_level=f"{levels[-1]:g}",

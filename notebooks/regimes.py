@@ -13,9 +13,12 @@
 # %% [markdown]
 # # Notebook: three regimes and the danger zone
 #
-# **Claim.** Between the noise levels that too few shells cover and those at which the posterior
-# spreads over many training images lies a zone where coverage and concentration are both high.
-# The chapter is [](../book/regimes.md).
+# The paper claims that between the noise levels that too few shells cover and those at which the
+# posterior spreads over many training images lies a zone where coverage and concentration are
+# both high. The chapter is [](../book/regimes.md).
+#
+# ```{outcome} regimes
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # first data set, by name or path
@@ -26,10 +29,6 @@ second_n_train: int = 1000  # training images N of the second set, in [2, inf)
 n_heldout: int = 500  # held-out images, at most; fewer where a set has fewer, in [2, inf)
 c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
 level: float = 0.8  # both curves at least this high: the danger zone, in (0, 1)
-draws: int = 8  # noise draws per image, in [1, inf)
-n_sigmas: int = 49  # noise levels, evenly spaced in log sigma, in [9, inf)
-sigma_min: float = 0.01  # smallest noise level, data units, in (0, inf)
-sigma_max: float = 100.0  # largest noise level, data units, in (0, inf)
 data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
 seed: int = 0  # seed of the noise and of the resampling, in [0, inf)
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
@@ -40,10 +39,10 @@ import numpy as np
 
 import geomem
 from geomem import digitized, drawing, figures
+from geomem.regimes import DRAWS, GRID, measure_regimes
 from geomem.sources import LOADERS
 
 plt.style.use(figures.STYLE)
-sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 if (second_dataset, second_class) == (dataset, ""):  # two times one set compares nothing
     second_dataset = "fashion-mini" if dataset == "digits" else "digits"
 sets = {}
@@ -63,21 +62,22 @@ for key, (name, n, kind) in chosen.items():
 #
 # $C_\sigma$ takes held-out images by its definition, $W_\sigma$ training images. The weight of
 # held-out queries is drawn too: it is the only way in which we find the paper's own crossing for
-# its cars ($\sigma \approx 1.9$, appendix E.4).
+# its cars ($\sigma \approx 1.9$, appendix E.4). `measure_regimes` is what every chapter takes the
+# zone of a training set from, always on one grid of noise levels and with one number of draws.
 
 # %%
 curves, regimes, heldout_regimes, nearest = {}, {}, {}, {}
-options = dict(draws=draws, seed=seed, device=device)
 for key, data in sets.items():
-    coverage = geomem.shell_coverage(data.heldout, data.train, sigmas, c=c, **options)
-    queries = data.train[:n_heldout]
-    weight = geomem.max_posterior_weight(data.train, sigmas, queries=queries, **options)
-    other = geomem.max_posterior_weight(data.train, sigmas, queries=data.heldout, **options)
-    curves[key] = coverage, weight, other
+    options = dict(seed=seed, device=device)
+    found = measure_regimes(data.heldout, data.train, c=c, level=level, **options)
+    other = geomem.max_posterior_weight(
+        data.train, GRID, queries=data.heldout, draws=DRAWS, **options
+    )
+    curves[key] = found.coverage, found.weight, other
     distances = geomem.nearest_distances(data.heldout, data.train, device=device)
     nearest[key] = float(np.median(distances))
-    regimes[key] = geomem.find_regimes(coverage, weight, level, seed=seed)
-    heldout_regimes[key] = geomem.find_regimes(coverage, other, level, seed=seed)
+    regimes[key] = found.regimes
+    heldout_regimes[key] = geomem.find_regimes(found.coverage, other, level, seed=seed)
     print(f"{key} ({data.name})")
     print(f"  danger zone from {regimes[key].covered} to {regimes[key].concentrated}")
     print(f"  crossing, training queries: {regimes[key].crossing}")
@@ -90,8 +90,8 @@ for key, data in sets.items():
     found, held = regimes[key], heldout_regimes[key]
     fig, ax = plt.subplots(figsize=(4.8, 4.0))
     drawing.shade_regimes(ax, found)
-    drawing.plot_curve(ax, coverage, r"coverage $C_\sigma$", marker="o", ms=3, markevery=2)
-    drawing.plot_curve(ax, weight, r"weight $W_\sigma$", marker="s", ms=3, markevery=2)
+    drawing.plot_curve(ax, coverage, r"coverage $C_\sigma$", marker="o", ms=3, markevery=3)
+    drawing.plot_curve(ax, weight, r"weight $W_\sigma$", marker="s", ms=3, markevery=3)
     drawing.plot_curve(ax, other, r"weight, held-out queries")
     n = len(data.train)
     if chosen[key] == ("cifar10", 1000, None):
@@ -115,13 +115,13 @@ for key, data in sets.items():
         f"between sigma {found.covered.value:.2g} and {found.concentrated.value:.2g}, the shaded "
         "danger zone; the held-out weight falls earlier."
     )
-    table = {"sigma [data units]": sigmas}
+    table = {"sigma [data units]": GRID}
     for what, curve in (("C_sigma", coverage), ("W_sigma", weight), ("W_sigma, held-out", other)):
         table[f"{what} [probability]"] = curve.mean
         table[f"{what}, low [probability, 95% interval]"] = curve.low
         table[f"{what}, high [probability, 95% interval]"] = curve.high
     if chosen[key] == ("cifar10", 1000, None):
-        blank = np.full(n_sigmas - len(paper["sigma"]), np.nan)
+        blank = np.full(len(GRID) - len(paper["sigma"]), np.nan)
         table["sigma read off [data units]"] = np.append(paper["sigma"], blank)
         table["W_sigma read off [probability]"] = np.append(paper["max_weight"], blank)
         caption += " Crosses: read off the paper's figure of appendix E.3."
@@ -227,7 +227,7 @@ figures.save(
 
 # %%
 for key, found in regimes.items():
-    must = chosen[key][0] in LOADERS and (c, level) == (5.0, 0.8) and sigma_max >= 50
+    must = chosen[key][0] in LOADERS and (c, level) == (5.0, 0.8)
     zone = found.medium or (np.inf, -np.inf)
     figures.claim(f"{names[key]}: there is a danger zone", found.medium is not None, must=must)
     inside = zone[0] < found.crossing.value < zone[1]
@@ -257,6 +257,8 @@ figures.record(
         )
     },
     level=f"{level:g}",
+    levels=str(len(GRID)),
+    draws=str(DRAWS),
     celeba_zone=f"{check.covered} to {check.concentrated}",
     celeba_crossing=str(check.crossing),
     celeba_higher=f"{higher.covered} to {higher.concentrated}",

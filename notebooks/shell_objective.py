@@ -13,10 +13,13 @@
 # %% [markdown]
 # # Notebook: the shell-only objective
 #
-# **Claim.** While the shells around the training images are disjoint, a denoiser that is trained
-# on them alone can do anything elsewhere, and two such denoisers disagree on a noisy new image
-# with probability up to $1 - C_\sigma$ (Theorem 4.9). The chapter is
+# The paper claims that while the shells around the training images are disjoint, a denoiser that is
+# trained on them alone can do anything elsewhere (Theorem 4.9). We add that two such denoisers
+# disagree on a noisy new image with probability up to $1 - C_\sigma$. The chapter is
 # [](../book/theorem_4_9.md).
+#
+# ```{outcome} shell_objective
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
@@ -41,6 +44,7 @@ from matplotlib.patches import Annulus
 
 import geomem
 from geomem import drawing, figures
+from geomem.regimes import Estimate
 from geomem.shell_objective import disagreement, disjoint_sigma, shell_minimizer
 
 plt.style.use(figures.STYLE)
@@ -136,7 +140,7 @@ print(f"own-shell losses {own_losses}, whole losses {np.round(whole_losses, 3)}"
 # %% tags=["hide-input", "remove-output"]
 side = np.linspace(-3.05, 3.05, 17)
 grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.75))
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.95))
 fields = [m(grid) - grid for m in (memorizer, bystander)]
 for ax, field, name in zip(axes, fields, ("pulls to the points", "leaves alone"), strict=True):
     for point in points:
@@ -265,6 +269,7 @@ assert gap < 1e-9
 np.testing.assert_allclose(apart.mean, 1 - coverage.mean, atol=0.06)
 differ = apart.mean[0] > 0.99 > 0.1 > apart.mean[-1]
 figures.claim("on new images they differ at small noise only", differ)
+ends = [Estimate(apart.mean[i], apart.low[i], apart.high[i]) for i in (0, -1)]
 figures.record(
     dataset=data.name,
     n_train=str(n_train),
@@ -277,6 +282,11 @@ figures.record(
     missed=f"{1 - float(geomem.shell_mass(0.0, d, c)):.2g}",
     promised=f"{2 * np.exp(-c):.2g}",
     ring_mass=f"{100 * ring_mass:.0f}%",
+    n_points=str(len(points)),
+    differ_first=ends[0].percent,
+    differ_last=ends[1].percent,
+    sigma_first=f"{sigmas[0]:.3g}",
+    sigma_last=f"{sigmas[-1]:.3g}",
     whole_memorizer=f"{whole_losses[0]:.3g}",
     whole_bystander=f"{whole_losses[1]:.3g}",
 )

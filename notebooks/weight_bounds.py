@@ -13,9 +13,13 @@
 # %% [markdown]
 # # Notebook: bounds on the posterior weight
 #
-# **Claim.** The pairwise distances of the training images bound $W_\sigma$ from both sides at
-# every noise level (Theorem 4.2), and with the dimension and the number of images they set the
-# scale of the danger zone. The chapter is [](../book/theorem_4_2.md).
+# The paper claims that distances between training images say at which noise levels the largest
+# posterior weight is near 1, and at which it no longer is (Theorem 4.2). Here they bound
+# $W_\sigma$ from both sides at every noise level, and with the dimension and the number of images
+# they set the scale of the danger zone. The chapter is [](../book/theorem_4_2.md).
+#
+# ```{outcome} weight_bounds
+# ```
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set of the bounds, by name or path
@@ -30,8 +34,7 @@ high: float = 0.95  # the weight is at least this at small noise, in (0.5, 1)
 scale_dataset: str = "fashion-mini"  # data set of the scale picture, by name or path
 scale_train: str = "60,125,250,500,1000"  # training set sizes N, at the images' own size
 scale_sizes: str = "7,14,28"  # side lengths after down-sampling, at the largest N
-scale_queries: int = 200  # held-out and training images as queries there, in [2, inf)
-scale_draws: int = 2  # noise draws per query there, in [1, inf)
+scale_heldout: int = 500  # held-out images there, in [2, inf)
 c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
 level: float = 0.8  # both curves at least this high: the danger zone, in (0, 1)
 data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
@@ -47,6 +50,7 @@ import numpy as np
 import geomem
 from geomem import drawing, figures
 from geomem.posterior_bounds import weight_bounds, weight_thresholds
+from geomem.regimes import DRAWS, measure_regimes
 
 plt.style.use(figures.STYLE)
 subset = dict(seed=None if data_seed < 0 else data_seed)
@@ -67,8 +71,12 @@ print(f"bounds and thresholds in {time.perf_counter() - start:.2f} s")
 print(f"A: weight >= {high} up to {sigma_lo.mean():.4g} on average, {sigma_lo.min():.4g} for all")
 print(f"A: weight <= {low} from {sigma_hi.mean():.4g} on average, {sigma_hi.max():.4g} for all")
 print(f"Gaussian width w = {bounds.width:.4g} +- {bounds.width_error:.2g}, R = {bounds.radius:.4g}")
-for s, low_s, w, high_s in zip(sigmas, bounds.lower, weight.mean, bounds.upper, strict=True):
-    print(f"sigma {s:8.4g}: {low_s:.4f} <= {w:.4f} <= {high_s:.4f}")
+print("the bounds, and the weight with its Monte Carlo interval (95%)")
+lines = (sigmas, bounds.lower, bounds.upper, weight.mean, weight.low, weight.high)
+for s, below, above, w, w_low, w_high in zip(*lines, strict=True):
+    print(
+        f"sigma {s:8.4g}: {below:.4f} to {above:.4f}, measured {w:.4f} [{w_low:.4f}, {w_high:.4f}]"
+    )
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.6))
@@ -151,32 +159,30 @@ figures.save(
 # %%
 counts = [int(n) for n in scale_train.split(",")]
 sizes = [int(n) for n in scale_sizes.split(",")]
-grid = np.geomspace(0.02, 60, 41)
 choices = [("N", n, None) for n in counts] + [("d", max(counts), size) for size in sizes]
-rows = []
+rows, known = [], {}
 for varied, n, size in choices:
-    options = dict(n_train=n, n_heldout=scale_queries, size=size, **subset)
+    options = dict(n_train=n, n_heldout=scale_heldout, size=size, **subset)
     some = geomem.load_dataset(scale_dataset, **options)
-    measure = dict(draws=scale_draws, seed=seed, device=device)
-    coverage = geomem.shell_coverage(some.heldout, some.train, grid, c=c, **measure)
-    queries = some.train[:scale_queries]
-    concentration = geomem.max_posterior_weight(some.train, grid, queries=queries, **measure)
-    found = geomem.find_regimes(coverage, concentration, level, resamples=0)
     flat = some.train.reshape(n, -1).astype(float)
     dim = flat.shape[1]
+    if (n, dim) not in known:  # the largest set at its own size comes twice
+        known[n, dim] = measure_regimes(
+            some.heldout, some.train, c=c, level=level, seed=seed, device=device
+        ).regimes
+    found = known[n, dim]
     rms = np.sqrt(((flat - flat.mean(0)) ** 2).sum(1).mean())
     nearest = np.median(geomem.nearest_distances(some.heldout, some.train, device=device))
     sigma_cov = nearest / np.sqrt(2 * np.sqrt(c * dim) + 2 * c)
     sigma_star = rms / np.sqrt(2 * np.log(n))
-    ends = found.covered.value, found.concentrated.value
-    rows.append((varied, n, dim, *ends, sigma_cov, sigma_star))
+    edges = [(edge.value, edge.low, edge.high) for edge in (found.covered, found.concentrated)]
+    rows.append((varied, n, dim, *edges[0], *edges[1], sigma_cov, sigma_star))
     print(
-        f"N = {n:5d}, d = {dim:4d}: zone {ends[0]:.3g} to {ends[1]:.3g}, "
+        f"N = {n:5d}, d = {dim:4d}: zone {found.covered} to {found.concentrated}, "
         f"sigma_cov = {sigma_cov:.3g}, sigma* = {sigma_star:.3g}"
     )
-varied, ns, ds, starts, stops, covs, stars = (
-    np.array(column) for column in zip(*rows, strict=True)
-)
+columns = (np.array(column) for column in zip(*rows, strict=True))
+varied, ns, ds, starts, starts_low, starts_high, stops, stops_low, stops_high, covs, stars = columns
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.3))
@@ -203,7 +209,8 @@ figures.save(
         rf"as the images are down-sampled at $N = {max(counts)}$. Circles: "
         r"$\sigma_{\mathrm{cov}}$ from the median nearest-neighbour distance. Diamonds: "
         r"$\sigma^* = R_{\mathrm{rms}}/\sqrt{2\log N}$, a scale and not a threshold, except for "
-        rf"equidistant points. {scale_queries} queries of each kind, {scale_draws} noise draws."
+        rf"equidistant points. Edges from {scale_heldout} held-out and all training images, "
+        rf"{DRAWS} noise draws of each; their 95% intervals are in the table."
     ),
     alt=(
         "Horizontal bars for the measured danger zone, one for each N and each d, on a logarithmic "
@@ -215,7 +222,11 @@ figures.save(
         "N [images]": ns,
         "d [pixels]": ds,
         "zone begins [sigma, data units]": starts,
+        "zone begins, low [sigma, 95% interval]": starts_low,
+        "zone begins, high [sigma, 95% interval]": starts_high,
         "zone ends [sigma, data units]": stops,
+        "zone ends, low [sigma, 95% interval]": stops_low,
+        "zone ends, high [sigma, 95% interval]": stops_high,
         "sigma_cov [data units]": covs,
         "sigma* [data units]": stars,
     },

@@ -12,6 +12,8 @@ from pybtex.database import parse_string
 
 from geomem import drawing, figures
 
+WIDE = "a label of two hundred letters " * 7
+
 GOOD = dict(
     id="fig-test-picture",
     title="A test",
@@ -110,3 +112,102 @@ def test_an_image_grid_shows_each_image_in_its_cell_and_frames_the_memorized(rng
     (frame,) = ax.patches
     assert frame.get_center() == pytest.approx((1, 1))
     plt.close(fig)
+
+
+def far_right(fig, ax):
+    ax.set_xlim(0, 1)
+    ax.text(1.2, 0.5, "far right", in_layout=False)
+
+
+def right_axis(fig, ax):
+    """A second axis whose name is drawn where the canvas has ended."""
+    other = ax.twinx()
+    other.set_ylabel("rate", labelpad=60)
+    fig.set_layout_engine("none")
+
+
+def crowded_ticks(fig, ax):
+    ax.set_xticks(range(40), [f"{i}.000" for i in range(40)])
+
+
+def two_legends(fig, ax):
+    ax.plot([0, 1], label="peak")
+    fig.legend(loc="upper left", bbox_to_anchor=(0.4, 0.5))
+    ax.text(0.5, 0.5, "M" * 30, transform=fig.transFigure, ha="center", va="top")
+
+
+@pytest.mark.parametrize(
+    ("draw_wrong", "named"),
+    [
+        (far_right, "'far right' is cut off"),
+        (right_axis, "'rate' is cut off"),
+        (crowded_ticks, "'0.000' lies over '1.000'"),
+        (two_legends, "'peak'"),
+        (lambda fig, ax: ax.set_ylabel(WIDE), "is cut off"),
+        (lambda fig, ax: fig.legend(ax.plot([0, 1]), [WIDE], loc="outside lower center"), "is cut"),
+        (lambda fig, ax: ax.annotate("note", (0.5, 0.5), (0.5, -0.6), ax.transAxes), "'note' is"),
+    ],
+)
+def test_a_text_that_is_cut_off_or_over_another_is_named(fig, draw_wrong, named):
+    draw_wrong(fig, fig.axes[0])
+    assert any(named in said for said in drawing.misplaced(fig))
+
+
+def beyond_the_ends(fig, ax):
+    """Ticks beyond the ends of an axis are kept, but not drawn."""
+    ax.set_xticks([-5, 0, 5], ["left of the canvas", "0", "right of the canvas"])
+    ax.set_xlim(-1, 1)
+
+
+def twins(fig, ax):
+    other = ax.twinx()
+    other.plot([1, 2], [30, 10])
+    other.set_ylabel("another quantity")
+
+
+def twins_on_one_side(fig, ax):
+    other = ax.twinx()
+    other.yaxis.tick_left()
+    other.set_ylim(ax.get_ylim())
+
+
+def invisible(fig, ax):
+    for hidden in (ax.text(0, 0, "out", transform=fig.transFigure), ax.text(9, 9, "far away")):
+        hidden.set_visible(False)
+    ax.text(0.5, 0.5, " ")
+    ax.text(0.5, np.nan, "nowhere")
+
+
+def no_axes(fig, ax):
+    crowded_ticks(fig, ax)
+    ax.axis("off")
+
+
+def all_kinds(fig, ax):
+    ax.set(xlabel="x", ylabel="y", title="title")
+    ax.plot([1, 2], [2, 1], label="one")
+    ax.legend()
+    fig.legend(loc="outside lower center")
+    fig.suptitle("above it all")
+
+
+@pytest.mark.parametrize(
+    "draw_right", [beyond_the_ends, twins, twins_on_one_side, invisible, no_axes, all_kinds]
+)
+def test_a_text_in_its_place_is_not_named(fig, draw_right):
+    draw_right(fig, fig.axes[0])
+    assert drawing.misplaced(fig) == []
+
+
+def test_what_is_misplaced_is_said_and_kept_with_the_figure(fig, tmp_path, capsys):
+    figures.save(fig, **GOOD)
+    assert capsys.readouterr().out == ""
+    wrong = draw()
+    far_right(wrong, wrong.axes[0])
+    figures.save(wrong, **{**GOOD, "id": "fig-test-wrong"})
+    assert capsys.readouterr().out == "fig-test-wrong: 'far right' is cut off\n"
+    kept = [
+        json.loads((tmp_path / "figures" / f"{id}.json").read_text())["misplaced"]
+        for id in ("fig-test-picture", "fig-test-wrong")
+    ]
+    assert kept == [[], ["'far right' is cut off"]]

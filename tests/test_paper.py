@@ -73,6 +73,29 @@ def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
     assert paper.claims(root) == [found]
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('id = "rise"', "two claims have the id 'rise'"),
+        ('whose = "nobody"', "whose = 'nobody' of 'It rises.': take one of 'paper', 'our zone'"),
+    ],
+)
+def test_an_id_is_one_claim_s_and_each_claim_is_somebody_s(project, line, message):
+    path = project(True, True, 7, "big") / "book" / "paper.toml"
+    written = path.read_text().replace("[[claim]]", f"[[claim]]\n{line}")
+    path.write_text(written + written[written.index("[[claim]]") :])
+    with pytest.raises(paper.PaperError, match=re.escape(message)):
+        paper.claims(path.parents[1])
+
+
+def test_a_test_of_ours_has_verdicts_of_its_own(project):
+    for rises, expected in ((True, "holds here"), (False, "does not hold here")):
+        path = project(rises, True, 7, "big") / "book" / "paper.toml"
+        path.write_text(path.read_text().replace("[[claim]]", '[[claim]]\nwhose = "ours"'))
+        (found,) = paper.claims(path.parents[1])
+        assert found.verdict == expected and expected in paper.OUR_VERDICTS
+
+
 def test_a_number_that_the_run_lacks_is_not_left_out_silently(project):
     root = project(True, True, 1000, "big")
     values = root / "results" / "quick" / "values.json"
@@ -111,6 +134,13 @@ def test_every_figure_that_is_known_says_what_runs_it_on_the_papers_data():
     assert all(bool(i["by"]) != (i["otherwise"] == "not recoverable") for i in shown)
     named = {name for i in paper.items(ROOT) for name in re.findall(r"profile `(\w+)`", i["by"])}
     assert named <= set(notebooks.profiles(ROOT)) and {"gpu", "cifar"} <= named
+
+
+def test_every_notebook_decides_a_claim():
+    """Else its page has nothing to open with, and the book does not build."""
+    assert {entry["notebook"] for entry in paper._listed(ROOT)["claim"]} == {
+        *notebooks.notebooks(ROOT)
+    }
 
 
 def test_every_scale_is_one_that_a_profile_reaches():

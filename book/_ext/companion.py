@@ -2,17 +2,22 @@
 
 `{companion-figure} ID` shows a figure that `geomem.figures.save` wrote: numbered, with its
 caption, alt text, whose claim it is, and one line to its data, code, parameters and
-citation. With ``:again:`` it repeats a figure that has its number elsewhere. The other
+citation. With ``:again:`` it repeats a figure that has its number elsewhere. `{outcome} NOTEBOOK`
+says what the paper claims there and what came out, at the opening of each page. The other
 directives generate the index of figures, what became of the paper's claims and items, and the
-tables of parameters and profiles.
+tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a number that a notebook
+recorded; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that id, its hyphens as
+underscores.
 """
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +27,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from geomem import figures, notebooks, paper, theorems
+from geomem import book, figures, notebooks, paper, theorems
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "book" / "_assets"
@@ -145,20 +150,60 @@ class PaperItems(Generated):
         return ", ".join(dict.fromkeys(named)) or "no data"
 
 
-class ClaimsTable(Generated):
-    """Every claim of the paper, what this run says of it, and how many came out how."""
+class OutcomeBox(Generated):
+    """`{outcome} NOTEBOOK`: what is claimed there, by whom, and what came out in this run."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        claims, saved = paper.claims(ROOT), {record["id"] for record in figures.saved(ROOT)}
-        rows = ["| the paper's claim | verdict | here | in the paper |", "|---|---|---|---|"]
+        notebook = self.arguments[0]
+        claims = [claim for claim in paper.claims(ROOT) if claim.notebook == notebook]
+        if not claims:
+            raise self.error(f"book/paper.toml has no claim that notebook {notebook!r} decides")
+        tested = [claim for claim in claims if claim.ours]
+        lines = [f"- {self.entry(claim)}" for claim in tested]
+        if rest := [claim.says.rstrip(".") for claim in claims if not claim.ours]:
+            lines.append(f"- {_badge('not in this run')} {'; '.join(rest)}.")
+        theirs = any(claim.whose != "ours" for claim in claims)
+        title = "What the paper claims" if theirs else "What is tested"
+        box = nodes.container(classes=["outcome"])
+        box["notebook"] = notebook  # whose run the page's foot names
+        box += self.parse(f"**{title}, and what came out here**\n\n" + "\n".join(lines))
+        return [box]
+
+    def entry(self, claim: paper.Claim) -> str:
+        whose = "" if claim.whose == "paper" else f"; {paper.WHOSE[claim.whose]}"
+        theirs = "" if claim.whose == "ours" else f" In the paper: {claim.paper}."
+        return (
+            f"{_badge(claim.verdict)} {claim.says} *({claim.item}{whose})* "
+            f"Here: {claim.ours}.{theirs} *({claim.scale})*"
+        )
+
+
+class ClaimsTable(Generated):
+    """`{claims-table} paper` or `ours`: each claim, its verdict, and how many came out how."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        whose = self.arguments[0]
+        if whose not in ("paper", "ours"):
+            raise self.error(f"whose claims? paper or ours, not {whose!r}")
+        ours = whose == "ours"
+        claims = [claim for claim in paper.claims(ROOT) if (claim.whose == "ours") == ours]
+        saved = {record["id"] for record in figures.saved(ROOT)}
+        head = "our test" if ours else "the paper's claim"
+        rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
         for claim in claims:
-            tested = f"; {{numref}}`{claim.figure}`" if claim.figure in saved else ""
-            ours = f"{claim.ours} *({claim.scale}{tested})*" if claim.ours else "–"
-            cells = (claim.says, f"**{claim.verdict}**", ours, f"{claim.paper} *({claim.item})*")
-            rows.append(f"| {' | '.join(cells)} |")
+            zone = f" *({paper.WHOSE[claim.whose]})*" if claim.whose == "our zone" else ""
+            source = f"{{numref}}`{claim.figure}`" if claim.figure in saved else ""
+            source = source or f"[](../notebooks/{claim.notebook}.ipynb)"
+            here = f"{claim.ours} *({claim.scale}; {source})*" if claim.ours else "–"
+            said = f"{claim.paper} *({claim.item})*"
+            rows.append(f"| {claim.says}{zone} | {_badge(claim.verdict)} | {here} | {said} |")
         counts = [
-            f"- **{name}** ({sum(claim.verdict == name for claim in claims)}): {meaning}."
-            for name, meaning in paper.VERDICTS.items()
+            f"- {_badge(name)} ({sum(claim.verdict == name for claim in claims)}): {meaning}."
+            for name, meaning in (paper.OUR_VERDICTS if ours else paper.VERDICTS).items()
         ]
         table = "\n".join(rows)
         return self.parse("\n".join(counts) + f"\n\n::::{{div}} stacked claims\n{table}\n::::\n")
@@ -274,14 +319,29 @@ def _source(record: dict[str, Any]) -> str:
     return f"/results/{record['folder'].name}/{record['id']}.svg"
 
 
+def _badge(verdict: str) -> str:
+    """A verdict that is told apart without colour, by its words and its frame."""
+    kinds = {"not in this run": "open", "not": "missed", "does": "missed"}
+    kind = kinds.get(verdict) or kinds.get(verdict.split()[0], "held")
+    return f'<span class="verdict {kind}">{verdict}</span>'
+
+
 def _numbers(app: Sphinx, config: Any) -> None:
-    """`{{ posterior.sigma_half }}` in a chapter is the number that the notebook recorded."""
+    """What the text takes from the run: recorded numbers, verdicts, and outcomes in numbers."""
     found = {
         name: json.loads(path.read_text())
         for name in notebooks.notebooks(ROOT)
         if (path := ROOT / "results" / name / "values.json").is_file()
     }
+    named = {c.id.replace("-", "_"): c for c in paper.claims(ROOT) if c.id}
+    found["verdict"] = {id: _badge(claim.verdict) for id, claim in named.items()}
+    found["outcome"] = {id: claim.ours or claim.verdict for id, claim in named.items()}
     config.myst_substitutions = {**config.myst_substitutions, **found}
+
+
+@cache
+def _feet() -> dict[str, str]:
+    return book.feet(ROOT)
 
 
 def _assets(app: Sphinx) -> None:
@@ -292,6 +352,11 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     app.add_css_file("companion.css", priority=900)
     link = r'\1<a class="headerlink" href="#\2" title="Link to this statement">#</a>\3'
     context["body"] = PROOF_TITLE.sub(link, context.get("body") or "")
+    boxes = [] if doctree is None else doctree.findall(nodes.container)
+    owners = {box["notebook"] for box in boxes if "notebook" in box}
+    feet = _feet()
+    line = feet.get(owners.pop() if len(owners) == 1 else "", "")
+    context["theme_extra_footer"] = f'<p class="foot">This page shows: {html.escape(line)}</p>'
 
 
 def _files(app: Sphinx, error: Exception | None) -> None:
@@ -315,6 +380,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("figure-index", FigureIndex)
     app.add_directive("paper-items", PaperItems)
+    app.add_directive("outcome", OutcomeBox)
     app.add_directive("claims-table", ClaimsTable)
     app.add_directive("statement", StatementBox)
     app.add_directive("verification-table", VerificationTable)
