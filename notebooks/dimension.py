@@ -24,7 +24,7 @@
 # %% tags=["parameters"]
 preset: str = "fashion-unet"  # in {fashion-unet, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "fashion-mini"  # data set: fashion-mini, digits, cifar10, fashion-mnist, or a path
-sizes: str = "8 16 28"  # sides of the images, pixels, ascending, at least 7
+sizes: str = "8 16 28"  # sides of the images, pixels; 0: as they are, with the preset's network
 second_preset: str = "cifar10-luma"  # likewise for a second kind of images
 second_dataset: str = ""  # its data set, or none
 second_sizes: str = ""  # its sides
@@ -65,7 +65,8 @@ for name, of, sides, new in kinds:
         pair = experiments.pair(
             name, dataset=of, n_train=n_train, changes=new, seed=seed, device=device
         )
-        runs.append(SimpleNamespace(pair=[experiments.resized(e, side) for e in pair], side=side))
+        pair = [experiments.resized(e, side) for e in pair] if side else pair
+        runs.append(SimpleNamespace(pair=pair))
 models = iter(store.train_or_load([e for run in runs for e in run.pair]))
 for run in runs:
     run.few, run.many = next(models), next(models)
@@ -73,7 +74,7 @@ for run in runs:
     run.heldout = run.data.heldout[:n_heldout]
     run.distinct = memorization.DistinctImages(run.data.train, device)
     run.d, colours = run.data.train[0].size, len(run.data.train[0])
-    run.name = f"{run.side}x{run.side}" + (" RGB" if colours == 3 else "")
+    run.name = "{}x{}".format(*run.data.train.shape[2:]) + (" RGB" if colours == 3 else "")
     print(f"{run.data.name} {run.name}: d = {run.d}, N = {len(run.data.train)}")
 
 # %% [markdown]

@@ -17,6 +17,8 @@ CUTS = {
     "n_heldout": 20,
     "n_samples": 20,
     "n_cumulative": 8,
+    "n_switched": 8,
+    "trainings": 1,
     "draws": 1,
     "n_sigmas": 5,
     "steps": 12,
