@@ -694,6 +694,7 @@ figures.record(
     n_judging=f"{len(judging):,}",
     n_steps=f"{small.train.steps:,}",
     trainings=n_seeds,
+    zone_trainings=n_seeds if repeat_all else "one training",
     solver=sampler.SOLVER_NAMES[solver],
     zone=str(zone),
     zone_rule="" if reach.geometry.regimes.medium or gap_low else " (the rule finds none)",
