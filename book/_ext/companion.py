@@ -157,7 +157,7 @@ class OutcomeBox(Generated):
 
     def run(self) -> list[nodes.Node]:
         notebook = self.arguments[0]
-        claims = [claim for claim in paper.claims(ROOT) if claim.notebook == notebook]
+        claims = [claim for claim in _claims() if claim.notebook == notebook]
         if not claims:
             raise self.error(f"book/paper.toml has no claim that notebook {notebook!r} decides")
         tested = [claim for claim in claims if claim.ours]
@@ -190,7 +190,7 @@ class ClaimsTable(Generated):
         if whose not in ("paper", "ours"):
             raise self.error(f"whose claims? paper or ours, not {whose!r}")
         ours = whose == "ours"
-        claims = [claim for claim in paper.claims(ROOT) if (claim.whose == "ours") == ours]
+        claims = [claim for claim in _claims() if (claim.whose == "ours") == ours]
         saved = {record["id"] for record in figures.saved(ROOT)}
         head = "our test" if ours else "the paper's claim"
         rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
@@ -319,6 +319,11 @@ def _source(record: dict[str, Any]) -> str:
     return f"/results/{record['folder'].name}/{record['id']}.svg"
 
 
+@cache
+def _claims() -> list[paper.Claim]:
+    return paper.claims(ROOT)
+
+
 def _badge(verdict: str) -> str:
     """A verdict that is told apart without colour, by its words and its frame."""
     kinds = {"not in this run": "open", "not": "missed", "does": "missed"}
@@ -333,7 +338,7 @@ def _numbers(app: Sphinx, config: Any) -> None:
         for name in notebooks.notebooks(ROOT)
         if (path := ROOT / "results" / name / "values.json").is_file()
     }
-    named = {c.id.replace("-", "_"): c for c in paper.claims(ROOT) if c.id}
+    named = {c.id.replace("-", "_"): c for c in _claims() if c.id}
     found["verdict"] = {id: _badge(claim.verdict) for id, claim in named.items()}
     found["outcome"] = {id: claim.ours or claim.verdict for id, claim in named.items()}
     config.myst_substitutions = {**config.myst_substitutions, **found}
