@@ -162,6 +162,7 @@ print("broken down:", broken or "none: every loss ends below where it was after 
 # steps.
 
 # %%
+SIGMAS = np.geomspace(0.01, 20, 18)  # of the error on held-out images
 for s in sweeps:
     where = next(s.plain.denoise.parameters()).device
     features = {"principal components": quality.PrincipalComponents.of(s.unseen)}
@@ -171,7 +172,7 @@ for s in sweeps:
         s.unseen,
         features,
         n=n_samples,
-        sigmas=np.geomspace(0.01, 20, 12),
+        sigmas=SIGMAS,
         seed=seed,
         solver=solver,
         device=where,
@@ -500,15 +501,17 @@ figures.claim("most gaps memorize less than those inside them, and none more", w
 
 
 def table_of(s: SimpleNamespace) -> str:
-    """Every gap of a sweep, what it leaves memorized, and at what distance: Markdown."""
-    rows = [
-        "| gap | noise levels | memorized | change | Frechet distance |",
-        "|---|---|---|---|---|",
-    ]
+    """Every gap of a sweep: copies, quality, held-out error and cost; Markdown."""
+    rows = ["| gap | noise levels | memorized | change | Frechet distance | error | images seen |"]
+    rows.append("|---" * 7 + "|")
+    inside = np.array([bool(s.reach.window.contains(x)) for x in SIGMAS])
+    base = s.first["stopped"].error.mean[inside]
     for name, one in s.first.items():
         moved = "" if name in ("plain", "large") else str(change(s, name))
+        error = np.exp(np.log(one.error.mean[inside] / base).mean())
         cells = name.replace("\n", " "), s.windows.get(name, "none"), one.copies, moved
-        rows.append(f"| {' | '.join(map(str, cells))} | {one.distance[pca]} |")
+        cells += one.distance[pca], f"{error:.2f}", f"{one.images / s.small.train.images:.0%}"
+        rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(rows)
 
 
