@@ -22,7 +22,7 @@ NONE = Estimate(np.nan)
 def place(level: Estimate, window: Window) -> str:
     """Where a noise level lies against a window, in words; decided by its interval.
 
-    "" for a level that is not known, or has no interval.
+    "" for a level that is not known, or has no interval. The window's ends count as given.
 
     >>> place(Estimate(0.5, 0.4, 0.6), Window(1.0, 2.0))
     'below it, by a factor of 2'
@@ -98,7 +98,9 @@ class Hump:
 
     def place(self, window: Window) -> str:
         """Where the centre lies against a window, in words; decided by its interval."""
-        return place(self.centre, window) or "nowhere: there is no hump"
+        if not self.curve.mean.any():
+            return "nowhere: there is no hump"
+        return place(self.centre, window) or "not known: there are too few copies"
 
     def _estimate(self, of: Callable[[Floats], Floats]) -> Estimate:
         if not self.curve.mean.any():

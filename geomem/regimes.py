@@ -24,6 +24,7 @@ from geomem.window import Window
 
 GRID = np.geomspace(0.01, 100, 61)  # noise levels of every measured zone, data units
 DRAWS = 8  # noise draws of every image there
+LARGEST = 1e5  # beyond it nobody looks for a zone
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Geometry:
 
     Attributes
     ----------
-    coverage, weight : C_sigma and W_sigma at the levels of `GRID`.
+    coverage, weight : C_sigma and W_sigma at the levels of `GRID`, or more of them.
     regimes : what `find_regimes` makes of them.
     """
 
@@ -145,7 +146,7 @@ class Geometry:
     @property
     def zone_in_words(self) -> str:
         """The danger zone as text, which says so where the rule finds none."""
-        return str(self.zone) + ("" if self.regimes.medium else " (the rule finds none)")
+        return self.zone.in_words + ("" if self.regimes.medium else " (the rule finds none)")
 
 
 def measure_regimes(
@@ -160,7 +161,8 @@ def measure_regimes(
     """Both curves of a training set and its danger zone: every chapter takes it from here.
 
     Always on one grid, with one number of draws: so one training set has one zone, to the last
-    digit, for equal held-out images, ``c``, ``level`` and ``seed``.
+    digit, for equal held-out images, ``c``, ``level`` and ``seed``. Where concentration is still
+    above the level at its end, as for large images, the grid goes on.
 
     Parameters
     ----------
@@ -174,9 +176,13 @@ def measure_regimes(
     ------
     ValueError : as `find_regimes`.
     """
-    coverage = shell_coverage(heldout, train, GRID, c=c, draws=DRAWS, seed=seed, device=device)
-    weight = max_posterior_weight(train, GRID, draws=DRAWS, seed=seed, device=device)
-    return Geometry(coverage, weight, find_regimes(coverage, weight, level, seed=seed))
+    grid = GRID
+    while True:
+        coverage = shell_coverage(heldout, train, grid, c=c, draws=DRAWS, seed=seed, device=device)
+        weight = max_posterior_weight(train, grid, draws=DRAWS, seed=seed, device=device)
+        if weight.mean[-1] < level or grid[-1] > LARGEST:
+            return Geometry(coverage, weight, find_regimes(coverage, weight, level, seed=seed))
+        grid = np.append(grid, 10 * grid[-15:])  # large images: a decade more, at equal steps
 
 
 def find_regimes(
@@ -235,6 +241,29 @@ def find_regimes(
         sigma_min=float(sigma[0]),
         sigma_max=float(sigma[-1]),
     )
+
+
+def find_crossing(
+    rising: Curve, falling: Curve, *, resamples: int = 1000, seed: int = 0
+) -> Estimate:
+    """The noise level at which one curve rises through another, with its interval.
+
+    Parameters
+    ----------
+    rising, falling : curves on one ascending grid.
+    resamples, seed : as in `find_regimes`.
+
+    Returns
+    -------
+    Estimate, data units; NaN where they do not cross on the grid.
+    """
+    if not np.array_equal(rising.sigma, falling.sigma) or np.any(np.diff(rising.sigma) <= 0):
+        raise ValueError("find_crossing: both curves must share one ascending grid.")
+    rng = np.random.default_rng(seed)
+    means = _resampled(rising, resamples, rng), _resampled(falling, resamples, rng)
+    again = [_last_rise(rising.sigma, a - b, 0.0) for a, b in zip(*means, strict=False)]
+    value = _last_rise(rising.sigma, rising.mean - falling.mean, 0.0)
+    return _estimate(value, np.array(again))
 
 
 def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[float, float, float]:

@@ -118,16 +118,21 @@ class Bench:
             "sliced Wasserstein": quality.sliced_estimate(some, against, seed=self.seed)
         }
 
-    def references(self) -> dict[str, dict[str, Estimate]]:
+    def references(self, real: NDArray) -> dict[str, dict[str, Estimate]]:
         """Between what a distance stands: real held-out images, and a perfect copier.
 
         The copier's samples are the training set drawn with repeats, as many as ``compared``.
+
+        Parameters
+        ----------
+        real : array (R, C, H, W), held-out images; a distance of fewer than ``compared`` images
+            is too large, so take all there are.
         """
         stream = np.random.default_rng(self.seed)
         train = np.asarray(torch.as_tensor(self.train.images).cpu())
         repeats = train[stream.integers(len(train), size=self.compared)]
         return {
-            "held-out": self.distances(stream.permutation(self.heldout)),
+            "held-out": self.distances(stream.permutation(real)),
             "training set": self.distances(repeats),
         }
 

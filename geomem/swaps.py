@@ -89,7 +89,7 @@ def copy_edge(sigma: Floats, error: Floats, nearest: float) -> float:
     -------
     float, data units; NaN where the curve does not reach that error.
     """
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         level, spread = np.log(sigma), np.log(2 * error)
     wanted = 2 * math.log(nearest / 3)
     above = np.flatnonzero(spread >= wanted)
@@ -190,8 +190,9 @@ class CopyRange:
         error = denoising_error(denoise, heldout, GRID[GRID < 4], seed=seed, device=device)
         nearest = float(np.median(nearest_distances(images, images, 2, device=device)[:, 1]))
         # The larger the error, the lower the level that reaches a given one.
-        edge = Estimate(*(copy_edge(error.sigma, e, nearest) for e in _mean_high_low(error)))
-        return cls(geometry, edge)
+        value, low, high = (copy_edge(error.sigma, e, nearest) for e in _mean_high_low(error))
+        known = math.isfinite(low) and math.isfinite(high)
+        return cls(geometry, Estimate(value, low, high) if known else Estimate(value))
 
     @property
     def zone(self) -> Window:

@@ -33,6 +33,11 @@ class Window:
         high = "inf" if math.isinf(self.high) else f"{self.high:.3g}"
         return f"[{self.low:.3g}, {high})"
 
+    @property
+    def in_words(self) -> str:
+        """Its ends as text where brackets would read as an interval of confidence."""
+        return f"{self.low:.3g} to {self.high:.3g}"
+
     @classmethod
     def of_steps(cls, first: int, last: int, sigmas: ArrayLike | None = None) -> Window:
         """The window that holds exactly the steps ``first`` to ``last`` of a descending grid.

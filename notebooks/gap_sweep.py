@@ -62,6 +62,9 @@ for name, n in ((dataset, n_train), (second_dataset, second_n_train)):
     small, large = experiments.pair(
         preset, dataset=name, n_train=n, changes=changes, seed=seed, device=device
     )
+    if stop_share not in (*small.train.snapshots, 1):
+        known = ", ".join(map(str, small.train.snapshots))
+        raise ValueError(f"stop_share: {stop_share} is none of the training's snapshots: {known}.")
     data, everything = small.data.load(), large.data.load()
     s = SimpleNamespace(small=small, large=large, data=data)
     s.unseen = quality.unseen_images(data.train, everything.train)
@@ -178,14 +181,16 @@ for s in sweeps:
         device=where,
     )
     images = s.small.train.images
-    s.stops = {of: stopping.Stopping.of(s.models["plain", of], s.choosing) for of in seeds}
+    s.stops = {
+        of: stopping.Stopping.of(s.models["plain", of], s.choosing, seed=seed) for of in seeds
+    }
     s.judged = {key: bench.judge(m.denoise, images, seed=key[1]) for key, m in s.models.items()} | {
         (name, of): bench.judge(s.models["plain", of].at(share), round(share * images), seed=of)
         for of in seeds
         for name, share in (("stopped", s.stops[of].best), ("fixed stop", stop_share))
     }
     s.judged["large", seed] = bench.judge(s.many.denoise, s.large.train.images)
-    s.references, s.compared = bench.references(), bench.compared
+    s.references, s.compared = bench.references(s.heldout), bench.compared
     s.first = {name: one for (name, of), one in s.judged.items() if of == seed}
     print(f"{s.data.name}: stopped at steps {', '.join(str(x.step) for x in s.stops.values())}")
     for (name, of), one in s.judged.items():
@@ -463,7 +468,8 @@ figures.save(
 nested = {  # (outer, inner) of the paper's gaps -> how many more are memorized with the outer one
     (outer, inner): change(s, outer, inner)
     for outer, inner in itertools.permutations([n for n in s.windows if n in PAPERS], 2)
-    if s.windows[outer].low <= s.windows[inner].low
+    if s.windows[outer] != s.windows[inner]
+    and s.windows[outer].low <= s.windows[inner].low
     and s.windows[inner].high <= s.windows[outer].high
 }
 for (outer, inner), difference in nested.items():
@@ -489,7 +495,7 @@ for s in sweeps[::-1]:  # the first last: it stays `s`
         s.halves.low > 0 and change(s, "low half").high < 0,
         must=False,
     )
-    for name in ("zone", "widest", "narrowest"):
+    for name in ("zone", "widest", "narrowest") if s.reach.geometry.regimes.medium else ():
         gap = {"widest": widest, "narrowest": narrowest}.get(name, name)
         title = "the zone" if name == "zone" else f"the paper's {name} gap, in our zone,"
         found = change(s, gap)
@@ -540,11 +546,8 @@ figures.record(
     dataset=s.data.name,
     n_train=f"{len(s.data.train):,}",
     n_samples=f"{n_samples:,}",
-    n_quality=f"{s.compared:,}",
-    n_unseen=f"{len(s.unseen):,}",
     n_steps=f"{s.small.train.steps:,}",
     gap_keep=f"{gap_keep:.0%}",
-    n_gaps=str(len(s.windows)),
     zone_ends=s.zone_in_words,
     edge=str(s.reach.edge),
     **{
@@ -572,16 +575,13 @@ figures.record(
             ("copy_window", "copy window"),
         )
     },
-    widest_window=f"{s.windows[widest]}",
-    narrowest_window=f"{s.windows[narrowest]}",
+    widest_window=s.windows[widest].in_words,
+    narrowest_window=s.windows[narrowest].in_words,
     widest_name=widest,
     narrowest_name=narrowest,
-    low_half_window=str(s.windows["low half"]),
-    high_half_window=str(s.windows["high half"]),
-    copy_window_window=str(s.windows["copy window"]),
+    copy_window_window=s.windows["copy window"].in_words,
     low_half_mass=f"{s.mass['low half']:.0%}",
     high_half_mass=f"{s.mass['high half']:.0%}",
-    copy_window_mass=f"{s.mass['copy window']:.0%}",
     solver=sampler.SOLVER_NAMES[solver],
     stop_steps=", ".join(f"{x.step:,}" for x in s.stops.values()),
     halves=str(s.halves),

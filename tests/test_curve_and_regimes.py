@@ -6,6 +6,7 @@ import pytest
 import geomem
 from geomem import digitized
 from geomem.curve import Curve, wilson
+from geomem.regimes import find_crossing, measure_regimes
 
 
 def test_grid_is_the_papers_table_2():
@@ -147,3 +148,21 @@ def test_no_interval_where_too_many_resamples_lack_the_edge(rng):
     coverage.mean[:3] = 0
     found = geomem.find_regimes(coverage, weight, 0.8)
     assert np.isfinite(found.covered.value) and np.isnan(found.covered.low)
+
+
+def test_the_crossing_alone_needs_no_level():
+    sigma = np.geomspace(0.1, 10, 9)
+    rising, falling = table(sigma, np.linspace(0, 0.4, 9), np.linspace(0.4, 0, 9))
+    found = find_crossing(rising, falling)
+    assert found.value == pytest.approx(1.0) and np.isnan(found.low)
+    assert np.isnan(find_crossing(falling, rising).value), "it falls through the other"
+
+
+def test_the_zone_of_large_images_is_found_beyond_the_grid(rng):
+    """Scaled up, images have the same zone, scaled up: also past the end of the grid."""
+    train, heldout = (rng.normal(size=(n, 1, 4, 4)).astype(np.float32) for n in (12, 60))
+    near = measure_regimes(heldout, train, c=1.0)
+    far = measure_regimes(1000 * heldout, 1000 * train, c=1.0)
+    for edge in ("covered", "concentrated"):
+        value = getattr(near.regimes, edge).value
+        assert getattr(far.regimes, edge).value == pytest.approx(1000 * value, rel=0.05)

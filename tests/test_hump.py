@@ -73,3 +73,11 @@ def test_without_a_copy_there_is_no_hump():
 def test_unordered_or_single_levels_are_refused(sigma):
     with pytest.raises(ValueError, match="ascending"):
         Hump.of(rate(sigma, np.zeros(len(sigma))))
+
+
+def test_a_single_copy_is_a_hump_of_an_unknown_place():
+    rows = np.zeros((100, 5))
+    rows[0, 2] = 1
+    hump = Hump.of(Curve.from_queries(SIGMA, rows, indicator=True))
+    assert hump.place(Window(0.1, 1)) == "not known: there are too few copies"
+    assert np.isfinite(hump.centre.value) and np.isnan(hump.centre.low)

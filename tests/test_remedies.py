@@ -26,7 +26,7 @@ def bench(rng):
 def test_the_empirical_denoiser_is_a_perfect_copier(bench):
     copier = bench.judge(lambda x, s: empirical_denoiser(x, bench.train.images, s), 7)
     assert copier.copies.count == copier.copies.n == 32 and copier.images == 7
-    reference = bench.references()["training set"]
+    reference = bench.references(bench.heldout)["training set"]
     for kind, found in copier.distance.items():
         assert found.value == pytest.approx(reference[kind].value, rel=0.5), kind
     # On new images, nearly clean, it answers the nearest training image.
@@ -38,7 +38,7 @@ def test_the_empirical_denoiser_is_a_perfect_copier(bench):
 def test_answering_the_mean_copies_nothing_and_costs_quality(bench):
     mean = float(bench.heldout.mean())
     dull = bench.judge(lambda x, s: torch.full_like(x, mean), 1)
-    real = bench.references()["held-out"]
+    real = bench.references(bench.heldout)["held-out"]
     assert dull.copies.count == 0
     assert all(dull.distance[kind].value > 1.5 * real[kind].value for kind in real)
 
