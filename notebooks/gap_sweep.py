@@ -515,7 +515,8 @@ def table_of(s: SimpleNamespace) -> str:
     for name, one in s.first.items():
         moved = "" if name in ("plain", "large") else str(change(s, name))
         error = np.exp(np.log(one.error.mean[inside] / base).mean())
-        cells = name.replace("\n", " "), s.windows.get(name, "none"), one.copies, moved
+        levels = s.windows[name].in_words if name in s.windows else "none"
+        cells = name.replace("\n", " "), levels, one.copies, moved
         cells += one.distance[pca], f"{error:.2f}", f"{one.images / s.small.train.images:.0%}"
         rows.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(rows)

@@ -221,8 +221,8 @@ names = {
     "plain": "plain, to the end",
     "stopped": "plain, stopped:\nlowest held-out loss",
     "fixed stop": f"plain, stopped:\n{stop_share:.1%} of the steps",
-    "zone gap": f"without the zone\n{zone}",
-    "copy gap": f"without our window\n{window}, {gap_keep:.0%} kept",
+    "zone gap": f"without the zone\n{zone.in_words}",
+    "copy gap": f"without our window\n{window.in_words}, {gap_keep:.0%} kept",
     "copy gap, none kept": "without our window,\nnone kept",
     "dummy": "dummy class",
     "stopped inside": "stopped in our\nwindow only",
@@ -458,7 +458,7 @@ figures.save(
     caption=(
         "Marks: the paper's Figure 4, read off: CIFAR-10 cars, $N = 2{,}000$, gap $[1, 5]$; below, "
         f"its FID as a share of the baseline's last. Lines: ours on {data.name}, the danger zone "
-        f"{zone} left out; below, the Frechet distance on principal components, likewise."
+        f"{zone.in_words} left out; below, the Frechet distance on principal components, likewise."
     ),
     alt=(
         "In the paper the gap model ends with a smaller FID than the baseline, "
