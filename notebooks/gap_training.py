@@ -272,8 +272,8 @@ figures.save(
         rf"how many images it has seen, of the plain model's. Below: denoising error on "
         rf"{len(judging)} held-out images over that of the plain model stopped at its lowest "
         rf"held-out loss (bands: 95% intervals over {n_seeds if trainings > 1 else 'images'}); "
-        rf"above one, stopping is better. Shaded: the danger zone {zone} and, lighter, the rest "
-        rf"of our copy window {window}."
+        rf"above one, stopping is better. Shaded: the danger zone {zone.in_words}, and, "
+        rf"lighter, the rest of our copy window, {window.in_words}."
     ),
     alt=(
         "Marks for each remedy. The plain model memorizes "
