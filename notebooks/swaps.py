@@ -218,9 +218,9 @@ figures.save(
         rf"Large, medium, danger and small: the paper's steps of its grid (E.6: as its appendix "
         rf"has medium noise); our zone: {reach.geometry.zone_in_words}; copy window: "
         rf"{windows['copy'].in_words}. Open marks: controls as wide as the danger steps or as the "
-        rf"copy window, at larger and at smaller noise. Last two rows: no swap, but the small model "
-        rf"stopped early, at step {stop_steps[0]:,}, where its held-out loss is lowest, and after "
-        rf"{stop_share:.3g} of its {small.train.steps:,} steps. Crosses: "
+        rf"copy window, at larger and at smaller noise. Last two rows: no swap, but the small "
+        rf"model stopped early, at step {stop_steps[0]:,}, where its held-out loss is lowest, and "
+        rf"after {stop_share:.3g} of its {small.train.steps:,} steps. Crosses: "
         rf"the paper's Table 1, on CIFAR-10 with $N = 1{{,}}000$ against 50,000."
     ),
     alt=(
@@ -289,10 +289,11 @@ turn = {
     "begun": swaps.half_level(between, copied["small"][1:-1], whole, seed=seed),
     "ended": swaps.half_level(between[::-1], copied["large"][-2:0:-1], whole, seed=seed),
 }
-turned = {
-    key: (place(where, reach.zone) if zone_found else "") or "nowhere"
-    for key, where in turn.items()
-}
+turned = dict.fromkeys(turn, "nowhere: there is no zone")
+if zone_found:
+    turned = {
+        key: place(where, reach.zone) or "nowhere: it is not known" for key, where in turn.items()
+    }
 for key, where in turn.items():
     print(f"{key}: half of the small model's share is reached at sigma = {where}")
     print(f"  against the danger zone: {turned[key]}")
