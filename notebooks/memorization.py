@@ -124,10 +124,10 @@ figures.save(
         rf"$\sigma = {sigmas[k]:.3g}$. Grey: the small model on noisy training images."
     ),
     alt=(
-        "Memorization rate against noise level. The empirical denoiser rises to "
-        f"{empirical.mean[0]:.2g} as noise falls; the small model has a hump that peaks at "
-        f"{few.mean[k]:.2g} near sigma {sigmas[k]:.2g}; the large one reaches "
-        f"{many.mean.max():.2g} at most."
+        "Memorization rate against noise level. The empirical denoiser's is "
+        f"{empirical.mean[0]:.2g} at the smallest noise; the small model's is highest near sigma "
+        f"{sigmas[k]:.2g}, {few.mean[k]:.2g}, and {few.mean[0]:.2g} and {few.mean[-1]:.2g} at the "
+        f"ends; the large one reaches {many.mean.max():.2g} at most."
     ),
     table={
         "sigma [data units]": sigmas,
@@ -202,7 +202,7 @@ if paper_subset:
         "paper_zone": f"{paper_zone.covered} to {paper_zone.concentrated}",
         "paper_check": f"{within.sum()} of {len(within)} marks lie within the four 95% bands, half "
         f"a percent allowed for the reading. The largest difference of each subset from the marks "
-        f"is between {percent(apart.max(1).min())} and {percent(apart.max(1).max())}.",
+        f"is between {percent(apart.max(1).min())} and {percent(apart.max(1).max())}",
     }
     print("sigma, the paper's empirical denoiser, four subsets")
     print(np.c_[paper["sigma"], marks["empirical"], values.T].round(3))
@@ -236,7 +236,7 @@ figures.save(
         "and EDMs trained on 1,000 and 50,000."
         + (
             " Blue lines: our empirical denoiser of four random subsets of 1,000 images, on 1,000 "
-            f"held-out images each (bands: 95% intervals): {agreement['paper_check']}"
+            f"held-out images each (bands: 95% intervals): {agreement['paper_check']}."
             if paper_subset
             else ""
         )
@@ -299,8 +299,12 @@ figures.save(
         "interval over images, of the last)."
     ),
     alt=(
-        "Memorization rate against noise level at several moments of training: flat at first, "
-        f"then a hump between the calm ends that reaches {few.mean[k]:.2g} at the end."
+        "Memorization rate against noise level at several moments of training. At most it is "
+        + ", ".join(
+            f"{curve.mean.max():.2g} after {small.train.step_of(share):,} steps"
+            for share, curve in zip(shares, course, strict=True)
+        )
+        + "."
     ),
     table={
         "sigma [data units]": sigmas,
@@ -333,7 +337,7 @@ figures.save(
 # peak's own level is only known up to the grid. Its interval comes from resampling the images.
 
 # %%
-print(f"centre of the hump: sigma = {hump.centre}; at least half its peak in {hump.half}")
+print(f"centre of the hump: sigma = {hump.centre}; half its peak from {hump.half.in_words}")
 
 # %% [markdown]
 # Coverage $C_\sigma$ of the held-out images and posterior concentration $W_\sigma$ of the small
@@ -345,10 +349,12 @@ print(f"centre of the hump: sigma = {hump.centre}; at least half its peak in {hu
 geometry = measure_regimes(heldout, distinct.images, c=c, level=level, seed=seed, device=device)
 coverage, weight, zone = geometry.coverage, geometry.weight, geometry.zone
 centre, where = hump.centre, hump.place(zone)
-at_centre = [
-    percent(float(np.interp(np.log(centre.value), np.log(y.sigma), y.mean)))
-    for y in (coverage, weight)
-]
+at_centre = ["none", "none"]  # without a hump there is no centre
+if np.isfinite(centre.value):
+    at_centre = [
+        percent(float(np.interp(np.log(centre.value), np.log(y.sigma), y.mean)))
+        for y in (coverage, weight)
+    ]
 beyond = {"below": Window(0.0, zone.low), "above": Window(zone.high, np.inf)}
 area = {name: hump.share(window) for name, window in (beyond | {"inside": zone}).items()}
 story = []
@@ -403,9 +409,9 @@ figures.save(
         rf"{geometry.zone_in_words}. Centre of the hump: $\sigma =$ {centre}, {where}."
     ),
     alt=(
-        "Coverage rises and posterior weight falls with noise; the memorization rate of the "
-        f"small model is a hump around sigma {centre.value:.2g}, where coverage is "
-        f"{at_centre[0]} and weight {at_centre[1]}."
+        "Coverage, posterior weight and the small model's memorization rate against noise level. "
+        f"Where coverage and weight are both at least {level:g}: {geometry.zone_in_words}. Centre "
+        f"of the rate: sigma {centre}; coverage there: {at_centre[0]}, weight: {at_centre[1]}."
     ),
     table=dict(zip(headers, zip(*rows, strict=True), strict=True)),
     paper_item="Figures 2 and 3",
@@ -467,8 +473,10 @@ figures.save(
         "intervals). The paper takes $t = 1/3$."
     ),
     alt=(
-        "Three rising curves against the threshold. At one third only the small model's answers "
-        f"pass in number, {few.mean[k]:.2g} of them; at larger thresholds clean images pass too."
+        "Three rising curves against the threshold. The share that passes at one third, and at "
+        "one half: "
+        + "; ".join(f"{name}, {a} and {b}" for name, (a, b) in at_threshold.items())
+        + "."
     ),
     table={
         "threshold [ratio]": thresholds,
@@ -526,9 +534,9 @@ figures.record(
     denoised=f"{draws * len(heldout):,}",
     peak=peak,
     sigma_peak=f"{sigmas[k]:.2g}",
-    half_from=f"{hump.half.low:.2g}",
-    half_to=f"{hump.half.high:.2g}",
-    ends_high=percent(few.high[ends].max() if ends.any() else np.nan),
+    half_from=f"{hump.half.low:.2g}" if few.mean.any() else "none",
+    half_to=f"{hump.half.high:.2g}" if few.mean.any() else "none",
+    ends_high=percent(few.high[ends].max()) if ends.any() else "none",
     large_most=percent(many.mean.max()),
     large_high=percent(many.high.max()),
     empirical_peak=percent(empirical.mean[k]),
@@ -552,7 +560,7 @@ figures.record(
     },
     paper_peak=paper_peak,
     paper_centre=f"{paper_centre:.2g}",
-    paper_check=agreement.get("paper_check", "In this run that was not measured."),
+    paper_check=agreement.get("paper_check", "In this run that was not measured"),
     paper_zone=agreement.get("paper_zone", "not measured in this run"),
     paper_beside=(  # for the table of claims
         f"; the paper's marks: centre {paper_centre:.2g}, zone of such images "

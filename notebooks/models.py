@@ -217,7 +217,7 @@ figures.save(
     ),
     alt=(
         f"Four rows of {shown} images. Of the small model's samples {framed[0].sum()} have a red "
-        "frame and look like the training image below; of the large model's "
+        "frame, as near to the training image below as a copy; of the large model's "
         f"{framed[2].sum()} have one."
     ),
     table=drawing.pixel_table(

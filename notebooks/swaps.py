@@ -29,7 +29,7 @@ changes: str = ""  # further settings of both models: names, each with an equals
 n_samples: int = 256  # samples of each condition, the paper's number, in [8, inf)
 n_cumulative: int = 128  # samples at each switch of the cumulative swap, in [8, inf)
 solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, inf)
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, inf)
 c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
 trainings: int = 3  # of the small model, where early stopping is judged, in [1, inf)
@@ -83,6 +83,7 @@ print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper'
 # %%
 settings = dict(c=c, level=level, seed=seed, device=device)
 reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+zone_found = reach.geometry.regimes.medium is not None
 windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
 windows |= {"zone": reach.zone, "copy": reach.window}
 controlled = {f"{name}_{side}": name for name in ("danger", "copy") for side in ("above", "below")}
@@ -92,7 +93,7 @@ inside_steps = {}
 for name, window in windows.items():
     inside = window.steps(levels)
     inside_steps[name] = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step at all"
-    print(f"{name:12} {window}: {inside_steps[name]}")
+    print(f"{name:12} {window.in_words}: {inside_steps[name]}")
 print(f"a copy can be undone down to sigma: {reach.edge}; the window begins at half of it")
 
 # %% [markdown]
@@ -216,10 +217,10 @@ figures.save(
         rf"denoiser answers inside a window of noise levels (95% intervals), for both bases. "
         rf"Large, medium, danger and small: the paper's steps of its grid (E.6: as its appendix "
         rf"has medium noise); our zone: {reach.geometry.zone_in_words}; copy window: "
-        rf"{windows['copy']}. Open marks: controls as wide as the danger steps or as the copy "
-        rf"window, at larger and at smaller noise. Last two rows: no swap, but the small model "
-        rf"stopped early, at step {stop_steps[0]:,}, where its held-out loss is lowest, and after "
-        rf"{stop_share:.3g} of its {small.train.steps:,} steps. Crosses: "
+        rf"{windows['copy'].in_words}. Open marks: controls as wide as the danger steps or as the "
+        rf"copy window, at larger and at smaller noise. Last two rows: no swap, but the small "
+        rf"model stopped early, at step {stop_steps[0]:,}, where its held-out loss is lowest, and "
+        rf"after {stop_share:.3g} of its {small.train.steps:,} steps. Crosses: "
         rf"the paper's Table 1, on CIFAR-10 with $N = 1{{,}}000$ against 50,000."
     ),
     alt=(
@@ -266,28 +267,33 @@ figures.save(
 #
 # A window has two edges, and both are choices. With a single switch there is one: begin with one
 # denoiser at large noise, go on with the other below a level. The curve falls (or rises) where
-# the decision is taken.
+# the decision is taken. A switch lies midway, in $\log \sigma$, between two steps of the grid, as
+# the edges of the windows do; at infinity the other denoiser answers alone, at 0 never.
 
 # %%
 edges = [Window.of_steps(i, i).high for i in range(len(levels))] + [0.0]
 copied, switched = {}, {}  # base -> of each level: which samples are copies, and their share
 for base in ("small", "large"):
     found = []
-    for high in edges:
-        below = swaps.swap(denoisers[base], denoisers[other[base]], Window(0.0, high))
+    for edge in edges:
+        below = swaps.swap(denoisers[base], denoisers[other[base]], Window(0.0, edge))
         drawn = sampler.sample(below, shape, n_cumulative, **options)
         found.append(memorization.neighbours(drawn, distinct))
     copied[base] = np.array([near.memorized() for near in found])
     switched[base] = [near.fraction for near in found]
 whole = copied["small"][-1]  # never switched
-shown = np.array([*levels, levels[-1] * levels[-1] / levels[-2]])
+between = np.array(edges[1:-1])  # the switches between two steps, which the axis can show
 print("switch below sigma; small then large; large then small")
-print(np.c_[shown, copied["small"].mean(1), copied["large"].mean(1)].round(3))
+print(np.c_[edges, copied["small"].mean(1), copied["large"].mean(1)].round(3))
 turn = {
-    "begun": swaps.half_level(shown, copied["small"], whole, seed=seed),
-    "ended": swaps.half_level(shown[::-1], copied["large"][::-1], whole, seed=seed),
+    "begun": swaps.half_level(between, copied["small"][1:-1], whole, seed=seed),
+    "ended": swaps.half_level(between[::-1], copied["large"][-2:0:-1], whole, seed=seed),
 }
-turned = {key: place(where, reach.zone) or "nowhere" for key, where in turn.items()}
+turned = dict.fromkeys(turn, "nowhere: there is no zone")
+if zone_found:
+    turned = {
+        key: place(where, reach.zone) or "nowhere: it is not known" for key, where in turn.items()
+    }
 for key, where in turn.items():
     print(f"{key}: half of the small model's share is reached at sigma = {where}")
     print(f"  against the danger zone: {turned[key]}")
@@ -299,13 +305,14 @@ for label, values, style in (
     ("small, then large below", switched["small"], dict(color="C1", marker="o")),
     ("large, then small below", switched["large"], dict(color="C2", marker="s")),
 ):
-    ax.plot(shown, [v.value for v in values], ms=4, label=label, **style)
-    ends = [[v.low for v in values], [v.high for v in values]]
-    ax.fill_between(shown, *ends, color=style["color"], alpha=0.25, lw=0)
+    mean, low, high = np.array([(v.value, v.low, v.high) for v in values[1:-1]]).T
+    ax.plot(between, mean, ms=4, label=label, **style)
+    ax.fill_between(between, low, high, color=style["color"], alpha=0.25, lw=0)
 if np.isfinite(reach.edge.value):
     ax.axvline(reach.edge.value, color="k", ls="--", lw=1, label="undone down to here")
 for where in turn.values():
-    ends = np.array([[where.value - where.low], [where.high - where.value]])
+    # An interval of percentiles need not hold its estimate.
+    ends = np.maximum([[where.value - where.low], [where.high - where.value]], 0)
     ax.errorbar(where.value, whole.mean() / 2, xerr=ends, fmt="kD", ms=4, capsize=2, zorder=4)
 drawing.sigma_axis(ax)
 ax.set(xlim=(0.002, 90), ylabel="share of memorized samples")
@@ -317,7 +324,8 @@ figures.save(
     title="Where it is decided that a sample is a copy",
     caption=(
         rf"Share of {n_cumulative} samples on {data.name} that are memorized when the denoiser "
-        rf"is switched once, at the noise level of the axis (bands: 95% intervals). Black marks: "
+        rf"is switched once, at the noise level of the axis, midway between two steps of the "
+        rf"sampler (bands: 95% intervals). Black marks: "
         rf"where half of the copies are decided, {turn['begun']} and {turn['ended']}. Dashed: the "
         rf"level $\sigma$ ({reach.edge}) where "
         rf"$2\,\mathrm{{MSE}}(\sigma) = (d_\mathrm{{NN}}/3)^2$ "
@@ -325,12 +333,14 @@ figures.save(
         rf"zone, {reach.geometry.zone_in_words}."
     ),
     alt=(
-        "Two curves over the level of the switch. From the small to the large model the share of "
-        "copies rises as the switch comes later, at lower noise; from the large to the small it "
-        f"falls. Half is reached at {turn['begun']} and {turn['ended']}."
+        f"Two curves over the level of the switch, from {between[0]:.2g} to {between[-1]:.2g}. "
+        f"The share of copies goes from {switched['small'][1].value:.2g} to "
+        f"{switched['small'][-2].value:.2g} where the small model is followed by the large one, "
+        f"and from {switched['large'][1].value:.2g} to {switched['large'][-2].value:.2g} the "
+        f"other way round. Half is reached at {turn['begun']} and {turn['ended']}."
     ),
     table={
-        "switch below sigma [data units]": shown,
+        "switch below sigma [data units]": edges,
         **{
             f"{base}, then the other, {what} [fraction]": [getattr(f, a) for f in values]
             for base, values in switched.items()
@@ -372,7 +382,7 @@ told = {
     kind: remedies.told_apart(
         *([f.distance[kind] for f in judged[key]] for key in ("stop_loss", "medium"))
     )
-    for kind in bench.distances(judging)
+    for kind in judged["stop_loss"][0].distance
 }
 print("its samples against those of the swap:", told)
 
@@ -456,9 +466,12 @@ figures.save(
         rf"model answers, or says that the small one was stopped early. Red frame: memorized."
     ),
     alt=(
-        f"{len(lines)} rows of eight images. Rows of the small model with red frames lose them "
-        "when the large model answers at medium noise; rows of the large model gain them the other "
-        "way."
+        f"{len(lines)} rows of eight images. Memorized, with a red frame: "
+        + "; ".join(
+            f"{passed[key][:8].sum()} in {row.replace(chr(10), ' ')}"
+            for key, (row, _) in zip(lines, pictures, strict=True)
+        )
+        + "."
     ),
     table=drawing.pixel_table(np.arange(8), pictures, "initial noise [index]"),
     paper_item="Figure 10",
@@ -496,16 +509,17 @@ for name in ("large", "small"):
         most < 0.1,
         must=must and name == "large",
     )
-for name, which in (("danger", "the paper's danger zone"), ("zone", "our danger zone")):
+zones = {"danger": "the paper's danger zone"} | ({"zone": "our danger zone"} if zone_found else {})
+for name, which in zones.items():
     only = change["small", name]
     if len(windows[name].steps(levels)):
         part = drop.high < only.low and only.high < 0
         figures.claim(f"the large denoiser in {which} alone undoes part of it", part, must=False)
-wider = beyond["zone"].high < 0
-figures.claim("a window that reaches below our danger zone undoes more", wider, must=must)
 more = max(beyond[f"copy_{side}"].high for side in ("above", "below"))
 figures.claim("the copy window undoes more than windows as wide elsewhere", more < -0.2, must=must)
-if reach.geometry.regimes.medium:  # whatever comes out is the finding
+if zone_found:  # whatever comes out of the second is the finding
+    wider = beyond["zone"].high < 0
+    figures.claim("a window that reaches below our danger zone undoes more", wider, must=must)
     inside = set(turned.values()) == {"inside it"}
     figures.claim("a single switch decides inside the danger zone", inside, must=False)
 undone = all(
@@ -552,12 +566,14 @@ figures.record(
     n_small=f"{len(data.train):,}",
     n_samples=str(n_samples),
     zone=reach.geometry.zone_in_words,
-    copy_window=str(windows["copy"]),
+    zone_from=str(reach.geometry.regimes.covered),
+    zone_to=str(reach.geometry.regimes.concentrated),
+    copy_window=windows["copy"].in_words,
     edge=str(reach.edge),
-    medium=str(windows["medium"]),
+    medium=windows["medium"].in_words,
     n_large=names["large"].split("= ")[1],
     **{f"{name}_steps": steps for name, steps in inside_steps.items()},
-    **{f"{name}_window": str(windows[name]) for name in ("danger", *controlled)},
+    **{f"{name}_window": windows[name].in_words for name in ("danger", *controlled)},
     **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
     n_cumulative=str(n_cumulative),
     solver=sampler.SOLVER_NAMES[solver],

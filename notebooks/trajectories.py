@@ -68,7 +68,7 @@ print(f"{data.name}: {n_samples} samples of each model, {steps} levels, {solver}
 distinct = memorization.DistinctImages(data.train, device)
 geometry = measure_regimes(heldout, distinct.images, c=c, level=level, seed=seed, device=device)
 coverage, zone = geometry.coverage, geometry.zone
-print(f"danger zone: sigma in {geometry.zone_in_words}")
+print(f"danger zone: sigma from {geometry.zone_in_words}")
 
 # %% [markdown]
 # ## Following the samples
@@ -153,9 +153,9 @@ figures.save(
         rf"Sampling runs from right to left."
     ),
     alt=(
-        "As noise falls the share of the small model's trajectories that pass the ratio test "
-        f"rises to {fractions[0].value:.2g} and stays; on held-out images it is a hump of at most "
-        f"{rate.mean[k]:.2g}. The large model's trajectories reach {fractions[1].value:.2g}."
+        "Share that passes the ratio test against noise level. Of the small model's trajectories "
+        f"{fractions[0].value:.2g} pass at the end, of the large model's {fractions[1].value:.2g}; "
+        f"on held-out images it is {rate.mean[k]:.2g} at most, at sigma {inner[k]:.2g}."
     ),
     table={
         "sigma [data units]": levels,
@@ -200,39 +200,48 @@ fixed = [  # the nearest image is final here and at every level after
 passed = np.logical_and.accumulate(below[0][:, ::-1], axis=1)[:, ::-1]
 image_at, copy_at = grid[fixed[0].argmax(1)], grid[passed.argmax(1)]
 count = int(memorized.sum())
-earlier = Fraction.of(int((image_at > copy_at)[memorized].sum()), count) if count else None
+
+
+def share_of(part, whole):
+    """How many of some samples are in a part; None of no samples."""
+    return Fraction.of(int((part & whole).sum()), int(whole.sum())) if whole.any() else None
+
+
+def text(value):
+    """A share or a level as text, also where there is none."""
+    if value is None or isinstance(value, Fraction):
+        return str(value or "none")
+    return f"{value:.2g}" if np.isfinite(value) else "none"
+
+
+earlier = share_of(image_at > copy_at, memorized)
 moments = {}
 for key, moment in (("image", image_at), ("copy", copy_at)):
     quarters = (0.25, 0.5, 0.75)
     values = (
         np.quantile(moment[memorized], quarters, method="inverted_cdf") if count else [np.nan] * 3
     )
-    moments[key] = dict(zip(("late", "median", "early"), (f"{v:.2g}" for v in values), strict=True))
+    moments[key] = dict(zip(("late", "median", "early"), map(text, values), strict=True))
     print(f"{key} settled, of the memorized: sigma median and quartiles {moments[key]}")
-print("image settled before the copy:", earlier)
-decided = copy_at[memorized]
-settled_at = {"above": decided >= zone.high, "inside": zone.contains(decided)}
-settled_at["below"] = decided < zone.low
-decided_share = {
-    where: Fraction.of(int(part.sum()), count) if count else None
-    for where, part in settled_at.items()
-}
+print("image settled before the copy:", text(earlier))
+settled_at = {"above": copy_at >= zone.high, "inside": zone.contains(copy_at)}
+settled_at["below"] = copy_at < zone.low
+decided_share = {where: share_of(part, memorized) for where, part in settled_at.items()}
 for where, part in decided_share.items():
-    print(f"copy settled {where} the danger zone: {part}")
+    print(f"copy settled {where} the danger zone: {text(part)}")
 large_median = np.quantile(grid[fixed[1].argmax(1)], 0.5, method="inverted_cdf")
 print(f"nearest image settled, large model: median {large_median:.2g}")
-named = Fraction.of(int((image_at[memorized] >= zone.high).sum()), count) if count else None
-print("nearest image settled above the danger zone:", named)
+named = share_of(image_at >= zone.high, memorized)
+print("nearest image settled above the danger zone:", text(named))
 
 # %%
 edge = int(np.abs(np.log(levels / zone.low)).argmin())
 passing = below[0][:, edge]
-already = Fraction.of(int((passing & memorized).sum()), count) if count else None
-kept = Fraction.of(int((passing & memorized).sum()), int(passing.sum())) if passing.any() else None
+already, kept = share_of(passing, memorized), share_of(memorized, passing)
 print(
-    f"at sigma = {levels[edge]:.3g}: of the memorized, {already} pass; of those that pass, ", end=""
+    f"at sigma = {levels[edge]:.3g}: of the memorized, {text(already)} pass; of those that ", end=""
 )
-print(f"{kept} are memorized in the end")
+print(f"pass, {text(kept)} are memorized in the end")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.1))
@@ -261,12 +270,13 @@ figures.save(
         rf"Share of the trajectories on {data.name} whose nearest training image is already the "
         rf"final one, and share of the memorized ones ({count} of {n_samples}) that pass the "
         rf"ratio test from here on (bands: 95% intervals). Shaded: the danger zone. Medians of the "
-        rf"memorized: image at $\sigma = {moments['image']['median']}$, copy at "
-        rf"${moments['copy']['median']}$."
+        rf"memorized: image at $\sigma =$ {moments['image']['median']}, copy at "
+        rf"{moments['copy']['median']}."
     ),
     alt=(
-        "As noise falls, from right to left, the nearest image is settled first, near sigma "
-        f"{moments['image']['median']}; the copy later, near {moments['copy']['median']}."
+        "Shares of trajectories that are settled; they rise to 1 as noise falls, from right to "
+        f"left. Medians of the memorized: nearest image at sigma {moments['image']['median']}, "
+        f"copy at {moments['copy']['median']}."
     ),
     table={
         "sigma [data units]": levels,
@@ -395,8 +405,10 @@ figures.save(
         rf"intervals), and coverage $C_\sigma$ of noisy held-out images. Shaded: the danger zone."
     ),
     alt=(
-        "All curves fall from 1 to 0 as noise falls. The states of memorized samples stay inside "
-        "the shells to far lower noise than held-out images; those of the large model do not."
+        "Shares inside a shell against noise level. At sigma "
+        f"{levels[middle]:.2g}: held-out images, {percent(on_heldout[middle])}; "
+        + "; ".join(f"{name}, {percent(curve.mean[middle])}" for name, curve in states.items())
+        + "."
     ),
     table={
         "sigma [data units]": levels,
@@ -472,8 +484,9 @@ figures.save(
         "moments of training (bars: 95% intervals)."
     ),
     alt=(
-        "Both measures rise over training; that of generated samples reaches "
-        f"{fractions[0].value:.2g}, the one on held-out images {peaks[-1].value:.2g}."
+        "Two curves over training. From the first to the last moment shown, that of generated "
+        f"samples goes from {generated[0].value:.2g} to {generated[-1].value:.2g}, the one on "
+        f"held-out images from {peaks[0].value:.2g} to {peaks[-1].value:.2g}."
     ),
     table={
         "step [count]": moment,
@@ -531,17 +544,19 @@ figures.record(
     lost=lost,
     n_heldout=f"{len(heldout):,}",
     zone=geometry.zone_in_words,
+    zone_from=str(geometry.regimes.covered),
+    zone_to=str(geometry.regimes.concentrated),
     rate_peak=peaks[-1].percent,
     sigma_peak=f"{inner[k]:.2g}",
     now_at_peak=str(Fraction.of(int(below[0][:, at].sum()), n_samples)),
     **{f"{key}_{name}": v for key, values in moments.items() for name, v in values.items()},
-    earlier=str(earlier),
-    named=str(named),
+    earlier=text(earlier),
+    named=text(named),
     image_large=f"{large_median:.2g}",
-    **{f"decided_{where}": str(part) for where, part in decided_share.items()},
+    **{f"decided_{where}": text(part) for where, part in decided_share.items()},
     sigma_edge=f"{levels[edge]:.2g}",
-    already=str(already),
-    kept=str(kept),
+    already=text(already),
+    kept=text(kept),
     sigma_middle=f"{levels[middle]:.2g}",
     middle_heldout=percent(on_heldout[middle]),
     **{
