@@ -517,9 +517,10 @@ for name, which in zones.items():
         figures.claim(f"the large denoiser in {which} alone undoes part of it", part, must=False)
 more = max(beyond[f"copy_{side}"].high for side in ("above", "below"))
 figures.claim("the copy window undoes more than windows as wide elsewhere", more < -0.2, must=must)
-if zone_found:  # whatever comes out of the second is the finding
+if zone_found and len(windows["zone"].steps(levels)):
     wider = beyond["zone"].high < 0
     figures.claim("a window that reaches below our danger zone undoes more", wider, must=must)
+if zone_found:  # whatever comes out of it is the finding
     inside = set(turned.values()) == {"inside it"}
     figures.claim("a single switch decides inside the danger zone", inside, must=False)
 undone = all(
