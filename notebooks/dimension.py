@@ -60,13 +60,13 @@ kinds = [
     (second_preset, second_dataset, second_sizes, second_changes),
 ]
 runs = []  # one for every size: all that is said of it
-for name, of, sides, new in kinds:
+for kind, (name, of, sides, new) in enumerate(kinds):
     for side in map(int, sides.split() if of else ()):
         pair = experiments.pair(
             name, dataset=of, n_train=n_train, changes=new, seed=seed, device=device
         )
         pair = [experiments.resized(e, side) for e in pair] if side else pair
-        runs.append(SimpleNamespace(pair=pair))
+        runs.append(SimpleNamespace(pair=pair, kind=kind))
 models = iter(store.train_or_load([e for run in runs for e in run.pair]))
 for run in runs:
     run.few, run.many = next(models), next(models)
@@ -186,6 +186,22 @@ def off(name: str, target: str) -> float:
     """By which factor a prediction is off, on average over the sizes where both are known."""
     known = factor[name, target][np.isfinite(factor[name, target])]
     return float(np.exp(np.abs(np.log(known)).mean())) if len(known) else np.inf
+
+
+def growth(kind: int) -> str:
+    """How zone, hump, switch and copy edge grow from the smallest to the largest size of a kind."""
+    first, *_, last = sorted((run for run in runs if run.kind == kind), key=lambda run: run.d)
+    levels = {
+        "the middle of the zone": lambda run: run.predicted["zone"],
+        "the centre of the hump": lambda run: run.measured["hump"][0],
+        "the level of the switch": lambda run: run.measured["switch"][0],
+        "the copy edge": lambda run: run.predicted["copy edge"],
+        "the overlap": lambda run: run.predicted["overlap"],
+    }
+    times = ", ".join(
+        f"{what} by a factor of {of(last) / of(first):.2g}" for what, of in levels.items()
+    )
+    return f"On {first.data.name}, from {first.name} to {last.name}, grow: {times}."
 
 
 best = {target: min(PREDICTIONS, key=lambda n, t=target: off(n, t)) for _, target in factor}
@@ -461,6 +477,11 @@ figures.record(
     largest_zone=largest.reach.geometry.zone_in_words,
     largest_place=largest.hump.place(largest.zone),
     largest_inside=largest.inside.percent,
+    growth=" ".join(
+        growth(kind)
+        for kind in dict.fromkeys(run.kind for run in runs)
+        if sum(run.kind == kind for run in runs) > 1
+    ),
     places="; ".join(
         f"{r.data.name} {r.name}: σ = {r.centre}, {r.hump.place(r.zone)} (zone {r.zone.in_words})"
         for r in runs

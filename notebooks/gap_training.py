@@ -684,6 +684,8 @@ print("\n".join(table), "\n\n" + "\n".join(words))
 
 def told(ratio, inside) -> str:
     """At how many of the levels inside a window an error is lower or higher, in words."""
+    if not inside.any():
+        return "not known, since none of the levels measured lies there"
     lower, higher = (int(x.sum()) for x in ((ratio.high < 1) & inside, (ratio.low > 1) & inside))
     return f"lower at {lower} and higher at {higher} of {int(inside.sum())} levels"
 
