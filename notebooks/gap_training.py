@@ -711,7 +711,7 @@ figures.record(
     window_mass=f"{mass['copy gap']:.0%}" if copy_gap else "not in this run",
     gap_keep=f"{gap_keep:.0%}",
     stop_steps=stop_steps,
-    stop_share=f"{stop_share:.0%}",
+    stop_share=f"{stop_share:.1%}",
     stop_cost=f"{judged['stopped', seed].images / judged['plain', seed].images:.0%}",
     fixed_step=f"{small.train.step_of(stop_share):,}",
     **{

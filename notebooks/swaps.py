@@ -93,6 +93,8 @@ inside_steps = {}
 for name, window in windows.items():
     inside = window.steps(levels)
     inside_steps[name] = f"steps {inside[0]} to {inside[-1]}" if len(inside) else "no step at all"
+    if len(inside) == 1:
+        inside_steps[name] = f"step {inside[0]}"
     print(f"{name:12} {window.in_words}: {inside_steps[name]}")
 print(f"a copy can be undone down to sigma: {reach.edge}; the window begins at half of it")
 
