@@ -13,6 +13,7 @@ from geomem import experiments, store
 from geomem.data import DataError, load_dataset
 from geomem.experiments import (
     PRESETS,
+    SNAPSHOTS,
     ConfigError,
     DataConfig,
     Experiment,
@@ -81,7 +82,8 @@ def assert_complete(chosen, root):
     assert config.model.size == data.train.shape[2]
     with torch.device("meta"):
         EDMDenoiser(config.model)
-    assert len({config.step_of(share) for share in config.snapshots}) == 3
+    steps = {config.step_of(share) for share in config.snapshots}
+    assert config.snapshots == SNAPSHOTS and len(steps) == len(SNAPSHOTS), "no two in one step"
     if chosen.data.n_train:
         assert len(data.train) == chosen.data.n_train
 
