@@ -217,7 +217,7 @@ for place, run in enumerate(runs):
     bar = dict(width=0.8, color="0.85", zorder=0, label="danger zone" if first else None)
     ax.bar(place, run.zone.high - run.zone.low, bottom=run.zone.low, **bar)
     half, at = run.hump.half, place - 0.2
-    ax.plot([at, at], [half.low, half.high], color="C1", lw=5, alpha=0.35, solid_capstyle="butt")
+    ax.plot([at, at], [half.low, half.high], color="C1", ls="-", lw=5, alpha=0.35)
     ends = [[run.centre.value - run.centre.low], [run.centre.high - run.centre.value]]
     label = "hump: centre, half-width" if first else None
     ax.errorbar(at, run.centre.value, yerr=np.abs(ends), fmt="o", color="C1", label=label)
