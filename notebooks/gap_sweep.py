@@ -543,6 +543,8 @@ stopped_words, words = by_distance("stopped", kept), by_distance("copy window", 
 figures.claim("the copy window costs quality", words == "worse", must=False)
 costs = by_distance(widest, "plain") == "worse"
 figures.claim("the paper's widest gap, in our zone, costs quality", costs, must=False)
+told_of = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}
+told_of |= {"widest": widest, "narrowest": narrowest, "copy_window": "copy window"}
 figures.record(
     dataset=s.data.name,
     n_train=f"{len(s.data.train):,}",
@@ -551,31 +553,9 @@ figures.record(
     gap_keep=f"{gap_keep:.0%}",
     zone_ends=s.zone_in_words,
     edge=str(s.reach.edge),
-    **{
-        key: str(s.first[name].copies)
-        for key, name in (
-            ("plain", "plain"),
-            ("stopped", "stopped"),
-            ("zone", "zone"),
-            ("low_half", "low half"),
-            ("high_half", "high half"),
-            ("widest", widest),
-            ("narrowest", narrowest),
-            ("copy_window", "copy window"),
-        )
-    },
-    **{
-        f"{key}_change": str(change(s, name))
-        for key, name in (
-            ("stopped", "stopped"),
-            ("zone", "zone"),
-            ("low_half", "low half"),
-            ("high_half", "high half"),
-            ("widest", widest),
-            ("narrowest", narrowest),
-            ("copy_window", "copy window"),
-        )
-    },
+    plain=str(s.first["plain"].copies),
+    **{key: str(s.first[name].copies) for key, name in told_of.items()},
+    **{f"{key}_change": str(change(s, name)) for key, name in told_of.items()},
     widest_window=s.windows[widest].in_words,
     narrowest_window=s.windows[narrowest].in_words,
     widest_name=widest,
