@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from geomem.experiments import PRESETS
-from geomem.model import EDMDenoiser, loss_weight, preconditioning
-from geomem.sampler import sample
-from geomem.train import train
+from geomem.diffusion.network import EDMDenoiser, loss_weight, preconditioning
+from geomem.diffusion.presets import PRESETS
+from geomem.diffusion.sampler import sample
+from geomem.diffusion.train import train
 
 try:
     from diffusers import UNet2DModel

@@ -4,39 +4,38 @@ An executable companion to *Two Calm Ends and the Wild Middle* (Dodson, Gao, Wan
 Wan; ICML 2026; arXiv 2602.17846).
 """
 
-from geomem.curve import Curve, ErrorCurve
-from geomem.data import ImageSet, load_dataset
-from geomem.distances import nearest, nearest_distances
-from geomem.experiments import Experiment, experiment
-from geomem.gaussian import (
+from geomem.data.files import DataError
+from geomem.data.sets import ImageSet, load_dataset
+from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.noise import NoiseLaw, karras_sigmas
+from geomem.diffusion.presets import Experiment, experiment
+from geomem.diffusion.sampler import sample
+from geomem.diffusion.train import TrainConfig
+from geomem.diffusion.zoo import load_model, train_or_load
+from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
+from geomem.geometry.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
+from geomem.geometry.curve import Curve, ErrorCurve
+from geomem.geometry.distances import nearest, nearest_distances
+from geomem.geometry.gaussian import (
     gaussian_denoiser,
     linear_gap,
     linear_gap_bound,
     linear_gap_law,
     linear_mmse,
 )
-from geomem.hump import Hump
-from geomem.image_files import DataError
-from geomem.locality import circulant_sensitivity, locality_bound
-from geomem.memorization import (
+from geomem.geometry.locality import circulant_sensitivity, locality_bound
+from geomem.geometry.overlap import overlap_coverage
+from geomem.geometry.posterior import empirical_denoiser, max_posterior_weight, posterior_weights
+from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
+from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
+from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+from geomem.memorization.hump import Hump
+from geomem.memorization.ratio_test import (
     denoising_error,
     memorization_rates,
     memorized_fraction,
     neighbours,
 )
-from geomem.model import EDMDenoiser, ModelConfig
-from geomem.noise_law import NoiseLaw
-from geomem.overlap import overlap_coverage
-from geomem.posterior import empirical_denoiser, max_posterior_weight, posterior_weights
-from geomem.posterior_bounds import weight_bounds, weight_thresholds
-from geomem.regimes import Regimes, find_regimes, measure_regimes
-from geomem.sampler import sample
-from geomem.schedule import karras_sigmas
-from geomem.shell import shell_coverage, shell_mass, shell_radii
-from geomem.shell_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
-from geomem.shell_objective import disagreement, disjoint_sigma, shell_minimizer
-from geomem.store import load_model, train_or_load
-from geomem.train import TrainConfig
 
 __all__ = [
     "Curve",

@@ -1,5 +1,5 @@
 """``python -m geomem`` is the console script ``geomem``."""
 
-from geomem.cli import main
+from geomem.cli.main import main
 
 main()

@@ -41,11 +41,12 @@ import numpy as np
 from scipy.stats import chi
 
 import geomem
-from geomem import drawing, figures
-from geomem.regimes import Estimate
-from geomem.sources import LOADERS
+from geomem.companion import figures
+from geomem.plots import STYLE, drawing
+from geomem.geometry.intervals import Estimate
+from geomem.data.named import LOADERS
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 subset = dict(seed=None if data_seed < 0 else data_seed)
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, **subset)
 d = data.train[0].size

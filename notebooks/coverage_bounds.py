@@ -38,10 +38,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import drawing, figures
-from geomem.shell_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
+from geomem.companion import figures
+from geomem.plots import STYLE, drawing
+from geomem.geometry.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 data = geomem.load_dataset(
     dataset, n_train=n_train, n_heldout=n_heldout, seed=None if data_seed < 0 else data_seed
 )

@@ -39,14 +39,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import drawing, experiments, figures, memorization, store
-from geomem.regimes import measure_regimes
+from geomem.companion import figures
+from geomem.diffusion import presets, zoo
+from geomem.memorization import ratio_test
+from geomem.plots import STYLE, drawing
+from geomem.geometry.regimes import measure_regimes
 
-plt.style.use(figures.STYLE)
-small, large = experiments.pair(
+plt.style.use(STYLE)
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
-models = store.train_or_load([small, large])
+models = zoo.train_or_load([small, large])
 data, everything = small.data.load(), large.data.load().train
 heldout, some = data.heldout[:n_heldout], everything[:n_heldout]
 n, d = len(data.train), heldout[0].size
@@ -73,7 +76,7 @@ for denoise, images in zip(denoisers, (data.train, data.train, some), strict=Tru
     for clean, curves in ((images, seen), (heldout, unseen)):
         again = max(1, round(draws * n / len(clean)))  # as many noisy images of each kind
         curves.append(
-            memorization.denoising_error(
+            ratio_test.denoising_error(
                 denoise, clean, sigmas, draws=again, seed=seed, device=device
             )
         )
@@ -83,7 +86,7 @@ for denoise, images in zip(denoisers, (data.train, data.train, some), strict=Tru
 # least 0.8 ([](../book/regimes.md)).
 
 # %%
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 geometry = measure_regimes(heldout, distinct.images, seed=seed, device=device)
 zone = geometry.regimes.medium
 print("danger zone:", geometry.zone_in_words)
@@ -158,7 +161,7 @@ half = [
     for train, test in zip(seen, unseen, strict=True)
 ]
 peak = int(gap[1].argmax())
-nearest = (memorization.neighbours(heldout, distinct).first ** 2).mean()
+nearest = (ratio_test.neighbours(heldout, distinct).first ** 2).mean()
 for name, difference, width in zip(names, gap, half, strict=True):
     top = difference.argmax()
     print(f"{name}: largest gap {difference[top]:.3g} at sigma = {sigmas[top]:.3g}")
@@ -287,7 +290,7 @@ figures.save(
 # others it is said. The last is where Figure 1 and its words need care.
 
 # %%
-preset_data = experiments.PRESETS[f"{preset}-small"].data.name
+preset_data = presets.PRESETS[f"{preset}-small"].data.name
 must = preset != "cifar10" and dataset == preset_data and (n_train, changes) == (0, "")
 must &= sigma_min <= 0.02 and sigma_max >= 10 and n_sigmas >= 15 and n_heldout >= 200
 apart = gap[1][peak] - half[1][peak] > max(gap[1][i] + half[1][i] for i in (0, -1))

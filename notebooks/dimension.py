@@ -47,14 +47,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import drawing, experiments, figures, memorization, sampler, store, swaps
-from geomem.hump import Hump
-from geomem.memorization import Fraction
-from geomem.overlap import overlap_coverage
-from geomem.regimes import find_crossing
-from geomem.window import Window
+from geomem.companion import figures
+from geomem.diffusion import presets, sampler, zoo
+from geomem.memorization import ratio_test, swaps
+from geomem.memorization.copy_range import CopyRange
+from geomem.plots import STYLE, drawing
+from geomem.memorization.hump import Hump
+from geomem.geometry.intervals import Fraction
+from geomem.geometry.overlap import overlap_coverage
+from geomem.geometry.regimes import find_crossing
+from geomem.geometry.window import Window
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 kinds = [
     (preset, dataset, sizes, changes),
     (second_preset, second_dataset, second_sizes, second_changes),
@@ -62,17 +66,17 @@ kinds = [
 runs = []  # one for every size: all that is said of it
 for kind, (name, of, sides, new) in enumerate(kinds):
     for side in map(int, sides.split() if of else ()):
-        pair = experiments.pair(
+        pair = presets.pair(
             name, dataset=of, n_train=n_train, changes=new, seed=seed, device=device
         )
-        pair = [experiments.resized(e, side) for e in pair] if side else pair
+        pair = [presets.resized(e, side) for e in pair] if side else pair
         runs.append(SimpleNamespace(pair=pair, kind=kind))
-models = iter(store.train_or_load([e for run in runs for e in run.pair]))
+models = iter(zoo.train_or_load([e for run in runs for e in run.pair]))
 for run in runs:
     run.few, run.many = next(models), next(models)
     run.data = run.pair[0].data.load()
     run.heldout = run.data.heldout[:n_heldout]
-    run.distinct = memorization.DistinctImages(run.data.train, device)
+    run.distinct = ratio_test.DistinctImages(run.data.train, device)
     run.d, colours = run.data.train[0].size, len(run.data.train[0])
     run.name = "{}x{}".format(*run.data.train.shape[2:]) + (" RGB" if colours == 3 else "")
     print(f"{run.data.name} {run.name}: d = {run.d}, N = {len(run.data.train)}")
@@ -86,11 +90,11 @@ for run in runs:
 # %%
 sigmas = np.geomspace(0.02, 20, n_sigmas)
 for run in runs:
-    run.reach = swaps.CopyRange.of(
+    run.reach = CopyRange.of(
         run.distinct, run.heldout, run.many.denoise, c=c, level=level, seed=seed, device=device
     )
     run.zone, run.regimes = run.reach.zone, run.reach.geometry.regimes
-    run.rate = memorization.memorization_rates(
+    run.rate = ratio_test.memorization_rates(
         run.few.denoise, run.heldout, run.distinct, sigmas, seed=seed, device=device
     )
     run.hump = Hump.of(run.rate, seed=seed)
@@ -117,7 +121,7 @@ def half_levels(few, many, distinct, shape, whole):
         for edge in edges:
             below = swaps.swap(base, other, Window(0.0, float(edge)))
             images = sampler.sample(below, shape, n_switched, seed=seed, device=where)
-            passed.append(memorization.neighbours(images, distinct).memorized())
+            passed.append(ratio_test.neighbours(images, distinct).memorized())
         order = slice(None) if base is few else slice(None, None, -1)  # in which the share rises
         found.append(
             swaps.half_level(edges[order], np.array(passed)[order], whole[:n_switched], seed=seed)
@@ -132,7 +136,7 @@ for run in runs:
     for name, model in (("small", run.few), ("large", run.many)):
         images = sampler.sample(model.denoise, shape, n_samples, seed=seed, device=where).numpy()
         run.pictures[name] = images
-        run.near[name] = memorization.neighbours(images, run.distinct)
+        run.near[name] = ratio_test.neighbours(images, run.distinct)
     passed = run.near["small"].memorized()
     run.share = Fraction.of(int(passed.sum()), n_samples)
     run.large_share = Fraction.of(int(run.near["large"].memorized().sum()), n_samples)
@@ -408,7 +412,7 @@ figures.save(
 # the finding.
 
 # %%
-own = dataset == experiments.PRESETS[f"{preset}-small"].data.name
+own = dataset == presets.PRESETS[f"{preset}-small"].data.name
 must = own and (sizes, n_train, changes, second_dataset) == ("8 16 28", 0, "", "")
 broken = [f"{run.name}" for run in runs for model in (run.few, run.many) if model.broke_down]
 figures.claim("every training went well", not broken, must=must)

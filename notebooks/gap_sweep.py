@@ -48,18 +48,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import spearmanr
 
-from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
-from geomem import stopping, store, swaps
-from geomem.remedies import Bench, copies_changed, told_apart
-from geomem.swaps import PAPER_CELEBA_ZONE
-from geomem.window import Window
+from geomem import digitized
+from geomem.companion import figures
+from geomem.diffusion import presets, sampler
+from geomem.memorization import ratio_test, quality
+from geomem.memorization.copy_range import CopyRange
+from geomem.plots import STYLE, drawing
+from geomem.diffusion import zoo
+from geomem.memorization import stopping
+from geomem.memorization.remedies import Bench, copies_changed, told_apart
+from geomem.memorization.swaps import PAPER_CELEBA_ZONE
+from geomem.geometry.window import Window
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 sweeps = []  # all that is said of one data set; the book's numbers are those of the first
 for name, n in ((dataset, n_train), (second_dataset, second_n_train)):
     if not name:
         continue  # no second data set
-    small, large = experiments.pair(
+    small, large = presets.pair(
         preset, dataset=name, n_train=n, changes=changes, seed=seed, device=device
     )
     if stop_share not in (*small.train.snapshots, 1):
@@ -70,7 +76,7 @@ for name, n in ((dataset, n_train), (second_dataset, second_n_train)):
     s.unseen = quality.unseen_images(data.train, everything.train)
     s.heldout = data.heldout[:n_heldout]
     s.choosing, s.judging = stopping.split_heldout(s.heldout)
-    s.distinct = memorization.DistinctImages(data.train, device)
+    s.distinct = ratio_test.DistinctImages(data.train, device)
     sweeps.append(s)
     print(f"{data.name}: {len(data.train)} training images, {len(s.heldout)} held-out images")
 
@@ -81,11 +87,11 @@ for name, n in ((dataset, n_train), (second_dataset, second_n_train)):
 # (they may cross below the level), the zone is taken from the crossing to twice that.
 
 # %%
-trained = iter(store.train_or_load([e for s in sweeps for e in (s.small, s.large)]))
+trained = iter(zoo.train_or_load([e for s in sweeps for e in (s.small, s.large)]))
 for s in sweeps:
     s.plain, s.many = next(trained), next(trained)
     options = dict(c=c, level=level, seed=seed, device=device)
-    s.reach = swaps.CopyRange.of(s.distinct, s.heldout, s.many.denoise, **options)
+    s.reach = CopyRange.of(s.distinct, s.heldout, s.many.denoise, **options)
     s.zone, s.zone_in_words = s.reach.zone, s.reach.geometry.zone_in_words
     print(f"{s.data.name}: danger zone {s.zone_in_words}; ", end="")
     print(f"a copy can be undone down to sigma: {s.reach.edge}")
@@ -137,17 +143,17 @@ seeds = range(seed, seed + trainings)
 again = [(kind, of) for of in seeds[1:] for kind in ("plain", *HALVES)]
 
 
-def with_gap(s: SimpleNamespace, name: str, of: int) -> experiments.Experiment:
+def with_gap(s: SimpleNamespace, name: str, of: int) -> presets.Experiment:
     """The small model's experiment with one of the gaps, and a seed."""
     new = {"train.seed": of}
     if name != "plain":
         new |= {f"train.noise.gap_{end}": getattr(s.windows[name], end) for end in ("low", "high")}
         new["train.noise.gap_keep"] = gap_keep if name == kept else 0.0
-    return experiments.changed(s.small, new)
+    return presets.changed(s.small, new)
 
 
 jobs = [(s, *job) for s in sweeps for job in [*((n, seed) for n in s.windows), *again]]
-trained = store.train_or_load([with_gap(*job) for job in jobs])
+trained = zoo.train_or_load([with_gap(*job) for job in jobs])
 broken = []
 for s in sweeps:
     s.models = {("plain", seed): s.plain}
@@ -482,7 +488,7 @@ rank = np.nan
 if np.ptp(left) > 0:  # ranks of equal shares mean nothing
     rank = float(spearmanr(floors, left).statistic)
 effective = [name.replace("\n", " ") for name in s.windows if change(s, name).high < 0]
-own_preset = experiments.PRESETS[f"{preset}-small"].data.name
+own_preset = presets.PRESETS[f"{preset}-small"].data.name
 must = (dataset, n_train, changes) == (own_preset, 0, "") and preset != "cifar10"
 figures.claim("every training went well", not broken, must=must)
 for s in sweeps[::-1]:  # the first last: it stays `s`

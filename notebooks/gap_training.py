@@ -49,13 +49,19 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 import matplotlib.pyplot as plt
 import numpy as np
 
-from geomem import digitized, drawing, experiments, figures, memorization, quality, sampler
-from geomem import stopping, store, swaps, train
-from geomem.remedies import Bench, copies_changed, error_ratio, told_apart
-from geomem.window import Window
+from geomem import digitized
+from geomem.companion import figures
+from geomem.diffusion import presets, sampler
+from geomem.memorization import ratio_test, quality
+from geomem.memorization.copy_range import CopyRange
+from geomem.plots import STYLE, drawing
+from geomem.diffusion import zoo, train
+from geomem.memorization import stopping, swaps
+from geomem.memorization.remedies import Bench, copies_changed, error_ratio, told_apart
+from geomem.geometry.window import Window
 
-plt.style.use(figures.STYLE)
-small, large = experiments.pair(
+plt.style.use(STYLE)
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
 if stop_share not in (*small.train.snapshots, 1):
@@ -65,7 +71,7 @@ data, everything = small.data.load(), large.data.load()
 unseen = quality.unseen_images(data.train, everything.train)
 heldout = data.heldout[:n_heldout]
 choosing, judging = stopping.split_heldout(heldout)
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out images")
 
 # %% [markdown]
@@ -77,10 +83,8 @@ print(f"{data.name}: {len(data.train)} training images, {len(heldout)} held-out 
 # bit of a sum does not make another model.
 
 # %%
-plain, many = store.train_or_load([small, large])
-reach = swaps.CopyRange.of(
-    distinct, heldout, many.denoise, c=c, level=level, seed=seed, device=device
-)
+plain, many = zoo.train_or_load([small, large])
+reach = CopyRange.of(distinct, heldout, many.denoise, c=c, level=level, seed=seed, device=device)
 zone, window = (
     Window(*(float(f"{end:.2g}") for end in ends))
     for ends in (
@@ -125,12 +129,12 @@ if dummy:
 seeds = range(seed, seed + trainings)
 once = {"copy gap, none kept"} | (set() if repeat_all else {"zone gap", "dummy"})
 wanted = {
-    (kind, s): experiments.changed(small, {**new, "train.seed": s})
+    (kind, s): presets.changed(small, {**new, "train.seed": s})
     for kind, new in kinds.items()
     for s in seeds
     if s == seed or kind not in once
 }
-models = dict(zip(wanted, store.train_or_load([*wanted.values()]), strict=True))
+models = dict(zip(wanted, zoo.train_or_load([*wanted.values()]), strict=True))
 broken = [f"{kind}, seed {s}" for (kind, s), m in models.items() if m.broke_down]
 broken += ["large"] if many.broke_down else []
 print("broken down:", broken or "none: every loss ends below where it was after an eighth")
@@ -333,7 +337,7 @@ figures.save(
 # When is the held-out loss lowest, and when do copies come?
 
 # %%
-quarters = [share for share in experiments.QUARTERS if share in small.train.snapshots]
+quarters = [share for share in presets.QUARTERS if share in small.train.snapshots]
 course = {
     (kind, share): bench.judge(*network(kind, seed, share)) for kind in kinds for share in quarters
 } | {(kind, 1): judged[kind, seed] for kind in kinds}
@@ -592,7 +596,7 @@ figures.save(
 # hold: what comes out is the finding.
 
 # %%
-own_data = experiments.PRESETS[f"{preset}-small"].data.name
+own_data = presets.PRESETS[f"{preset}-small"].data.name
 must = (dataset, n_train, changes) == (own_data, 0, "") and preset != "cifar10"
 figures.claim("every training went well", not broken, must=must)
 

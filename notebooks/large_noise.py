@@ -38,9 +38,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import drawing, figures, gaussian
+from geomem.companion import figures
+from geomem.geometry import gaussian
+from geomem.plots import STYLE, drawing
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 data = geomem.load_dataset(
     dataset, n_train=n_train, n_heldout=image + 1, seed=None if data_seed < 0 else data_seed
 )

@@ -37,10 +37,11 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
 import geomem
-from geomem import figures
-from geomem.locality import circulant_sensitivity, locality_bound
+from geomem.plots import STYLE
+from geomem.companion import figures
+from geomem.geometry.locality import circulant_sensitivity, locality_bound
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 subset = dict(seed=None if data_seed < 0 else data_seed)
 sets = [
     geomem.load_dataset(name, n_train=n_train, n_heldout=1, **subset)

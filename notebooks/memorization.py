@@ -43,17 +43,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import digitized, drawing, experiments, figures, memorization, store
-from geomem.hump import Hump
-from geomem.regimes import Estimate, measure_regimes, percent
-from geomem.window import Window
+from geomem import digitized
+from geomem.companion import figures
+from geomem.diffusion import presets, zoo
+from geomem.memorization import ratio_test
+from geomem.plots import STYLE, drawing
+from geomem.memorization.hump import Hump
+from geomem.geometry.regimes import measure_regimes
+from geomem.geometry.intervals import Estimate, percent
+from geomem.geometry.window import Window
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 np.set_printoptions(suppress=True, linewidth=100)
-small, large = experiments.pair(
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
-models = store.train_or_load([small, large])
+models = zoo.train_or_load([small, large])
 data = small.data.load()
 heldout = data.heldout[:n_heldout]
 n, n_large = len(data.train), len(large.data.load().train)
@@ -71,19 +76,19 @@ print(f"{data.name}: d = {heldout[0].size}, {len(heldout)} held-out images, {dra
 # images: there a copy is the right answer.
 
 # %%
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 denoisers = [
     lambda x, sigma: geomem.empirical_denoiser(x, distinct.images, sigma, device=device),
     *(trained.denoise for trained in models),
 ]
 empirical, few, many = (
-    memorization.memorization_rates(denoise, heldout, distinct, sigmas, **options)
+    ratio_test.memorization_rates(denoise, heldout, distinct, sigmas, **options)
     for denoise in denoisers
 )
-on_train = memorization.memorization_rates(
+on_train = ratio_test.memorization_rates(
     denoisers[1], data.train[:n_heldout], distinct, sigmas, **options
 )
-floor = memorization.memorized_fraction(heldout, distinct)
+floor = ratio_test.memorized_fraction(heldout, distinct)
 hump = Hump.of(few, seed=seed)
 k = hump.peak
 
@@ -179,7 +184,7 @@ if paper_subset:
         for i in range(4)
     ]
     subsets = [
-        memorization.memorization_rates(
+        ratio_test.memorization_rates(
             lambda x, sigma, own=s.train: geomem.empirical_denoiser(x, own, sigma, device=device),
             s.heldout,
             s.train,
@@ -211,7 +216,7 @@ paper_scale = data.name == "cifar10" and data.train.shape == (1000, 3, 32, 32)
 if paper_scale:
     sets.append(data)
     for name, trained in zip(names[1:], models, strict=True):
-        ours[name] = memorization.memorization_rates(
+        ours[name] = ratio_test.memorization_rates(
             trained.denoise, heldout, distinct, paper["sigma"], **options
         )
 
@@ -270,9 +275,9 @@ figures.save(
 # The same curve at the snapshots of the small model's training.
 
 # %%
-shares = [*(s for s in experiments.QUARTERS if s in small.train.snapshots), 1]
+shares = [*(s for s in presets.QUARTERS if s in small.train.snapshots), 1]
 course = [
-    memorization.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
+    ratio_test.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
     for share in shares
 ]
 for share, curve in zip(shares, course, strict=True):
@@ -435,13 +440,13 @@ figures.save(
 
 # %%
 thresholds = np.sort(np.append(np.linspace(0.1, 0.9, 33), 1 / 3))
-clean = memorization.neighbours(heldout, distinct).ratio
+clean = ratio_test.neighbours(heldout, distinct).ratio
 answers = ["small model's answers", "large model's answers"]
 by_threshold = {
     name: np.array([(r.mean[k], r.low[k], r.high[k]) for r in map(curve.at, thresholds)])
     for name, curve in zip(answers, (few, many), strict=True)
 }
-floors = [memorization.fraction_below(clean, t) for t in thresholds]
+floors = [ratio_test.fraction_below(clean, t) for t in thresholds]
 by_threshold["clean held-out images"] = np.array([(f.value, f.low, f.high) for f in floors])
 third, one_half = (int(np.abs(thresholds - t).argmin()) for t in (1 / 3, 0.5))
 at_threshold = {
@@ -508,7 +513,7 @@ figures.save(
 # models that must hold; for others it is said.
 
 # %%
-own = (dataset, n_train, changes) == (experiments.PRESETS[f"{preset}-small"].data.name, 0, "")
+own = (dataset, n_train, changes) == (presets.PRESETS[f"{preset}-small"].data.name, 0, "")
 must = own and preset != "cifar10" and len(heldout) >= 500 and (sigma_min, sigma_max) == (0.01, 20)
 ends = (sigmas >= 5) | (sigmas <= 0.02)
 figures.claim(

@@ -38,10 +38,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from geomem import drawing, experiments, figures, memorization, model, sampler, store
+from geomem.companion import figures
+from geomem.diffusion import presets, network, sampler, zoo
+from geomem.memorization import ratio_test
+from geomem.plots import STYLE, drawing
 
-plt.style.use(figures.STYLE)
-small, large = experiments.pair(
+plt.style.use(STYLE)
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
 data = small.data.load()
@@ -55,7 +58,7 @@ print(f"{data.name}: d = {d}, {len(heldout)} held-out images")
 # Models that the store holds already are taken from there.
 
 # %%
-models = store.train_or_load([small, large])
+models = zoo.train_or_load([small, large])
 everything = large.data.load().train
 sizes = [len(data.train), len(everything)]
 names = [f"{kind}, N = {n:,}" for kind, n in zip(("small", "large"), sizes, strict=True)]
@@ -92,11 +95,11 @@ averaged = {}  # model -> for each snapshot: step, loss, half its interval; of b
 for name, trained, own in zip(names, models, (data.train, everything), strict=True):
     config = trained.experiment.train
     levels = config.noise.quantile((np.arange(slices) + 0.5) / slices)
-    weight = model.loss_weight(torch.from_numpy(levels), config.model.sigma_data).numpy() / d
+    weight = network.loss_weight(torch.from_numpy(levels), config.model.sigma_data).numpy() / d
     rows = []
     for share in (*config.snapshots, 1):
         for images in (own[:n_heldout], heldout):
-            error = memorization.denoising_error(
+            error = ratio_test.denoising_error(
                 trained.at(share), images, levels, seed=seed, device=device
             )
             loss = (error.per_query * weight).mean(1)
@@ -175,15 +178,15 @@ figures.save(
 # give the floor of the test.
 
 # %%
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 samples = [
     sampler.sample(m.denoise, heldout.shape[1:], n_samples, seed=seed, solver=solver).numpy()
     for m in models
 ]
-found = [memorization.neighbours(images, distinct) for images in samples]
+found = [ratio_test.neighbours(images, distinct) for images in samples]
 rates = [near.fraction for near in found]
-floor = memorization.memorized_fraction(heldout, distinct)
-own_rate = memorization.memorized_fraction(samples[1], everything, device=device)
+floor = ratio_test.memorized_fraction(heldout, distinct)
+own_rate = ratio_test.memorized_fraction(samples[1], everything, device=device)
 for name, rate in zip((*names, "held-out images"), (*rates, floor), strict=True):
     print(f"{name}: memorized {rate}")
 print(f"{names[1]}, held against its own training set: {own_rate}")
@@ -249,7 +252,7 @@ figures.save(
 # own models that must hold; for others it is said.
 
 # %%
-preset_data = experiments.PRESETS[f"{preset}-small"].data.name
+preset_data = presets.PRESETS[f"{preset}-small"].data.name
 must = preset != "cifar10" and dataset == preset_data and (n_train, changes) == (0, "")
 must &= n_samples >= 256
 figures.claim("the small model memorizes: above 0.2", rates[0].low > 0.2, must=must)

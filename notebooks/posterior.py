@@ -39,10 +39,12 @@ import numpy as np
 from scipy.special import log_softmax
 
 import geomem
-from geomem import digitized, drawing, figures
-from geomem.regimes import Estimate, percent
+from geomem import digitized
+from geomem.companion import figures
+from geomem.plots import STYLE, drawing
+from geomem.geometry.intervals import Estimate, percent
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 data = geomem.load_dataset(
     dataset, n_train=n_train, n_heldout=image + 1, seed=None if data_seed < 0 else data_seed
 )

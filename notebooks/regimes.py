@@ -38,11 +38,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import digitized, drawing, figures
-from geomem.regimes import DRAWS, GRID, measure_regimes
-from geomem.sources import LOADERS
+from geomem import digitized
+from geomem.companion import figures
+from geomem.plots import STYLE, drawing
+from geomem.geometry.regimes import DRAWS, GRID, measure_regimes
+from geomem.data.named import LOADERS
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 if (second_dataset, second_class) == (dataset, ""):  # two times one set compares nothing
     second_dataset = "fashion-mini" if dataset == "digits" else "digits"
 sets = {}

@@ -43,26 +43,32 @@ import numpy as np
 from matplotlib.ticker import LogLocator
 
 import geomem
-from geomem import drawing, experiments, figures, memorization, quality, remedies, sampler
-from geomem import store, swaps
-from geomem.hump import place
-from geomem.regimes import student
-from geomem.stopping import Stopping, split_heldout
-from geomem.swaps import PAPER_STEPS, PAPER_TABLE
-from geomem.window import Window
+from geomem.companion import figures
+from geomem.diffusion import presets, sampler
+from geomem.memorization import ratio_test, quality, remedies
+from geomem.memorization.copy_range import CopyRange
+from geomem.geometry.intervals import paired_difference
+from geomem.plots import STYLE, drawing
+from geomem.diffusion import zoo
+from geomem.memorization import swaps
+from geomem.memorization.hump import place
+from geomem.geometry.intervals import student
+from geomem.memorization.stopping import Stopping, split_heldout
+from geomem.memorization.swaps import PAPER_STEPS, PAPER_TABLE
+from geomem.geometry.window import Window
 
-plt.style.use(figures.STYLE)
-small, large = experiments.pair(
+plt.style.use(STYLE)
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
 data, everything = small.data.load(), large.data.load()
 quality.unseen_images(data.train, everything.train)  # two models, not one: says so if not
 seeds = range(seed, seed + trainings)
-repeated = [experiments.changed(small, {"train.seed": s}) for s in seeds]
-*plain, many = store.train_or_load([*repeated, large])
+repeated = [presets.changed(small, {"train.seed": s}) for s in seeds]
+*plain, many = zoo.train_or_load([*repeated, large])
 few = plain[0]
 heldout = data.heldout[:n_heldout]
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 names = {"small": f"small, N = {len(data.train):,}"}
 names["large"] = f"large, N = {len(everything.train):,}"
 levels = geomem.karras_sigmas()
@@ -82,9 +88,9 @@ print(f"{data.name}: {n_samples} samples of each condition, {solver}, the paper'
 
 # %%
 settings = dict(c=c, level=level, seed=seed, device=device)
-reach = swaps.CopyRange.of(distinct, heldout, many.denoise, **settings)
+reach = CopyRange.of(distinct, heldout, many.denoise, **settings)
 zone_found = reach.geometry.regimes.medium is not None
-windows = {name: Window.of_steps(*steps) for name, steps in PAPER_STEPS.items()}
+windows = {name: Window.of_steps(*steps, levels) for name, steps in PAPER_STEPS.items()}
 windows |= {"zone": reach.zone, "copy": reach.window}
 controlled = {f"{name}_{side}": name for name in ("danger", "copy") for side in ("above", "below")}
 for name, of in controlled.items():
@@ -121,13 +127,13 @@ for key, denoise in conditions.items():
     if same not in drawn:
         drawn[same] = sampler.sample(denoise, shape, n_samples, **options)
     samples[key] = drawn[same]
-    near = memorization.neighbours(samples[key], distinct)
+    near = ratio_test.neighbours(samples[key], distinct)
     passed[key], share[key] = near.memorized(), near.fraction
-    change[key] = swaps.paired_difference(passed[base, ""], passed[key], seed=seed)
+    change[key] = paired_difference(passed[base, ""], passed[key], seed=seed)
     print(f"{base:5} swapped in {name or 'no window':12}: {share[key]}; change {change[key]}")
 compared = controlled | {"zone": "copy"}
 beyond = {
-    name: swaps.paired_difference(passed["small", name], passed["small", of], seed=seed)
+    name: paired_difference(passed["small", name], passed["small", of], seed=seed)
     for name, of in compared.items()
 }
 for name, difference in beyond.items():
@@ -175,7 +181,7 @@ for name in ("stop_loss", "stop_share"):
     key = "small", name  # of the first training, whose initial noises are those of the table
     samples[key], passed[key] = judged[name][0].pictures, judged[name][0].passed
     share[key] = judged[name][0].copies
-    change[key] = swaps.paired_difference(passed["small", ""], passed[key], seed=seed)
+    change[key] = paired_difference(passed["small", ""], passed[key], seed=seed)
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 6.6))
@@ -273,14 +279,14 @@ figures.save(
 # the edges of the windows do; at infinity the other denoiser answers alone, at 0 never.
 
 # %%
-edges = [Window.of_steps(i, i).high for i in range(len(levels))] + [0.0]
+edges = [Window.of_steps(i, i, levels).high for i in range(len(levels))] + [0.0]
 copied, switched = {}, {}  # base -> of each level: which samples are copies, and their share
 for base in ("small", "large"):
     found = []
     for edge in edges:
         below = swaps.swap(denoisers[base], denoisers[other[base]], Window(0.0, edge))
         drawn = sampler.sample(below, shape, n_cumulative, **options)
-        found.append(memorization.neighbours(drawn, distinct))
+        found.append(ratio_test.neighbours(drawn, distinct))
     copied[base] = np.array([near.memorized() for near in found])
     switched[base] = [near.fraction for near in found]
 whole = copied["small"][-1]  # never switched

@@ -29,7 +29,7 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-from geomem import figures
+from geomem.companion import figures
 from geomem.theorems import STATEMENTS, verify
 
 chosen = [label] if label else list(STATEMENTS)

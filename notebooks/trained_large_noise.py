@@ -40,14 +40,19 @@ import numpy as np
 import torch
 
 import geomem
-from geomem import curve, drawing, experiments, figures, memorization, store
-from geomem.regimes import Estimate, measure_regimes
+from geomem.companion import figures
+from geomem.diffusion import presets, zoo
+from geomem.geometry import curve
+from geomem.memorization import ratio_test
+from geomem.plots import STYLE, drawing
+from geomem.geometry.regimes import measure_regimes
+from geomem.geometry.intervals import Estimate
 
-plt.style.use(figures.STYLE)
-small, large = experiments.pair(
+plt.style.use(STYLE)
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
-models = store.train_or_load([small, large])
+models = zoo.train_or_load([small, large])
 data, everything = small.data.load(), large.data.load().train
 heldout = data.heldout[:n_heldout]
 sets = {"small": data.train, "large": everything}  # the training set of each model
@@ -116,7 +121,7 @@ for (kind, train), trained in zip(sets.items(), models, strict=True):
 # For orientation the danger zone of the small set ([](../book/regimes.md)).
 
 # %%
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 geometry = measure_regimes(heldout, distinct.images, seed=seed, device=device)
 zone = geometry.regimes.medium
 print("danger zone:", geometry.zone_in_words)
@@ -261,7 +266,7 @@ figures.save(
 # said.
 
 # %%
-preset_data = experiments.PRESETS[f"{preset}-small"].data.name
+preset_data = presets.PRESETS[f"{preset}-small"].data.name
 must = preset.startswith("digits-") and dataset == preset_data and (n_train, changes) == (0, "")
 must &= n_sigmas >= 15 and sigma_min <= 0.5 and sigma_max >= 80 and n_heldout >= 200
 last = max(0, int((sigmas <= reach).sum()) - 1)  # the last level that training reaches

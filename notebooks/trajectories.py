@@ -42,16 +42,22 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 import geomem
-from geomem import Curve, drawing, experiments, figures, memorization, sampler, store
-from geomem.memorization import THIRD, Fraction
-from geomem.regimes import Estimate, measure_regimes, percent
+from geomem import Curve
+from geomem.companion import figures
+from geomem.diffusion import presets, sampler, zoo
+from geomem.memorization import ratio_test
+from geomem.plots import STYLE, drawing
+from geomem.memorization.ratio_test import THIRD
+from geomem.geometry.intervals import Fraction
+from geomem.geometry.regimes import measure_regimes
+from geomem.geometry.intervals import Estimate, percent
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 np.set_printoptions(suppress=True, linewidth=100)
-small, large = experiments.pair(
+small, large = presets.pair(
     preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
 )
-models = store.train_or_load([small, large])
+models = zoo.train_or_load([small, large])
 data = small.data.load()
 heldout = data.heldout[:n_heldout]
 n, n_large = len(data.train), len(large.data.load().train)
@@ -65,7 +71,7 @@ print(f"{data.name}: {n_samples} samples of each model, {steps} levels, {solver}
 # Coverage and concentration of the *small* training set, as in [](../book/regimes.md).
 
 # %%
-distinct = memorization.DistinctImages(data.train, device)
+distinct = ratio_test.DistinctImages(data.train, device)
 geometry = measure_regimes(heldout, distinct.images, c=c, level=level, seed=seed, device=device)
 coverage, zone = geometry.coverage, geometry.zone
 print(f"danger zone: sigma from {geometry.zone_in_words}")
@@ -90,7 +96,7 @@ for trained in models:
     where = next(trained.denoise.parameters()).device
     found, hit = [], []
     for step in solve(trained.denoise, noise.to(where), levels):
-        found.append(memorization.neighbours(step.denoised, distinct))
+        found.append(ratio_test.neighbours(step.denoised, distinct))
         distance = cdist(step.x.flatten(1).cpu().numpy(), points)
         in_shell = (distance >= step.sigma * r_in) & (distance <= step.sigma * r_out)
         hit.append(in_shell.any(1))
@@ -113,7 +119,7 @@ print(f"small model: of those that ever pass, not memorized in the end: {lost}")
 # %%
 inner = levels[(levels >= 0.01) & (levels <= 20)]
 options = dict(draws=draws, seed=seed, device=device)
-rate = memorization.memorization_rates(models[0].denoise, heldout, distinct, inner, **options)
+rate = ratio_test.memorization_rates(models[0].denoise, heldout, distinct, inner, **options)
 now = [Curve.from_queries(levels, b[:, :-1].astype(float), indicator=True) for b in below]
 k = int(rate.mean.argmax())
 at = int(np.flatnonzero(levels == inner[k])[0])
@@ -442,7 +448,7 @@ figures.save(
 # snapshots of the small model.
 
 # %%
-points_in_time = [*(s for s in experiments.QUARTERS if s in small.train.snapshots), 1]
+points_in_time = [*(s for s in presets.QUARTERS if s in small.train.snapshots), 1]
 generated, peaks = [], []
 for share in points_in_time:
     snapshot = models[0].at(share)
@@ -453,8 +459,8 @@ for share in points_in_time:
         images = sampler.sample(
             snapshot, heldout.shape[1:], n_samples, seed=seed, sigmas=levels, solver=solver
         )
-        generated.append(memorization.memorized_fraction(images, distinct))
-        curve = memorization.memorization_rates(snapshot, heldout, distinct, inner, **options)
+        generated.append(ratio_test.memorized_fraction(images, distinct))
+        curve = ratio_test.memorization_rates(snapshot, heldout, distinct, inner, **options)
     j = int(curve.mean.argmax())
     peaks.append(Estimate(curve.mean[j], curve.low[j], curve.high[j]))
     print(f"step {small.train.step_of(share):6,}: samples {generated[-1]}, ", end="")
@@ -519,7 +525,7 @@ figures.save(
 # are settled in the danger zone is the question: whatever comes out is the finding.
 
 # %%
-preset_data = experiments.PRESETS[f"{preset}-small"].data.name
+preset_data = presets.PRESETS[f"{preset}-small"].data.name
 must = preset != "cifar10" and (dataset, n_train, changes) == (preset_data, 0, "")
 must = must and n_samples >= 256 and len(heldout) >= 500
 figures.claim("the small model memorizes: above 0.2", fractions[0].low > 0.2, must=must)

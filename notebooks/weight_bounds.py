@@ -48,11 +48,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import drawing, figures
-from geomem.posterior_bounds import weight_bounds, weight_thresholds
-from geomem.regimes import DRAWS, measure_regimes
+from geomem.companion import figures
+from geomem.plots import STYLE, drawing
+from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
+from geomem.geometry.regimes import DRAWS, measure_regimes
 
-plt.style.use(figures.STYLE)
+plt.style.use(STYLE)
 subset = dict(seed=None if data_seed < 0 else data_seed)
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=1, **subset)
 d = data.train[0].size

@@ -15,7 +15,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
-from geomem import figures, notebooks, paper
+from geomem.companion import figures, notebooks, verdicts
 from geomem.theorems import STATEMENTS
 
 # What the paper claims of data that the smoke profile does not have; and of a zone that holds a
@@ -140,13 +140,13 @@ def test_numbers_in_the_prose_are_the_runs_own(pages, project):
 
 
 def test_every_claim_has_its_row_with_the_verdict_the_paper_s_before_ours(pages, project):
-    claims = sorted(paper.claims(project), key=lambda claim: claim.whose == "ours")  # stable
+    claims = sorted(verdicts.claims(project), key=lambda claim: claim.whose == "ours")  # stable
     theirs, ours = pages["book/what_holds.html"].select("article table")
     assert len(theirs.select("tbody tr")) == sum(claim.whose != "ours" for claim in claims)
     rows = [row for table in (theirs, ours) for row in table.select("tbody tr")]
     for row, claim in zip(rows, claims, strict=True):
         said, shown = (cell.text.replace("’", "'") for cell in row.select("td")[:2])
-        zone = f" ({paper.WHOSE['our zone']})" if claim.whose == "our zone" else ""
+        zone = f" ({verdicts.WHOSE['our zone']})" if claim.whose == "our zone" else ""
         assert (said, shown) == (claim.says + zone, claim.verdict)
         assert bool(row.select_one("a.reference")) == (claim.verdict != "not in this run")
     tested = {c.item for c in claims if c.verdict != "not in this run"}
@@ -155,7 +155,7 @@ def test_every_claim_has_its_row_with_the_verdict_the_paper_s_before_ours(pages,
 
 
 def test_every_page_of_a_notebook_opens_with_what_came_out(pages, project):
-    claims, boxed = paper.claims(project), set()
+    claims, boxed = verdicts.claims(project), set()
     for page, soup in pages.items():
         name = page.removeprefix("notebooks/").removesuffix(".html")
         box = soup.select_one("article .outcome")
@@ -192,14 +192,14 @@ def test_every_foot_says_which_run_the_page_shows(pages, project):
 
 
 def test_every_item_of_the_paper_has_its_row_and_our_figures_find_theirs(pages, project):
-    items = paper.items(project)
+    items = verdicts.items(project)
     table = pages["book/figures.html"].select_one("article table")
     rows = {row.select_one("td").text: row for row in table.select("tbody tr")}
     assert list(rows) == [item["name"] for item in items]
     assert all(row.select("td")[2].text.strip() for row in rows.values()), "nothing is left open"
     for record in figures.saved(project):
         linked = {name for name, row in rows.items() if f'#{record["id"]}"' in str(row)}
-        named = {i["name"] for i in items if paper.mentions(record["paper_item"], i["name"])}
+        named = {i["name"] for i in items if verdicts.mentions(record["paper_item"], i["name"])}
         assert linked == named != set(), record["paper_item"]
 
 

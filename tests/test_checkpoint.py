@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from geomem import checkpoint
-from geomem.checkpoint import RECORD, TENSORS, CheckpointError, read, write
-from geomem.model import ModelConfig
-from geomem.train import TrainConfig, TrainState, train
+from geomem.diffusion import checkpoint
+from geomem.diffusion.checkpoint import RECORD, TENSORS, CheckpointError, read, write
+from geomem.diffusion.network import ModelConfig
+from geomem.diffusion.train import TrainConfig, TrainState, train
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from geomem import theorems
-from geomem.cli import main
+from geomem.cli.main import main
 
 
 def failing(arguments, capsys):

@@ -20,15 +20,19 @@ from PIL import Image
 from test_cli import failing
 from tqdm import tqdm
 
-from geomem import cli_models, sources, store
-from geomem.cli import main
-from geomem.cost import parameters
-from geomem.data import load_dataset
-from geomem.experiments import experiment
-from geomem.memorization import Fraction, Neighbours, memorized_fraction, neighbours
-from geomem.sampler import sample
-from geomem.swaps import PAPER_STEPS, paired_difference, swap
-from geomem.window import Window
+from geomem.cli import models as verbs
+from geomem.cli.main import main
+from geomem.data import named
+from geomem.data.sets import load_dataset
+from geomem.diffusion import zoo
+from geomem.diffusion.cost import parameters
+from geomem.diffusion.noise import karras_sigmas
+from geomem.diffusion.presets import experiment
+from geomem.diffusion.sampler import sample
+from geomem.geometry.intervals import Fraction, paired_difference
+from geomem.geometry.window import Window
+from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
+from geomem.memorization.swaps import PAPER_STEPS, swap
 
 SMALL = {"train.steps": "60", "train.batch": "16", "train.model.width": "16"}
 
@@ -40,7 +44,7 @@ def words(**changes):
 
 
 def fit(root, report=lambda record: None, **changes):
-    return store.fit(experiment("digits-mlp-small", {**SMALL, **changes}), root=root, report=report)
+    return zoo.fit(experiment("digits-mlp-small", {**SMALL, **changes}), root=root, report=report)
 
 
 def weights(folder):
@@ -58,14 +62,14 @@ def models(tmp_path, monkeypatch):
     """An empty store, and an empty folder to work in."""
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv(store.STORE_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(tmp_path / "models"))
     return tmp_path / "models"
 
 
 @pytest.fixture
 def filled(models, made, monkeypatch):
     """A store that holds the finished model."""
-    monkeypatch.setenv(store.STORE_VARIABLE, str(made.folder.parent))
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(made.folder.parent))
     return made
 
 
@@ -87,7 +91,7 @@ def filled(models, made, monkeypatch):
 def test_bad_input_is_one_line(arguments, message, capsys, models):
     code, error = failing(arguments, capsys)
     assert code == 2 and message in error
-    assert not [found for found in store.models(models) if found.finished or found.step]
+    assert not [found for found in zoo.models(models) if found.finished or found.step]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +182,7 @@ def test_a_model_in_training_is_left_alone(models, capsys):
 def test_a_bar_goes_on_where_the_training_does(models, monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(
-        cli_models,
+        models,
         "bar",
         lambda total, name, unit: tqdm(total=total, unit=unit, file=terminal, mininterval=0),
     )
@@ -199,7 +203,7 @@ def test_a_bar_goes_on_where_the_training_does(models, monkeypatch):
 def test_a_dry_run_downloads_and_writes_nothing(models, capsys, monkeypatch, tmp_path):
     monkeypatch.delenv("GEOMEM_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(sources, "_download", None)
+    monkeypatch.setattr(named, "_download", None)
     main(["train", "cifar10-luma-small", "--dry-run", "--set", "train.device", "cuda"])
     out = capsys.readouterr().out
     luma = experiment("cifar10-luma-small", {"train.device": "cuda"}).train
@@ -293,7 +297,7 @@ def two(tmp_path_factory, made):
 @pytest.fixture
 def both(models, two, monkeypatch):
     """The names of the two models, in the store of this test."""
-    monkeypatch.setenv(store.STORE_VARIABLE, str(two[1].folder.parent))
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(two[1].folder.parent))
     return [model.name for model in two]
 
 
@@ -302,7 +306,7 @@ def test_a_swap_is_the_librarys(way, two, both, capsys, monkeypatch):
     # So small a model copies nothing: a looser test, which some of its samples pass.
     monkeypatch.setattr(Neighbours, "memorized", lambda found: found.ratio < 0.98)
     base, donor = two[::way]
-    window = Window.of_steps(*PAPER_STEPS["danger"])
+    window = Window.of_steps(*PAPER_STEPS["danger"], karras_sigmas())
     arguments = ["-n", "60", "--seed", "3", "--solver", "euler"]
     main(["swap", *both[::way], "--window", "danger", *arguments])
     out, train = capsys.readouterr().out, two[0].experiment.data.load().train
@@ -412,19 +416,19 @@ def test_killed_and_interrupted_it_is_the_training_that_never_stopped(
         time.sleep(0.002)
     process.kill()
     process.communicate()
-    (found,) = store.models(models)
+    (found,) = zoo.models(models)
     assert not found.finished and 100 <= found.step < 400 and found.step % 100 == 0
 
-    def interrupted(progress, record, after=cli_models._Progress.__call__):
+    def interrupted(progress, record, after=verbs._Progress.__call__):
         after(progress, record)
         if record.step == found.step + 17:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cli_models._Progress, "__call__", interrupted)
+        patch.setattr(verbs._Progress, "__call__", interrupted)
         code, error = failing([*words(**changes), "--resume"], capsys)
     assert code == 130 and f"step {found.step + 17};" in error
-    assert store.models(models)[0].step == found.step + 17
+    assert zoo.models(models)[0].step == found.step + 17
 
     again = shlex.split(error[error.index("geomem train") :])
     main(again[1:])  # the command that it ended with

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-import geomem.cost
-from geomem.cost import cost, count, parameters
-from geomem.experiments import PRESETS
-from geomem.model import EDMDenoiser, ModelConfig
-from geomem.train import TrainConfig
+import geomem.diffusion.cost
+from geomem.diffusion.cost import cost, count, parameters
+from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.presets import PRESETS
+from geomem.diffusion.train import TrainConfig
 
 IMAGES = dict(channels=3, size=8, mean=0.0, sigma_data=0.5)
 MLP = ModelConfig("mlp", width=24, blocks=2, **IMAGES)
@@ -95,8 +95,8 @@ def test_the_papers_network_is_of_the_size_of_edms():
 
 def test_what_a_cpu_would_take_too_long_for_is_not_measured(monkeypatch):
     config = TrainConfig(UNET, device="cpu", threads=3)
-    monkeypatch.setattr(geomem.cost, "MEASURED_BELOW", 3 * count(UNET)[0] - 1)
-    monkeypatch.setattr(geomem.cost, "_measured", None)
+    monkeypatch.setattr(geomem.diffusion.cost, "MEASURED_BELOW", 3 * count(UNET)[0] - 1)
+    monkeypatch.setattr(geomem.diffusion.cost, "_measured", None)
     found = cost(config)
     assert "not measured" in found.basis
     assert found.rate == pytest.approx(3 * 50e9 / found.training_flops)

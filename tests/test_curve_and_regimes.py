@@ -5,8 +5,9 @@ import pytest
 
 import geomem
 from geomem import digitized
-from geomem.curve import Curve, wilson
-from geomem.regimes import find_crossing, measure_regimes
+from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import wilson
+from geomem.geometry.regimes import find_crossing, measure_regimes
 
 
 def test_grid_is_the_papers_table_2():

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 import geomem
-from geomem import DataError, load_dataset, sources
-from geomem.data import source_sha256
+from geomem import DataError, load_dataset
+from geomem.data import named
+from geomem.data.sets import source_sha256
 
 
 def test_digits_and_fashion_mini_are_shipped():
@@ -86,22 +87,22 @@ def small_cifar(tmp_path, rng, monkeypatch):
     """Five batches of 40 and a test batch of 7 records in CIFAR-10's binary layout."""
     folder = tmp_path / "cifar-10-batches-bin"
     folder.mkdir()
-    names = [*sources.CIFAR10_BATCHES, "test_batch.bin"]
+    names = [*named.CIFAR10_BATCHES, "test_batch.bin"]
     records = {n: rng.integers(0, 256, (7 if "test" in n else 40, 3073), np.uint8) for n in names}
     for name, array in records.items():
         array[:, 0] = np.arange(len(array)) % 10
         (folder / name).write_bytes(array.tobytes())
     import hashlib
 
-    hashes = {n: hashlib.md5(records[n].tobytes()).hexdigest() for n in sources.CIFAR10_BATCHES}
-    monkeypatch.setattr(sources, "CIFAR10_BATCHES", hashes)
+    hashes = {n: hashlib.md5(records[n].tobytes()).hexdigest() for n in named.CIFAR10_BATCHES}
+    monkeypatch.setattr(named, "CIFAR10_BATCHES", hashes)
     return tmp_path, records
 
 
 def test_cifar10_layout_order_and_short_test_file(small_cifar):
     root, records = small_cifar
     data = load_dataset("cifar10", n_train=60, seed=2, root=root)
-    every = np.concatenate([records[n] for n in sources.CIFAR10_BATCHES])
+    every = np.concatenate([records[n] for n in named.CIFAR10_BATCHES])
     picked = every[data.indices.train]
     np.testing.assert_allclose(
         data.train, (picked[:, 1:] / np.float32(127.5) - 1).reshape(-1, 3, 32, 32), atol=1e-6
@@ -129,8 +130,8 @@ def test_a_damaged_cifar10_is_refused(small_cifar):
 
 def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.delenv("GEOMEM_DATA", raising=False)
-    monkeypatch.setattr(sources, "_cache", lambda: tmp_path / "empty")
-    monkeypatch.setattr(sources, "CIFAR10_URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
+    monkeypatch.setattr(named, "_cache", lambda: tmp_path / "empty")
+    monkeypatch.setattr(named, "CIFAR10_URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
     with pytest.raises(DataError, match=r"download failed.*GEOMEM_DATA"):
         load_dataset("cifar10")
     assert source_sha256("cifar10") == "absent"
@@ -251,7 +252,7 @@ def test_published_coverage_facts(cifar10):
 
 def test_fashion_mini_is_the_full_sets_own_images(monkeypatch):
     try:
-        monkeypatch.setattr(sources, "_download", no_network)
+        monkeypatch.setattr(named, "_download", no_network)
         full = load_dataset("fashion-mnist")
     except DataError:
         pytest.skip("the full Fashion-MNIST is not here: install Debian's dataset-fashion-mnist")

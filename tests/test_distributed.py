@@ -8,8 +8,8 @@ import sys
 import pytest
 import torch
 
-from geomem import store
-from geomem.experiments import experiment
+from geomem.diffusion import zoo
+from geomem.diffusion.presets import experiment
 
 CHANGES = {"train.steps": "8", "train.batch": "16", "train.model.width": "32"}
 
@@ -19,7 +19,7 @@ SCRIPT = """
 import faulthandler, os, signal, sys
 from torch import distributed
 from geomem import cli_models
-from geomem.cli import main
+from geomem.cli.main import main
 
 faulthandler.dump_traceback_later(100, exit=True)  # rather than wait for each other
 rank = int(os.environ["RANK"])
@@ -58,7 +58,7 @@ def launched(tmp_path_factory):
     script.write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", str(script), *words(CHANGES)]
-    environment = {**os.environ, store.STORE_VARIABLE: str(root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, zoo.STORE_VARIABLE: str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
     return root, done
@@ -67,8 +67,8 @@ def launched(tmp_path_factory):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_two_processes_train_the_model_of_one(launched, tmp_path, seed):
     """Seed 1 was interrupted and went on."""
-    one = store.fit(experiment("digits-mlp-small", {**CHANGES, "train.seed": seed}), root=tmp_path)
-    two = store.load_model(one.name, launched[0])
+    one = zoo.fit(experiment("digits-mlp-small", {**CHANGES, "train.seed": seed}), root=tmp_path)
+    two = zoo.load_model(one.name, launched[0])
     theirs = two.denoise.state_dict()
     for name, tensor in one.denoise.state_dict().items():
         torch.testing.assert_close(theirs[name], tensor, rtol=1e-5, atol=1e-6)

@@ -9,9 +9,11 @@ import pytest
 import torch
 from scipy.special import ndtr
 
-from geomem import experiments, store
-from geomem.data import DataError, load_dataset
-from geomem.experiments import (
+from geomem.data.sets import DataError, load_dataset
+from geomem.diffusion import presets, zoo
+from geomem.diffusion.network import DDPMPP, EDMDenoiser, ModelConfig
+from geomem.diffusion.noise import NoiseLaw
+from geomem.diffusion.presets import (
     PRESETS,
     SNAPSHOTS,
     ConfigError,
@@ -22,9 +24,7 @@ from geomem.experiments import (
     pair,
     settings,
 )
-from geomem.model import DDPMPP, EDMDenoiser, ModelConfig
-from geomem.noise_law import NoiseLaw
-from geomem.train import TrainConfig
+from geomem.diffusion.train import TrainConfig
 
 NAMES = sorted({name.rpartition("-")[0] for name in PRESETS})
 DIGITS = [name for name in PRESETS if name.startswith("digits")]
@@ -423,7 +423,7 @@ def test_the_dummy_images_are_noise_of_the_real_ones_moments():
 def test_the_dummy_class_is_another_model_and_absent_it_is_none():
     plain = PRESETS["digits-mlp-small"]
     with_dummy = changed(plain, DUMMY)
-    names = [store.folder_of(e, e.data.load()).name for e in (plain, with_dummy)]
+    names = [zoo.folder_of(e, e.data.load()).name for e in (plain, with_dummy)]
     assert names[0] != names[1]
     # Without it the settings make what they made before there was one.
     old = {key: value for key, value in settings(plain).items() if key != "data.dummy"}
@@ -440,7 +440,7 @@ def test_the_dummy_class_needs_two_classes(n_classes):
 
 @pytest.mark.parametrize("side", [8, 14, 16, 24, 28, 32, 64])
 def test_a_resized_network_sees_any_image_on_a_grid_of_like_size(side):
-    config = experiments.resized(experiments.PRESETS["fashion-unet-small"], side)
+    config = presets.resized(presets.PRESETS["fashion-unet-small"], side)
     model = replace(config.train.model, channels=1, size=side, mean=0.0, sigma_data=0.5)
     assert config.data.size == side and side % model.patch == 0 and 7 <= side // model.patch <= 14
     x = torch.randn(2, 1, side, side)
@@ -454,4 +454,4 @@ def test_what_cannot_be_resized_is_refused():
         ("digits-unet-small", 31),
     ):
         with pytest.raises(ConfigError, match="resized"):
-            experiments.resized(experiments.PRESETS[name], side)
+            presets.resized(presets.PRESETS[name], side)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from geomem import book
+from geomem.companion import book
 
 NOTEBOOK = """# %% [markdown]
 # # {name}

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from pybtex.database import parse_string
 
-from geomem import drawing, figures
+from geomem.companion import figures
+from geomem.plots import STYLE, drawing
 
 WIDE = "a label of two hundred letters " * 7
 
@@ -26,7 +27,7 @@ GOOD = dict(
 
 
 def draw():
-    with plt.style.context(figures.STYLE):
+    with plt.style.context(STYLE):
         fig, ax = plt.subplots()
         ax.plot([1, 2], [1, 4])
     return fig

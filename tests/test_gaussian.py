@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import geomem
-from geomem import gaussian
-from geomem.locality import circulant_sensitivity
+from geomem.geometry import gaussian
+from geomem.geometry.locality import circulant_sensitivity
 from geomem.theorems.statement import verify
 from geomem.theorems.theorem_4_11 import STATEMENTS
 

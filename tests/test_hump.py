@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from geomem.curve import Curve
-from geomem.hump import Hump
-from geomem.window import Window
+from geomem.geometry.curve import Curve
+from geomem.geometry.window import Window
+from geomem.memorization.hump import Hump
 
 
 def rate(sigma, shape, n=4000, rng=None):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geomem.locality import circulant_sensitivity, locality_bound
+from geomem.geometry.locality import circulant_sensitivity, locality_bound
 from geomem.theorems import theorem_4_10, verify
 
 

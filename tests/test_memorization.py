@@ -6,9 +6,9 @@ import torch
 from scipy.stats import binom, binomtest
 
 import geomem
-from geomem.memorization import (
+from geomem.geometry.intervals import Fraction
+from geomem.memorization.ratio_test import (
     DistinctImages,
-    Fraction,
     denoising_error,
     fraction_below,
     memorization_rates,
@@ -205,7 +205,7 @@ def test_batches_and_a_prepared_training_set_change_nothing(empirical, monkeypat
 
     whole = memorization_rates(denoise, heldout, train, [0.5, 1.0], draws=2)
     error = denoising_error(denoise, heldout, [0.5, 1.0], draws=2)
-    monkeypatch.setattr("geomem.memorization.QUERY_ROWS", 13)
+    monkeypatch.setattr("geomem.memorization.ratio_test.QUERY_ROWS", 13)
     distinct = DistinctImages(train)
     parts = memorization_rates(watched, heldout, distinct, [0.5, 1.0], draws=2, batch=4)
     np.testing.assert_allclose(parts.ratios, whole.ratios, rtol=1e-5)

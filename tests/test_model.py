@@ -10,7 +10,7 @@ import sympy
 import torch
 from torch import nn
 
-from geomem.model import (
+from geomem.diffusion.network import (
     DDPMPP,
     MLP,
     Attention,

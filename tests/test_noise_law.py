@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, lognorm, norm
 
-from geomem.noise_law import NoiseLaw
+from geomem.diffusion.noise import NoiseLaw
 
 U = np.linspace(0.001, 0.999, 999)
 MEANS, STDS = st.floats(-3, 3), st.floats(0.2, 3)

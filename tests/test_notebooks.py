@@ -6,9 +6,9 @@ import shutil
 import pytest
 from conftest import ROOT
 
-from geomem import notebooks, runs
-from geomem.notebooks import Parameter, ParameterError
-from geomem.runs import MACHINERY
+from geomem.companion import notebooks, runs
+from geomem.companion.notebooks import Parameter, ParameterError
+from geomem.companion.runs import MACHINERY
 
 
 def test_every_notebook_has_typed_parameters_with_help():

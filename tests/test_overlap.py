@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geomem.overlap import overlap_coverage
+from geomem.geometry.overlap import overlap_coverage
 
 
 def test_it_is_twice_the_error_of_the_best_guess(rng):

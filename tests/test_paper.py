@@ -6,7 +6,7 @@ import re
 import pytest
 from conftest import ROOT
 
-from geomem import notebooks, paper
+from geomem.companion import notebooks, verdicts
 
 LIST = """
 [scales]
@@ -60,17 +60,17 @@ def project(tmp_path):
     ],
 )
 def test_the_verdict_follows_from_claims_and_scale(project, rises, falls, n_train, scale, expected):
-    (found,) = paper.claims(project(rises, falls, n_train, scale))
-    assert found.verdict == expected and expected in paper.VERDICTS
+    (found,) = verdicts.claims(project(rises, falls, n_train, scale))
+    assert found.verdict == expected and expected in verdicts.VERDICTS
     assert (found.ours, found.scale, found.paper) == ("3 [2, 4]", "N = 7", "2")
 
 
 def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
     root = project(True, True, 1000, "big", name="another set")
-    (found,) = paper.claims(root)
+    (found,) = verdicts.claims(root)
     assert (found.verdict, found.ours, found.scale) == ("not in this run", "", "")
     (root / "results" / "quick" / "claims.json").unlink()
-    assert paper.claims(root) == [found]
+    assert verdicts.claims(root) == [found]
 
 
 @pytest.mark.parametrize(
@@ -84,23 +84,23 @@ def test_an_id_is_one_claim_s_and_each_claim_is_somebody_s(project, line, messag
     path = project(True, True, 7, "big") / "book" / "paper.toml"
     written = path.read_text().replace("[[claim]]", f"[[claim]]\n{line}")
     path.write_text(written + written[written.index("[[claim]]") :])
-    with pytest.raises(paper.PaperError, match=re.escape(message)):
-        paper.claims(path.parents[1])
+    with pytest.raises(verdicts.PaperError, match=re.escape(message)):
+        verdicts.claims(path.parents[1])
 
 
 def test_a_test_of_ours_has_verdicts_of_its_own(project):
     for rises, expected in ((True, "holds here"), (False, "does not hold here")):
         path = project(rises, True, 7, "big") / "book" / "paper.toml"
         path.write_text(path.read_text().replace("[[claim]]", '[[claim]]\nwhose = "ours"'))
-        (found,) = paper.claims(path.parents[1])
-        assert found.verdict == expected and expected in paper.OUR_VERDICTS
+        (found,) = verdicts.claims(path.parents[1])
+        assert found.verdict == expected and expected in verdicts.OUR_VERDICTS
 
 
 def test_a_number_that_the_run_lacks_is_not_left_out_silently(project):
     root = project(True, True, 1000, "big")
     values = root / "results" / "quick" / "values.json"
     values.write_text(json.dumps({"name": "ours", "n": "7"}))
-    assert paper.claims(root)[0].verdict == "not in this run"
+    assert verdicts.claims(root)[0].verdict == "not in this run"
 
 
 @pytest.mark.parametrize(
@@ -116,36 +116,36 @@ def test_a_number_that_the_run_lacks_is_not_left_out_silently(project):
     ],
 )
 def test_an_item_is_found_under_all_its_spellings_and_no_other(text, named):
-    names = [item["name"] for item in paper.items(ROOT)]
-    assert {name for name in names if paper.mentions(text, name)} == named
+    names = [item["name"] for item in verdicts.items(ROOT)]
+    assert {name for name in names if verdicts.mentions(text, name)} == named
 
 
 def test_every_figure_and_table_of_the_paper_has_one_row():
-    names = [item["name"] for item in paper.items(ROOT)]
+    names = [item["name"] for item in verdicts.items(ROOT)]
     wanted = [*(f"Figure {i}" for i in range(1, 24)), "Table 1", "Table 2"]
     assert [n for n in names if n.startswith(("Figure", "Table"))] == wanted
     assert len(set(names)) == len(names)
-    unknown = {i["name"] for i in paper.items(ROOT) if i["otherwise"] == "not recoverable"}
+    unknown = {i["name"] for i in verdicts.items(ROOT) if i["otherwise"] == "not recoverable"}
     assert unknown == {f"Figure {i}" for i in (7, *range(11, 20))}
 
 
 def test_every_figure_that_is_known_says_what_runs_it_on_the_papers_data():
-    shown = [i for i in paper.items(ROOT) if i["name"].startswith(("Figure", "Table 1"))]
+    shown = [i for i in verdicts.items(ROOT) if i["name"].startswith(("Figure", "Table 1"))]
     assert all(bool(i["by"]) != (i["otherwise"] == "not recoverable") for i in shown)
-    named = {name for i in paper.items(ROOT) for name in re.findall(r"profile `(\w+)`", i["by"])}
+    named = {name for i in verdicts.items(ROOT) for name in re.findall(r"profile `(\w+)`", i["by"])}
     assert named <= set(notebooks.profiles(ROOT)) and {"gpu", "cifar"} <= named
 
 
 def test_every_notebook_decides_a_claim():
     """Else its page has nothing to open with, and the book does not build."""
-    assert {entry["notebook"] for entry in paper._listed(ROOT)["claim"]} == {
+    assert {entry["notebook"] for entry in verdicts._listed(ROOT)["claim"]} == {
         *notebooks.notebooks(ROOT)
     }
 
 
 def test_every_scale_is_one_that_a_profile_reaches():
     """So the verdicts "reproduced" and "not reproduced" can be had."""
-    listed, known = paper._listed(ROOT), notebooks.notebooks(ROOT)
+    listed, known = verdicts._listed(ROOT), notebooks.notebooks(ROOT)
     profiles = notebooks.profiles(ROOT).values()
     scaled = [entry for entry in listed["claim"] if "paper_scale" in entry]
     assert {entry["paper_scale"] for entry in scaled} == set(listed["scales"])

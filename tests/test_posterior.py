@@ -12,7 +12,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 import geomem
-from geomem import distances
+from geomem.geometry import distances
 
 SIGMAS = [0.002, 0.02, 0.3, 1.0, 8.0, 80.0]
 
@@ -132,7 +132,7 @@ def test_block_sizes_change_nothing(cloud, monkeypatch):
         ("NOISE_BYTES", 8 * 5 * 3 * 2),
     ):
         monkeypatch.setattr(distances, name, size)
-        monkeypatch.setattr("geomem.posterior." + name, size, raising=False)
+        monkeypatch.setattr("geomem.geometry.posterior." + name, size, raising=False)
     for a, b in zip(whole, everything(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 

@@ -6,7 +6,7 @@ from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
 import geomem
-from geomem.posterior_bounds import (
+from geomem.geometry.posterior_bounds import (
     orthogonal_weight,
     simplex_weight,
     weight_bounds,

@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from geomem import notebooks
+from geomem.companion import notebooks
 
 # The paper's network with all its parts, narrow; two steps; few images and samples.
 NETWORK = "train.model.width=8 train.model.blocks=1 train.steps=8 train.batch=4 data.n_train=60"

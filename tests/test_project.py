@@ -8,7 +8,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import geomem.figures
+import geomem.companion.figures
 
 
 def pins(lines):
@@ -47,5 +47,7 @@ def test_jupyter_book_2_and_a_floating_torch_can_never_come_in():
 def test_citation_file_names_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert citation["version"] == project["version"] == geomem.figures.versions()["geomem"]
+    assert (
+        citation["version"] == project["version"] == geomem.companion.figures.versions()["geomem"]
+    )
     assert f"Version {project['version']}" in (ROOT / "book" / "references.bib").read_text()

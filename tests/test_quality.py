@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from geomem.data import load_dataset
-from geomem.quality import (
+from geomem.data.sets import load_dataset
+from geomem.memorization.quality import (
     ClassifierFeatures,
     InceptionFeatures,
     PrincipalComponents,

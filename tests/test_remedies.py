@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from geomem.curve import ErrorCurve
-from geomem.memorization import DistinctImages
-from geomem.posterior import empirical_denoiser
-from geomem.quality import PrincipalComponents
-from geomem.regimes import Estimate
-from geomem.remedies import Bench, error_ratio, told_apart
+from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.intervals import Estimate
+from geomem.geometry.posterior import empirical_denoiser
+from geomem.memorization.quality import PrincipalComponents
+from geomem.memorization.ratio_test import DistinctImages
+from geomem.memorization.remedies import Bench, error_ratio, told_apart
 
 SIGMAS = np.array([0.05, 0.5, 5.0])
 

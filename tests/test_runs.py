@@ -12,9 +12,9 @@ import nbformat
 import numpy as np
 import pytest
 
-from geomem import figures, runs
-from geomem.image_files import DataError
-from geomem.notebooks import ParameterError, pick, pick_profile, resolve
+from geomem.companion import figures, runs
+from geomem.companion.notebooks import ParameterError, pick, pick_profile, resolve
+from geomem.data.files import DataError
 
 NOTEBOOK = """# ---
 # jupyter:
@@ -32,7 +32,7 @@ fail: bool = False  # raise in the middle
 # %%
 import matplotlib.pyplot as plt
 import geomem
-from geomem import figures
+from geomem.companion import figures
 data = geomem.load_dataset(dataset, n_train=n, n_heldout=1)
 fig, ax = plt.subplots()
 ax.plot(range(n))

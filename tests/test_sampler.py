@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from geomem import empirical_denoiser, karras_sigmas, sampler
-from geomem.sampler import SOLVERS, initial_noise, sample
+from geomem import empirical_denoiser, karras_sigmas
+from geomem.diffusion import sampler
+from geomem.diffusion.sampler import SOLVERS, initial_noise, sample
 
 SHAPE = (1, 2, 3)
 BOTH = pytest.mark.parametrize("solver", SOLVERS)

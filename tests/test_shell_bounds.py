@@ -5,7 +5,7 @@ import pytest
 import sympy as sp
 
 import geomem
-from geomem.shell_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
+from geomem.geometry.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
 from geomem.theorems import lemma_4_5, theorem_4_8
 from geomem.theorems.statement import verify
 
@@ -120,7 +120,7 @@ def test_the_sum_is_a_bound_and_tight(rng):
 def test_blocks_change_nothing(rng, monkeypatch):
     train, heldout = rng.normal(size=(30, 6)), rng.normal(size=(9, 6))
     whole = coverage_bounds(heldout, train, [0.3, 1.0], c=0.8)
-    monkeypatch.setattr("geomem.distances.Points.slices", _in_sevens)
+    monkeypatch.setattr("geomem.geometry.distances.Points.slices", _in_sevens)
     parts = coverage_bounds(heldout, train, [0.3, 1.0], c=0.8)
     np.testing.assert_allclose(parts.upper_sum, whole.upper_sum, rtol=1e-12)
     np.testing.assert_allclose(parts.lower_nearest, whole.lower_nearest, rtol=1e-12)

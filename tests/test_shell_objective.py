@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import geomem
-from geomem.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
 from geomem.theorems import theorem_4_9, verify
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from geomem import experiments, store
-from geomem.noise_law import NoiseLaw
-from geomem.regimes import Estimate
-from geomem.stopping import Stopping, heldout_loss
+from geomem.diffusion import presets, zoo
+from geomem.diffusion.noise import NoiseLaw
+from geomem.geometry.intervals import Estimate
+from geomem.memorization.stopping import Stopping, heldout_loss
 
 
 def test_an_untrained_network_has_loss_one(rng):
@@ -39,11 +39,11 @@ def test_the_best_snapshot_is_the_lowest_loss():
 def test_a_model_is_judged_at_each_snapshot_without_its_gap(tmp_path, gap):
     changes = {"data.n_train": 8, "train.steps": 16, "train.model.width": 8, "train.device": "cpu"}
     changes |= {"train.noise.gap_low": 0.2, "train.noise.gap_high": 0.5} if gap else {}
-    chosen = experiments.experiment("digits-mlp-small", changes)
-    trained = store.fit(chosen, root=tmp_path)
+    chosen = presets.experiment("digits-mlp-small", changes)
+    trained = zoo.fit(chosen, root=tmp_path)
     images = chosen.data.load().heldout[:40]
     found = Stopping.of(trained, images)
-    assert found.shares == (*experiments.SNAPSHOTS, 1.0) and found.steps[-1] == 16
+    assert found.shares == (*presets.SNAPSHOTS, 1.0) and found.steps[-1] == 16
     law = NoiseLaw().for_data(trained.experiment.train.model.sigma_data)
     last = heldout_loss(trained.denoise, images, law, trained.experiment.train.model.sigma_data)
     assert found.losses[-1] == last and torch.isfinite(torch.tensor(last.value))

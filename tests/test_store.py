@@ -24,13 +24,14 @@ import pytest
 import torch
 from conftest import SIGNALS
 
-from geomem import checkpoint, progress, store
-from geomem import train as training
-from geomem.checkpoint import CheckpointError
-from geomem.experiments import DataConfig, Experiment, changed, settings
-from geomem.model import ModelConfig
-from geomem.store import fit, load_model, models, train_or_load
-from geomem.train import TrainConfig, TrainingError, TrainState
+from geomem import progress
+from geomem.diffusion import checkpoint, zoo
+from geomem.diffusion import train as training
+from geomem.diffusion.checkpoint import CheckpointError
+from geomem.diffusion.network import ModelConfig
+from geomem.diffusion.presets import DataConfig, Experiment, changed, settings
+from geomem.diffusion.train import TrainConfig, TrainingError, TrainState
+from geomem.diffusion.zoo import fit, load_model, models, train_or_load
 
 ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
 
@@ -166,7 +167,7 @@ def test_two_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd, 
     assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:2])
     assert all(s.state == "finished" for s in models(tmp_path))
     before = tree(tmp_path)
-    monkeypatch.setattr(store, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
+    monkeypatch.setattr(zoo, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
     again = train_or_load([small, base], root=tmp_path)
     assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
     assert tree(tmp_path) == before
@@ -197,14 +198,14 @@ def test_a_model_that_another_process_trains_is_waited_for(base, whole, tmp_path
 def test_the_store_is_where_it_is_said_to_be(base, whole, tmp_path, monkeypatch):
     data = base.data.load()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(store.STORE_VARIABLE, raising=False)
-    assert store.folder_of(base, data, None) == tmp_path / "models" / whole.name
+    monkeypatch.delenv(zoo.STORE_VARIABLE, raising=False)
+    assert zoo.folder_of(base, data, None) == tmp_path / "models" / whole.name
     assert models() == []
-    monkeypatch.setenv(store.STORE_VARIABLE, str(whole.folder.parent))
-    assert store.folder_of(base, data, None) == whole.folder
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(whole.folder.parent))
+    assert zoo.folder_of(base, data, None) == whole.folder
     assert load_model(whole.name).folder == whole.folder
     assert [(s.folder, s.state) for s in models()] == [(whole.folder, "finished")]
-    assert store.folder_of(base, data, tmp_path / "other").parent == tmp_path / "other"
+    assert zoo.folder_of(base, data, tmp_path / "other").parent == tmp_path / "other"
 
 
 def test_a_model_of_classes_is_trained_on_the_labels(base, tmp_path):
@@ -237,7 +238,7 @@ def test_the_callers_threads_are_left_as_they_are(base, tmp_path):
 
 def key(experiment):
     data = experiment.data.load()
-    return store.key(experiment.train.for_images(data.train), data)
+    return zoo.key(experiment.train.for_images(data.train), data)
 
 
 @pytest.mark.parametrize(
@@ -285,12 +286,12 @@ def test_one_pixel_or_one_label_that_is_used_makes_another_key(base):
     data, config = base.data.load(), base.train.for_images(base.data.load().train)
     train = data.train.copy()
     train[3, 0, 1, 2] = np.nextafter(train[3, 0, 1, 2], np.float32(0))
-    assert store.key(config, replace(data, train=train)) != store.key(config, data)
+    assert zoo.key(config, replace(data, train=train)) != zoo.key(config, data)
     labels = data.labels._replace(train=data.labels.train[::-1].copy())
     swapped = replace(data, labels=labels)
-    assert store.key(config, swapped) == store.key(config, data)
+    assert zoo.key(config, swapped) == zoo.key(config, data)
     classed = replace(config, model=replace(config.model, n_classes=3))
-    assert store.key(classed, swapped) != store.key(classed, data)
+    assert zoo.key(classed, swapped) != zoo.key(classed, data)
 
 
 CODE = '''"""Module."""
@@ -322,16 +323,16 @@ class B:
 )
 def test_comments_docstrings_and_layout_are_no_code(old, new, same):
     assert CODE.count(old) == 1
-    assert (store._code(CODE.replace(old, new)) == store._code(CODE)) is same
+    assert (zoo._code(CODE.replace(old, new)) == zoo._code(CODE)) is same
 
 
 def test_the_code_that_trains_is_in_the_key(base, monkeypatch):
-    before, source = key(base), store.inspect.getsource
-    for name in ("geomem.model", "geomem.noise_law", "geomem.train"):
+    before, source = key(base), zoo.inspect.getsource
+    for name in ("geomem.diffusion.network", "geomem.diffusion.noise", "geomem.diffusion.train"):
         for addition, same in (("\n# a comment\n", True), ("\nX = 1\n", False)):
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    store.inspect,
+                    zoo.inspect,
                     "getsource",
                     lambda m, name=name, more=addition: (
                         source(m) + (more if m.__name__ == name else "")
@@ -394,7 +395,7 @@ def test_a_second_ctrl_c_in_the_middle_of_a_step_saves_no_half_step(
 
 
 def python(code, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": str(Path(store.__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(zoo.__file__).parents[2])}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **options)
 
@@ -402,8 +403,8 @@ def python(code, *arguments, **options):
 HEAD = """
 import json, os, signal, sys
 from pathlib import Path
-from geomem.experiments import Experiment, changed
-from geomem.store import fit, train_or_load
+from geomem.diffusion.presets import Experiment, changed
+from geomem.diffusion.zoo import fit, train_or_load
 experiment = changed(Experiment(), json.loads(sys.argv[1]))
 root = Path(sys.argv[2])
 """
@@ -485,7 +486,7 @@ def test_an_error_while_saving_leaves_the_checkpoint_before(base, whole, tmp_pat
     assert_equal_to(model, whole)
 
 
-WORK = "from geomem.store import _work; _work()"
+WORK = "from geomem.diffusion.zoo import _work; _work()"
 PARENT = """
 import os, subprocess, sys
 subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid()), sys.argv[2]]).wait()
@@ -494,9 +495,9 @@ subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid()), sys.argv[
 
 def begun(experiment, root):
     """The folder of a model that a worker is about to train."""
-    folder = store.folder_of(experiment, experiment.data.load(), root)
+    folder = zoo.folder_of(experiment, experiment.data.load(), root)
     folder.mkdir(parents=True)
-    (folder / store.EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    (folder / zoo.EXPERIMENT).write_text(json.dumps(settings(experiment)))
     return folder
 
 
@@ -537,7 +538,7 @@ def test_a_worker_whose_parent_died_before_it_began_stops(base, tmp_path, monkey
     gone.wait()
     monkeypatch.setattr(sys, "argv", ["-c", str(gone.pid), str(begun(base, tmp_path))])
     with pytest.raises(SystemExit) as end:
-        store._work()
+        zoo._work()
     assert end.value.code == 130
     assert [(s.step, s.running) for s in models(tmp_path)] == [(1, False)]
 
@@ -546,7 +547,7 @@ def test_a_worker_that_fails_leaves_one_line(base, tmp_path, monkeypatch):
     bad = changed(base, {"train.lr": 1e30})
     monkeypatch.setattr(sys, "argv", ["-c", str(os.getppid()), str(begun(bad, tmp_path))])
     with pytest.raises(SystemExit) as end:
-        store._work()
+        zoo._work()
     assert end.value.code.startswith("training stopped in step")
     assert len(end.value.code.splitlines()) == 1
 
@@ -608,9 +609,9 @@ def pretend(base, tmp_path, monkeypatch):
             shares.append([folder.name for folder in share])
             return started[-1]
 
-        monkeypatch.setattr(store, "_start", start)
-        monkeypatch.setattr(store, "PROGRESS_SECONDS", 0)
-        store._side_by_side(todo, jobs)
+        monkeypatch.setattr(zoo, "_start", start)
+        monkeypatch.setattr(zoo, "PROGRESS_SECONDS", 0)
+        zoo._side_by_side(todo, jobs)
 
     run.started, run.shares = started, shares
     return run
@@ -648,8 +649,8 @@ def test_by_default_the_cores_are_shared_out(base, tmp_path, monkeypatch, thread
         asked.append(jobs)
         raise TrainingError("enough")
 
-    monkeypatch.setattr(store, "_side_by_side", note)
-    monkeypatch.setattr(store.os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(zoo, "_side_by_side", note)
+    monkeypatch.setattr(zoo.os, "cpu_count", lambda: 6)
     for given in (None, 5):
         with pytest.raises(TrainingError, match="enough"):
             train_or_load([changed(base, {"train.threads": threads})], root=tmp_path, jobs=given)
@@ -719,7 +720,7 @@ def test_the_states_of_a_store(shelf, whole):
     with (shelf / "bare-1-mlp-ee" / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         assert {s.folder.name for s in models(shelf) if s.running} == {"bare-1-mlp-ee"}
-        assert store.stored(bare.folder).state.startswith("in training")
+        assert zoo.stored(bare.folder).state.startswith("in training")
 
 
 def test_beginning_anew_forgets_what_was(base, whole, tmp_path):

@@ -4,19 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from geomem.memorization import DistinctImages
-from geomem.regimes import Estimate, Geometry, Regimes, measure_regimes
-from geomem.schedule import karras_sigmas
-from geomem.swaps import (
-    PAPER_STEPS,
-    CopyRange,
-    copy_edge,
-    half_level,
-    over_trainings,
-    paired_difference,
-    swap,
-)
-from geomem.window import Window
+from geomem.diffusion.noise import karras_sigmas
+from geomem.geometry.intervals import Estimate, over_trainings, paired_difference
+from geomem.geometry.regimes import Geometry, Regimes, measure_regimes
+from geomem.geometry.window import Window
+from geomem.memorization.copy_range import CopyRange, copy_edge
+from geomem.memorization.ratio_test import DistinctImages
+from geomem.memorization.swaps import PAPER_STEPS, half_level, swap
 
 
 def half(x, sigma):
@@ -30,7 +24,10 @@ def third(x, sigma):
 
 def test_windows_of_adjoining_steps_partition_every_level():
     sigmas = karras_sigmas()
-    windows = [Window.of_steps(*PAPER_STEPS[name]) for name in ("large", "medium", "small")]
+    windows = [
+        Window.of_steps(*PAPER_STEPS[name], karras_sigmas())
+        for name in ("large", "medium", "small")
+    ]
     levels = np.concatenate([sigmas, np.geomspace(1e-4, 1e3, 500), [w.low for w in windows[:2]]])
     assert all(sum(w.contains(float(s)) for w in windows) == 1 for s in levels)
     for (first, last), window in zip(((0, 5), (6, 13), (14, 17)), windows, strict=True):
@@ -53,22 +50,24 @@ def test_a_matched_window_is_as_wide():
 
 def test_steps_are_the_levels_inside():
     for first, last in PAPER_STEPS.values():
-        assert Window.of_steps(first, last).steps().tolist() == list(range(first, last + 1))
+        assert Window.of_steps(first, last, karras_sigmas()).steps(
+            karras_sigmas()
+        ).tolist() == list(range(first, last + 1))
     assert Window(0.5, 2.0).steps([2.0, 1.0, 0.5, 0.4]).tolist() == [1, 2]
-    assert not len(Window(0.6, 0.9).steps())
+    assert not len(Window(0.6, 0.9).steps(karras_sigmas()))
 
 
 @pytest.mark.parametrize("ends", [(0.8, 6.7), (0.05, 0.94), (0.6, 0.94), (30.0, 50.0), (90, 99)])
 def test_controls_are_as_wide_beside_the_window_and_hold_the_most_levels(ends, rng):
     window, ratio = Window(*ends), ends[1] / ends[0]
-    found = window.controls()
+    found = window.controls(karras_sigmas())
     assert found["above"].low >= window.high and found["below"].high <= window.low
     for side, control in found.items():
         assert control.high / control.low == pytest.approx(ratio, rel=1e-12)
-        steps = len(control.steps())
+        steps = len(control.steps(karras_sigmas()))
         ends = (window.high, 1e3) if side == "above" else (1e-4, window.low / ratio)
         for low in np.exp(rng.uniform(*np.log(ends), 2000)):
-            assert len(window.matched(low).steps()) <= steps
+            assert len(window.matched(low).steps(karras_sigmas())) <= steps
 
 
 def test_of_equal_controls_the_nearest_is_taken():
@@ -79,7 +78,7 @@ def test_of_equal_controls_the_nearest_is_taken():
 @pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, np.inf), (1.0, 1.0)])
 def test_no_window_is_as_wide_as_one_without_a_width(ends):
     with pytest.raises(ValueError, match="no finite width"):
-        Window(*ends).controls()
+        Window(*ends).controls(karras_sigmas())
 
 
 def test_a_moved_window_keeps_its_place_in_log_sigma():
@@ -100,7 +99,7 @@ def test_windows_of_nonsense_are_refused(ends):
     with pytest.raises(ValueError, match="window"):
         Window(*ends)
     with pytest.raises(ValueError, match="steps"):
-        Window.of_steps(3, 18)
+        Window.of_steps(3, 18, karras_sigmas())
 
 
 def test_donor_is_base_and_empty_and_full_windows():

@@ -12,10 +12,18 @@ import pytest
 import torch
 
 from geomem import linear_mmse
-from geomem.checkpoint import CheckpointError
-from geomem.model import EDMDenoiser, ModelConfig, loss_weight
-from geomem.noise_law import NoiseLaw
-from geomem.train import DIVERGED, Record, TrainConfig, TrainingError, TrainState, device_of, train
+from geomem.diffusion.checkpoint import CheckpointError
+from geomem.diffusion.network import EDMDenoiser, ModelConfig, loss_weight
+from geomem.diffusion.noise import NoiseLaw
+from geomem.diffusion.train import (
+    DIVERGED,
+    Record,
+    TrainConfig,
+    TrainingError,
+    TrainState,
+    device_of,
+    train,
+)
 
 MLP = ModelConfig("mlp", width=8, blocks=1)
 UNET = ModelConfig(width=8, multipliers=(1, 2), attention=(2,))

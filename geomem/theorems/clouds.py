@@ -8,8 +8,8 @@ from functools import cache
 import numpy as np
 from scipy.special import ndtr
 
-from geomem.curve import Floats
-from geomem.posterior_bounds import WeightBounds, weight_bounds
+from geomem.geometry.arrays import Floats
+from geomem.geometry.posterior_bounds import WeightBounds, weight_bounds
 
 LEVELS = np.array([0.15, 0.4, 1.0, 2.5, 8.0])
 Cases = Sequence[tuple[float, float, float, str]]

@@ -9,7 +9,7 @@ import numpy as np
 import sympy as sp
 from flint import arb, ctx
 
-from geomem.shell import shell_radii
+from geomem.geometry.coverage import shell_radii
 from geomem.theorems.statement import (
     Enclosed,
     Identity,

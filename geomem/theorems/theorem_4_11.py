@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from geomem.gaussian import (
+from geomem.geometry.gaussian import (
     gaussian_denoiser,
     linear_gap,
     linear_gap_bound,
     linear_gap_law,
     linear_mmse,
 )
-from geomem.posterior import empirical_denoiser
+from geomem.geometry.posterior import empirical_denoiser
 from geomem.theorems.formulas import equal
 from geomem.theorems.statement import (
     Identity,

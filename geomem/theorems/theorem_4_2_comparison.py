@@ -8,8 +8,8 @@ import numpy as np
 import sympy as sp
 from flint import acb, ctx
 
-from geomem.curve import Floats
-from geomem.posterior_bounds import orthogonal_weight
+from geomem.geometry.arrays import Floats
+from geomem.geometry.posterior_bounds import orthogonal_weight
 from geomem.theorems.clouds import LEVELS, Cases, clouds, compared, measured_weight
 from geomem.theorems.normal import F, f
 from geomem.theorems.statement import (

@@ -9,8 +9,8 @@ import numpy as np
 import sympy as sp
 from flint import arb
 
-from geomem.shell import shell_mass, shell_radii
-from geomem.shell_bounds import shell_mass_envelopes
+from geomem.geometry.coverage import shell_mass, shell_radii
+from geomem.geometry.coverage_bounds import shell_mass_envelopes
 from geomem.theorems.lemma_4_5 import (
     Digits,
     above_half,

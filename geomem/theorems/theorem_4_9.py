@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
-from geomem.curve import Floats
-from geomem.shell import shell_coverage, shell_mass, shell_radii
-from geomem.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+from geomem.geometry.arrays import Floats
+from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
+from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
 from geomem.theorems.formulas import at_most, equal, greater, less
 from geomem.theorems.statement import (
     Enclosed,

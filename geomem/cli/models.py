@@ -1,0 +1,328 @@
+"""The verbs of the command line that make models and list them: train, models."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import shlex
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import distributed
+
+from geomem.companion.notebooks import ParameterError, project_root
+from geomem.data.sets import ImageSet, source_sha256
+from geomem.diffusion import presets, zoo
+from geomem.diffusion.cost import cost, parameters
+from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
+from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
+from geomem.progress import bar
+
+DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
+SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
+Verb = Callable[
+    [str, Callable[[argparse.Namespace], None], str, str], argparse.ArgumentParser
+]  # a new verb of its name, action, description and examples
+
+
+def add_verbs(verb: Verb) -> None:
+    sub = verb(
+        "train",
+        train_model,
+        "Train one model into the store; Ctrl-C keeps a checkpoint, --resume goes on from it.",
+        """
+        geomem train digits-mlp-small
+        geomem train digits-unet-small --set data.n_train 64 --set train.seed 1 --resume
+        geomem train my-experiment.toml --dry-run
+        torchrun --nproc-per-node 8 -m geomem train cifar10-small
+        """,
+    )
+    sub.add_argument(
+        "config",
+        metavar="CONFIG",
+        help=f"a preset ({', '.join(presets.PRESETS)}), or a TOML file with tables [data], "
+        "[train], [train.model], [train.noise] and perhaps a `preset` to start from",
+    )
+    sub.add_argument(
+        "--set",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="change a setting, train.steps 100; may be given again; a wrong name lists all",
+    )
+    start = sub.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    start.add_argument("--restart", action="store_true", help="drop what is there of this model")
+    start.add_argument(
+        "--dry-run", action="store_true", help="print images, arithmetic, time and memory only"
+    )
+    verb(
+        "models",
+        list_models,
+        "Show every model of the store: state, images, parameters, steps, seconds.",
+        "geomem models",
+    )
+
+
+# geomem train
+
+
+def train_model(options: argparse.Namespace) -> None:
+    asked = presets.experiment(options.config, dict(options.set))
+    if options.dry_run:
+        _print_cost(asked, options.config)
+        return
+    with _processes(asked.train.device) as (first, world):
+        data = _load(asked.data)
+        chosen = _complete(asked, data)
+        here = zoo.stored(zoo.folder_of(chosen, data, store_root()))
+        _check(here, options)
+        if world > 1:
+            distributed.barrier()  # all have looked: now one may change what is there
+        if here.finished and not options.restart:
+            print(f"trained already: {_shown(here.folder)}")
+            return
+        config, begun = chosen.train, 0 if options.restart else here.step
+        print(
+            f"training {here.folder.name} on {device_of(config.device)}"
+            f"{f', {world} processes' if world > 1 else ''}\n"
+            f"  {parameters(config.model):,} parameters, N = {len(data.train):,} training images\n"
+            f"  steps {begun + 1:,} to {config.steps:,}, {config.batch:,} images each\n"
+            f"{_settings(asked)}\n"
+            f"  into {_shown(here.folder)}",
+            flush=True,
+        )
+        _fit(chosen, here.folder, _Progress(here.folder.name, config, begun, first), options)
+
+
+def _check(here: zoo.Stored, options: argparse.Namespace) -> None:
+    if here.running:
+        raise ConfigError(f"{here.folder.name}: another process is training it; wait for that.")
+    if here.step and not (here.finished or options.resume or options.restart):
+        raise ConfigError(
+            f"{here.folder.name} is half-trained ({here.state}): add --resume to go on, or "
+            "--restart to begin anew."
+        )
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line after each tenth of the steps."""
+
+    def __init__(self, name: str, config: TrainConfig, begun: int, first: bool):
+        self.config, self.begun, self.step, self.loss = config, begun, begun, math.nan
+        self.paced = begun, math.nan  # the pace is measured from this step and second on
+        self.bar = bar(config.images, name, " images") if first else None
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = self.bar.last_print_n = begun * config.batch
+
+    def __call__(self, record: Record) -> None:
+        if self.step == self.begun:  # the first step warms up
+            self.loss, self.paced = record.loss, (record.step, time.perf_counter())
+        self.step, self.loss = record.step, SMOOTHING * self.loss + (1 - SMOOTHING) * record.loss
+        if self.bar is None:
+            return
+        self.bar.set_postfix_str(f"loss {self.loss:.3g}", refresh=False)
+        self.bar.update(record.images - self.bar.n)
+        (since, second), steps = self.paced, self.config.steps
+        if self.bar.disable and record.step % max(1, steps // 10) == 0 and record.step > since:
+            pace = (time.perf_counter() - second) / (record.step - since)  # seconds a step
+            print(
+                f"  step {record.step:,}: loss {self.loss:.3g}, {self.config.batch / pace:,.0f} "
+                f"images/s, {_duration(pace * (steps - record.step))} left",
+                flush=True,
+            )
+
+
+def _fit(
+    chosen: Experiment, folder: Path, progress: _Progress, options: argparse.Namespace
+) -> None:
+    started = time.perf_counter()
+    try:
+        trained = zoo.fit(chosen, root=folder.parent, restart=options.restart, report=progress)
+    except KeyboardInterrupt:
+        step = zoo.stored(folder).step
+        raise KeyboardInterrupt(
+            f"stopped; last checkpoint: step {step:,}; to go on: {_command(options)} --resume"
+            if step
+            else "stopped before the first checkpoint; nothing is kept"
+        ) from None
+    except TrainingError as error:
+        if progress.step:
+            raise
+        raise ConfigError(str(error)) from error  # not one step: what was asked for is wrong
+    finally:
+        if progress.bar is not None:
+            progress.bar.close()
+    loss = trained.losses[-max(1, len(trained.losses) // 10) :].mean()
+    print(
+        f"trained in {_duration(time.perf_counter() - started)}, "
+        f"loss {loss:.3g} over the last tenth: {_shown(folder)}\n"
+        f"look at it: geomem sample {trained.name}"
+    )
+
+
+def _command(options: argparse.Namespace) -> str:
+    changes = [word for change in options.set for word in ("--set", *change)]
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    command = shlex.join(["geomem", "train", options.config, *changes])
+    return f"torchrun ... -m {command}" if several else command
+
+
+def _load(data: DataConfig) -> ImageSet:
+    """The images; where several processes need them, one of each machine downloads them."""
+    group, leads = distributed.is_initialized(), os.environ.get("LOCAL_RANK", "0") == "0"
+    if group and not leads:
+        distributed.barrier()
+    images = data.load()
+    if group and leads:
+        distributed.barrier()
+    return images
+
+
+def _complete(chosen: Experiment, data: ImageSet) -> Experiment:
+    try:
+        return replace(chosen, train=chosen.train.for_images(data.train))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@contextlib.contextmanager
+def _processes(device: str) -> Iterator[tuple[bool, int]]:
+    """Whether this is the first of the processes that torchrun started, and their number.
+
+    The others are silent. Without torchrun there is one.
+    """
+    cuda, world = checked_device(device) == "cuda", int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield True, 1
+        return
+    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else None
+    if place is not None:
+        torch.cuda.set_device(place)  # what "cuda" means from here on
+    ours = not distributed.is_initialized()
+    if ours:
+        distributed.init_process_group("nccl" if cuda else "gloo", device_id=place)
+    try:
+        first = distributed.get_rank() == 0
+        with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):
+            yield first, world
+    finally:
+        if ours:
+            distributed.destroy_process_group()
+
+
+# geomem train --dry-run
+
+
+def _planned(chosen: Experiment) -> Experiment:
+    """The experiment with all that its cost depends on; nothing is downloaded for it."""
+    data = chosen.data
+    if data.name not in DOWNLOADS or source_sha256(data.name) != "absent":
+        return _complete(chosen, data.load())
+    channels, size = DOWNLOADS[data.name]
+    shape = (1, 1 if data.grayscale else channels, *2 * [data.size or size])
+    images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    return replace(chosen, train=chosen.train.for_images(images))
+
+
+def _print_cost(asked: Experiment, name: str) -> None:
+    config = _planned(asked).train
+    counted = cost(config)
+    n_train = "all" if asked.data.n_train is None else f"{asked.data.n_train:,}"
+    print(
+        f"{name}: nothing is trained, this is what it would take on one device\n"
+        f"  network: {counted.parameters:,} parameters\n"
+        f"  images: {counted.images:,} in {config.steps:,} steps of {config.batch:,}, drawn from "
+        f"{n_train} training images of {asked.data.name}\n"
+        f"  arithmetic: {counted.flops / 1e9:.4g} GFLOP forward, "
+        f"{counted.training_flops / 1e9:.4g} GFLOP forward and backward, per image\n"
+        f"  time: {_duration(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
+        f"({counted.basis})\n"
+        f"  memory: {_bytes(counted.memory)}: {_bytes(counted.state_bytes)} of weights, "
+        f"gradients, Adam's moments and average,\n"
+        f"    and {config.batch:,} x {_bytes(counted.activation_bytes)} of activations in float32 "
+        f"(bfloat16 saves up to half of these)\n"
+        f"{_settings(asked)}"
+    )
+
+
+def _settings(chosen: Experiment) -> str:
+    """What differs from the defaults, as --set takes it, on indented lines."""
+    usual = settings(Experiment())
+    named = [
+        f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name, value in settings(chosen).items()
+        if value != usual[name]
+    ]
+    return textwrap.fill(
+        f"settings: {'; '.join(named)}", 100, initial_indent="  ", subsequent_indent="    "
+    )
+
+
+# geomem models
+
+
+def list_models(options: argparse.Namespace) -> None:
+    found = zoo.models(store_root())
+    if not found:
+        print(f"no models in {_shown(store_root())} yet: `geomem train digits-mlp-small` makes one")
+    for here in found:
+        print(f"{here.folder.name}: {here.state}")
+        if here.experiment is not None:
+            data, config = here.experiment.data, here.experiment.train
+            n_train = here.record.get("images", [data.n_train or "all"])[0]
+            facts = [
+                f"N = {n_train} of {data.name}",
+                f"{parameters(config.model):,} parameters",
+                f"{config.steps:,} steps of {config.batch:,}",
+            ]
+            if here.record:
+                steps, seconds = (here.record[k] for k in ("steps_of_these_seconds", "seconds"))
+                part = "" if steps == config.steps else f" for the last {steps:,}"
+                facts.append(f"{_duration(seconds)}{part} on {here.record['device']}")
+            print(f"  {'; '.join(facts)}")
+
+
+# Shared
+
+
+def store_root() -> Path:
+    """The store: GEOMEM_MODELS, else the project's, which its notebooks use, else ./models."""
+    named = os.environ.get(zoo.STORE_VARIABLE)
+    if named:
+        return Path(named)
+    try:
+        return project_root() / "models"
+    except ParameterError:
+        return Path("models")
+
+
+def checked_device(name: str) -> str:
+    """The device that a name asks for: "cpu" or "cuda"; ConfigError where it is not there."""
+    try:
+        return device_of(name)
+    except TrainingError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
+
+
+def _bytes(number: float) -> str:
+    size, unit = next((s, u) for s, u in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if number >= s)
+    return f"{number / size:.3g} {unit}"

@@ -1,0 +1,278 @@
+"""The verbs of the command line that draw images from models of the store: sample, swap."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from geomem.cli.models import Verb, checked_device, store_root
+from geomem.companion.notebooks import ParameterError
+from geomem.data.sets import source_sha256
+from geomem.diffusion import zoo
+from geomem.diffusion.network import Denoise
+from geomem.diffusion.noise import karras_sigmas
+from geomem.diffusion.sampler import SOLVERS, sample
+from geomem.diffusion.train import device_of
+from geomem.geometry.intervals import Fraction, paired_difference
+from geomem.geometry.window import Window
+from geomem.memorization.ratio_test import DistinctImages, memorized_fraction, neighbours
+from geomem.memorization.swaps import PAPER_STEPS, swap
+
+TILE = 64  # pixels of one sample on a sheet, or more
+
+
+def add_verbs(verb: Verb) -> None:
+    sub = verb(
+        "sample",
+        sample_images,
+        "Draw images from a model, as an .npz that --set data.name takes and a sheet beside it.",
+        """
+        geomem sample digits-64-mlp
+        geomem sample digits-64-mlp -n 256 --seed 1 --solver euler --out try.npz
+        """,
+    )
+    sub.add_argument("model", metavar="MODEL", help="a name of `geomem models` or the start of it")
+    _add_sampling(sub, 64)
+    sub = verb(
+        "swap",
+        swap_denoisers,
+        "Let DONOR answer for BASE at some noise levels: does it change how many samples are "
+        "copies?",
+        """
+        geomem swap digits-64-mlp digits-1297-mlp --window medium
+        geomem swap digits-64-mlp digits-1297-mlp --low 0.05 --high 0.9 --out mixed.npz
+        geomem swap digits-1297-mlp digits-64-mlp --steps 11 14 --solver euler
+        """,
+    )
+    for name, answers in (("base", "outside"), ("donor", "inside")):
+        about = f"the model that answers {answers} the window, as `geomem sample` takes it"
+        sub.add_argument(name, metavar=name.upper(), help=about)
+    steps = ", ".join(f"{name} {first}-{last}" for name, (first, last) in PAPER_STEPS.items())
+    sub.add_argument("--low", type=float, metavar="L", help="DONOR from this sigma (default 0)")
+    sub.add_argument("--high", type=float, metavar="H", help="to below this one (default all)")
+    sub.add_argument(
+        "--steps", type=int, nargs=2, metavar=("FIRST", "LAST"), help="or these of the 18 levels"
+    )
+    sub.add_argument("--window", choices=PAPER_STEPS, help=f"or the paper's steps: {steps}")
+    sub.add_argument(
+        "--against",
+        choices=("base", "donor"),
+        help="whose training images a copy is one of (default: the model with fewer of them)",
+    )
+    _add_sampling(sub, 256)
+
+
+def _add_sampling(sub: argparse.ArgumentParser, n: int) -> None:
+    sub.add_argument("-n", type=int, default=n, metavar="N", help=f"how many (default {n})")
+    sub.add_argument("--seed", type=int, default=0, help="of the noise; sample i is its i-th")
+    sub.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
+    sub.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
+    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    sub.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
+
+
+# geomem sample
+
+
+def sample_images(options: argparse.Namespace) -> None:
+    trained = zoo.load_model(options.model, store_root(), device=checked_device(options.device))
+    archive, sheet = _outputs(options.out or f"{trained.name}-seed{options.seed}.npz")
+    _check(options)
+    denoise = _denoiser(trained, options.label)
+    print(
+        f"{options.n:,} samples of {trained.name}: seed {options.seed}, {options.solver}, "
+        f"{len(karras_sigmas())} noise levels\n  into {archive} and {sheet}",
+        flush=True,
+    )
+    images = _drawn(denoise, trained, options)
+    _save(images, options.label, archive, sheet)
+    print(_memorized(images, trained))
+
+
+def _memorized(images: Tensor, trained: zoo.Trained) -> str:
+    """How many are copies of training images, where those are on this disk."""
+    try:
+        train = _training_images(trained)
+        share = memorized_fraction(images, train)
+    except ValueError as error:
+        return f"memorized: not known, {error}"
+    return (
+        f"memorized: {share.count} of {share.n}, {share} of the samples (95% interval), are less "
+        f"than a third as\n  far from the nearest of the {len(train):,} training images as "
+        "from the second nearest"
+    )
+
+
+# geomem swap
+
+
+def swap_denoisers(options: argparse.Namespace) -> None:
+    window, device = _window(options), checked_device(options.device)
+    base, donor = (
+        zoo.load_model(name, store_root(), device=device) for name in (options.base, options.donor)
+    )
+    first, last = window.steps(karras_sigmas())[[0, -1]]
+    archive, sheet = _outputs(
+        options.out or f"{base.name}-steps{first}-{last}-{donor.name}-seed{options.seed}.npz"
+    )
+    _check(options)
+    conditions = _conditions(base, donor, window, options.label)
+    models = {"base": base, "donor": donor}
+    against = options.against or min(models, key=lambda name: _n_train(models[name]))
+    distinct = _distinct(models[against], against)
+    print(
+        f"{options.n:,} samples of each: seed {options.seed}, {options.solver}\n"
+        f"  base: {base.name}\n"
+        f"  donor: {donor.name} in {window}, steps {first} to {last}\n"
+        f"  the swap's into {archive}\n  and {sheet}\n"
+        f"memorized from the {_n_train(models[against]):,} training images of the {against} "
+        "(95% intervals):",
+        flush=True,
+    )
+    passed = {}
+    for name, denoise in conditions.items():
+        images = _drawn(denoise, base, options)
+        passed[name] = neighbours(images, distinct).memorized()
+        share = Fraction.of(int(passed[name].sum()), options.n)
+        print(f"  {name:11} {share.count} of {share.n}, {share}", flush=True)
+    _save(images, options.label, archive, sheet)  # the last condition's, the swap's
+    change = paired_difference(passed["base alone"], passed["swap"], seed=options.seed)
+    print(f"the swap changes the share of the base by {change} (bootstrap, paired by the noise)")
+
+
+def _window(options: argparse.Namespace) -> Window:
+    """The one window asked for; it holds at least one level of the sampler."""
+    edges = options.low is not None or options.high is not None
+    if edges + (options.steps is not None) + (options.window is not None) != 1:
+        raise ParameterError(
+            "name the window once: --low L --high H, --steps FIRST LAST, or --window NAME."
+        )
+    try:
+        if edges:
+            low, high = options.low, options.high
+            window = Window(0.0 if low is None else low, math.inf if high is None else high)
+        else:
+            first, last = options.steps or PAPER_STEPS[options.window]
+            window = Window.of_steps(first, last, karras_sigmas())
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+    if not len(window.steps(karras_sigmas())):
+        raise ParameterError(f"window: {window} holds no noise level of the sampler.")
+    return window
+
+
+def _conditions(
+    base: zoo.Trained, donor: zoo.Trained, window: Window, label: int | None
+) -> dict[str, Denoise]:
+    """What is sampled, by name; a label is for those of the models that have classes."""
+    shapes = [model.record["images"][1:] for model in (base, donor)]
+    if shapes[0] != shapes[1]:
+        shown = " and ".join("x".join(map(str, shape)) for shape in shapes)
+        raise ParameterError(f"swap: the models are of different images, {shown}.")
+    classes = [model.experiment.train.model.n_classes for model in (base, donor)]
+    ours, theirs = (
+        _denoiser(model, label if n_classes or not any(classes) else None)
+        for model, n_classes in zip((base, donor), classes, strict=True)
+    )
+    return {"base alone": ours, "donor alone": theirs, "swap": swap(ours, theirs, window)}
+
+
+def _distinct(trained: zoo.Trained, against: str) -> DistinctImages:
+    try:
+        return DistinctImages(_training_images(trained))
+    except ValueError as error:
+        raise ParameterError(f"--against {against}: {error}") from error
+
+
+def _n_train(trained: zoo.Trained) -> int:
+    """How many real training images a model has; a dummy class comes after them, as many."""
+    return int(trained.record["images"][0]) // (1 + trained.experiment.data.dummy)
+
+
+# Shared
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.n < 1 or options.seed < 0:
+        raise ParameterError("-n must be at least 1, and --seed at least 0.")
+
+
+def _denoiser(trained: zoo.Trained, label: int | None) -> Denoise:
+    """The denoiser of a model, of one class where it has classes."""
+    n_classes = trained.experiment.train.model.n_classes
+    if label not in (range(n_classes) if n_classes else (None,)):
+        labels = f"from 0 to {n_classes - 1}" if n_classes else "none"
+        raise ParameterError(f"--label: {trained.name} takes {labels}, got {label}.")
+    return trained.denoise if label is None else trained.denoise.given(label)
+
+
+def _drawn(denoise: Denoise, trained: zoo.Trained, options: argparse.Namespace) -> Tensor:
+    """Samples (n, C, H, W) in data units, of the size of a model's images."""
+    network = trained.experiment.train.model
+    return sample(
+        denoise,
+        (network.channels or 0, network.size or 0, network.size or 0),
+        options.n,
+        seed=options.seed,
+        solver=options.solver,
+        device=device_of(options.device),
+    )
+
+
+def _training_images(trained: zoo.Trained) -> NDArray[np.float32]:
+    """The real images that a model was trained on (N, C, H, W); ValueError where they are gone.
+
+    Nothing is downloaded.
+    """
+    data = trained.experiment.data
+    if source_sha256(data.name) == "absent":
+        raise ValueError(f"the training images ({data.name}) are not on this disk")
+    images = data.load()
+    if images.sha256 != trained.record["data_sha256"]:
+        raise ValueError(f"{data.name} is not what this model was trained on")
+    return images.train[: _n_train(trained)]
+
+
+def _save(images: Tensor, label: int | None, archive: Path, sheet: Path) -> None:
+    pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    arrays: dict[str, Any] = {"images": pixels}
+    if label is not None:
+        arrays["labels"] = np.full(len(pixels), label)
+    _write(archive, lambda handle: np.savez_compressed(handle, **arrays))
+    _write(sheet, lambda handle: _sheet(pixels).save(handle, "png"))
+
+
+def _outputs(asked: str) -> tuple[Path, Path]:
+    """The archive and the sheet beside it; a name of either asks for both."""
+    path = Path(asked)
+    if path.suffix not in (".npz", ".png"):
+        raise ParameterError(f"--out: a name in .npz or .png, got {asked!r}.")
+    if not path.parent.is_dir():
+        raise ParameterError(f"--out: there is no folder {str(path.parent)!r}.")
+    return path.with_suffix(".npz"), path.with_suffix(".png")
+
+
+def _sheet(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Samples (n, H, W, C) as one picture, row by row, as square as it gets."""
+    n, height, width, channels = pixels.shape
+    scale, columns = max(1, TILE // max(height, width)), math.ceil(math.sqrt(n))
+    tiles = np.full((columns * math.ceil(n / columns), height + 1, width + 1, channels), 255)
+    tiles[:n, 1:, 1:] = pixels  # a white line between them
+    rows = tiles.reshape(-1, columns, *tiles.shape[1:]).transpose(0, 2, 1, 3, 4)
+    sheet = rows.reshape(-1, columns * (width + 1), channels)
+    return Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1).astype(np.uint8).squeeze())
+
+
+def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    with partial.open("wb") as handle:
+        save(handle)
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""What makes a book of the package: notebooks, their runs and results, figures, claims, pages."""

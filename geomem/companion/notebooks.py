@@ -1,0 +1,238 @@
+"""The notebooks, their typed parameters, and the profiles: one system for all three.
+
+A notebook is a jupytext percent file with one cell tagged ``parameters`` of annotated
+plain types, each with a trailing comment. The comment is the parameter's help and may end
+in its range: ``in [1, inf)``, ``in (0, 1)``, or ``in {a, b}``. The defaults are the
+``cpu`` profile; ``notebooks/profiles.toml`` holds what the others change.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from geomem.data.named import LOADERS, PLACES_VARIABLE
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+DEFAULT_PROFILE = "cpu"
+RANGE = re.compile(r"\bin ([\[(])(\S+), (\S+)([\])])$|\bin \{(.+)\}$")
+Value = int | float | str | bool
+
+
+class ParameterError(ValueError):
+    """An unknown notebook, profile or parameter, or a value that does not fit."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its name, plain type, default, and help with the range at its end."""
+
+    name: str
+    type: str
+    default: Value
+    help: str
+
+    def check(self, value: Value | str) -> Value:
+        """``value`` as this parameter's type, from TOML or from the command line's text."""
+        kind = TYPES[self.type]
+        try:
+            if isinstance(value, str) and kind is not str:
+                value = _boolean(value) if kind is bool else kind(value)
+            elif kind is float and type(value) is int:
+                value = float(value)
+        except ValueError:
+            pass
+        if type(value) is not kind:
+            raise ParameterError(
+                f"{self.name}: {value!r} is not of type {self.type} ({self.help})."
+            )
+        if not self._in_range(value):
+            raise ParameterError(f"{self.name}: {value!r} is out of range ({self.help}).")
+        if self.is_dataset and (value or self.default):  # some may be left out
+            value = _dataset(str(value))
+        return value
+
+    @property
+    def is_dataset(self) -> bool:
+        return self.name == "dataset" or self.name.endswith("_dataset")
+
+    def _in_range(self, value: Value) -> bool:
+        match = RANGE.search(self.help)
+        if isinstance(value, float) and math.isnan(value):
+            return False
+        if match is None:
+            return True
+        opening, low, high, closing, names = match.groups()
+        if names is not None:
+            return str(value) in [name.strip() for name in names.split(",")]
+        number, least, most = float(value), float(low), float(high)
+        above = number >= least if opening == "[" else number > least
+        return above and (number <= most if closing == "]" else number < most)
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of the project: ``path`` is its percent file, the source of truth."""
+
+    name: str
+    path: Path
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        return _parameters(self.path, self.path.stat().st_mtime_ns)
+
+    @property
+    def title(self) -> str:
+        match = re.search(r"^# # (.+)$", self.path.read_text(), re.M)
+        return match.group(1) if match else self.name
+
+
+@cache  # a notebook is asked for its parameters many times, and inspecting it takes a while
+def _parameters(path: Path, changed: int) -> dict[str, Parameter]:
+    import papermill
+
+    parameters = {}
+    for name, entry in papermill.inspect_notebook(read(path)).items():
+        kind = entry["inferred_type_name"]
+        if kind not in TYPES or not entry["help"]:
+            raise ParameterError(
+                f"{path.name}: parameter {name} needs a plain type "
+                f"({', '.join(TYPES)}) and a trailing comment."
+            )
+        default = ast.literal_eval(entry["default"])
+        parameters[name] = Parameter(name, kind, default, entry["help"])
+    return parameters
+
+
+def read(path: Path) -> Any:
+    """A percent file as a notebook object with a kernelspec."""
+    import jupytext
+
+    notebook = jupytext.read(path)
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata.setdefault("kernelspec", python)
+    return notebook
+
+
+def project_root() -> Path:
+    """The folder with notebooks/profiles.toml: here, above, or beside the package."""
+    for folder in [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]]:
+        if (folder / "notebooks" / "profiles.toml").is_file() and (folder / "_toc.yml").is_file():
+            return folder
+    raise ParameterError("no project here: run this inside a checkout of geomem.")
+
+
+def notebooks(root: Path) -> dict[str, Notebook]:
+    """Every notebook by name, in the order in which the book shows them."""
+    contents = (root / "_toc.yml").read_text()
+    paths = {path.stem: path for path in sorted((root / "notebooks").glob("*.py"))}
+    order = sorted(paths, key=lambda name: contents.find(f"notebooks/{name}\n") % (1 << 30))
+    return {name: Notebook(name, paths[name]) for name in order}
+
+
+def pick(root: Path, name: str) -> Notebook:
+    known = notebooks(root)
+    if name not in known:
+        raise ParameterError(f"no notebook {name!r}; known: {', '.join(known)}.")
+    return known[name]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One named set of parameters for every notebook, with its measured cost."""
+
+    name: str
+    about: str
+    seconds: dict[str, int]  # per notebook, measured on two CPU cores; what is said before a run
+    parameters: dict[str, dict[str, Value]]  # per notebook, what differs from the defaults
+
+
+def profiles(root: Path) -> dict[str, Profile]:
+    """The profiles of notebooks/profiles.toml, every entry checked against the notebooks."""
+    known = notebooks(root)
+    found = {}
+    for name, entry in tomllib.loads((root / "notebooks" / "profiles.toml").read_text()).items():
+        changes = entry.get("parameters", {})
+        for notebook in {*changes, *entry["seconds"]} - {*known}:
+            raise ParameterError(f"profile {name}: no notebook {notebook!r}.")
+        checked = {
+            notebook: {key: _known(known[notebook], key).check(value) for key, value in new.items()}
+            for notebook, new in changes.items()
+        }
+        found[name] = Profile(name, entry["about"], entry["seconds"], checked)
+    return found
+
+
+def pick_profile(root: Path, name: str) -> Profile:
+    known = profiles(root)
+    if name not in known:
+        raise ParameterError(f"no profile {name!r}; known: {', '.join(known)}.")
+    return known[name]
+
+
+def resolve(
+    notebook: Notebook, profile: Profile, overrides: Mapping[str, str] | None = None
+) -> dict[str, Value]:
+    """Every parameter of a notebook: its defaults, the profile's changes, then overrides."""
+    values = {name: p.check(p.default) for name, p in notebook.parameters.items()}
+    values |= profile.parameters.get(notebook.name, {})
+    for name, value in (overrides or {}).items():
+        values[name] = _known(notebook, name).check(value)
+    low, high = values.get("sigma_min", 0), values.get("sigma_max", math.inf)
+    if float(low) >= float(high):
+        raise ParameterError(f"{notebook.name}: sigma_min {low} is not below sigma_max {high}.")
+    return values
+
+
+def resolve_all(
+    chosen: Sequence[Notebook], profile: Profile, overrides: Mapping[str, str]
+) -> dict[str, dict[str, Value]]:
+    """As `resolve`, for several notebooks: an override goes to each that has the parameter."""
+    known = {name for notebook in chosen for name in notebook.parameters}
+    for name in overrides:
+        if name not in known:
+            raise ParameterError(f"no parameter {name!r}; known: {', '.join(sorted(known))}.")
+    return {
+        n.name: resolve(n, profile, {k: v for k, v in overrides.items() if k in n.parameters})
+        for n in chosen
+    }
+
+
+def _known(notebook: Notebook, name: str) -> Parameter:
+    if name not in notebook.parameters:
+        known = ", ".join(notebook.parameters)
+        raise ParameterError(f"{notebook.name} has no parameter {name!r}; known: {known}.")
+    return notebook.parameters[name]
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _dataset(name: str) -> str:
+    """A data set's name, or its path: relative to the project, or outside it its last part."""
+    places = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
+    if name in LOADERS or name in places:
+        return name
+    path = Path(name).expanduser()
+    if not name or not path.exists():
+        raise ParameterError(
+            f"no data set {name!r}: take one of {', '.join(LOADERS)}, or an existing path."
+        )
+    shown = os.path.relpath(path.resolve(), project_root().resolve())
+    if shown.startswith(".."):
+        shown = path.resolve().name
+    places[shown] = str(path.resolve())
+    os.environ[PLACES_VARIABLE] = json.dumps(places)
+    return shown

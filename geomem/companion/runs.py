@@ -1,0 +1,384 @@
+"""Running notebooks with papermill, and knowing when a result is still fresh.
+
+A result is fresh when everything that can change it is unchanged: the notebook's source,
+its parameters, the sources of this package, the bytes of its data sets, and the versions of
+the packages it stands on. Results live in ``results/NAME/`` and ``notebooks/NAME.ipynb``;
+a run works in a folder of its own and takes their place only when it has succeeded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geomem.companion.figures import commit, versions
+from geomem.companion.notebooks import Notebook, ParameterError, Value, read
+from geomem.data.files import DataError
+from geomem.data.named import LOADERS
+from geomem.data.sets import dataset_sizes, source_sha256
+from geomem.progress import RUN_VARIABLE
+
+PACKAGE = Path(__file__).resolve().parents[1]
+# What runs the notebooks and renders the book cannot change what a notebook computes.
+MACHINERY = {
+    "__main__.py",
+    "book.py",
+    "cli.py",
+    "cli_models.py",
+    "cli_samples.py",
+    "cost.py",
+    "notebooks.py",
+    "paper.py",
+    "runs.py",
+}
+
+
+class RunError(RuntimeError):
+    """A run that cannot be, or that failed; then the message ends in its traceback."""
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold the project's lock: two runs at once would mix their results."""
+    (root / "_build").mkdir(exist_ok=True)
+    with (root / "_build" / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError("another geomem is at work in this project; wait for it.") from None
+        yield
+
+
+def fit(notebook: Notebook, parameters: Mapping[str, Value], *, fetch: bool) -> dict[str, Value]:
+    """The parameters with what only the data can tell checked, before anything runs.
+
+    Of a path, numbers of images larger than the set become all there are; of a set with a
+    name they are an error, as is a GPU that is not there. With ``fetch``, a set that is not
+    on this disk is downloaded now, in sight.
+    """
+    fitted = dict(parameters)
+    if fitted.get("device") == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device: there is no CUDA device here; leave it at auto.")
+    for name, parameter in notebook.parameters.items():
+        dataset = str(fitted[name])
+        if not (parameter.is_dataset and dataset):
+            continue
+        if not fetch and source_sha256(dataset) == "absent":
+            continue
+        prefix = name.removesuffix("dataset")
+        for part, size in zip(("n_train", "n_heldout"), dataset_sizes(dataset), strict=True):
+            asked = fitted.get(prefix + part)
+            if isinstance(asked, int) and asked > size:
+                if dataset in LOADERS:
+                    raise DataError(f"{prefix}{part}: asked for {asked}; {dataset} has {size}.")
+                fitted[prefix + part] = size
+    return fitted
+
+
+def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
+    """Everything that a result depends on, by kind, as plain values and SHA-256 sums.
+
+    That the sources were committed is one of them, since the result's citation says it.
+    """
+    sources = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    sources = [p for p in sources if p.name not in MACHINERY]
+    if "geomem.theorems" not in notebook.path.read_text():  # the geometry does not import it
+        sources = [p for p in sources if p.parent.name != "theorems"]
+    sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset} - {""}
+    return {
+        "notebook": {notebook.path.name: _sha256(notebook.path)},
+        "parameters": dict(parameters),
+        "geomem": {p.relative_to(PACKAGE).as_posix(): _sha256(p) for p in sources},
+        "data": {name: source_sha256(name) for name in sorted(sets)},
+        "versions": versions(),
+        "commit": {"uncommitted changes": commit()["dirty"]},
+    }
+
+
+def stale(root: Path, notebook: Notebook, parameters: Mapping[str, Value]) -> list[str]:
+    """Why the result in the book does not answer for these parameters; empty when fresh."""
+    record = root / "results" / notebook.name / "run.json"
+    executed = root / "notebooks" / f"{notebook.name}.ipynb"
+    if not record.is_file() or not executed.is_file():
+        return ["never run"]
+    try:
+        run = json.loads(record.read_text())
+        key = json.loads(executed.read_text())["metadata"].get("geomem", {}).get("key")
+        files = dict(run["files"])
+    except (ValueError, KeyError):
+        return ["unreadable"]
+    if key != run["key"]:
+        return ["the executed notebook is not the one of this result"]
+    for name, digest in files.items():
+        path = record.parent / name
+        if not path.is_file() or _sha256(path) != digest:
+            return [f"{name} is {'changed' if path.is_file() else 'missing'}"]
+    now = inputs(notebook, parameters)
+    return [
+        f"{kind}: {', '.join(changes)}"
+        for kind, new in now.items()
+        if (changes := _changes(run["inputs"].get(kind, {}), new, show=kind == "parameters"))
+    ]
+
+
+def run_all(
+    root: Path, todo: Sequence[tuple[Notebook, Mapping[str, Value]]], jobs: int
+) -> Iterator[tuple[Notebook, list[Path]]]:
+    """Execute notebooks, ``jobs`` at a time; yields each as it finishes, with what `run` returns.
+
+    Each has a process of its own: a fork, which need not import everything again. After one
+    that failed no other begins; those that run beside it end first, and stay.
+
+    Raises
+    ------
+    RunError : of the first notebook that failed.
+    """
+    fork = multiprocessing.get_context("fork")
+    waiting, failed = list(todo), list[RunError]()
+    running: dict[Any, tuple[Notebook, Any, int]] = {}
+    try:
+        while running or (waiting and not failed):
+            while waiting and not failed and len(running) < jobs:
+                notebook, parameters = waiting.pop(0)
+                slot = min({*range(jobs)} - {slot for *_, slot in running.values()})
+                ours, its = fork.Pipe(duplex=False)
+                arguments = (its, root, notebook, parameters, (slot, jobs))
+                process = fork.Process(target=_run_beside, args=arguments)
+                process.start()
+                its.close()  # so that its end is seen here
+                running[ours] = (notebook, process, slot)
+            for ready in wait([*running]):
+                notebook, process, _ = running.pop(ready)
+                result = _received(ready, notebook)
+                process.join()
+                if isinstance(result, RunError):
+                    failed.append(result)
+                else:
+                    yield notebook, result
+    finally:
+        for _, process, _ in running.values():  # only when something went wrong
+            process.terminate()  # as Ctrl-C, once, whoever asked for it
+        for _, process, _ in running.values():
+            process.join()
+    if failed:
+        raise failed[0]
+
+
+def _run_beside(its: Connection, *arguments: Any) -> None:
+    """The life of a process of `run_all`."""
+    os.setpgrp()  # Ctrl-C reaches it through its parent alone
+    with suppress(KeyboardInterrupt):
+        root, notebook, parameters, line = arguments
+        try:
+            its.send(run(root, notebook, parameters, line=line))
+        except RunError as error:
+            its.send(error)
+
+
+def _received(ours: Any, notebook: Notebook) -> list[Path] | RunError:
+    try:
+        result: list[Path] | RunError = ours.recv()
+    except EOFError:
+        return RunError(f"{notebook.name}: its process was killed; the next call begins it anew.")
+    return result
+
+
+def run(
+    root: Path,
+    notebook: Notebook,
+    parameters: Mapping[str, Value],
+    *,
+    out: Path | None = None,
+    line: tuple[int, int] = (0, 1),
+) -> list[Path]:
+    """Execute a notebook and publish its result; returns the paths written.
+
+    Parameters
+    ----------
+    out : folder for the executed notebook and its figures; None for the book's own place.
+    line : of how many notebooks that are executed side by side this is which.
+
+    Raises
+    ------
+    RunError : a cell failed. The last good result stays; the failed copy, with its
+        traceback, lies in ``_build/failed/``.
+    """
+    import nbformat
+
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"--out: cannot make the folder {out} ({error.strerror}).") from error
+    work = root / "_build" / "running" / notebook.name
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        dependencies = inputs(notebook, parameters)
+        started = time.time()
+        slot, slots = line
+        state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
+        if sys.stderr.isatty():  # for the bars of long cells
+            state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
+        (work / "run.json").write_text(json.dumps(state))
+        executed = _execute(root, notebook, parameters, work, line)
+        key = _key(dependencies)
+        _clean(executed, notebook.name, key)
+        nbformat.write(executed, work / f"{notebook.name}.ipynb")
+        files = {
+            p.name: _sha256(p)
+            for p in sorted(work.iterdir())
+            if p.name != "run.json" and p.suffix != ".ipynb"
+        }
+        state = {
+            "key": key,
+            "inputs": dependencies,
+            "files": files,
+            "seconds": round(time.time() - started, 1),
+            "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
+            "commit": commit()["commit"],
+        }
+        (work / "run.json").write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
+        return _publish(root, notebook.name, work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _execute(
+    root: Path,
+    notebook: Notebook,
+    parameters: Mapping[str, Value],
+    work: Path,
+    line: tuple[int, int],
+) -> Any:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from traitlets.config import Config
+
+    target, (slot, slots) = work / f"{notebook.name}.ipynb", line
+    bar = {"desc": notebook.name, "position": slot, "leave": slots == 1}
+    try:
+        with (
+            _environment(work, notebook, slots),
+            tempfile.TemporaryDirectory(prefix="geomem-") as sockets,
+        ):
+            # Sockets in files, not open ports. A cell's error arrives in the notebook; what the
+            # kernel logs besides is that it was interrupted, which each one is at its end.
+            transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+            silent = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
+            executed = papermill.execute_notebook(
+                read(notebook.path),
+                str(target),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                cwd=str(root),
+                progress_bar=bar if sys.stderr.isatty() else False,
+                config=Config(KernelManager=transport, NotebookClient=silent),
+            )
+    except (papermill.PapermillExecutionError, DeadKernelError) as error:
+        raise RunError(f"{_keep_failed(root, target)}\n{error}") from error
+    # The strict book refuses pages with warnings, which name paths of this disk as well.
+    said = [o["text"] for c in executed.cells for o in c.get("outputs", []) if _is_stderr(o)]
+    if said:
+        raise RunError(f"{_keep_failed(root, target)}\nit wrote to stderr: {''.join(said)}")
+    return executed
+
+
+def _is_stderr(output: Mapping[str, Any]) -> bool:
+    return output["output_type"] == "stream" and output["name"] == "stderr"
+
+
+def _keep_failed(root: Path, target: Path) -> str:
+    failed = root / "_build" / "failed" / target.name
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        target.replace(failed)
+    return f"{target.stem} failed; its copy: {failed.relative_to(root)}"
+
+
+@contextmanager
+def _environment(work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
+    """What the kernel needs to know, and nothing left behind."""
+    # Networks this small gain little from a second thread, and on a busy machine lose tenfold.
+    networks = "preset" in notebook.parameters
+    threads = 1 if networks else max(1, (os.cpu_count() or 1) // slots)
+    new = {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        RUN_VARIABLE: str(work / "run.json"),
+        "PYTHONPATH": os.pathsep.join(
+            [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not a user-level one
+        "SOURCE_DATE_EPOCH": "0",  # no dates in inline pictures
+    }
+    old = {name: os.environ.get(name) for name in new}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _clean(executed: Any, name: str, key: str) -> None:
+    """Drop what differs between equal runs: random cell ids, times, paths, kernel details."""
+    import nbformat
+
+    for i, cell in enumerate(executed.cells):
+        cell["id"] = f"{name}-{i:03d}"
+        for noise in ("papermill", "execution"):
+            cell.metadata.pop(noise, None)
+    executed.metadata = nbformat.from_dict(
+        {
+            "kernelspec": executed.metadata["kernelspec"],
+            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+            "geomem": {"key": key},
+        }
+    )
+    executed.nbformat, executed.nbformat_minor = 4, 5
+    nbformat.validate(executed)
+
+
+def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:
+    """Move a finished run to its place: the notebook last, so that a kill leaves it stale."""
+    executed = work / f"{name}.ipynb"
+    folder = root / "results" / name if out is None else out / name
+    page = root / "notebooks" if out is None else folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    moved = [(path, folder / path.name) for path in sorted(work.iterdir()) if path != executed]
+    for source, target in [*moved, (executed, page / executed.name)]:
+        shutil.move(source, target)  # another file system, too
+    return [page / executed.name, *(target for _, target in moved)]
+
+
+def _key(dependencies: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], *, show: bool) -> list[str]:
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if show:
+        return [f"{name} {old.get(name)} -> {new.get(name)}" for name in names]
+    return names

@@ -1,0 +1,399 @@
+"""The book's own Sphinx extension: figures with their provenance, tables from the notebooks.
+
+`{companion-figure} ID` shows a figure that `geomem.companion.figures.save` wrote: numbered,
+with its caption, alt text, whose claim it is, and one line to its data, code, parameters and
+citation. With ``:again:`` it repeats a figure that has its number elsewhere. `{outcome} NOTEBOOK`
+says what the paper claims there and what came out, at the opening of each page. The other
+directives generate the index of figures, what became of the paper's claims and items, and the
+tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a number that a notebook
+recorded; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that id, its hyphens as
+underscores.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from geomem import theorems
+from geomem.companion import book, figures, notebooks, verdicts
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS = ROOT / "book" / "_assets"
+MATHJAX = "static/mathjax/tex-svg-full.js"
+MARKS = {"symbolic": "✓", "rigorous numeric": "✓", "simulated": "≈", "in words": "¶"}
+PROOF_TITLE = re.compile(
+    r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
+)
+
+
+class Generated(SphinxDirective):
+    """A directive whose content is MyST text made from the project's own records."""
+
+    def parse(self, text: str) -> list[nodes.Node]:
+        container = nodes.Element()
+        lines = StringList(text.splitlines(), source=self.env.docname)
+        self.state.nested_parse(lines, self.content_offset, container)
+        return container.children
+
+    @property
+    def up(self) -> str:
+        return "../" * self.env.docname.count("/")
+
+
+class CompanionFigure(Generated):
+    required_arguments = 1
+    option_spec: ClassVar = {"again": directives.flag}
+
+    def run(self) -> list[nodes.Node]:
+        id = self.arguments[0]
+        known = {record["id"]: record for record in figures.saved(ROOT)}
+        if id not in known:
+            raise self.error(f"no figure {id!r}; saved figures: {', '.join(sorted(known))}")
+        return self.again(known[id]) if "again" in self.options else self.first(known[id])
+
+    def first(self, record: dict[str, Any]) -> list[nodes.Node]:
+        whose = f"To {record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
+        children = self.parse(
+            f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
+            f"{record['caption']}\n\n*{whose}*\n:::::"
+        )
+        figure = next(iter(children[0].findall(nodes.figure)), None) or children[0]
+        legend = next(figure.findall(nodes.legend))
+        legend += self.line(record)
+        return children
+
+    def again(self, record: dict[str, Any]) -> list[nodes.Node]:
+        label = f"code-{record['id']}"
+        target = f"({label})=\n" if self.env.docname.startswith("notebooks/") else ""
+        children = self.parse(
+            f"{target}:::::{{container}} figure-again\n"
+            f"```{{image}} {_source(record)}\n:alt: {record['alt']}\n```\n"
+            f"{{numref}}`{record['id']}`: {record['title']}.\n:::::"
+        )
+        children[-1] += self.line(record)
+        return children
+
+    def line(self, record: dict[str, Any]) -> nodes.paragraph:
+        """data, code, parameters, cite: the one line under every figure."""
+        id, files = record["id"], f"{self.up}figures/{record['id']}"
+        links = {
+            "data": f"{files}.csv",
+            "code": f"{self.up}notebooks/{record['notebook']}.html#code-{id}",
+            "parameters": f"{files}.json",
+            "cite": f"{self.up}book/figures.html#cite-{id}",
+        }
+        paragraph = nodes.paragraph(classes=["figure-line"])
+        for i, (text, uri) in enumerate(links.items()):
+            paragraph += nodes.Text(" · " if i else "")
+            paragraph += nodes.reference("", text, refuri=uri, internal=True)
+        return paragraph
+
+
+class FigureIndex(Generated):
+    """Every figure of the book: its picture's name, origin, files, and BibTeX entry."""
+
+    def run(self) -> list[nodes.Node]:
+        blocks = []
+        for record in figures.saved(ROOT):
+            id, files = record["id"], f"{self.up}figures/{record['id']}"
+            sets = ", ".join(s["name"] for s in record["data"])
+            links = ", ".join(
+                f'<a href="{files}{suffix}">{suffix[1:].upper()}</a>' for suffix in figures.SUFFIXES
+            )
+            bib = (record["folder"] / f"{id}.bib").read_text().strip()
+            blocks.append(
+                f"(cite-{id})=\n### {record['title']}\n\n"
+                f"{{numref}}`{id}`, `{id}`. To {record['paper_item']} of the paper; "
+                f"{figures.CLAIMS[record['claim']]}. "
+                f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
+                "\n\n"
+                f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
+            )
+        return self.parse("\n".join(blocks))
+
+
+class PaperItems(Generated):
+    """Every figure and table of the paper: what it shows, and our figures that go with it."""
+
+    def run(self) -> list[nodes.Node]:
+        saved = figures.saved(ROOT)
+        rows = [
+            "| the paper | what it shows | in this run | the paper's data |",
+            "|---|---|---|---|",
+        ]
+        for item in verdicts.items(ROOT):
+            here = [
+                f"{{numref}}`{r['id']}` ({self.data(r['data'])})"
+                for r in saved
+                if verdicts.mentions(r["paper_item"], item["name"])
+            ]
+            where = ", ".join(here) or item["otherwise"]
+            rows.append(f"| {item['name']} | {item['shows']} | {where} | {item['by']} |")
+        return self.parse("\n".join(["::::{div} stacked", *rows, "::::"]))
+
+    def data(self, described: list[dict[str, str]]) -> str:
+        named = (
+            d["source"] if d["source"].startswith("read off") else d["name"] for d in described
+        )
+        return ", ".join(dict.fromkeys(named)) or "no data"
+
+
+class OutcomeBox(Generated):
+    """`{outcome} NOTEBOOK`: what is claimed there, by whom, and what came out in this run."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        notebook = self.arguments[0]
+        claims = [claim for claim in _claims() if claim.notebook == notebook]
+        if not claims:
+            raise self.error(f"book/paper.toml has no claim that notebook {notebook!r} decides")
+        tested = [claim for claim in claims if claim.ours]
+        lines = [f"- {self.entry(claim)}" for claim in tested]
+        if rest := [claim.says.rstrip(".") for claim in claims if not claim.ours]:
+            lines.append(f"- {_badge('not in this run')} {'; '.join(rest)}.")
+        theirs = any(claim.whose != "ours" for claim in claims)
+        title = "What the paper claims" if theirs else "What is tested"
+        box = nodes.container(classes=["outcome"])
+        box["notebook"] = notebook  # whose run the page's foot names
+        box += self.parse(f"**{title}, and what came out here**\n\n" + "\n".join(lines))
+        return [box]
+
+    def entry(self, claim: verdicts.Claim) -> str:
+        whose = "" if claim.whose == "paper" else f"; {verdicts.WHOSE[claim.whose]}"
+        theirs = "" if claim.whose == "ours" else f" In the paper: {claim.paper}."
+        return (
+            f"{_badge(claim.verdict)} {claim.says} *({claim.item}{whose})* "
+            f"Here: {claim.ours}.{theirs} *({claim.scale})*"
+        )
+
+
+class ClaimsTable(Generated):
+    """`{claims-table} paper` or `ours`: each claim, its verdict, and how many came out how."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        whose = self.arguments[0]
+        if whose not in ("paper", "ours"):
+            raise self.error(f"whose claims? paper or ours, not {whose!r}")
+        ours = whose == "ours"
+        claims = [claim for claim in _claims() if (claim.whose == "ours") == ours]
+        saved = {record["id"] for record in figures.saved(ROOT)}
+        head = "our test" if ours else "the paper's claim"
+        rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
+        for claim in claims:
+            zone = f" *({verdicts.WHOSE[claim.whose]})*" if claim.whose == "our zone" else ""
+            source = f"{{numref}}`{claim.figure}`" if claim.figure in saved else ""
+            source = source or f"[](../notebooks/{claim.notebook}.ipynb)"
+            here = f"{claim.ours} *({claim.scale}; {source})*" if claim.ours else "–"
+            said = f"{claim.paper} *({claim.item})*"
+            rows.append(f"| {claim.says}{zone} | {_badge(claim.verdict)} | {here} | {said} |")
+        counts = [
+            f"- {_badge(name)} ({sum(claim.verdict == name for claim in claims)}): {meaning}."
+            for name, meaning in (verdicts.OUR_VERDICTS if ours else verdicts.VERDICTS).items()
+        ]
+        table = "\n".join(rows)
+        return self.parse("\n".join(counts) + f"\n\n::::{{div}} stacked claims\n{table}\n::::\n")
+
+
+class StatementBox(Generated):
+    """`{statement} LABEL`: a statement with its proof; each step shows how it was checked."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        label = self.arguments[0]
+        if label not in theorems.STATEMENTS:
+            raise self.error(f"no statement {label!r}; known: {', '.join(theorems.STATEMENTS)}")
+        statement = theorems.STATEMENTS[label]
+        number = {
+            "ours": f"ours, to {statement.number}",
+            "reconstruction": f"our reconstruction of {statement.number}",
+        }.get(statement.whose, f"the paper's {statement.number}")
+        whose = theorems.WHOSE[statement.whose]
+        steps = []
+        for number_, step in enumerate(statement.steps, 1):
+            why, pad = step.why.replace("\n", " "), " " * (len(str(number_)) + 2)
+            steps.append(
+                f"{number_}. {why}\n\n{pad}$$\n{pad}{step.latex}\n{pad}$$\n\n"
+                f"{pad}{self.mark(label, number_, step.check.kind)}\n"
+            )
+        return self.parse(
+            f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
+            f"{statement.assumptions}\n\n{statement.claim}\n\n"
+            f"*{whose[0].upper()}{whose[1:]}.*\n::::\n\n::::{{prf:proof}}\n"
+            f"{len(steps)} steps; the mark under each says how it was checked.\n\n"
+            + "\n".join(steps)
+            + "\n::::\n"
+        )
+
+    def mark(self, label: str, step: int, kind: str) -> str:
+        href = f"{self.up}book/verification.html#check-{label}-{step}"
+        style = kind.replace(" ", "-")
+        return f'<a class="check {style}" href="{href}">{MARKS[kind]} {kind}</a>'
+
+
+class VerificationTable(Generated):
+    """Every statement and step: whose, how it was checked, the result, seconds."""
+
+    def run(self) -> list[nodes.Node]:
+        checks = json.loads((ROOT / "results" / "theorem_checks" / "checks.json").read_text())
+        blocks = []
+        for label, statement in theorems.STATEMENTS.items():
+            rows = ["| step | how | result | seconds |", "|---|---|---|---|"]
+            for row in (row for row in checks if row["statement"] == label):
+                control = row["step"] < 0
+                step = f"control {-row['step']}" if control else str(row["step"])
+                anchor = f'<span id="check-{label}-{row["step"]}"></span>'
+                good = "holds"
+                if control:
+                    why = statement.controls[-row["step"] - 1].why.replace("\n", " ")
+                    good = f"{why} It fails, as it must"
+                if row["kind"] == "in words":
+                    good = "not checked"
+                result = good if row["held"] else "FAILED"
+                detail = re.sub(r"([*_|\\])", r"\\\1", row["detail"])
+                rows.append(
+                    f"| {anchor}{step} | {row['kind']} | {result}: {detail} "
+                    f"| {row['seconds']:.1f} |"
+                )
+            blocks.append(
+                f"### {statement.title}\n\n{{prf:ref}}`{label}`, {statement.number}; "
+                f"{theorems.WHOSE[statement.whose]}. `geomem verify {label}`\n\n"
+                + "\n".join(rows)
+                + "\n"
+            )
+        return self.parse("\n".join(blocks))
+
+
+class ParameterTables(Generated):
+    """For each notebook, its parameters: type, default, what the profiles change, and help."""
+
+    def run(self) -> list[nodes.Node]:
+        profiles = notebooks.profiles(ROOT)
+        blocks = []
+        for notebook in notebooks.notebooks(ROOT).values():
+            rows = ["| parameter | default | meaning |", "|---|---|---|"]
+            for name, parameter in notebook.parameters.items():
+                changes = "".join(
+                    f"; {profile.name}: `{profile.parameters[notebook.name][name]!r}`"
+                    for profile in profiles.values()
+                    if name in profile.parameters.get(notebook.name, {})
+                )
+                rows.append(
+                    f"| `{name}` ({parameter.type}) | `{parameter.default!r}`{changes} "
+                    f"| {parameter.help} |"
+                )
+            blocks.append(f"### `{notebook.name}`\n\n" + "\n".join(rows) + "\n")
+        return self.parse("\n".join(blocks))
+
+
+class ProfileTable(Generated):
+    """The profiles, what they are for, and what they cost."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            "| profile | what it is | seconds, all notebooks; `gpu`: estimated |",
+            "|---|---|---|",
+        ]
+        for profile in notebooks.profiles(ROOT).values():
+            total = sum(profile.seconds.values())
+            rows.append(f"| `{profile.name}` | {profile.about} | about {total} |")
+        return self.parse("\n".join(rows))
+
+
+def _source(record: dict[str, Any]) -> str:
+    return f"/results/{record['folder'].name}/{record['id']}.svg"
+
+
+@cache
+def _claims() -> list[verdicts.Claim]:
+    return verdicts.claims(ROOT)
+
+
+def _badge(verdict: str) -> str:
+    """A verdict that is told apart without colour, by its words and its frame."""
+    kinds = {"not in this run": "open", "not": "missed", "does": "missed"}
+    kind = kinds.get(verdict) or kinds.get(verdict.split()[0], "held")
+    return f'<span class="verdict {kind}">{verdict}</span>'
+
+
+def _numbers(app: Sphinx, config: Any) -> None:
+    """What the text takes from the run: recorded numbers, verdicts, and outcomes in numbers."""
+    found = {
+        name: json.loads(path.read_text())
+        for name in notebooks.notebooks(ROOT)
+        if (path := ROOT / "results" / name / "values.json").is_file()
+    }
+    named = {c.id.replace("-", "_"): c for c in _claims() if c.id}
+    found["verdict"] = {id: _badge(claim.verdict) for id, claim in named.items()}
+    found["outcome"] = {id: claim.ours or claim.verdict for id, claim in named.items()}
+    config.myst_substitutions = {**config.myst_substitutions, **found}
+
+
+@cache
+def _feet() -> dict[str, str]:
+    return book.feet(ROOT)
+
+
+def _assets(app: Sphinx) -> None:
+    app.config.html_static_path.append(str(ASSETS))
+
+
+def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    app.add_css_file("companion.css", priority=900)
+    link = r'\1<a class="headerlink" href="#\2" title="Link to this statement">#</a>\3'
+    context["body"] = PROOF_TITLE.sub(link, context.get("body") or "")
+    boxes = [] if doctree is None else doctree.findall(nodes.container)
+    owners = {box["notebook"] for box in boxes if "notebook" in box}
+    feet = _feet()
+    line = feet.get(owners.pop() if len(owners) == 1 else "", "")
+    context["theme_extra_footer"] = f'<p class="foot">This page shows: {html.escape(line)}</p>'
+
+
+def _files(app: Sphinx, error: Exception | None) -> None:
+    """Beside the pages: MathJax from the installed package, and the files of every figure."""
+    if error is not None or app.builder.format != "html":
+        return
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    assert package is not None and package.submodule_search_locations
+    out = Path(app.outdir)
+    (out / "_static" / "mathjax").mkdir(parents=True, exist_ok=True)
+    mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
+    shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
+    (out / "figures").mkdir(exist_ok=True)
+    for record in figures.saved(ROOT):
+        for suffix in figures.SUFFIXES:
+            name = record["id"] + suffix
+            shutil.copyfile(record["folder"] / name, out / "figures" / name)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("companion-figure", CompanionFigure)
+    app.add_directive("figure-index", FigureIndex)
+    app.add_directive("paper-items", PaperItems)
+    app.add_directive("outcome", OutcomeBox)
+    app.add_directive("claims-table", ClaimsTable)
+    app.add_directive("statement", StatementBox)
+    app.add_directive("verification-table", VerificationTable)
+    app.add_directive("parameter-tables", ParameterTables)
+    app.add_directive("profile-table", ProfileTable)
+    app.connect("config-inited", _numbers)
+    app.connect("builder-inited", _assets)
+    app.connect("html-page-context", _page)
+    app.connect("build-finished", _files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

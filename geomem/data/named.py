@@ -1,0 +1,305 @@
+"""The data sets with names: the two that are shipped, CIFAR-10 and Fashion-MNIST.
+
+Nothing half-downloaded is ever read: downloads are verified and renamed, archives unpacked
+under another name, published hashes checked. `data.py` holds what users call.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from geomem.data.files import (
+    CHUNK,
+    DataError,
+    Part,
+    Root,
+    Rows,
+    Source,
+    array_part,
+    image_files,
+    open_folder,
+    open_npz,
+)
+
+SHIPPED = Path(__file__).parent
+
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+CIFAR10_FOLDER = "cifar-10-batches-bin"
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR10_BATCHES = {  # the published MD5 sums
+    "data_batch_1.bin": "5dd7e06a14cb22eb9f671a540d1b7c25",
+    "data_batch_2.bin": "5ea93a67294ea407fff1d09f752e9692",
+    "data_batch_3.bin": "942cd6a4bcdd0dd3c604fbe906cb4421",
+    "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
+    "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
+}
+PLACES_VARIABLE = "GEOMEM_PLACES"  # JSON: a data set's shown name -> its path
+FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+FASHION_FILES = {  # the published MD5 sums of the compressed files
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+FASHION_CLASSES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
+FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def open_source(name: str | os.PathLike[str], root: Root) -> Source:
+    loader = LOADERS.get(str(name))
+    if loader is not None:
+        return loader(root)
+    path = _place(name)
+    if path.is_dir():
+        return open_folder(path)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return open_npz(path)
+    what = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
+    raise DataError(
+        f"unknown data set {str(name)!r}: take one of {', '.join(LOADERS)}, or the path of "
+        f"an .npz file or of a folder of images (this path {what})."
+    )
+
+
+def _place(name: str | os.PathLike[str]) -> Path:
+    """Where a path given as a data set lies. One outside the project travels by its last part
+    alone, so that no output names a reader's disk; the rest is in the environment."""
+    places = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
+    return Path(places.get(str(name), name)).expanduser()
+
+
+def source_files(name: str, root: Root) -> list[Path]:
+    """The files behind a set, without downloading any; DataError where they are missing."""
+    if name == "digits":
+        package = importlib.util.find_spec("sklearn")
+        assert package is not None and package.origin is not None
+        return [Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"]
+    if name == "fashion-mini":
+        return [SHIPPED / "fashion_mini.npz"]
+    if name == "cifar10":
+        return sorted(_find_cifar10(root, fetch=False).glob("*.bin"))
+    if name == "fashion-mnist":
+        folder = _find_fashion(root, fetch=False)
+        return [folder / file for file in FASHION_FILES]
+    path = _place(name)
+    if path.is_dir():
+        return image_files(path)
+    if path.is_file():
+        return [path]
+    raise DataError(f"no data set {name!r}.")
+
+
+def _digits(root: Root) -> Source:
+    # Read here, since scikit-learn takes two seconds to import.
+    (file,) = source_files("digits", root)
+    columns = np.loadtxt(file, delimiter=",")
+    pixels, target = columns[:, :-1], columns[:, -1].astype(np.int64)
+    # 0..16 scaled as 0..255 would be: 0 -> -1, 16 -> 1
+    images = (pixels / 8 - 1).astype(np.float32).reshape(-1, 1, 8, 8)
+    return Source(
+        array_part(images, target, np.arange(1297)),
+        array_part(images, target, np.arange(1297, len(images))),
+        [str(i) for i in range(10)],
+        "scikit-learn load_digits (UCI optical recognition of handwritten digits, test part)",
+    )
+
+
+def _fashion_mini(root: Root) -> Source:
+    with np.load(SHIPPED / "fashion_mini.npz") as file:
+        train, heldout = (
+            array_part(file[part][:, None], file[f"{part}_labels"], index=file[f"{part}_indices"])
+            for part in ("train", "heldout")
+        )
+    return Source(train, heldout, FASHION_CLASSES, "Fashion-MNIST, 3,000 images (Zalando, MIT)")
+
+
+def _cifar10(root: Root) -> Source:
+    folder = _find_cifar10(root, fetch=True)
+    for name, md5 in CIFAR10_BATCHES.items():
+        with (folder / name).open("rb") as handle:
+            if hashlib.file_digest(handle, "md5").hexdigest() != md5:
+                raise DataError(
+                    f"cifar10: {name} is not the published file (wrong MD5); "
+                    f"delete {folder} and fetch the set again."
+                )
+    train = [_records(folder / name) for name in CIFAR10_BATCHES]
+    return Source(
+        _cifar10_part(train),
+        _cifar10_part([_records(folder / "test_batch.bin")]),
+        CIFAR10_CLASSES,
+        "CIFAR-10, binary version (Krizhevsky 2009)",
+    )
+
+
+def _records(path: Path) -> NDArray[np.uint8]:
+    """A batch file as (n, 3073) bytes, mapped and not read: label, then 3 x 32 x 32 pixels."""
+    if path.stat().st_size == 0 or path.stat().st_size % 3073:
+        raise DataError(f"cifar10: {path.name} is cut off; fetch the set again.")
+    return np.memmap(path, np.uint8, "r").reshape(-1, 3073)
+
+
+def _cifar10_part(batches: list[NDArray[np.uint8]]) -> Part:
+    starts = np.cumsum([0] + [len(batch) for batch in batches])
+
+    def read(rows: Rows) -> Iterator[NDArray[Any]]:
+        for start, batch in zip(starts, batches, strict=False):
+            inside = rows[(rows >= start) & (rows < start + len(batch))] - start
+            for i in range(0, len(inside), CHUNK):
+                yield batch[inside[i : i + CHUNK], 1:].reshape(-1, 3, 32, 32)
+
+    labels = np.concatenate([batch[:, 0] for batch in batches]).astype(np.int64)
+    if labels.max() > 9:
+        raise DataError("cifar10: a label is not in 0..9: not CIFAR-10's binary version.")
+    return Part(labels, np.arange(len(labels)), read)
+
+
+def _find_cifar10(root: Root, *, fetch: bool) -> Path:
+    needed = [*CIFAR10_BATCHES, "test_batch.bin"]
+    found = _find(root, CIFAR10_FOLDER, needed)
+    if found is None and fetch:
+        archive = Path(_download(CIFAR10_URL, CIFAR10_MD5, "cifar10", f"{CIFAR10_FOLDER}/"))
+        # Unpacked under another name and renamed: a killed run leaves nothing half there.
+        with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
+            with tarfile.open(archive) as tar:
+                tar.extractall(temporary, filter="data")
+            shutil.rmtree(archive.parent / CIFAR10_FOLDER, ignore_errors=True)
+            (Path(temporary) / CIFAR10_FOLDER).replace(archive.parent / CIFAR10_FOLDER)
+        found = archive.parent / CIFAR10_FOLDER
+    if found is None:
+        raise DataError("cifar10 is not on this disk.")
+    return found
+
+
+def _fashion_mnist(root: Root) -> Source:
+    folder = _find_fashion(root, fetch=True)
+    parts = []
+    for prefix in ("train", "t10k"):
+        shape, header = _idx_shape(folder / f"{prefix}-images-idx3-ubyte.gz")
+        with _unzipped(folder / f"{prefix}-labels-idx1-ubyte.gz") as handle:
+            labels = np.frombuffer(handle.read()[8:], np.uint8)
+        if len(labels) != shape[0]:
+            raise DataError("fashion-mnist: images and labels differ in number; fetch it again.")
+        read = _idx_reader(folder / f"{prefix}-images-idx3-ubyte.gz", shape, header)
+        parts.append(Part(labels.astype(np.int64), np.arange(len(labels)), read))
+    return Source(parts[0], parts[1], FASHION_CLASSES, "Fashion-MNIST (Zalando, MIT)")
+
+
+@contextmanager
+def _unzipped(path: Path) -> Iterator[gzip.GzipFile]:
+    """A gzip file to read; cut off or damaged, it is one clear error."""
+    try:
+        with gzip.open(path) as handle:
+            yield handle
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path.name} is cut off or damaged; fetch the set again.") from error
+
+
+def _idx_shape(path: Path) -> tuple[tuple[int, ...], int]:
+    with _unzipped(path) as handle:
+        magic = handle.read(4)
+        if magic[:3] != b"\0\0\x08":
+            raise DataError(f"fashion-mnist: {path.name} is not an IDX file of bytes.")
+        shape = tuple(np.frombuffer(handle.read(4 * magic[3]), ">u4").tolist())
+    return shape, 4 + 4 * magic[3]
+
+
+def _idx_reader(
+    path: Path, shape: tuple[int, ...], header: int
+) -> Callable[[Rows], Iterator[NDArray[Any]]]:
+    size = int(np.prod(shape[1:]))
+
+    def read(rows: Rows) -> Iterator[NDArray[Any]]:
+        with _unzipped(path) as handle:
+            handle.seek(header)
+            for start in range(0, int(rows[-1]) + 1, CHUNK):
+                block = np.frombuffer(handle.read(min(CHUNK, shape[0] - start) * size), np.uint8)
+                inside = rows[(rows >= start) & (rows < start + CHUNK)] - start
+                yield block.reshape(-1, 1, *shape[1:])[inside]
+            while handle.read(1 << 20):  # to the end: only there gzip checks its sum
+                pass
+
+    return read
+
+
+def _find_fashion(root: Root, *, fetch: bool) -> Path:
+    found = _find(root, "fashion-mnist", [*FASHION_FILES])
+    if found is None and root is None and (FASHION_DEBIAN / next(iter(FASHION_FILES))).is_file():
+        found = FASHION_DEBIAN
+    if found is None and fetch:
+        for file, md5 in FASHION_FILES.items():
+            path = _download(FASHION_URL + file, md5, "fashion-mnist", "fashion-mnist/", file)
+            found = Path(path).parent
+    if found is None:
+        raise DataError("fashion-mnist is not on this disk.")
+    return found
+
+
+def _find(root: Root, folder: str, needed: Sequence[str]) -> Path | None:
+    """The complete ``folder`` below root (or GEOMEM_DATA), else below the download cache."""
+    given = root or os.environ.get("GEOMEM_DATA")
+    place = Path(given).expanduser() if given else None
+    if place is not None and not place.is_dir():
+        raise DataError(f"{'root' if root else 'GEOMEM_DATA'} is not a folder: {given}")
+    if place is not None and place.name == folder:
+        place = place.parent
+    if place is not None and (path := place / folder).is_dir():
+        missing = [name for name in needed if not (path / name).is_file()]
+        if missing:
+            raise DataError(f"{folder}/ lacks {missing[0]}; fetch the set again.")
+        return path
+    if root is not None:
+        raise DataError(f"root holds no folder {folder}/; put the set there or leave root out.")
+    cached = _cache() / folder  # incomplete: as if absent, so that the download goes on
+    return cached if all((cached / name).is_file() for name in needed) else None
+
+
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("geomem"))
+
+
+def _download(url: str, md5: str, name: str, folder: str, file: str | None = None) -> str:
+    """Fetch with a progress bar to the user's cache; pooch renames only a verified file."""
+    import pooch
+
+    target = _cache() / folder if file else _cache()
+    try:
+        path: str = pooch.retrieve(
+            url,
+            f"md5:{md5}",
+            fname=file or Path(url).name,
+            path=target,
+            progressbar=True,
+        )
+    except (OSError, ValueError) as error:
+        network = isinstance(error, OSError)
+        reason = type(error).__name__ if network else "wrong hash"
+        raise DataError(
+            f"{name}: the download failed ({reason}); try again, or set GEOMEM_DATA to a "
+            f"folder that holds {folder}"
+        ) from error
+    return path
+
+
+LOADERS: dict[str, Callable[[Root], Source]] = {
+    "digits": _digits,
+    "fashion-mini": _fashion_mini,
+    "cifar10": _cifar10,
+    "fashion-mnist": _fashion_mnist,
+}

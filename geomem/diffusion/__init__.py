@@ -1,0 +1,1 @@
+"""EDM diffusion models: networks, noise, training, sampling, and the zoo of trained ones."""

@@ -1,0 +1,143 @@
+"""What a training costs, before it starts: parameters, FLOPs, memory and hours.
+
+The first three are counted on PyTorch's meta device, where tensors have a shape and no
+values. The hours are an estimate, and `Cost.basis` says on what it rests.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.train import TrainConfig, train
+
+BACKWARD = 2  # FLOPs of a backward pass, in those of the forward pass before it
+COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its moving average
+CUDA_RATE = 200e12  # FLOP/s of bfloat16 on an H100-class device: assumed, never measured here
+CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
+MEASURED_BELOW = 2e9  # FLOPs of an image in training, up to which a CPU is measured instead
+STEPS, STEP_FLOPS = 6, 10e9  # of that measurement, which so takes a second or two
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training costs on one device.
+
+    Attributes
+    ----------
+    parameters : of the network.
+    images : seen in training, counted as often as they are seen.
+    batch : of them at once.
+    flops : of a forward pass, per image; a multiplication and an addition are two.
+    activation_bytes : what the backward pass keeps of the forward pass, per image, were it
+        all float32; of bfloat16 training between half of it and the whole.
+    rate : images per second in training.
+    basis : what the rate rests on.
+    """
+
+    parameters: int
+    images: int
+    batch: int
+    flops: int
+    activation_bytes: int
+    rate: float
+    basis: str
+
+    @property
+    def training_flops(self) -> int:
+        """FLOPs of one image in training: forward and backward."""
+        return (1 + BACKWARD) * self.flops
+
+    @property
+    def state_bytes(self) -> int:
+        """Weights, gradients, Adam's two moments and the average: float32, on any device."""
+        return 4 * COPIES * self.parameters
+
+    @property
+    def memory(self) -> int:
+        """Bytes of state and of the activations of a batch; what PyTorch itself takes is more."""
+        return self.state_bytes + self.batch * self.activation_bytes
+
+    @property
+    def hours(self) -> float:
+        return self.images / self.rate / 3600
+
+
+def cost(config: TrainConfig) -> Cost:
+    """What it costs to train this config on one device.
+
+    Parameters
+    ----------
+    config : with every field of the images known (see `TrainConfig.for_images`). Its device
+        need not be here: "cuda" is reckoned on any machine.
+
+    >>> from geomem.diffusion.network import ModelConfig
+    >>> linear = ModelConfig("mlp", width=8, channels=1, size=4, mean=0.0, sigma_data=0.5)
+    >>> cost(TrainConfig(linear, steps=10, batch=3, device="cuda")).images
+    30
+    """
+    flops, activations = count(config.model)
+    training = (1 + BACKWARD) * flops
+    if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()):
+        rate, basis = CUDA_RATE / training, f"assumes {CUDA_RATE / 1e12:.0f} TFLOP/s, not measured"
+    elif training > MEASURED_BELOW:
+        rate = CPU_RATE * config.threads / training
+        basis = f"assumes {CPU_RATE / 1e9:.0f} GFLOP/s a CPU thread, not measured"
+    else:
+        rate, basis = _measured(config, training), f"measured on {STEPS - 1} steps here and now"
+    images = config.images
+    weights = parameters(config.model)
+    return Cost(weights, images, config.batch, flops, activations, rate, basis)
+
+
+def parameters(config: ModelConfig) -> int:
+    """How many numbers a network learns."""
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in EDMDenoiser(config).parameters())
+
+
+def count(config: ModelConfig, n: int = 1) -> tuple[int, int]:
+    """FLOPs of a forward pass of n images, and the bytes of activations that it leaves.
+
+    FLOPs are those of the matrix products and convolutions. The bytes are those of the
+    distinct tensors that autograd keeps, the weights aside.
+    """
+    with torch.device("meta"):
+        denoiser = EDMDenoiser(config)
+        x = torch.empty(n, denoiser.config.channels or 0, *2 * [denoiser.config.size or 0])
+        level = torch.empty(n)
+        label = torch.zeros(n, dtype=torch.long) if config.n_classes else None
+    weights = {tensor.untyped_storage() for tensor in denoiser.state_dict().values()}
+    kept: set[torch.UntypedStorage] = set()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.add(tensor.untyped_storage())
+        return tensor
+
+    counter = FlopCounterMode(display=False)
+    with counter, saved_tensors_hooks(keep, lambda tensor: tensor):
+        denoiser.network(x, level, label)  # the scalings around it cost next to nothing
+    return counter.get_total_flops(), sum(s.nbytes() for s in kept - weights)
+
+
+def _measured(config: TrainConfig, training_flops: int) -> float:
+    """Images per second of a few real steps on this CPU, with noise for images."""
+    model = config.model
+    batch = max(1, min(config.batch, int(STEP_FLOPS / training_flops)))
+    short = replace(config, steps=STEPS, batch=batch, lr=1e-6, device="cpu", compile=False)
+    shape = (batch, model.channels or 0, model.size or 0, model.size or 0)
+    noise = np.random.default_rng(0).standard_normal(shape, np.float32)
+    labels = np.zeros(batch, np.int64) if model.n_classes else None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        seconds = [record.seconds for record in train(short, noise, labels)]
+    finally:
+        torch.set_num_threads(threads)
+    return batch / statistics.median(seconds[1:])  # the first step warms up

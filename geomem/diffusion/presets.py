@@ -1,0 +1,321 @@
+"""Which models are trained on which images: the presets, and your own in a TOML file.
+
+A preset is one dataclass of plain values, so it can be read, changed by name and hashed.
+``-small`` and ``-large`` of one name differ in the number of training images alone: EDM-1K
+and EDM-50K of the paper are ``cifar10-small`` and ``cifar10-large``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from geomem.data.sets import ImageSet, Split, load_dataset
+from geomem.diffusion.network import DDPMPP, ModelConfig
+from geomem.diffusion.noise import NoiseLaw
+from geomem.diffusion.train import TrainConfig
+
+
+class ConfigError(ValueError):
+    """An unknown preset or setting, or a value that does not fit it."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images: the arguments of `geomem.load_dataset`, and whether with a dummy class."""
+
+    name: str = "digits"  # data set by name or path
+    n_train: int | None = None  # training images N; None: all
+    n_heldout: int | None = None  # held-out images; None: all
+    classes: str | None = None  # one class only
+    grayscale: bool = False  # luma
+    size: int | None = None  # side after area down-sampling, pixels
+    seed: int | None = None  # of a random subset; None: the first ones
+    dummy: bool = False  # as many images of noise as training images, as class 1; real: 0
+
+    def load(self) -> ImageSet:
+        """The images themselves."""
+        images = load_dataset(**{k: v for k, v in asdict(self).items() if k != "dummy"})
+        return _with_dummy(images, self.seed or 0) if self.dummy else images
+
+
+def _with_dummy(images: ImageSet, seed: int) -> ImageSet:
+    """The set with the dummy class of Yoon et al. (2023): pure noise, as many as real images.
+
+    Which noise is our choice: normal pixels with the mean and standard deviation of the
+    training set's, clipped to [-1, 1], drawn once. They come after the real images.
+    """
+    real = images.train
+    drawn = np.random.default_rng(seed).standard_normal(real.shape)
+    noise = np.clip(real.mean() + real.std() * drawn, -1, 1).astype(np.float32)
+    n, held = len(real), len(images.heldout)
+    labels = Split(np.repeat([0, 1], n), np.zeros(held, np.int64))
+    indices = Split(np.append(images.indices.train, np.full(n, -1)), images.indices.heldout)
+    digest = hashlib.sha256(images.sha256.encode() + noise.tobytes()).hexdigest()
+    source = f"{images.source}, and as many images of noise"
+    train = np.concatenate([real, noise])
+    return replace(
+        images, train=train, labels=labels, indices=indices, source=source, sha256=digest
+    )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One model: what is trained, how, and on what."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        n_classes = self.train.model.n_classes
+        if self.data.dummy and n_classes != 2:
+            raise ConfigError(
+                "data.dummy: real images and noise are two classes, so it needs "
+                f"train.model.n_classes=2, got {n_classes}."
+            )
+
+
+def _pair(
+    name: str, data: DataConfig, n_small: int, train: TrainConfig, **large: Any
+) -> dict[str, Experiment]:
+    small = Experiment(replace(data, n_train=n_small), train)
+    return {f"{name}-small": small, f"{name}-large": Experiment(data, replace(train, **large))}
+
+
+QUARTERS = (0.125, 0.25, 0.5)  # of the training, where its course is looked at
+# Finer at the beginning, where a training that is to stop early may stop: see
+# `geomem.memorization.stopping`.
+SNAPSHOTS = (1 / 32, 1 / 16, 3 / 32, 0.125, 3 / 16, 0.25, 3 / 8, 0.5)
+# Steps and learning rates for a CPU were found by measuring: the fewest that still show the
+# paper's phenomena. cifar10 is the paper's own setting; its training length is not known, so
+# the 20 million images are our assumption, about a tenth of EDM's own.
+PRESETS: dict[str, Experiment] = {
+    **_pair(
+        "digits-mlp",
+        DataConfig("digits"),
+        64,
+        TrainConfig(
+            ModelConfig("mlp", width=192, blocks=3),
+            steps=1500,
+            batch=128,
+            lr=1e-2,
+            snapshots=SNAPSHOTS,
+        ),
+    ),
+    **_pair(
+        "digits-unet",
+        DataConfig("digits"),
+        128,
+        TrainConfig(ModelConfig(width=16), steps=3300, snapshots=SNAPSHOTS),
+    ),
+    **_pair(
+        "fashion-unet",
+        DataConfig("fashion-mini", grayscale=True, size=16),
+        64,
+        TrainConfig(ModelConfig(width=16, patch=2), steps=2400, lr=3e-3, snapshots=SNAPSHOTS),
+    ),
+    **_pair(
+        "cifar10-luma",
+        DataConfig("cifar10", grayscale=True, size=16),
+        128,
+        TrainConfig(ModelConfig(width=32, patch=2), steps=5800, snapshots=SNAPSHOTS),
+        steps=3000,
+    ),
+    **_pair(
+        "cifar10-rgb",
+        DataConfig("cifar10"),
+        64,
+        TrainConfig(ModelConfig(width=64, patch=4), steps=4000, lr=3e-3, snapshots=SNAPSHOTS),
+    ),
+    **_pair(
+        "cifar10",
+        DataConfig("cifar10", seed=0),
+        1000,
+        TrainConfig(
+            DDPMPP,
+            NoiseLaw(mean=-1.2),
+            batch=512,
+            lr=1e-3,
+            warmup=2000,
+            final_lr=1.0,
+            ema=0.9995,
+            snapshots=SNAPSHOTS,
+        ).with_images(20_480_000),
+    ),
+}
+
+
+def experiment(
+    name: str | os.PathLike[str], changes: Mapping[str, Any] | None = None
+) -> Experiment:
+    """A preset, or the experiment of a TOML file, with settings changed by name.
+
+    Parameters
+    ----------
+    name : a key of `PRESETS`, or the path of a TOML file with any of the tables [data],
+        [train], [train.model] and [train.noise], and optionally ``preset``, to start from.
+    changes : dotted name -> value, as text or typed: {"train.steps": "100"}; see `settings`.
+        "train.images" gives the budget in images instead of steps.
+
+    Raises
+    ------
+    ConfigError : unknown preset, table or setting, or a value of the wrong type or range.
+    """
+    chosen = PRESETS.get(str(name))
+    if chosen is None:
+        chosen = _from_file(Path(name))
+    return changed(chosen, changes or {})
+
+
+def pair(
+    preset: str, *, dataset: str, n_train: int = 0, changes: str = "", **train: Any
+) -> tuple[Experiment, Experiment]:
+    """The small and the large experiment of a preset's name, as the notebooks train them.
+
+    Parameters
+    ----------
+    preset : a name of `PRESETS` without "-small" or "-large".
+    dataset : the data set, by name or path.
+    n_train : training images of the small model; 0 for the preset's own number.
+    changes : further settings of both, "train.steps=100 train.batch=32"; see `settings`.
+    train : settings of the training of both, by name: ``seed=1``.
+
+    Raises
+    ------
+    ConfigError : as `experiment`.
+    """
+    new: dict[str, Any] = {"data.name": dataset, **{f"train.{k}": v for k, v in train.items()}}
+    for change in changes.split():
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"changes: expected NAME=VALUE, got {change!r}.")
+        new[key] = value
+    small = new | ({"data.n_train": n_train} if n_train else {})
+    return experiment(f"{preset}-small", small), experiment(f"{preset}-large", new)
+
+
+def resized(config: Experiment, side: int) -> Experiment:
+    """The experiment on its images at another size, with a network that sees them as coarsely.
+
+    Space-to-depth makes any image a grid of 7x7 to 14x14, as fine as it can be, on which networks
+    of one kind cost about the same; where the grid is odd, and so cannot be halved, it has one
+    level of twice the width and one block more.
+
+    Parameters
+    ----------
+    config : of a U-Net.
+    side : of the images, pixels; down-sampled to it, at most what they have.
+
+    Raises
+    ------
+    ConfigError : an MLP, or a side that no space-to-depth brings there.
+    """
+    model = config.train.model
+    patch = next((p for p in range(1, side // 7 + 1) if side % p == 0 and side // p <= 14), 0)
+    if model.network != "unet" or not patch:
+        raise ConfigError(
+            f"resized: needs a U-Net, and a side with a divisor that leaves 7 to 14; got {side}."
+        )
+    model = replace(model, patch=patch)
+    if side // patch % 2:
+        model = replace(model, multipliers=(1,), width=2 * model.width, blocks=model.blocks + 1)
+    return Experiment(replace(config.data, size=side), replace(config.train, model=model))
+
+
+def settings(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Every setting of a config by its dotted name, as `experiment` takes them."""
+    found: dict[str, Any] = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            found |= settings(value, f"{prefix}{f.name}.")
+        else:
+            found[prefix + f.name] = value
+    return found
+
+
+BUDGET = "train.images"  # may be changed in place of train.steps
+
+
+def changed(config: Experiment, changes: Mapping[str, Any]) -> Experiment:
+    """An experiment with settings changed by dotted name; text is read as the setting's type."""
+    known = [*settings(config), BUDGET]
+    for key in changes:
+        if key not in known:
+            raise ConfigError(f"no setting {key!r}; known: {', '.join(known)}.")
+    if {BUDGET, "train.steps"} <= changes.keys():
+        raise ConfigError(f"{BUDGET} and train.steps are one budget: give one of them.")
+    try:
+        result = _rebuilt(config, changes)
+        if BUDGET in changes:  # of the new batch size
+            images = _typed(BUDGET, changes[BUDGET], int)
+            result = replace(result, train=result.train.with_images(images))
+    except ValueError as error:
+        raise error if isinstance(error, ConfigError) else ConfigError(str(error)) from error
+    assert isinstance(result, Experiment)
+    return result
+
+
+def _from_file(path: Path) -> Experiment:
+    if not path.is_file():
+        raise ConfigError(f"no preset or file {str(path)!r}; presets: {', '.join(PRESETS)}.")
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error}).") from error
+    start = tables.pop("preset", None)
+    if start is not None and str(start) not in PRESETS:
+        raise ConfigError(f"{path}: no preset {start!r}; presets: {', '.join(PRESETS)}.")
+    return changed(PRESETS[start] if start else Experiment(), _flat(tables))
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tables.items():
+        name = prefix + key
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _rebuilt(config: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
+    """``config`` with its changes made all at once: some make sense together only."""
+    hints = get_type_hints(type(config))
+    new = {}
+    for f in fields(config):
+        key, value = prefix + f.name, getattr(config, f.name)
+        if is_dataclass(value):
+            new[f.name] = _rebuilt(value, changes, f"{key}.")
+        elif key in changes:
+            new[f.name] = _typed(key, changes[key], hints[f.name])
+    return replace(config, **new)
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """A value of TOML or of the command line as the type of its setting."""
+    kinds = getattr(hint, "__args__", (hint,))
+    if getattr(hint, "__origin__", None) is tuple:
+        items = value.replace(",", " ").split() if isinstance(value, str) else value
+        items = items if isinstance(items, (list, tuple)) else [items]
+        return tuple(_typed(key, item, kinds[0]) for item in items)
+    if type(None) in kinds and (value is None or str(value).lower() == "none"):
+        return None
+    for kind in kinds:
+        if kind is bool and str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        if kind in (int, float) and not isinstance(value, bool):
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                number = kind(value)
+                if number == float(value):
+                    return number
+        if kind is str and isinstance(value, str):
+            return value
+    expected = hint.__name__ if isinstance(hint, type) else str(hint)
+    raise ConfigError(f"{key}: {value!r} is not of type {expected}.")

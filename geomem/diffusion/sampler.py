@@ -1,0 +1,152 @@
+"""Sampling: the probability-flow ODE from pure noise to an image (Karras et al. 2022).
+
+    dx/dsigma = -(m_sigma(x) - x) / sigma,    from x = sigma_max z at sigma_max down to sigma = 0,
+
+for any denoiser m. The paper takes pure Euler steps, adds no noise on the way and has the 18
+levels of its Table 2. Heun's method (Karras et al., Algorithm 1) corrects each step by the
+slope at its end, which costs a second call of the denoiser and wins an order of accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geomem.diffusion.network import Denoise
+from geomem.diffusion.noise import karras_sigmas
+from geomem.geometry.arrays import Floats, check_count, check_sigmas
+from geomem.progress import bar
+
+
+class Step(NamedTuple):
+    """A batch on its way from noise to images, at one noise level; data units."""
+
+    sigma: float
+    x: Tensor  # (B, C, H, W) float64, the state at that level
+    denoised: Tensor  # (B, C, H, W) float64, the denoiser's answer to it
+
+
+def heun(denoise: Denoise, x: Tensor, sigmas: Floats) -> Iterator[Step]:
+    """Heun's method, of second order: 2 S - 1 calls of the denoiser for S levels.
+
+    The last step, into sigma = 0, where the slope is not defined, stays Euler's.
+
+    Parameters
+    ----------
+    denoise : called as ``denoise(x, sigma)`` with the float64 state and one number sigma.
+    x : (B, C, H, W) state at the first level, in data units (see `initial_noise`).
+    sigmas : (S,) noise levels, in data units, > 0, strictly descending, without a zero.
+
+    Yields
+    ------
+    One `Step` for each level, and a last one whose ``x`` and ``denoised`` are the sample.
+
+    Raises
+    ------
+    ValueError : levels that are not as above, or an answer that has not the state's shape.
+    """
+    return _solve(denoise, x, _descending(sigmas), correct=True)
+
+
+def euler(denoise: Denoise, x: Tensor, sigmas: Floats) -> Iterator[Step]:
+    """Euler's method, of first order and the paper's: S calls of the denoiser; else as `heun`."""
+    return _solve(denoise, x, _descending(sigmas), correct=False)
+
+
+SOLVERS = {"heun": heun, "euler": euler}
+SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
+
+
+@torch.no_grad()
+def _solve(denoise: Denoise, x: Tensor, sigmas: list[float], correct: bool) -> Iterator[Step]:
+    x = x.double()
+    for sigma, lower in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
+        denoised = _answer(denoise, x, sigma)
+        yield Step(sigma, x, denoised)
+        # Euler's step keeps lower / sigma of the noise: written so, the last is exactly denoised.
+        ahead = denoised + lower / sigma * (x - denoised)
+        if correct and lower > 0:
+            slopes = (x - denoised) / sigma + (ahead - _answer(denoise, ahead, lower)) / lower
+            ahead = x + (lower - sigma) / 2 * slopes
+        x = ahead
+    yield Step(0.0, x, x)
+
+
+def _answer(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
+    denoised = denoise(x, sigma)
+    if denoised.shape != x.shape:
+        raise ValueError(f"the denoiser must keep the shape {[*x.shape]}, got {[*denoised.shape]}.")
+    return denoised.double()
+
+
+def _descending(sigmas: object) -> list[float]:
+    levels = check_sigmas(sigmas)
+    if np.any(np.diff(levels) >= 0):
+        raise ValueError("sigmas: the levels must strictly descend, from the noise to the image.")
+    return levels.tolist()
+
+
+def initial_noise(
+    shape: tuple[int, ...], seeds: Sequence[int | Sequence[int]], sigma_max: float
+) -> Tensor:
+    """sigma_max z of one seed a sample -> (len(seeds), *shape) float64, in data units, on the CPU.
+
+    Sample i is ``default_rng(seeds[i]).standard_normal(shape)``, whatever its neighbours.
+    """
+    noise = [np.random.default_rng(seed).standard_normal(shape) for seed in seeds]
+    return sigma_max * torch.from_numpy(np.stack(noise))
+
+
+def sample(
+    denoise: Denoise,
+    shape: tuple[int, ...],
+    n: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    sigmas: Floats | None = None,
+    solver: str = "heun",
+    batch: int = 256,
+    device: str | torch.device = "auto",
+) -> Tensor:
+    """Samples ``first`` to ``first + n - 1`` of a seed, each from the noise of (seed, i).
+
+    Sample i is the same alone or among 64, up to the rounding of the denoiser's own batches.
+
+    Parameters
+    ----------
+    denoise, sigmas : as in `heun`; None for `karras_sigmas`, the paper's levels.
+    shape : (C, H, W) of one image.
+    n, batch : number of samples, and of those integrated at once, >= 1.
+    seed, first : whole numbers >= 0.
+    solver : "heun", or "euler" as in the paper.
+    device : "auto" (a network's own; else CUDA where there is one), or a torch device.
+
+    Returns
+    -------
+    (n, C, H, W) float32 tensor on the CPU, data units, not clipped.
+    """
+    n, batch = check_count("n", n), check_count("batch", batch)
+    if min(seed, first) < 0:
+        raise ValueError(f"seed and first must be at least 0, got {seed=} and {first=}.")
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
+    if device == "auto":
+        weights = denoise.parameters() if isinstance(denoise, nn.Module) else iter(())
+        default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = next((weight.device for weight in weights), default)
+    seeds = [(seed, i) for i in range(first, first + n)]
+    samples = []
+    with bar(n, "sampling", "image", delay=5) as shown:
+        for i in range(0, n, batch):
+            noise = initial_noise(shape, seeds[i : i + batch], levels[0]).to(device)
+            for step in SOLVERS[solver](denoise, noise, levels):
+                sampled = step.x
+            samples.append(sampled.float().cpu())
+            shown.update(len(sampled))
+    return torch.cat(samples)

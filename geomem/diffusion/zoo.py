@@ -1,0 +1,496 @@
+"""The store of finished models: trained once, found again by what made them.
+
+A model's key hashes its configuration, its training images and the code that trains. What
+stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes
+side by side: the fastest use of CPU cores for networks this small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import distributed
+
+from geomem.data.sets import ImageSet
+from geomem.diffusion import checkpoint
+from geomem.diffusion import train as training
+from geomem.diffusion.network import EDMDenoiser
+from geomem.diffusion.presets import ConfigError, Experiment, changed, settings
+from geomem.diffusion.train import Record, TrainConfig, TrainingError, TrainState
+from geomem.progress import bar
+from geomem.reach import reached
+
+STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
+# What cannot change the result, or only in its last digits.
+NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
+TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
+EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished model of the store.
+
+    Attributes
+    ----------
+    folder : where it lies; its name is the model's.
+    experiment : what made it, complete.
+    record : what is known of the run: steps, seconds, versions, device.
+    losses : (steps,) the loss of each step's batch.
+    device : where its denoisers compute: "auto", "cpu" or "cuda".
+    """
+
+    folder: Path
+    experiment: Experiment
+    record: dict[str, Any]
+    losses: np.ndarray
+    device: str = "auto"
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def denoise(self) -> EDMDenoiser:
+        """The denoiser: the averaged weights at the end of training."""
+        return self._denoiser(self.folder / "model")
+
+    def at(self, share: float) -> EDMDenoiser:
+        """The denoiser after a share of the training: one of the config's snapshots, or 1."""
+        config = self.experiment.train
+        if share == 1:
+            return self.denoise
+        if share not in config.snapshots:
+            known = ", ".join(map(str, (*config.snapshots, 1)))
+            raise ValueError(f"{self.name}: no snapshot at {share} of its steps; known: {known}.")
+        return self._denoiser(self.folder / _step(config.step_of(share)))
+
+    def course(self) -> tuple[float, float]:
+        """Mean loss after an eighth of the steps and at the end, over a twentieth of them each.
+
+        A training between which it has not fallen broke down; such a model memorizes nothing.
+        """
+        begun, k = len(self.losses) // 8, max(1, len(self.losses) // 20)
+        return float(self.losses[begun : begun + k].mean()), float(self.losses[-k:].mean())
+
+    @property
+    def broke_down(self) -> bool:
+        """Whether the loss has not fallen over that `course`."""
+        before, after = self.course()
+        return after >= before
+
+    def _denoiser(self, folder: Path) -> EDMDenoiser:
+        tensors, _ = checkpoint.read(folder)
+        tensors.pop("losses", None)
+        denoiser = EDMDenoiser(self.experiment.train.model)
+        denoiser.load_state_dict(tensors)
+        return denoiser.eval().requires_grad_(False).to(training.device_of(self.device))
+
+
+def train_or_load(
+    experiments: Sequence[Experiment], *, root: Path | None = None, jobs: int | None = None
+) -> list[Trained]:
+    """The finished model of each experiment, trained now where the store does not hold it.
+
+    Parameters
+    ----------
+    experiments : what to train; see `geomem.diffusion.presets`.
+    root : the store; default the environment variable GEOMEM_MODELS, else ./models.
+    jobs : processes side by side, which the models are dealt out to; default one per CPU
+        core that a model takes, and one at a time on CUDA.
+
+    Raises
+    ------
+    TrainingError : a training that stopped; the others stop with a checkpoint.
+    """
+    folders = [folder_of(e, e.data.load(), root) for e in experiments]
+    todo = {f: e for f, e in zip(folders, experiments, strict=True) if not _finished(f)}
+    if todo:
+        first = experiments[0].train
+        cuda = training.device_of(first.device) == "cuda"
+        cores = max(1, (os.cpu_count() or 1) // first.threads)
+        _side_by_side(todo, jobs or (1 if cuda else cores))
+    pairs = zip(folders, experiments, strict=True)
+    return [load_model(folder, device=e.train.device) for folder, e in pairs]
+
+
+def fit(
+    experiment: Experiment,
+    *,
+    root: Path | None = None,
+    restart: bool = False,
+    report: Callable[[Record], None] = lambda record: None,
+) -> Trained:
+    """Train one model in this process, from its last checkpoint where there is one.
+
+    Ctrl-C ends the running step and writes a checkpoint. Where torch.distributed is
+    initialised, the processes share the batches, and the first one writes; on several
+    machines they need a store on a disk that all of them see.
+
+    Parameters
+    ----------
+    experiment, root : as in `train_or_load`.
+    restart : begin anew, whatever the store holds of this model.
+    report : called after each step.
+    """
+    data = experiment.data.load()
+    folder = folder_of(experiment, data, root)
+    group = distributed.is_initialized()
+    first = not group or distributed.get_rank() == 0
+    with _alone(folder) if first else contextlib.nullcontext():
+        if first and restart:
+            for part in ("model", "checkpoints"):
+                shutil.rmtree(folder / part, ignore_errors=True)
+        if group:
+            distributed.barrier()  # from here on all of them find the same
+        if not _finished(folder):
+            config = experiment.train.for_images(data.train)
+            threads = torch.get_num_threads()
+            torch.set_num_threads(config.threads)
+            try:
+                _fit(replace(experiment, train=config), data, folder, first, report)
+            finally:
+                torch.set_num_threads(threads)
+    return load_model(folder, device=experiment.train.device)
+
+
+def _fit(
+    experiment: Experiment,
+    data: ImageSet,
+    folder: Path,
+    first: bool,
+    report: Callable[[Record], None],
+) -> None:
+    config = experiment.train
+    if first:
+        (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    state = TrainState(config)
+    saved = _checkpoints(folder)
+    if saved:
+        state.load(saved[-1])
+    labels = data.labels.train if config.model.n_classes else None
+    snapshots = {config.step_of(share) for share in config.snapshots}
+    started, begun = time.perf_counter(), state.step
+    with _stop_requests() as stop:
+        try:
+            for record in training.train(config, data.train, labels, state):
+                report(record)
+                if first and record.step in snapshots:
+                    checkpoint.write(folder / _step(record.step), state.ema.state_dict(), {})
+                stopping = _asked(stop, state.device)
+                if first and (stopping or record.step % config.checkpoint == 0):
+                    _save(state, folder)
+                if stopping:
+                    raise KeyboardInterrupt
+        except TrainingError:  # the state is whole; in the middle of a step it is not
+            if first:
+                _save(state, folder)
+            raise
+    if first:
+        record_ = {
+            "settings": settings(experiment),
+            "images": [len(data.train), *data.train.shape[1:]],
+            "data_sha256": data.sha256,
+            "seconds": round(time.perf_counter() - started, 1),
+            "steps_of_these_seconds": state.step - begun,
+            "device": str(state.device),
+            "torch": torch.__version__,
+        }
+        losses = torch.tensor(state.losses, dtype=torch.float64)
+        checkpoint.write(folder / "model", {**state.ema.state_dict(), "losses": losses}, record_)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def load_model(name: str | Path, root: Path | None = None, *, device: str = "auto") -> Trained:
+    """A finished model by its folder, or by its name in the store or the start of it.
+
+    Raises
+    ------
+    CheckpointError : no such model, several, an unfinished or a damaged one.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        if folder.is_file():
+            raise checkpoint.CheckpointError(f"{name}: not the folder of a model.")
+        found = [f for f in _folders(root) if f.name.startswith(str(name))]
+        if len(found) != 1:
+            known = ", ".join(f.name for f in found or _folders(root)) or "none yet"
+            raise checkpoint.CheckpointError(
+                f"{len(found) or 'no'} models of the name {str(name)!r} in the store: {known}."
+            )
+        folder = found[0]
+    if not _finished(folder):
+        raise checkpoint.CheckpointError(f"{folder}: not finished; train it to its end first.")
+    tensors, record = checkpoint.read(folder / "model")
+    experiment = changed(Experiment(), record["settings"])
+    return Trained(folder, experiment, record, tensors["losses"].numpy(), device)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store holds of a model, finished or not.
+
+    Attributes
+    ----------
+    folder : where it lies; its name is the model's.
+    finished, running : whether it is trained to its end, and whether a process trains it now.
+    step : steps done, to the last checkpoint.
+    experiment : what it is made of; None where that is not known (yet).
+    record : of a finished model, as in `Trained`.
+    """
+
+    folder: Path
+    finished: bool
+    running: bool
+    step: int
+    experiment: Experiment | None
+    record: dict[str, Any]
+
+    @property
+    def state(self) -> str:
+        """In words: "finished", or how far it is."""
+        if self.finished:
+            return "finished"
+        of = f" of {self.experiment.train.steps:,}" if self.experiment else ""
+        if self.running:
+            return f"in training; last checkpoint: step {self.step:,}{of}"
+        return f"stopped after step {self.step:,}{of}" if self.step else "not begun"
+
+
+def models(root: Path | None = None) -> list[Stored]:
+    """Every model of the store; no weights are read."""
+    return [stored(folder) for folder in _folders(root)]
+
+
+def stored(folder: Path) -> Stored:
+    """What lies in the folder of one model, or will."""
+    record = _read(folder / "model" / checkpoint.RECORD)
+    experiment = None
+    with contextlib.suppress(ConfigError):  # of another version of this package
+        experiment = changed(Experiment(), record.get("settings") or _read(folder / EXPERIMENT))
+    if experiment is not None and experiment.train.model.channels is None:
+        experiment = None  # still to be completed by the process that trains it
+    finished, saved = _finished(folder), _checkpoints(folder)
+    step = int(saved[-1].name[5:]) if saved else 0
+    if finished and experiment is not None:
+        step = experiment.train.steps
+    return Stored(folder, finished, _busy(folder), step, experiment, record)
+
+
+def folder_of(experiment: Experiment, data: ImageSet, root: Path | None = None) -> Path:
+    """Where the model of an experiment lies, trained or not; ``data`` is ``experiment.data``'s."""
+    config = experiment.train.for_images(data.train)
+    name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
+    return _root(root) / name
+
+
+def key(config: TrainConfig, data: ImageSet) -> str:
+    """What a model is found by: a hash of its configuration, training images and code.
+
+    The code is what `geomem.reach` finds that training reaches, with the versions it stands on.
+    """
+    kept = {k: v for k, v in settings(config).items() if k not in NOT_IN_KEY}
+    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(data.train).data)
+    if config.model.n_classes:
+        digest.update(np.ascontiguousarray(data.labels.train).data)
+    digest.update(json.dumps(asdict(reached(TRAINING))).encode())
+    return digest.hexdigest()[:12]
+
+
+def _root(root: Path | None) -> Path:
+    return (root or Path(os.environ.get(STORE_VARIABLE, "models"))).resolve()
+
+
+def _folders(root: Path | None) -> list[Path]:
+    return sorted(f for f in _root(root).glob("*") if f.is_dir())
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted((folder / "checkpoints").glob("step-*"))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON of a file; empty where there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "model" / checkpoint.RECORD).is_file()
+
+
+def _step(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _save(state: TrainState, folder: Path) -> None:
+    """Write a checkpoint; the one before it stays until the next, should this one break."""
+    state.save(folder / "checkpoints" / _step(state.step))
+    for old in _checkpoints(folder)[:-2]:
+        shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains this model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _busy(folder: Path) -> bool:
+    """Whether a process trains this model now."""
+    try:
+        with (folder / "lock").open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+class _Stop:
+    requested = False
+
+
+def _asked(stop: _Stop, device: torch.device) -> bool:
+    """Whether this process was asked to stop, or one of its group: they end in the same step."""
+    if not distributed.is_initialized():
+        return stop.requested
+    requests = torch.tensor(float(stop.requested), device=device)
+    distributed.all_reduce(requests)
+    return bool(requests > 0)
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Ctrl-C (SIGTERM, SIGHUP) asks once, so that a step ends whole; twice, it means it."""
+    stop, old = _Stop(), {}
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    with contextlib.suppress(ValueError):  # not the main thread: then Ctrl-C is another's
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
+                old[number] = signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+# Side by side
+
+
+def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
+    # Dealt out at once: that a process begins takes as long as a few hundred small steps.
+    shares = [[*todo][i::jobs] for i in range(min(jobs, len(todo)))]
+    running = dict[int, subprocess.Popen]()
+    bars = {f: bar(e.train.steps, f.name, "step", i) for i, (f, e) in enumerate(todo.items())}
+    try:
+        for i, share in enumerate(shares):
+            running[i] = _start({folder: todo[folder] for folder in share})
+        while running:
+            time.sleep(PROGRESS_SECONDS)
+            for folder, shown in bars.items():
+                _show(shown, folder)
+            for i, process in list(running.items()):
+                if process.poll() is not None:
+                    del running[i]
+                    if process.returncode:
+                        failed = next((f for f in shares[i] if not _finished(f)), shares[i][-1])
+                        said = (shares[i][0] / "log").read_text().strip().splitlines()
+                        killed = process.returncode < 0 or not said
+                        raise TrainingError(f"{failed.name}: {'killed' if killed else said[-1]}")
+    finally:
+        for process in running.values():  # only when something went wrong
+            process.terminate()  # as Ctrl-C, which a process may have been told to ignore
+        for process in running.values():
+            process.wait()
+        for shown in bars.values():
+            shown.close()
+
+
+def _start(share: dict[Path, Experiment]) -> subprocess.Popen:
+    """A process that trains these models, one after the other."""
+    for folder, experiment in share.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    first, experiment = next(iter(share.items()))
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "OMP_NUM_THREADS": str(experiment.train.threads),
+    }
+    with (first / "log").open("w") as log:
+        code = "from geomem.diffusion.zoo import _work; _work()"
+        command = [sys.executable, "-c", code, str(os.getpid()), *map(str, share)]
+        # In a session of its own: Ctrl-C reaches it once, through the end of `_side_by_side`.
+        return subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _work() -> None:
+    """The life of a process that `_start` starts: train its models, saying how far they are."""
+    parent, folders = int(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+    try:
+        for folder in folders:
+            _work_on(folder, parent)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (TrainingError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def _work_on(folder: Path, parent: int) -> None:
+    """Train one of them."""
+    experiment = changed(Experiment(), json.loads((folder / EXPERIMENT).read_text()))
+    said = 0.0
+
+    def report(record: Record) -> None:
+        nonlocal said
+        if os.getppid() != parent:  # whoever asked for this model is gone
+            os.kill(os.getpid(), signal.SIGTERM)
+        if time.monotonic() - said > PROGRESS_SECONDS:
+            said = time.monotonic()
+            (folder / "progress").write_text(f"{record.step} {record.loss:.4g}")
+
+    fit(experiment, root=folder.parent, report=report)
+    (folder / "progress").unlink(missing_ok=True)
+
+
+def _show(shown: Any, folder: Path) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        step, loss = (folder / "progress").read_text().split()
+        shown.set_postfix_str(f"loss {loss}", refresh=False)
+        shown.update(int(step) - shown.n)

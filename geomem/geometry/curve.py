@@ -1,0 +1,94 @@
+"""A quantity of the noise level, measured over queries, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from geomem.geometry.arrays import Floats
+from geomem.geometry.intervals import wilson
+
+FEW = 5  # events seen below which an interval does not trust the observed spread
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A probability-like quantity in [0, 1] against the noise level.
+
+    Attributes
+    ----------
+    sigma : (S,) noise levels, in data units, in the order given by the caller.
+    mean : (S,) the estimate: the mean over queries of their mean over noise draws.
+    low, high : (S,) the 95% interval over queries (see `from_queries`).
+    n : number of queries.
+    per_query : (n, S) each query's mean over its draws; what resampling draws from.
+        Empty (0, S) for a curve read from a table.
+    """
+
+    sigma: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    n: int
+    per_query: Floats
+
+    @classmethod
+    def from_queries(cls, sigma: Floats, per_query: Floats, *, indicator: bool) -> Curve:
+        """The curve of (n, S) per-query means over noise draws.
+
+        The interval is Wilson's with an effective sample size, m(1-m)/SE^2 (the survey
+        statistician's design effect): it stays in [0, 1] and follows the observed spread
+        over queries. Where few events decide, they may not have been seen: near m = 1 the
+        size shrinks towards n as the failures, n(1-m), become few; near m = 0 likewise,
+        but only for an ``indicator`` (coverage). The largest posterior weight never is
+        near 0 for lack of events: there the observed spread is trusted, which a rare
+        isolated image that no query met can make too small.
+        """
+        n = len(per_query)
+        mean = per_query.mean(0)
+        variance = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
+        binomial = np.clip(mean * (1 - mean), 0, None)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            size = np.where((variance > 0) & (binomial > 0), binomial / variance, float(n))
+        events = n * np.clip(np.minimum(mean, 1 - mean), 0, None)
+        trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
+        size = n * (size / n) ** trust
+        low, high = wilson(mean, size)
+        return cls(sigma, mean, low, high, n, per_query)
+
+    @classmethod
+    def from_table(cls, sigma: Floats, values: Floats) -> Curve:
+        """A curve read from a table (a digitized figure, say): no queries, no interval."""
+        unknown = np.full(len(sigma), np.nan)
+        return cls(sigma, values, unknown, unknown, 0, np.empty((0, len(sigma))))
+
+
+@dataclass(frozen=True)
+class ErrorCurve:
+    """A mean squared distance, >= 0 without an upper limit, against the noise level.
+
+    Attributes
+    ----------
+    sigma : (S,) noise levels, in data units, in the order given by the caller.
+    mean : (S,) mean over queries of their mean over noise draws, data units squared: a sum
+        over the pixels (divide by their number for the error per pixel).
+    low, high : (S,) its 95% interval over queries (normal, cut at 0); NaN for one query.
+    n : number of queries.
+    per_query : (n, S) each query's mean over its draws.
+    """
+
+    sigma: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    n: int
+    per_query: Floats
+
+    @classmethod
+    def from_queries(cls, sigma: Floats, per_query: Floats) -> ErrorCurve:
+        """The curve of (n, S) per-query means over noise draws, with its normal interval."""
+        n, mean = len(per_query), per_query.mean(0)
+        spread = per_query.std(0, ddof=1) if n > 1 else np.full(len(sigma), np.nan)
+        half = 1.96 * spread / np.sqrt(n)
+        return cls(sigma, mean, np.maximum(mean - half, 0), mean + half, n, per_query)

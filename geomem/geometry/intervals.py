@@ -1,0 +1,151 @@
+"""Estimates with their 95% intervals, and how they read: the one home of both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv, ndtri, stdtrit
+
+from geomem.geometry.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A noise level with its 95% interval from resampling the queries (NaN: not available)."""
+
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.value):
+            return "none"
+        interval = f" [{self.low:.3g}, {self.high:.3g}]" if np.isfinite(self.low) else ""
+        return f"{self.value:.3g}{interval}"
+
+    @property
+    def percent(self) -> str:
+        """A share, or the change of one (then in points), in percent with two digits.
+
+        >>> Estimate(-0.6523, -0.711, -0.588).percent
+        '-65% [-71%, -59%]'
+        """
+        if not np.isfinite(self.value):
+            return "none"
+        interval = f" [{percent(self.low)}, {percent(self.high)}]" if np.isfinite(self.low) else ""
+        return percent(self.value) + interval
+
+
+@dataclass(frozen=True)
+class Fraction:
+    """``count`` of ``n`` independent images, with the 95% interval of Clopper and Pearson.
+
+    Exact for binomial counts: it holds the truth at least 95 times in 100, also near 0 and 1.
+
+    >>> print(Fraction.of(47, 100))
+    47 of 100, 47% [37%, 57%]
+    """
+
+    value: float
+    low: float
+    high: float
+    count: int
+    n: int
+
+    @classmethod
+    def of(cls, count: int, n: int) -> Fraction:
+        if not 0 <= count <= n or n < 1:
+            raise ValueError(f"fraction: needs a count of 0 to n and n >= 1, got {count} of {n}.")
+        low = float(betaincinv(count, n - count + 1, 0.025)) if count else 0.0
+        high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
+        return cls(count / n, low, high, count, n)
+
+    def __str__(self) -> str:
+        interval = f"[{percent(self.low)}, {percent(self.high)}]"
+        return f"{self.count:,} of {self.n:,}, {percent(self.value)} {interval}"
+
+
+@dataclass(frozen=True)
+class Change(Estimate):
+    """The change of a share, in [-1, 1]; as text in percent of all samples."""
+
+    def __str__(self) -> str:
+        return self.percent
+
+
+def student(values: ArrayLike) -> Estimate:
+    """The mean of a number that each of n trainings gave, with Student's 95% interval.
+
+    Parameters
+    ----------
+    values : (n,) one value of each training, n >= 2, with seeds of their own.
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2:
+        raise ValueError(f"over trainings: needs (n,) values, n >= 2, got {found.shape}.")
+    error = found.std(ddof=1) / np.sqrt(len(found))
+    mean, half = float(found.mean()), float(stdtrit(len(found) - 1, 0.975) * error)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def over_trainings(values: ArrayLike) -> Change:
+    """The mean change of a share over n trainings, with the interval of `student`.
+
+    An interval over samples of one model leaves out what another training would change; this
+    one has both.
+    """
+    mean = student(values)
+    return Change(mean.value, mean.low, mean.high)
+
+
+def paired_difference(
+    base: NDArray[np.bool_], other: NDArray[np.bool_], *, resamples: int = 10_000, seed: int = 0
+) -> Change:
+    """How much the memorized share changes from one condition to another, on paired samples.
+
+    Parameters
+    ----------
+    base, other : (n,) whether the sample of each seed is memorized, in both conditions.
+    resamples : bootstrap resamples of the seeds, for the 95% percentile interval.
+    seed : of the resampling.
+
+    Returns
+    -------
+    Change, mean(other) - mean(base), in [-1, 1].
+    """
+    change = other.astype(np.int64) - base.astype(np.int64)
+    if change.ndim != 1 or len(change) == 0:
+        raise ValueError("paired_difference: needs two (n,) arrays of the same n >= 1.")
+    counts = [np.count_nonzero(change == value) for value in (-1, 0, 1)]
+    draws = np.random.default_rng(seed).multinomial(
+        len(change), np.array(counts) / len(change), size=resamples
+    )
+    low, high = np.quantile((draws[:, 2] - draws[:, 0]) / len(change), [0.025, 0.975])
+    return Change(float(change.mean()), float(low), float(high))
+
+
+def wilson(mean: Floats, size: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Wilson's score interval of a proportion ``mean`` from ``size`` effective trials."""
+    z = ndtri(0.5 + level / 2)
+    centre = (mean + z**2 / (2 * size)) / (1 + z**2 / size)
+    half = z * np.sqrt(mean * (1 - mean) / size + (z / (2 * size)) ** 2) / (1 + z**2 / size)
+    return np.clip(np.minimum(centre - half, mean), 0, 1), np.clip(
+        np.maximum(centre + half, mean), 0, 1
+    )
+
+
+def percent(share: float) -> str:
+    """A share as text: two digits, none of them lost near 0 and 1.
+
+    >>> [percent(x) for x in (0.0, 0.00717, 0.0625, 0.8163, 0.9968, 0.99987, 1.0)]
+    ['0%', '0.72%', '6.2%', '82%', '99.68%', '99.987%', '100%']
+    """
+    value = 100 * share
+    if 99 < abs(value) < 100:  # two digits of what is left to 100
+        left = 100 - abs(value)
+        digits = 1 - math.floor(math.log10(left))
+        return f"{value:.{digits}f}%"
+    return f"{value:.0f}%" if abs(value) >= 9.95 else f"{value:.2g}%"

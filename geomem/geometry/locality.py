@@ -1,0 +1,92 @@
+"""Locality of the denoiser of stationary Gaussian data (Theorem 4.10).
+
+A circulant covariance has as many eigenvalues lambda_k (its spectrum) as the circle has
+pixels, and the optimal denoiser is a filter with the gains g_k = lambda_k / (lambda_k +
+sigma^2): how much output pixel i listens to input pixel j depends on their distance only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from geomem.geometry.arrays import Floats, check_sigmas
+
+
+def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
+    """First row of A = Sigma (Sigma + sigma^2 I)^-1, for a circulant covariance Sigma.
+
+    A is the Jacobian of the optimal denoiser: its entry m is the derivative of an output
+    pixel by the input pixel m further around the circle. On the torus (a spectrum with
+    two axes) the entry (m_1, m_2) is that of the pixel m_1 rows and m_2 columns further.
+
+    Parameters
+    ----------
+    spectrum : (n,) or (n_1, n_2) eigenvalues of Sigma in the order of the discrete Fourier
+        transform, >= 0, squared data units; symmetric under k -> -k, as those of a real
+        covariance are.
+    sigma : noise level(s) in data units, > 0.
+
+    Returns
+    -------
+    array of the shape of ``sigma`` and then that of ``spectrum``, float64, in [-1, 1].
+
+    Raises
+    ------
+    ValueError : sigma <= 0, or a spectrum that is negative, not finite, not symmetric, of
+        fewer than 2 eigenvalues along an axis or of more than 2 axes.
+
+    >>> circulant_sensitivity([3.0, 1.0, 1.0], 1.0).round(3).tolist()
+    [0.583, 0.083, 0.083]
+    """
+    gain, axes = _gain(spectrum, sigma)
+    return np.fft.ifftn(gain, axes=axes).real
+
+
+def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -> Floats:
+    """T_sigma, so that the sensitivity at wrap-around distance m >= 1 is at most T_sigma / m.
+
+    T_sigma = (1/4) sum_k |g_{k+1} - g_k|, a quarter of the total variation of the gains
+    around the circle. Of a torus it is the mean, over the other axis, of that along
+    ``axis``, and m is the distance along ``axis``. That the bound has the form T_sigma / m is
+    the paper's; the constant is our reconstruction, and the torus ours.
+
+    Parameters
+    ----------
+    spectrum, sigma : as in `circulant_sensitivity`.
+    axis : axis of the spectrum along which distance is measured.
+
+    Returns
+    -------
+    array of the shape of ``sigma``, float64, >= 0; at most 1/2 for a spectrum that rises
+    once and falls once.
+
+    Raises
+    ------
+    ValueError : as in `circulant_sensitivity`, or an axis that the spectrum does not have.
+
+    >>> float(locality_bound([3.0, 1.0, 1.0], 1.0))
+    0.125
+    """
+    gain, axes = _gain(spectrum, sigma)
+    if not -len(axes) <= axis < len(axes):
+        raise ValueError(f"axis: the spectrum has {len(axes)} axes, got axis {axis}.")
+    along = axes[axis]
+    variation = np.abs(np.roll(gain, -1, axis=along) - gain).sum(along, keepdims=True)
+    return np.asarray(variation.mean(axes) / 4)
+
+
+def _gain(spectrum: ArrayLike, sigma: float | Floats) -> tuple[Floats, tuple[int, ...]]:
+    """The gains, (*sigma's axes, *the spectrum's axes), and which axes are the spectrum's."""
+    values = np.asarray(spectrum, dtype=np.float64)
+    if values.ndim not in (1, 2) or min(values.shape) < 2:
+        raise ValueError(f"spectrum: expected (n,) or (n_1, n_2), n >= 2, got {values.shape}.")
+    if not np.all(np.isfinite(values) & (values >= 0)):
+        raise ValueError("spectrum: every eigenvalue must be finite and at least 0.")
+    axes = tuple(range(-values.ndim, 0))
+    mirrored = np.roll(np.flip(values), 1, axes)  # k -> -k
+    if not np.allclose(values, mirrored, rtol=1e-9, atol=1e-9 * values.max()):
+        raise ValueError("spectrum: a real covariance has equal eigenvalues at k and -k.")
+    noise = check_sigmas(sigma).reshape(np.shape(sigma)) ** 2
+    total = values + np.expand_dims(noise, axes)  # 0 where sigma^2 is 0 in float64
+    return np.divide(values, total, out=np.zeros_like(total), where=total > 0), axes

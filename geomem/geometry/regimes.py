@@ -1,0 +1,267 @@
+"""The three noise regimes and the danger zone, from coverage and posterior concentration.
+
+The paper (section 4.2) describes the regimes in words: small noise has high posterior
+weight and low coverage, large noise low posterior weight and high coverage, and the
+transitions of both mark medium noise, the danger zone. It gives no algorithm; the rule
+here is ours: both curves at least ``level``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.coverage import shell_coverage
+from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import Estimate
+from geomem.geometry.posterior import max_posterior_weight
+from geomem.geometry.window import Window
+
+GRID = np.geomspace(0.01, 100, 61)  # noise levels of every measured zone, data units
+DRAWS = 8  # noise draws of every image there
+LARGEST = 1e5  # beyond it nobody looks for a zone
+
+
+@dataclass(frozen=True)
+class Regimes:
+    """Where coverage and posterior weight pass ``level``, and where they cross.
+
+    Attributes
+    ----------
+    level : the level of the rule.
+    covered : sigma at which C_sigma rises through ``level``.
+    concentrated : sigma at which W_sigma falls through ``level``.
+    crossing : sigma at which C_sigma = W_sigma.
+    crossing_value : their common value there.
+    sigma_min, sigma_max : ends of the grid that the curves were measured on.
+    """
+
+    level: float
+    covered: Estimate
+    concentrated: Estimate
+    crossing: Estimate
+    crossing_value: float
+    sigma_min: float
+    sigma_max: float
+
+    @property
+    def small(self) -> tuple[float, float]:
+        """Small noise: below both edges. Without a danger zone, the levels between the
+        edges (neither covered nor concentrated) belong to none of the paper's regimes."""
+        return self.sigma_min, min(self.covered.value, self.concentrated.value)
+
+    @property
+    def medium(self) -> tuple[float, float] | None:
+        """Medium noise, the danger zone: both curves at least ``level``; None if nowhere."""
+        low, high = self.covered.value, self.concentrated.value
+        return (low, high) if low < high else None
+
+    @property
+    def large(self) -> tuple[float, float]:
+        """Large noise: above both edges, covered and spread over many training points."""
+        return max(self.covered.value, self.concentrated.value), self.sigma_max
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Coverage, concentration and the regimes of one training set, as `measure_regimes` has them.
+
+    Attributes
+    ----------
+    coverage, weight : C_sigma and W_sigma at the levels of `GRID`, or more of them.
+    regimes : what `find_regimes` makes of them.
+    """
+
+    coverage: Curve
+    weight: Curve
+    regimes: Regimes
+
+    @property
+    def zone(self) -> Window:
+        """The danger zone; where the rule finds none, from the crossing to twice that level."""
+        crossing = self.regimes.crossing.value
+        return Window(*(self.regimes.medium or (crossing, 2 * crossing)))
+
+    @property
+    def zone_in_words(self) -> str:
+        """The danger zone as text, which says so where the rule finds none."""
+        return self.zone.in_words + ("" if self.regimes.medium else " (the rule finds none)")
+
+
+def measure_regimes(
+    heldout: Array,
+    train: Array,
+    *,
+    c: float = 5.0,
+    level: float = 0.8,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> Geometry:
+    """Both curves of a training set and its danger zone: every chapter takes it from here.
+
+    Always on one grid, with one number of draws: so one training set has one zone, to the last
+    digit, for equal held-out images, ``c``, ``level`` and ``seed``. Where concentration is still
+    above the level at its end, as for large images, the grid goes on.
+
+    Parameters
+    ----------
+    heldout : array (Q, ...), images that the training set does not hold, in data units.
+    train : array (N, ...), the training set.
+    c : shell parameter of Lemma 4.5.
+    level, seed : as in `find_regimes`; the seed is that of the noise, too.
+    device : "auto", or a torch device.
+
+    Raises
+    ------
+    ValueError : as `find_regimes`.
+    """
+    grid = GRID
+    while True:
+        coverage = shell_coverage(heldout, train, grid, c=c, draws=DRAWS, seed=seed, device=device)
+        weight = max_posterior_weight(train, grid, draws=DRAWS, seed=seed, device=device)
+        if weight.mean[-1] < level or grid[-1] > LARGEST:
+            return Geometry(coverage, weight, find_regimes(coverage, weight, level, seed=seed))
+        grid = np.append(grid, 10 * grid[-15:])  # large images: a decade more, at equal steps
+
+
+def find_regimes(
+    coverage: Curve,
+    weight: Curve,
+    level: float = 0.8,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Regimes:
+    """Small, medium (danger zone) and large noise from the two curves. The rule is ours.
+
+    The danger zone is where both C_sigma and W_sigma are at least ``level``. The default
+    is calibrated on the paper's Figure 5: on that figure's own curves it gives
+    [0.55, 1.39], where the paper names the zone [0.55, 1.3]. Edges and the crossing
+    C = W are interpolated linearly in log sigma; their intervals are the 2.5 and 97.5
+    percentiles over resamples of the queries of each curve.
+
+    Parameters
+    ----------
+    coverage, weight : curves on one grid of at least two noise levels.
+    level : strictly between 0 and 1.
+    resamples : bootstrap resamples; curves without queries (from a table) get no interval.
+    seed : seed of the resampling.
+
+    Raises
+    ------
+    ValueError : different grids, a level outside (0, 1), or a grid on which a curve does
+        not pass ``level``.
+    """
+    order = np.argsort(coverage.sigma)
+    sigma = coverage.sigma[order]
+    if not np.array_equal(sigma, np.sort(weight.sigma)) or len(np.unique(sigma)) < 2:
+        raise ValueError("find_regimes: both curves must share one grid of at least two sigmas.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level}.")
+    c, w = coverage.mean[order], weight.mean[np.argsort(weight.sigma)]
+    covered, concentrated, crossing = _edges(sigma, c, w, level)
+    for name, edge, values in (("C", covered, c), ("W", concentrated, w)):
+        if np.isnan(edge):
+            raise ValueError(
+                f"{name}_sigma does not pass level {level} on sigma in [{sigma[0]:.3g}, "
+                f"{sigma[-1]:.3g}] (it runs from {values[0]:.3g} to {values[-1]:.3g}): "
+                "widen the grid or change the level."
+            )
+    rng = np.random.default_rng(seed)
+    means = _resampled(coverage, resamples, rng), _resampled(weight, resamples, rng)
+    again = np.array([_edges(sigma, a, b, level) for a, b in zip(*means, strict=False)])
+    intervals = again.reshape(-1, 3).T
+    return Regimes(
+        level=level,
+        covered=_estimate(covered, intervals[0]),
+        concentrated=_estimate(concentrated, intervals[1]),
+        crossing=_estimate(crossing, intervals[2]),
+        crossing_value=float(np.interp(np.log(crossing), np.log(sigma), c)),
+        sigma_min=float(sigma[0]),
+        sigma_max=float(sigma[-1]),
+    )
+
+
+def find_crossing(
+    rising: Curve, falling: Curve, *, resamples: int = 1000, seed: int = 0
+) -> Estimate:
+    """The noise level at which one curve rises through another, with its interval.
+
+    Parameters
+    ----------
+    rising, falling : curves on one ascending grid.
+    resamples, seed : as in `find_regimes`.
+
+    Returns
+    -------
+    Estimate, data units; NaN where they do not cross on the grid.
+    """
+    if not np.array_equal(rising.sigma, falling.sigma) or np.any(np.diff(rising.sigma) <= 0):
+        raise ValueError("find_crossing: both curves must share one ascending grid.")
+    rng = np.random.default_rng(seed)
+    means = _resampled(rising, resamples, rng), _resampled(falling, resamples, rng)
+    again = [_last_rise(rising.sigma, a - b, 0.0) for a, b in zip(*means, strict=False)]
+    value = _last_rise(rising.sigma, rising.mean - falling.mean, 0.0)
+    return _estimate(value, np.array(again))
+
+
+def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[float, float, float]:
+    """(covered, concentrated, crossing); NaN for what the grid does not show.
+
+    Where both curves reach ``level``, the edges are the ends of the run around their
+    highest common value, so that a curve that passes the level more than once (coverage
+    with a small c is humped) does no harm. Elsewhere: C's last rise and W's first fall.
+    """
+    both = np.minimum(c, w)
+    peak = int(both.argmax())
+    if both[peak] >= level:
+        covered = _last_rise(sigma[: peak + 1], both[: peak + 1], level)
+        concentrated = _first_fall(sigma[peak:], both[peak:], level)
+    else:
+        covered, concentrated = _last_rise(sigma, c, level), _first_fall(sigma, w, level)
+    return covered, concentrated, _last_rise(sigma, c - w, 0.0)
+
+
+def _last_rise(sigma: Floats, values: Floats, level: float) -> float:
+    """The last sigma at which ``values`` rises through ``level``; NaN if it does not."""
+    below = np.flatnonzero(values < level)
+    if len(below) == 0 or below[-1] == len(sigma) - 1:
+        return float("nan")
+    return _between(sigma, values, level, below[-1])
+
+
+def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
+    """The first sigma at which ``values`` falls through ``level``; NaN if it does not."""
+    below = np.flatnonzero(values < level)
+    if len(below) == 0 or below[0] == 0:
+        return float("nan")
+    return _between(sigma, values, level, below[0] - 1)
+
+
+def _between(sigma: Floats, values: Floats, level: float, i: int) -> float:
+    """Where the line between points i and i + 1, in log sigma, meets ``level``."""
+    part = (level - values[i]) / (values[i + 1] - values[i])
+    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+
+
+def _resampled(curve: Curve, resamples: int, rng: np.random.Generator) -> Floats:
+    """(resamples, S) mean curves of resampled queries; none from fewer than two queries."""
+    if curve.n < 2:
+        return np.empty((0, len(curve.sigma)))
+    means = np.empty((resamples, len(curve.sigma)))
+    for i in range(resamples):  # one at a time: memory does not grow with resamples * n
+        counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n))
+        means[i] = counts @ curve.per_query / curve.n
+    return means[:, np.argsort(curve.sigma)]
+
+
+def _estimate(value: float, resampled: Floats) -> Estimate:
+    """With its interval, unless more than 2.5% of the resamples have no such edge."""
+    found = resampled[np.isfinite(resampled)]
+    if not np.isfinite(value) or len(found) == 0 or len(found) < 0.975 * len(resampled):
+        return Estimate(value)
+    low, high = np.percentile(found, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))

@@ -1,0 +1,164 @@
+"""The shell-only objective at small noise and its many minimizers (Theorem 4.9).
+
+L^sh_sigma(m) = (1/N) sum_i E ||m(x_i + sigma Z) - x_i||^2 1{x_i + sigma Z in S_i} asks a
+denoiser m for something on the union of the shells only: off it, m is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from geomem.geometry.arrays import Array, Floats, check_sigmas
+from geomem.geometry.coverage import shell_radii
+from geomem.geometry.curve import Curve
+from geomem.geometry.distances import QUERY_ROWS, nearest_distances, pair, squared_distances
+
+Denoiser = Callable[..., Floats]  # m(x, sigma): an array of the shape of x
+
+
+def disjoint_sigma(train: Array, c: float = 5.0, *, device: str | torch.device = "auto") -> float:
+    """The noise level below which all shells are disjoint: delta / (2 r_out).
+
+    delta is the smallest distance between two training points. For d >= 2 the level is
+    exact: at and above it two shells meet. For d = 1 it is sufficient only, because a shell
+    is two intervals there and can interlock with another (Theorem 4.9 (a), our reconstruction).
+
+    Parameters
+    ----------
+    train : array (N, ...), N >= 2, in data units.
+    c : shell parameter of Lemma 4.5, > 0.
+    device : "auto", or a torch device.
+
+    Returns
+    -------
+    noise level in data units; 0 where a training point is repeated.
+
+    Raises
+    ------
+    ValueError : fewer than two points, values that are not finite, or c <= 0.
+
+    >>> import numpy as np
+    >>> round(disjoint_sigma(np.array([[0.0, 0.0], [3.0, 4.0]]), c=0.05), 4)
+    1.5124
+    """
+    if len(train) < 2:
+        raise ValueError("disjoint_sigma needs at least two training points.")
+    delta = float(nearest_distances(train, train, 2, device=device)[:, 1].min())
+    return delta / (2 * shell_radii(int(np.prod(train.shape[1:])), c)[1])
+
+
+def shell_minimizer(
+    train: Array,
+    sigma: float,
+    fill: Callable[[Floats], Array],
+    c: float = 5.0,
+    *,
+    device: str | torch.device = "auto",
+) -> Denoiser:
+    """A global minimizer of the shell-only objective, with values of your choice off the shells.
+
+    With phi_i the density of N(x_i, sigma^2 I), it is sum_i x_i phi_i 1_{S_i} / sum_i phi_i 1_{S_i}
+    on the union of the shells: just x_i on S_i where the shells are disjoint, and then the
+    objective is 0. Off the union it is ``fill``. Up to null sets there is no other minimizer
+    (Theorem 4.9 (b), our reconstruction; that the values off the union are arbitrary is
+    the paper's).
+
+    Parameters
+    ----------
+    train : array (N, ...), the training set, in data units.
+    sigma : noise level in data units, > 0.
+    fill : from an array of noisy inputs (n, ...) to an array of the same shape.
+    c : shell parameter of Lemma 4.5, > 0.
+    device : "auto", or a torch device.
+
+    Returns
+    -------
+    m(x, level=sigma) : from an array (Q, ...) to a float64 array of the same shape; another
+        ``level`` gives the minimizer for that noise level.
+
+    Raises
+    ------
+    ValueError : sigma that is not one positive number, c <= 0, sizes that differ, or a
+        ``fill`` of another shape; some of them when m is called.
+    """
+    _one_level(sigma)
+
+    def denoiser(x: Array, level: float = sigma) -> Floats:
+        noise = _one_level(level)
+        q, t = pair(x, train, device)
+        centre, points = t.mean(), t.block(slice(None))
+        r_in, r_out = shell_radii(t.dim, c)
+        inputs: Floats = np.array(q.block(slice(None)).cpu())
+        result = inputs.copy()
+        covered = np.zeros(len(q), dtype=bool)
+        for rows in q.slices(QUERY_ROWS):
+            gap2 = squared_distances(q.block(rows, centre), points - centre)
+            inside = (gap2 >= (noise * r_in) ** 2) & (gap2 <= (noise * r_out) ** 2)
+            on = inside.any(1)
+            logits = torch.where(inside, -gap2 / (2 * noise**2), -torch.inf)[on]
+            covered[rows] = on.cpu().numpy()
+            result[rows][covered[rows]] = (torch.softmax(logits, 1) @ points).cpu().numpy()
+        off = inputs[~covered].reshape(-1, *q.shape[1:])
+        if len(off):
+            values = np.asarray(fill(off), dtype=np.float64)
+            if values.shape != off.shape:
+                raise ValueError(f"fill: expected the shape {off.shape}, got {values.shape}.")
+            result[~covered] = values.reshape(len(off), -1)
+        return result.reshape(q.shape)
+
+    return denoiser
+
+
+def disagreement(
+    first: Denoiser,
+    second: Denoiser,
+    heldout: Array,
+    sigmas: Array,
+    *,
+    draws: int = 4,
+    seed: int = 0,
+) -> Curve:
+    """How often two denoisers differ on a noisy held-out point: P(m(Y) != m'(Y)), Y = X + sigma Z.
+
+    For two minimizers of the shell-only objective it is at most 1 - C_sigma, and equal to
+    it where their fills never coincide (Theorem 4.9 (d), our reconstruction). The noise is
+    that of `shell_coverage` with the same seed.
+
+    Parameters
+    ----------
+    first, second : m(x, sigma), as `shell_minimizer` makes them.
+    heldout : array (Q, ...), images that the training set does not hold, in data units.
+    sigmas : (S,) noise levels, data units, > 0.
+    draws : noise draws per image, >= 1; the same draws serve every noise level.
+    seed : seed of the noise.
+
+    Returns
+    -------
+    Curve of values in [0, 1], with a 95% interval over the held-out images.
+
+    Raises
+    ------
+    ValueError : sigma <= 0, draws < 1, or what the denoisers raise.
+    """
+    levels = check_sigmas(sigmas)
+    if draws < 1:
+        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
+    x = np.asarray(heldout, dtype=np.float64)
+    differ = np.empty((draws, len(levels), len(x)))
+    for k in range(draws):
+        noise = np.random.default_rng([seed, k]).standard_normal((len(x), x[0].size))
+        for s, sigma in enumerate(levels.tolist()):
+            noisy = x + sigma * noise.reshape(x.shape)
+            unequal = first(noisy, sigma) != second(noisy, sigma)
+            differ[k, s] = unequal.reshape(len(x), -1).any(1)
+    return Curve.from_queries(levels, differ.mean(0).T, indicator=True)
+
+
+def _one_level(sigma: object) -> float:
+    levels = check_sigmas(sigma)
+    if len(levels) != 1:
+        raise ValueError(f"sigma: expected one noise level, got {len(levels)}.")
+    return float(levels[0])

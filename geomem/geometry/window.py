@@ -1,0 +1,102 @@
+"""A window of noise levels: where a denoiser is swapped, or training leaves a gap."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from geomem.geometry.arrays import check_sigmas
+
+
+@dataclass(frozen=True)
+class Window:
+    """The noise levels low <= sigma < high, data units, 0 <= low <= high; equal: none."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"window: needs 0 <= low <= high, got {self.low} and {self.high}.")
+
+    def contains(self, sigma: float | torch.Tensor) -> bool | torch.Tensor:
+        """Whether a level lies inside; a tensor of levels gives one answer each."""
+        above, below = sigma >= self.low, sigma < self.high
+        return above & below
+
+    def __str__(self) -> str:
+        high = "inf" if math.isinf(self.high) else f"{self.high:.3g}"
+        return f"[{self.low:.3g}, {high})"
+
+    @property
+    def in_words(self) -> str:
+        """Its ends as text where brackets would read as an interval of confidence."""
+        return f"{self.low:.3g} to {self.high:.3g}"
+
+    @classmethod
+    def of_steps(cls, first: int, last: int, sigmas: ArrayLike) -> Window:
+        """The window that holds exactly the steps ``first`` to ``last`` of a descending grid.
+
+        Its edges lie midway (in log sigma) to the neighbouring steps, and beyond the grid's
+        ends at 0 and infinity, so that windows of adjoining steps adjoin.
+        """
+        levels = check_sigmas(sigmas)
+        if not 0 <= first <= last < len(levels):
+            raise ValueError(f"window: no steps {first} to {last} in a grid of {len(levels)}.")
+        edges = np.concatenate([[np.inf], np.sqrt(levels[:-1] * levels[1:]), [0.0]])
+        return cls(float(edges[last + 1]), float(edges[first]))
+
+    def steps(self, sigmas: ArrayLike) -> NDArray[np.int64]:
+        """Which levels of a descending grid lie inside, by index.
+
+        Of two windows that hold the same levels a sampler on that grid sees no difference.
+        """
+        levels = check_sigmas(sigmas)
+        return np.flatnonzero((levels >= self.low) & (levels < self.high))
+
+    def matched(self, low: float) -> Window:
+        """A control window of the same width in log sigma that begins at ``low``."""
+        return Window(low, low * self.high / self.low)
+
+    def moved(self, zone: Window, to: Window) -> Window:
+        """The window at the place in the zone ``to`` that this one has in ``zone``, in log sigma.
+
+        So windows that were tried on one data set become windows of another one, whose danger
+        zone lies elsewhere; an addition of ours.
+        """
+        if not 0 < zone.low < zone.high < math.inf or not 0 < to.low < to.high < math.inf:
+            raise ValueError(f"window: cannot move from the zone {zone} to {to}.")
+        power = math.log(to.high / to.low) / math.log(zone.high / zone.low)
+        return Window(*(to.low * (edge / zone.low) ** power for edge in (self.low, self.high)))
+
+    def controls(self, sigmas: ArrayLike) -> dict[str, Window]:
+        """As wide in log sigma, ``above`` this window (at larger noise) and ``below`` it (ours).
+
+        They do not overlap it. Of all such windows they hold the most levels of the grid, and
+        of those the nearest: the hardest test of whether it matters where the swap is made.
+
+        Parameters
+        ----------
+        sigmas : (S,) levels of the sampler, data units, descending.
+
+        Raises
+        ------
+        ValueError : an edge at 0 or infinity, or no width at all.
+        """
+        if not 0 < self.low < self.high < math.inf:
+            raise ValueError(f"window: {self} has no finite width, so none is as wide.")
+        levels = check_sigmas(sigmas).tolist()
+        ratio = self.high / self.low
+        # A window loses no level while it moves up to begin at its lowest one, unless it meets
+        # this one first. Nearest first, since `max` takes the first of equals.
+        above = [self.matched(low) for low in (self.high, *levels[::-1]) if low >= self.high]
+        below = [self.matched(low) for low in levels if low * ratio <= self.low]
+        below = [Window(self.low / ratio, self.low), *below]
+        return {
+            side: max(windows, key=lambda window: len(window.steps(levels)))
+            for side, windows in (("above", above), ("below", below))
+        }

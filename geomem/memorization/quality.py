@@ -1,0 +1,266 @@
+"""How good generated images are: Frechet and sliced Wasserstein distances.
+
+The paper reports FID. On small images its Inception features mean little and its weights are
+a download, so by default these distances compare features of the data's own: principal
+components, and the last hidden layer of a small classifier trained on the same data. A
+distance to held-out images says nothing alone: a copier scores what its training set scores, so
+each must be read beside that of real held-out images and of the training set, at the same
+number of images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geomem.data.sets import ImageSet
+from geomem.geometry.arrays import Floats
+from geomem.geometry.intervals import Estimate
+
+PASSES = 100_000  # labelled images that a classifier sees in training
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity publishes them
+Features = Callable[[NDArray], Floats]  # images (n, C, H, W) -> features (n, k)
+
+
+def unseen_images(few: NDArray, many: NDArray) -> NDArray:
+    """The images (M - N, ...) of a set ``many`` (M, ...) after its first N, which are ``few``.
+
+    Raises
+    ------
+    ValueError : fewer than 20 are left, too few to measure a distance to; or the set does not
+        begin with ``few``.
+    """
+    n = len(few)
+    if not np.array_equal(many[:n], few):
+        raise ValueError("unseen_images: the larger set does not begin with the smaller one.")
+    if len(many) - n < 20:
+        raise ValueError(
+            f"quality: of {len(many)} images the small models see {n}, which leaves too few that "
+            "they have not seen; take a smaller n_train."
+        )
+    return many[n:]
+
+
+def frechet_distance(a: Floats, b: Floats) -> float:
+    """The Frechet distance of two sets of features, as if both were Gaussian.
+
+    |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), S the covariances (Heusel et al. 2017).
+    Biased upwards for few images: compare only at equal numbers.
+
+    Parameters
+    ----------
+    a, b : (n, k) and (m, k) features, n, m >= 2.
+
+    Returns
+    -------
+    float >= 0, feature units squared.
+    """
+    a, b = (np.asarray(x, dtype=np.float64) for x in (a, b))
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(f"frechet_distance: needs features (n, k), got {a.shape} and {b.shape}.")
+    # tr (S_a S_b)^(1/2) is the sum of the singular values of A B^T for any A, B with S = A^T A,
+    # triangular ones here: no root of a nearly singular matrix is needed.
+    centred = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
+    roots = [np.asarray(np.linalg.qr(x, mode="r")) for x in centred]
+    cross = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    spread = sum(float((x**2).sum()) for x in roots)
+    return max(float(((a.mean(0) - b.mean(0)) ** 2).sum()) + spread - 2 * float(cross), 0.0)
+
+
+def frechet_error(a: Floats, b: Floats, *, groups: int = 20) -> float:
+    """The standard error of `frechet_distance` that comes from the choice of the images ``a``.
+
+    By the jackknife that leaves out one group of images at a time: resampling with repeats, as
+    the bootstrap does, would widen the distance itself. The images ``b`` count as given.
+
+    Parameters
+    ----------
+    a, b : as in `frechet_distance`; the images a in an order that means nothing.
+    groups : about equal groups to leave out, 2 <= groups <= n.
+    """
+    return _jackknife(lambda kept: frechet_distance(a[kept], b), len(a), groups)
+
+
+def _jackknife(of: Callable[[NDArray[np.bool_]], float], n: int, groups: int) -> float:
+    """The standard error of what is computed ``of`` the images kept, a mask over n of them."""
+    if not 2 <= groups <= n:
+        raise ValueError(f"jackknife: needs 2 to {n} groups of images, got {groups}.")
+    number = np.arange(n) * groups // n
+    left = np.array([of(number != g) for g in range(groups)])
+    return float(np.sqrt((groups - 1) * left.var()))
+
+
+def frechet_estimate(a: Floats, b: Floats) -> Estimate:
+    """`frechet_distance` with its 95% interval over the choice of the images ``a``.
+
+    a, b : features as there, 2 images in ``a`` or more; at most 20 groups are left out in turn.
+    """
+    distance = frechet_distance(a, b)
+    half = 1.96 * frechet_error(a, b, groups=min(20, len(a)))
+    return Estimate(distance, max(distance - half, 0.0), distance + half)
+
+
+def sliced_wasserstein(a: NDArray, b: NDArray, *, directions: int = 256, seed: int = 0) -> float:
+    """The sliced 2-Wasserstein distance of two equally large sets of images, data units.
+
+    The root of the mean over random unit directions of the squared distance in one dimension.
+
+    Parameters
+    ----------
+    a, b : arrays (n, ...) of the same n.
+    directions : random directions, >= 1; ``seed`` draws them.
+    """
+    x, y = (np.asarray(v, dtype=np.float64).reshape(len(v), -1) for v in (a, b))
+    if x.shape != y.shape or directions < 1:
+        raise ValueError(f"sliced_wasserstein: needs equal shapes, got {x.shape} and {y.shape}.")
+    rays = np.random.default_rng(seed).standard_normal((x.shape[1], directions))
+    rays /= np.linalg.norm(rays, axis=0)
+    gap = np.sort(x @ rays, axis=0) - np.sort(y @ rays, axis=0)
+    return float(np.sqrt((gap**2).mean()))
+
+
+def sliced_estimate(a: NDArray, b: NDArray, *, seed: int = 0) -> Estimate:
+    """`sliced_wasserstein` with its 95% interval over the choice of both sets of images.
+
+    a, b : as there, 2 images or more in orders that mean nothing; at most 20 groups are left
+        out of both in turn.
+    """
+    distance = sliced_wasserstein(a, b, seed=seed)
+    half = 1.96 * _jackknife(
+        lambda kept: sliced_wasserstein(a[kept], b[kept], seed=seed), len(a), min(20, len(a))
+    )
+    return Estimate(distance, max(distance - half, 0.0), distance + half)
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """The coordinates of images along the first k principal axes of reference images."""
+
+    mean: Floats
+    axes: Floats
+
+    @classmethod
+    def of(cls, images: NDArray, k: int = 16) -> PrincipalComponents:
+        flat = np.asarray(images, dtype=np.float64).reshape(len(images), -1)
+        mean = flat.mean(0)
+        axes = np.linalg.svd(flat - mean, full_matrices=False)[2][:k]
+        return cls(mean, axes)
+
+    def __call__(self, images: NDArray) -> Floats:
+        return (np.asarray(images, np.float64).reshape(len(images), -1) - self.mean) @ self.axes.T
+
+
+@dataclass(frozen=True)
+class ClassifierFeatures:
+    """The last hidden layer of a small classifier trained on labelled images.
+
+    ``accuracy`` is its share of correct labels on held-out images, NaN where those have none
+    (-1): a poor classifier makes poor features.
+    """
+
+    accuracy: float
+    weights: tuple[NDArray, ...]
+    biases: tuple[NDArray, ...]
+
+    @classmethod
+    def of(
+        cls,
+        images: NDArray,
+        labels: NDArray[np.int64],
+        heldout: NDArray,
+        heldout_labels: NDArray[np.int64],
+        *,
+        seed: int = 0,
+    ) -> ClassifierFeatures:
+        """Train one with two hidden layers (128, 32); deterministic for a seed."""
+        from sklearn.neural_network import MLPClassifier
+
+        if len(np.unique(labels)) < 2:
+            raise ValueError("ClassifierFeatures: needs labels of at least two classes.")
+        network = MLPClassifier((128, 32), random_state=seed)
+        flat, other = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (images, heldout))
+        for _ in range(int(np.clip(PASSES / len(flat), 5, 100))):
+            network.partial_fit(flat, labels, classes=np.unique(labels))
+        known = heldout_labels >= 0
+        accuracy = (
+            float(network.score(other[known], heldout_labels[known])) if known.any() else np.nan
+        )
+        return cls(accuracy, tuple(network.coefs_[:-1]), tuple(network.intercepts_[:-1]))
+
+    def __call__(self, images: NDArray) -> Floats:
+        features = np.asarray(images, np.float64).reshape(len(images), -1)
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            features = np.maximum(features @ weight + bias, 0)
+        return features
+
+
+def features_of(everything: ImageSet, unseen: NDArray, *, seed: int = 0) -> dict[str, Features]:
+    """The features that the data themselves give: name -> features.
+
+    Parameters
+    ----------
+    everything : the whole data set; where it has labels, a classifier is trained on them.
+    unseen : (M, C, H, W) its images that no small model saw: what principal axes are taken of.
+    seed : of the classifier.
+    """
+    labels = everything.labels
+    features: dict[str, Features] = {"principal components": PrincipalComponents.of(unseen)}
+    if len(np.unique(labels.train)) > 1:
+        features["classifier features"] = ClassifierFeatures.of(
+            everything.train, labels.train, everything.heldout, labels.heldout, seed=seed
+        )
+    return features
+
+
+class InceptionFeatures:
+    """The 2,048 pool features of Inception v3: `frechet_distance` on them is FID.
+
+    The network is torch-fidelity's port of the original one, an extra of this package. Its
+    weights are never downloaded here.
+
+    Parameters
+    ----------
+    weights : the file of torch-fidelity's weights; default: in torch's cache of checkpoints.
+    device : where to compute; ``batch`` images at a time.
+
+    Raises
+    ------
+    ValueError : torch-fidelity or the weights are not there; says how to get them.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        batch: int = 64,
+    ):
+        path = Path(weights or Path(torch.hub.get_dir(), "checkpoints", INCEPTION))
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision of another torch
+            raise ValueError(
+                f"FID: torch-fidelity does not load ({error}); install it by: "
+                "pip install -e '.[fid]'."
+            ) from None
+        if not path.is_file():
+            raise ValueError(
+                f"FID: no weights of Inception at {str(path)!r}; torch-fidelity's releases have "
+                f"them as {INCEPTION}."
+            )
+        self.network = FeatureExtractorInceptionV3("inception", ["2048"], str(path)).to(device)
+        self.device, self.batch = device, batch
+
+    @torch.no_grad()
+    def __call__(self, images: NDArray) -> Floats:
+        """Features (n, 2048) of images (n, C, H, W) in [-1, 1], one channel or three."""
+        pixels = torch.as_tensor(images).clamp(-1, 1).add(1).mul(127.5).round().byte()
+        pixels = pixels.expand(-1, 3, -1, -1)
+        batches = [self.network(part.to(self.device))[0] for part in pixels.split(self.batch)]
+        return torch.cat(batches).double().cpu().numpy()

@@ -1,0 +1,308 @@
+"""Memorization by the ratio test (section 3 of the paper) and the denoising error (Eq. 5).
+
+An image is memorized when d_1NN < d_2NN / 3: its nearest training image is less than a third
+as far away as the second nearest (the criterion of Yoon et al.). The test is strict, on
+Euclidean distances (not squared, where the threshold would be 1/9), exact in float64. Its
+neighbours are *distinct* training images: exact duplicates count as one, or a duplicate
+would hide a copy. Near duplicates are not merged, and can hide one still.
+
+On generated samples this is the paper's trajectory-level memorization, `memorized_fraction`;
+on denoised noisy held-out images its per-noise-level memorization, `memorization_rates`.
+Clean held-out images pass the test now and then: `memorized_fraction(heldout, train)` is the
+floor from which either starts to say something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geomem.diffusion.network import Denoise
+from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
+from geomem.geometry.curve import Curve, ErrorCurve
+from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, Points, nearest, noise_like
+from geomem.geometry.intervals import Fraction
+from geomem.progress import bar
+
+THIRD = 1 / 3
+
+
+class DistinctImages:
+    """A training set (N, ...) without its exact duplicates, prepared once for many ratio tests.
+
+    Every function of this module takes one in place of the training set itself.
+
+    Attributes
+    ----------
+    index : (M,) where in ``train`` each distinct image comes first, ascending; 2 <= M <= N.
+    images : array (M, ...), these images, on the ``device``.
+
+    Raises
+    ------
+    ValueError : fewer than 2 distinct images, or values that are not finite.
+    """
+
+    def __init__(self, train: Array, device: str | torch.device = "auto"):
+        points = Points(train, "train", device)
+        first: dict[bytes, int] = {}
+        for rows in points.slices(TRAIN_ROWS):
+            block = (points.block(rows) + 0.0).cpu().numpy()  # + 0.0: -0 and 0 are one value
+            for i, image in enumerate(block, rows.start):
+                first.setdefault(hashlib.sha256(image).digest(), i)
+        if len(first) < 2:
+            raise ValueError(
+                "train: the ratio test needs a second neighbour, at least 2 distinct images; "
+                f"all {len(points)} are the same."
+            )
+        self.index = np.fromiter(first.values(), np.int64, len(first))
+        images = (
+            points.flat[self.index] if points.device.type == "cpu" else points.block(self.index)
+        )
+        self.images = images.reshape(-1, *points.shape[1:])
+        self.device = points.device
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The two nearest distinct training images of each of Q images.
+
+    Attributes
+    ----------
+    first, second : (Q,) the distances d_1NN <= d_2NN, in data units.
+    index : (Q,) which training image is the nearest, in the training set's own order: the
+        lowest index among duplicates, and among images at the same distance.
+    """
+
+    first: Floats
+    second: Floats
+    index: NDArray[np.int64]
+
+    @property
+    def ratio(self) -> Floats:
+        """(Q,) d_1NN / d_2NN in [0, 1]; 0 for an exact copy."""
+        return self.first / self.second  # distinct images: never 0 / 0
+
+    def memorized(self, threshold: float = THIRD) -> NDArray[np.bool_]:
+        """(Q,) whether d_1NN < threshold * d_2NN, strictly."""
+        return self.ratio < _checked(threshold)
+
+    @property
+    def fraction(self) -> Fraction:
+        """The share of the Q images that pass at one third, with its interval."""
+        return fraction_below(self.ratio)
+
+
+@dataclass(frozen=True)
+class RateCurve(Curve):
+    """The memorization rate against the noise level, with the ratios that it came from.
+
+    Attributes
+    ----------
+    threshold : that of the ratio test; `at` gives the curve at another.
+    ratios : (draws, n, S) d_1NN / d_2NN of every denoised image.
+    """
+
+    threshold: float
+    ratios: Floats
+
+    @classmethod
+    def from_ratios(cls, sigma: Floats, ratios: Floats, threshold: float = THIRD) -> RateCurve:
+        """The rate at each level; the interval over images is that of `Curve.from_queries`.
+
+        Not Clopper-Pearson's, since the draws of one image are not independent trials; with
+        one draw it is Wilson's.
+        """
+        rates = (ratios < _checked(threshold)).mean(0)
+        curve = Curve.from_queries(sigma, rates, indicator=True)
+        return cls(**vars(curve), threshold=threshold, ratios=ratios)
+
+    def at(self, threshold: float) -> RateCurve:
+        """The same images judged by another threshold; nothing is denoised again."""
+        return self.from_ratios(self.sigma, self.ratios, threshold)
+
+
+def neighbours(
+    images: Array, train: Array | DistinctImages, *, device: str | torch.device = "auto"
+) -> Neighbours:
+    """The two nearest distinct training images of each image.
+
+    Parameters
+    ----------
+    images : array (Q, ...), in data units.
+    train : array (N, ...), the training set, or its `DistinctImages`.
+    device : "auto", or a torch device.
+
+    Raises
+    ------
+    ValueError : fewer than 2 distinct training images, sizes that differ, or values that
+        are not finite.
+
+    >>> found = neighbours([[0.25]], [[0.0], [0.0], [1.0]])
+    >>> found.ratio.tolist(), found.index.tolist()
+    ([0.3333333333333333], [0])
+    """
+    distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
+    if isinstance(images, torch.Tensor):
+        images = images.detach().to(distinct.device)
+    distance, index = (
+        torch.as_tensor(a).cpu().numpy()
+        for a in nearest(images, distinct.images, 2, device=distinct.device)
+    )
+    return Neighbours(distance[:, 0], distance[:, 1], distinct.index[index[:, 0]])
+
+
+def fraction_below(ratios: Array, threshold: float = THIRD) -> Fraction:
+    """The share of (Q,) ratios d_1NN / d_2NN below a threshold in (0, 1].
+
+    One point of the curve over thresholds: ``[fraction_below(r, t) for t in thresholds]``.
+    """
+    values = np.asarray(ratios, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0) & (values <= 1)):
+        raise ValueError("ratios: expected a non-empty vector of values in [0, 1].")
+    return Fraction.of(int((values < _checked(threshold)).sum()), len(values))
+
+
+def memorized_fraction(
+    images: Array,
+    train: Array | DistinctImages,
+    threshold: float = THIRD,
+    *,
+    device: str | torch.device = "auto",
+) -> Fraction:
+    """The share of the images that pass the ratio test, with its interval.
+
+    Of generated samples: the paper's trajectory-level memorization. Of clean held-out
+    images: the floor. Arguments and errors as in `neighbours`; 0 < threshold <= 1.
+
+    >>> memorized_fraction([[0.1], [0.4]], [[0.0], [1.0]]).value
+    0.5
+    """
+    return fraction_below(neighbours(images, train, device=device).ratio, threshold)
+
+
+def memorization_rates(
+    denoise: Denoise,
+    heldout: Array,
+    train: Array | DistinctImages,
+    sigmas: Array,
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    threshold: float = THIRD,
+    batch: int = 256,
+    device: str | torch.device = "auto",
+) -> RateCurve:
+    """The paper's per-noise-level memorization: the share of m_sigma(x + sigma Z) that pass.
+
+    x is a held-out image: a good denoiser gives a noisy training image back, memorized or not.
+
+    Parameters
+    ----------
+    denoise : any denoiser; it sees float32 tensors (B, ...) on the device, B <= batch.
+    heldout : array (Q, ...), images that the training set does not hold, in data units.
+    train : array (N, ...), the denoiser's training set, or its `DistinctImages`.
+    sigmas : (S,) noise levels, data units, > 0.
+    draws : noise draws per image, >= 1; the same draws serve every noise level.
+    seed : seed of the noise.
+    threshold : of the ratio test, 0 < threshold <= 1.
+    batch : images denoised at once.
+    device : "auto", or a torch device.
+
+    Returns
+    -------
+    RateCurve of values in [0, 1], with a 95% interval over the held-out images.
+
+    Raises
+    ------
+    ValueError : as `neighbours`; a denoiser that returns NaN or another shape.
+    """
+    distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
+    levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
+    _checked(threshold)
+    ratios = np.empty((check_count("draws", draws), len(images), len(levels)))
+    for draw, s, rows, _, answer in _denoised(denoise, images, levels, draws, seed, batch):
+        ratios[draw, rows, s] = neighbours(answer, distinct).ratio
+    return RateCurve.from_ratios(levels, ratios, threshold)
+
+
+def denoising_error(
+    denoise: Denoise,
+    images: Array,
+    sigmas: Array,
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    batch: int = 256,
+    device: str | torch.device = "auto",
+) -> ErrorCurve:
+    """The denoising error MSE(sigma) = E ||m_sigma(X_sigma) - X||_2^2 (the paper's Eq. 5).
+
+    Summed over the pixels: divide by their number for the error per pixel. The answer of the
+    denoiser is float32, which hides errors below about 1e-15 a pixel.
+
+    Parameters
+    ----------
+    images : array (Q, ...), X: training or held-out images, in data units.
+    denoise, sigmas, draws, seed, batch, device : as in `memorization_rates`.
+
+    Returns
+    -------
+    ErrorCurve in data units squared, with a 95% interval over the images.
+
+    Raises
+    ------
+    ValueError : values that are not finite, sigma <= 0, or a bad denoiser, as there.
+    """
+    levels, clean = check_sigmas(sigmas), Points(images, "images", device)
+    errors = np.zeros((len(clean), len(levels)))
+    for _, s, rows, x, answer in _denoised(denoise, clean, levels, draws, seed, batch):
+        errors[rows, s] += (answer.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
+    return ErrorCurve.from_queries(levels, errors)
+
+
+def _denoised(
+    denoise: Denoise, images: Points, levels: Floats, draws: int, seed: int, batch: int
+) -> Iterator[tuple[int, int, slice, torch.Tensor, torch.Tensor]]:
+    """(draw, level, rows, clean images (Q, d) float64, denoised ones) of every block of images.
+
+    Draw k of image q is the q-th row of the stream of ``default_rng([seed, k])``.
+    """
+    blocks, shape = images.slices(QUERY_ROWS), images.shape[1:]
+    streams = [np.random.default_rng([seed, k]) for k in range(check_count("draws", draws))]
+    size = check_count("batch", batch)
+    steps = len(streams) * len(levels) * len(blocks)
+    with bar(steps, "denoising", "block", delay=5) as shown:
+        for rows in blocks:
+            x = images.block(rows)
+            for draw, stream in enumerate(streams):
+                z = noise_like(stream, x)
+                for s, sigma in enumerate(levels.tolist()):
+                    noisy = (x + sigma * z).float().reshape(-1, *shape)
+                    yield draw, s, rows, x, _answer(denoise, noisy, sigma, size)
+                    shown.update()
+
+
+@torch.no_grad()
+def _answer(denoise: Denoise, x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
+    """m_sigma(x), a batch at a time, or a ValueError that names the noise level."""
+    answer = torch.cat([denoise(part, sigma) for part in torch.split(x, batch)])
+    if answer.shape != x.shape or not torch.isfinite(answer).all():
+        wrong = (
+            "NaN or infinite values" if answer.shape == x.shape else f"shape {tuple(answer.shape)}"
+        )
+        raise ValueError(
+            f"denoise: gave {wrong} at sigma = {sigma:.4g} for inputs of shape {tuple(x.shape)}; "
+            "it must return finite values of its input's shape."
+        )
+    return answer
+
+
+def _checked(threshold: float) -> float:
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must lie in (0, 1], got {threshold}.")
+    return threshold

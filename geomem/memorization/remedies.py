@@ -1,0 +1,211 @@
+"""What a remedy against memorization leaves, and what it costs (the paper's section 5).
+
+Every remedy is judged alike, early stopping among them: how many samples are copies, how well new
+images are denoised at each noise level, how far samples are from real images that the model has
+not seen, and how many images its training took. Whichever of the four one leaves out, some remedy
+looks good: a network that answers noise makes no copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geomem.diffusion.network import Denoise
+from geomem.diffusion.sampler import sample
+from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.intervals import (
+    Change,
+    Estimate,
+    Fraction,
+    over_trainings,
+    paired_difference,
+    student,
+)
+from geomem.memorization import quality
+from geomem.memorization.quality import Features
+from geomem.memorization.ratio_test import DistinctImages, denoising_error, neighbours
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a denoiser does, on equal terms with every other one of its `Bench`.
+
+    Attributes
+    ----------
+    pictures : (n, C, H, W) its samples, from the same initial noises as everybody's.
+    passed : (n,) which of them are memorized; ``copies`` is their share.
+    distance : kind -> distance of its samples to real images that training did not see.
+    error : its denoising error on held-out images.
+    images : how many images its training took, repeats included.
+    """
+
+    pictures: NDArray[np.float32]
+    passed: NDArray[np.bool_]
+    distance: Mapping[str, Estimate]
+    error: ErrorCurve
+    images: int
+
+    @property
+    def copies(self) -> Fraction:
+        return Fraction.of(int(self.passed.sum()), len(self.passed))
+
+
+class Bench:
+    """Where remedies are judged: one training set, one set of noises, one set of features.
+
+    Parameters
+    ----------
+    train : array (N, C, H, W), the training set that would be copied.
+    heldout : array (Q, C, H, W), images that no model has seen and that chose nothing.
+    unseen : array (M, C, H, W), other real images that the samples are compared with.
+    features : name -> features of the Frechet distances (see `quality.features_of`).
+    n : samples of each denoiser.
+    sigmas : (S,) noise levels of the denoising error, data units.
+    seed, solver : of the samples; the seed is that of the noise on held-out images, too.
+    device : "auto", or a torch device.
+    """
+
+    def __init__(
+        self,
+        train: DistinctImages,
+        heldout: NDArray,
+        unseen: NDArray,
+        features: Mapping[str, Features],
+        *,
+        n: int,
+        sigmas: Floats,
+        seed: int = 0,
+        solver: str = "heun",
+        device: str | torch.device = "auto",
+    ):
+        self.train, self.heldout, self.features = train, heldout, dict(features)
+        self.n, self.sigmas, self.seed, self.solver, self.device = n, sigmas, seed, solver, device
+        self.compared = min(n, len(unseen))  # images that a distance is taken of
+        self.targets = {name: of(unseen) for name, of in features.items()}
+        self.unseen = np.random.default_rng(seed).permutation(unseen)[: self.compared]
+
+    def judge(self, denoise: Denoise, images: int, *, seed: int | None = None) -> Judged:
+        """Sample a denoiser and measure everything.
+
+        Parameters
+        ----------
+        denoise : any denoiser of these images.
+        images : how many its training took.
+        seed : of its samples, where not the bench's own: that of its training, say.
+        """
+        own, shape = self.seed if seed is None else seed, tuple(self.heldout.shape[1:])
+        drawn = sample(denoise, shape, self.n, seed=own, solver=self.solver, device=self.device)
+        pictures = drawn.numpy()
+        error = denoising_error(
+            denoise, self.heldout, self.sigmas, seed=self.seed, device=self.device
+        )
+        passed = neighbours(pictures, self.train).memorized()
+        return Judged(pictures, passed, self.distances(pictures), error, images)
+
+    def distances(self, images: Array) -> dict[str, Estimate]:
+        """Distances of images (k, C, H, W), in an order that means nothing, to unseen ones.
+
+        Frechet distances on each kind of features, in feature units squared, and the sliced
+        Wasserstein distance, data units; of the first ``compared`` images.
+        """
+        some = np.asarray(images)[: self.compared]
+        found = {
+            name: quality.frechet_estimate(of(some), self.targets[name])
+            for name, of in self.features.items()
+        }
+        against = self.unseen[: len(some)]
+        return found | {
+            "sliced Wasserstein": quality.sliced_estimate(some, against, seed=self.seed)
+        }
+
+    def references(self, real: NDArray) -> dict[str, dict[str, Estimate]]:
+        """Between what a distance stands: real held-out images, and a perfect copier.
+
+        The copier's samples are the training set drawn with repeats, as many as ``compared``.
+
+        Parameters
+        ----------
+        real : array (R, C, H, W), held-out images; a distance of fewer than ``compared`` images
+            is too large, so take all there are.
+        """
+        stream = np.random.default_rng(self.seed)
+        train = np.asarray(torch.as_tensor(self.train.images).cpu())
+        repeats = train[stream.integers(len(train), size=self.compared)]
+        return {
+            "held-out": self.distances(stream.permutation(real)),
+            "training set": self.distances(repeats),
+        }
+
+
+def copies_changed(ones: Sequence[Judged], others: Sequence[Judged]) -> Change:
+    """How many more samples of ``ones`` are copies than of ``others``, as a share of all.
+
+    Parameters
+    ----------
+    ones, others : n trainings of each kind, those of equal seeds side by side, their samples from
+        equal noises. Of one training the interval is over samples, paired; of several it is
+        Student's over trainings.
+    """
+    each = [
+        paired_difference(b.passed, a.passed, seed=i)
+        for i, (a, b) in enumerate(zip(ones, others, strict=True))
+    ]
+    return each[0] if len(each) == 1 else over_trainings([change.value for change in each])
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The error of one denoiser over that of another, (S,) each, with its 95% interval."""
+
+    sigma: Floats
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def error_ratio(ones: Sequence[ErrorCurve], others: Sequence[ErrorCurve]) -> Ratio:
+    """How much larger the error of one kind of model is than that of another, level by level.
+
+    Parameters
+    ----------
+    ones, others : the errors of n trainings of each kind on the same images with the same noise,
+        those of equal seeds side by side. Of one training the interval is over the images (by
+        linearization, paired); of several it is Student's over trainings, of the log ratio.
+    """
+    logs = np.log([a.mean / b.mean for a, b in zip(ones, others, strict=True)])  # (n, S)
+    sigma = ones[0].sigma
+    if len(logs) > 1:
+        found = [student(column) for column in logs.T]
+        value, low, high = np.exp([(e.value, e.low, e.high) for e in found]).T
+        return Ratio(sigma, value, low, high)
+    one, other = ones[0], others[0]
+    value = one.mean / other.mean
+    spread = (one.per_query - value * other.per_query).std(0, ddof=1)
+    half = 1.96 * spread / np.sqrt(one.n) / other.mean
+    return Ratio(sigma, value, value - half, value + half)
+
+
+def told_apart(ones: Sequence[Estimate], others: Sequence[Estimate]) -> str:
+    """Whether one kind of model is "better" than another by a distance, "worse", or neither.
+
+    Parameters
+    ----------
+    ones, others : the distance of n trainings of each, those of equal seeds side by side. Of
+        one training the interval of the difference is over images, of several over trainings.
+    """
+    apart = [a.value - b.value for a, b in zip(ones, others, strict=True)]
+    if len(apart) > 1:
+        found = student(apart)
+    else:
+        (one,), (other,) = ones, others
+        half = np.hypot(one.high - one.value, other.high - other.value)
+        found = Estimate(apart[0], apart[0] - half, apart[0] + half)
+    if found.low <= 0 <= found.high:
+        return "not told apart"
+    return "worse" if found.value > 0 else "better"
