@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from geomem.cli.models import Verb, checked_device, store_root
+from geomem.cli.main import examples
+from geomem.cli.models import checked_device, store_root
 from geomem.companion.notebooks import ParameterError
 from geomem.data.sets import source_sha256
 from geomem.diffusion import zoo
@@ -29,54 +30,54 @@ from geomem.memorization.swaps import PAPER_STEPS, swap
 TILE = 64  # pixels of one sample on a sheet, or more
 
 
-def add_verbs(verb: Verb) -> None:
-    sub = verb(
-        "sample",
-        sample_images,
-        "Draw images from a model, as an .npz that --set data.name takes and a sheet beside it.",
+def add_sample(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
         """
         geomem sample digits-64-mlp
         geomem sample digits-64-mlp -n 256 --seed 1 --solver euler --out try.npz
         """,
     )
-    sub.add_argument("model", metavar="MODEL", help="a name of `geomem models` or the start of it")
-    _add_sampling(sub, 64)
-    sub = verb(
-        "swap",
-        swap_denoisers,
-        "Let DONOR answer for BASE at some noise levels: does it change how many samples are "
-        "copies?",
+    verb.set_defaults(verb=sample_images)
+    verb.add_argument("model", metavar="MODEL", help="a name of `geomem models` or the start of it")
+    _add_sampling(verb, 64)
+
+
+def add_swap(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
         """
         geomem swap digits-64-mlp digits-1297-mlp --window medium
         geomem swap digits-64-mlp digits-1297-mlp --low 0.05 --high 0.9 --out mixed.npz
         geomem swap digits-1297-mlp digits-64-mlp --steps 11 14 --solver euler
         """,
     )
+    verb.set_defaults(verb=swap_denoisers)
     for name, answers in (("base", "outside"), ("donor", "inside")):
         about = f"the model that answers {answers} the window, as `geomem sample` takes it"
-        sub.add_argument(name, metavar=name.upper(), help=about)
+        verb.add_argument(name, metavar=name.upper(), help=about)
     steps = ", ".join(f"{name} {first}-{last}" for name, (first, last) in PAPER_STEPS.items())
-    sub.add_argument("--low", type=float, metavar="L", help="DONOR from this sigma (default 0)")
-    sub.add_argument("--high", type=float, metavar="H", help="to below this one (default all)")
-    sub.add_argument(
+    verb.add_argument("--low", type=float, metavar="L", help="DONOR from this sigma (default 0)")
+    verb.add_argument("--high", type=float, metavar="H", help="to below this one (default all)")
+    verb.add_argument(
         "--steps", type=int, nargs=2, metavar=("FIRST", "LAST"), help="or these of the 18 levels"
     )
-    sub.add_argument("--window", choices=PAPER_STEPS, help=f"or the paper's steps: {steps}")
-    sub.add_argument(
+    verb.add_argument("--window", choices=PAPER_STEPS, help=f"or the paper's steps: {steps}")
+    verb.add_argument(
         "--against",
         choices=("base", "donor"),
         help="whose training images a copy is one of (default: the model with fewer of them)",
     )
-    _add_sampling(sub, 256)
+    _add_sampling(verb, 256)
 
 
-def _add_sampling(sub: argparse.ArgumentParser, n: int) -> None:
-    sub.add_argument("-n", type=int, default=n, metavar="N", help=f"how many (default {n})")
-    sub.add_argument("--seed", type=int, default=0, help="of the noise; sample i is its i-th")
-    sub.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
-    sub.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
-    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    sub.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
+def _add_sampling(verb: argparse.ArgumentParser, n: int) -> None:
+    verb.add_argument("-n", type=int, default=n, metavar="N", help=f"how many (default {n})")
+    verb.add_argument("--seed", type=int, default=0, help="of the noise; sample i is its i-th")
+    verb.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
+    verb.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    verb.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
 
 
 # geomem sample

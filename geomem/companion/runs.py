@@ -8,7 +8,6 @@ a run works in a folder of its own and takes their place only when it has succee
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from geomem.companion.figures import commit, versions
 from geomem.companion.notebooks import Notebook, ParameterError, Value, read
@@ -55,11 +55,11 @@ class RunError(RuntimeError):
 def alone(root: Path) -> Iterator[None]:
     """Hold the project's lock: two runs at once would mix their results."""
     (root / "_build").mkdir(exist_ok=True)
-    with (root / "_build" / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError("another geomem is at work in this project; wait for it.") from None
+    try:
+        lock = FileLock(root / "_build" / "lock").acquire(blocking=False)
+    except Timeout:
+        raise RunError("another geomem is at work in this project; wait for it.") from None
+    with lock:
         yield
 
 
