@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from geomem.geometry.curve import Curve, ErrorCurve
     from geomem.geometry.distances import nearest, nearest_distances
     from geomem.geometry.gaussian import (
+        GaussianDenoiser,
         gaussian_denoiser,
         linear_gap,
         linear_gap_bound,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from geomem.geometry.locality import circulant_sensitivity, locality_bound
     from geomem.geometry.overlap import overlap_coverage
     from geomem.geometry.posterior import (
+        EmpiricalDenoiser,
         empirical_denoiser,
         max_posterior_weight,
         posterior_weights,
@@ -56,8 +58,10 @@ __all__ = [
     "Curve",
     "DataError",
     "EDMDenoiser",
+    "EmpiricalDenoiser",
     "ErrorCurve",
     "Experiment",
+    "GaussianDenoiser",
     "Hump",
     "ImageSet",
     "ModelConfig",
