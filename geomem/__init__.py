@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         shell_mass_envelopes,
     )
     from geomem.geometry.curve import Curve, ErrorCurve
+    from geomem.geometry.denoiser import Denoiser
     from geomem.geometry.distances import nearest, nearest_distances
     from geomem.geometry.gaussian import (
         GaussianDenoiser,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Curve",
     "DataError",
+    "Denoiser",
     "EDMDenoiser",
     "EmpiricalDenoiser",
     "ErrorCurve",

@@ -18,10 +18,10 @@ from geomem.cli.models import checked_device, store_root
 from geomem.companion.notebooks import ParameterError
 from geomem.data.sets import source_sha256
 from geomem.diffusion import zoo
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import SOLVERS, sample
 from geomem.diffusion.train import device_of
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import DistinctImages, memorized_fraction, neighbours
@@ -172,7 +172,7 @@ def _window(options: argparse.Namespace) -> Window:
 
 def _conditions(
     base: zoo.Trained, donor: zoo.Trained, window: Window, label: int | None
-) -> dict[str, Denoise]:
+) -> dict[str, Denoiser]:
     """What is sampled, by name; a label is for those of the models that have classes."""
     shapes = [model.record["images"][1:] for model in (base, donor)]
     if shapes[0] != shapes[1]:
@@ -206,7 +206,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ParameterError("-n must be at least 1, and --seed at least 0.")
 
 
-def _denoiser(trained: zoo.Trained, label: int | None) -> Denoise:
+def _denoiser(trained: zoo.Trained, label: int | None) -> Denoiser:
     """The denoiser of a model, of one class where it has classes."""
     n_classes = trained.experiment.train.model.n_classes
     if label not in (range(n_classes) if n_classes else (None,)):
@@ -215,7 +215,7 @@ def _denoiser(trained: zoo.Trained, label: int | None) -> Denoise:
     return trained.denoise if label is None else trained.denoise.given(label)
 
 
-def _drawn(denoise: Denoise, trained: zoo.Trained, options: argparse.Namespace) -> Tensor:
+def _drawn(denoise: Denoiser, trained: zoo.Trained, options: argparse.Namespace) -> Tensor:
     """Samples (n, C, H, W) in data units, of the size of a model's images."""
     network = trained.experiment.train.model
     return sample(
