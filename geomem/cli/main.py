@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from geomem.errors import InputError, WorkError
+
 # Each verb: the module of `geomem.cli` whose ``add_VERB`` knows its arguments, and what it does.
 # Only the module of the verb that is asked for is imported: torch alone takes seconds.
 VERBS = {
@@ -65,13 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             number = getattr(signal, name, None)  # Windows has one of them
             if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
                 signal.signal(number, signal.default_int_handler)
-        _run(options)
+        options.verb(options)
+    except InputError as error:
+        sys.exit(_fail(error, 2))
+    except WorkError as error:
+        sys.exit(_fail(error, 1))
     except ModuleNotFoundError as error:  # of an extra of this package
         if (error.name or "").startswith("geomem"):
             raise
-        extra = "theorems" if VERBS[given[0]][0] == "theorems" else "book"
-        needed = f"needs the package {error.name}: pip install 'geomem[{extra}]'"
-        sys.exit(_fail(f"{given[0]} {needed}", 2))
+        sys.exit(_fail(f"{given[0]} needs {_extra(given[0])}; no package {error.name} here", 2))
     except KeyboardInterrupt as stop:
         kept = "stopped; what had finished is kept, and the next call goes on there"
         sys.exit(_fail(stop if stop.args else kept, 130))
@@ -79,21 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(options: argparse.Namespace) -> None:
-    from geomem.companion.book import BookError
-    from geomem.companion.notebooks import ParameterError
-    from geomem.companion.runs import RunError
-    from geomem.data.files import DataError
-    from geomem.diffusion.checkpoint import CheckpointError
-    from geomem.diffusion.presets import ConfigError
-    from geomem.diffusion.train import TrainingError
-
-    try:
-        options.verb(options)
-    except (ParameterError, DataError, ConfigError, CheckpointError) as error:
-        sys.exit(_fail(error, 2))
-    except (RunError, BookError, TrainingError) as error:
-        sys.exit(_fail(error, 1))
+def _extra(verb: str) -> str:
+    """What a verb needs beyond the library."""
+    if VERBS[verb][0] == "theorems":
+        return "pip install 'geomem[theorems]'"
+    return "a checkout of geomem, and pip install -e '.[book]' in it"
 
 
 def _fail(error: object, code: int) -> int:

@@ -22,9 +22,10 @@ from geomem.data.sets import ImageSet, Split, load_dataset
 from geomem.diffusion.network import DDPMPP, ModelConfig
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.train import TrainConfig
+from geomem.errors import InputError
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """An unknown preset or setting, or a value that does not fit it."""
 
 

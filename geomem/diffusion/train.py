@@ -21,11 +21,12 @@ from torch import Tensor, distributed, nn
 from geomem.diffusion import checkpoint
 from geomem.diffusion.network import EDMDenoiser, ModelConfig, loss_weight
 from geomem.diffusion.noise import NoiseLaw
+from geomem.errors import WorkError
 
 DIVERGED = 1e4  # the loss of an untrained model is 1
 
 
-class TrainingError(RuntimeError):
+class TrainingError(WorkError):
     """Training that cannot start, or that stopped; the message says where and why."""
 
 
