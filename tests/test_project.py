@@ -4,13 +4,12 @@ import ast
 import re
 import sys
 import tomllib
+from importlib import metadata
 
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-import geomem.companion.figures
 
 
 def lock():
@@ -83,5 +82,5 @@ def test_jupyter_book_2_and_a_floating_torch_can_never_come_in():
 def test_citation_file_names_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     version = project()["version"]
-    assert citation["version"] == version == geomem.companion.figures.versions()["geomem"]
+    assert citation["version"] == version == metadata.version("geomem")
     assert f"Version {version}" in (ROOT / "book" / "references.bib").read_text()
