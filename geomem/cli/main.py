@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:  # of an extra of this package
         if (error.name or "").startswith("geomem"):
             raise
-        sys.exit(_fail(f"{given[0]} needs {_extra(given[0])}; no package {error.name} here", 2))
+        sys.exit(
+            _fail(f"{given[0]} needs {_extra(given[0])}; the package {error.name} is not here", 2)
+        )
     except KeyboardInterrupt as stop:
         kept = "stopped; what had finished is kept, and the next call goes on there"
         sys.exit(_fail(stop if stop.args else kept, 130))

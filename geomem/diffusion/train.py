@@ -223,7 +223,7 @@ def train(
         loss = _loss(config, state, network, images, labels, share)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()
         value = loss.detach()
         if group:
             distributed.all_reduce(value)
