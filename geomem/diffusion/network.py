@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -130,8 +130,14 @@ class EDMDenoiser(nn.Module):
         self.network: nn.Module = MLP(config) if config.network == "mlp" else UNet(config)
         self.precision = torch.float32  # of the network's arithmetic; bfloat16 by autocast
 
+    if TYPE_CHECKING:  # torch does not say what a module returns
+
+        def __call__(
+            self, x: Tensor, sigma: float | Tensor, label: Tensor | None = None
+        ) -> Tensor: ...
+
     def forward(self, x: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
-        """Denoiser x (B, C, H, W) of noise level sigma, a number or (B,), in data units.
+        """Denoise x (B, C, H, W) of noise level sigma, a number or (B,), in data units.
 
         label : (B,) class numbers of a class-conditional model; None else.
         """
