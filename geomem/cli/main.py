@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -117,6 +118,8 @@ def _make_book(
 ) -> None:
     verdicts.check(root)  # before anything runs
     prose.words(root)
+    if options.force:
+        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
     todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
     for notebook, parameters in resolved:
         result = Result(root, notebook.name)
