@@ -28,7 +28,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from geomem import theorems
-from geomem.companion import book, figures, notebooks, verdicts
+from geomem.companion import book, citation, figures, notebooks, verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "book" / "_assets"
@@ -123,6 +123,15 @@ class FigureIndex(Generated):
                 f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
             )
         return self.parse("\n".join(blocks))
+
+
+class BibTeX(Generated):
+    """`{bibtex} KEY`: the entry of the book or of the paper, to be copied."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse(f"```bibtex\n{citation.bibtex(ROOT, self.arguments[0])}\n```")
 
 
 class PaperItems(Generated):
@@ -350,6 +359,14 @@ def _feet() -> dict[str, str]:
     return book.feet(ROOT)
 
 
+def _bibliography(app: Sphinx, config: Any) -> None:
+    """Beside the works of book/references.bib: the book and the paper themselves."""
+    path = ROOT / "_build" / "citation.bib"
+    path.parent.mkdir(exist_ok=True)
+    citation.entries(ROOT).to_file(path, "bibtex")
+    config.bibtex_bibfiles = [*config.bibtex_bibfiles, str(path.relative_to(ROOT))]
+
+
 def _assets(app: Sphinx) -> None:
     app.config.html_static_path.append(str(ASSETS))
 
@@ -385,6 +402,7 @@ def _files(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("figure-index", FigureIndex)
+    app.add_directive("bibtex", BibTeX)
     app.add_directive("paper-items", PaperItems)
     app.add_directive("outcome", OutcomeBox)
     app.add_directive("claims-table", ClaimsTable)
@@ -393,6 +411,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("parameter-tables", ParameterTables)
     app.add_directive("profile-table", ProfileTable)
     app.connect("config-inited", _numbers)
+    app.connect("config-inited", _bibliography)
     app.connect("builder-inited", _assets)
     app.connect("html-page-context", _page)
     app.connect("build-finished", _files)
