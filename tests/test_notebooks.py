@@ -111,6 +111,19 @@ def test_an_override_goes_to_each_notebook_that_has_it():
     assert all(v["seed"] == 3 for v in values.values() if "seed" in v)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_parameter_is_set_for_one_notebook_alone(first):
+    chosen = list(notebooks.notebooks(ROOT).values())
+    profile = notebooks.pick_profile(ROOT, "cpu")
+    both = {"seed": "3", "swaps.seed": "5"}
+    overrides = both if first else dict(reversed(both.items()))
+    values = notebooks.resolve_all(chosen, profile, overrides)
+    assert values["swaps"]["seed"] == 5 and values["posterior"]["seed"] == 3
+    for typo in ("swaps.sed", "swap.seed"):
+        with pytest.raises(ParameterError, match=r"NOTEBOOK\.PARAMETER"):
+            notebooks.resolve_all(chosen, profile, {typo: "3"})
+
+
 def test_a_bad_profile_or_parameters_cell_is_refused(tmp_path):
     root = tmp_path / "project"
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
