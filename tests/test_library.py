@@ -48,8 +48,27 @@ for name in sys.argv[1:]:
 
 
 def test_every_module_imports_where_unix_ends():
-    modules = [name for name in MODULES if name not in ("geomem.data.make_fashion_mini",)]
-    assert python(WINDOWS, *modules).split() == modules
+    assert python(WINDOWS, *MODULES).split() == MODULES
+
+
+WITHOUT_EXTRAS = """
+import importlib, sys
+for name in "flint jupytext nbclient nbformat papermill pybtex sklearn sphinx yaml".split():
+    sys.modules[name] = None
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def test_the_library_and_its_verbs_import_without_any_extra():
+    extra = ("geomem.companion.", "geomem.theorems.", "geomem.cli.book", "geomem.cli.theorems")
+    python(WITHOUT_EXTRAS, *(name for name in MODULES if not name.startswith(extra)))
+    code = "import sys; sys.modules['flint'] = None; from geomem.cli.main import main; "
+    code += "sys.argv = ['geomem', 'verify']; main()"
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 2 and said.stdout == ""
+    assert said.stderr.startswith("geomem: verify needs pip install 'geomem[theorems]'")
+    assert said.stderr.count("\n") == 1
 
 
 CALLER = '''# mypy: disallow-any-generics, warn-return-any, disallow-any-unimported

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +15,23 @@ from pathlib import Path
 import torch
 
 from geomem.cli.main import examples
-from geomem.companion import book, figures, prose, runs, verdicts
+from geomem.companion import book, citation, figures, prose, runs, verdicts
 from geomem.companion.fresh import restamp, stale
 from geomem.companion.notebooks import (
     DEFAULT_PROFILE,
     Notebook,
     ParameterError,
     Profile,
-    Value,
     notebooks,
     pick,
     pick_profile,
     profiles,
-    project_root,
     resolve,
     resolve_all,
 )
 from geomem.companion.results import FIGURE_FILES, Result
+from geomem.project import project_root
+from geomem.typed import Value
 
 BUILD_SECONDS = 10  # rendering the book, measured
 MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
@@ -152,6 +153,8 @@ def _make_book(
 ) -> None:
     verdicts.check(root)  # before anything runs
     prose.words(root)
+    if options.force:
+        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
     todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
     for notebook, parameters in resolved:
         result = Result(root, notebook.name)
@@ -181,16 +184,12 @@ def _make_book(
 
 def cite(options: argparse.Namespace) -> None:
     root = project_root()
-    from pybtex.database import parse_file
-
     known = {record["id"]: record for record in prose.described(root)}
     if options.figure not in known:
         names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
         raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
-    entries = parse_file(root / "book" / "references.bib").entries
     print(figures.bibtex(known[options.figure]))
-    for key in ("geomem", "dodson2026two"):  # the book, then the paper
-        print(entries[key].to_string("bibtex"))
+    print(citation.entries(root).to_string("bibtex"))  # the book, then the paper
 
 
 def list_figures(options: argparse.Namespace) -> None:

@@ -18,13 +18,14 @@ import torch
 from torch import distributed
 
 from geomem.cli.main import examples
-from geomem.companion.notebooks import ParameterError, project_root
 from geomem.data.sets import ImageSet, source_sha256
 from geomem.diffusion import presets, zoo
 from geomem.diffusion.cost import cost, parameters
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
+from geomem.errors import InputError
 from geomem.progress import bar
+from geomem.project import project_root
 
 DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
@@ -297,7 +298,7 @@ def store_root() -> Path:
         return Path(named)
     try:
         return project_root() / "models"
-    except ParameterError:
+    except InputError:
         return Path("models")
 
 

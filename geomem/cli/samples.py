@@ -15,12 +15,12 @@ from torch import Tensor
 
 from geomem.cli.main import examples
 from geomem.cli.models import checked_device, store_root
-from geomem.companion.notebooks import ParameterError
 from geomem.data.sets import source_sha256
 from geomem.diffusion import zoo
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import SOLVERS, sample
 from geomem.diffusion.train import device_of
+from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
@@ -153,7 +153,7 @@ def _window(options: argparse.Namespace) -> Window:
     """The one window asked for; it holds at least one level of the sampler."""
     edges = options.low is not None or options.high is not None
     if edges + (options.steps is not None) + (options.window is not None) != 1:
-        raise ParameterError(
+        raise InputError(
             "name the window once: --low L --high H, --steps FIRST LAST, or --window NAME."
         )
     try:
@@ -164,9 +164,9 @@ def _window(options: argparse.Namespace) -> Window:
             first, last = options.steps or PAPER_STEPS[options.window]
             window = Window.of_steps(first, last, karras_sigmas())
     except ValueError as error:
-        raise ParameterError(str(error)) from error
+        raise InputError(str(error)) from error
     if not len(window.steps(karras_sigmas())):
-        raise ParameterError(f"window: {window} holds no noise level of the sampler.")
+        raise InputError(f"window: {window} holds no noise level of the sampler.")
     return window
 
 
@@ -177,7 +177,7 @@ def _conditions(
     shapes = [model.record["images"][1:] for model in (base, donor)]
     if shapes[0] != shapes[1]:
         shown = " and ".join("x".join(map(str, shape)) for shape in shapes)
-        raise ParameterError(f"swap: the models are of different images, {shown}.")
+        raise InputError(f"swap: the models are of different images, {shown}.")
     classes = [model.experiment.train.model.n_classes for model in (base, donor)]
     ours, theirs = (
         _denoiser(model, label if n_classes or not any(classes) else None)
@@ -190,7 +190,7 @@ def _distinct(trained: zoo.Trained, against: str) -> DistinctImages:
     try:
         return DistinctImages(_training_images(trained))
     except ValueError as error:
-        raise ParameterError(f"--against {against}: {error}") from error
+        raise InputError(f"--against {against}: {error}") from error
 
 
 def _n_train(trained: zoo.Trained) -> int:
@@ -203,7 +203,7 @@ def _n_train(trained: zoo.Trained) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if options.n < 1 or options.seed < 0:
-        raise ParameterError("-n must be at least 1, and --seed at least 0.")
+        raise InputError("-n must be at least 1, and --seed at least 0.")
 
 
 def _denoiser(trained: zoo.Trained, label: int | None) -> Denoiser:
@@ -211,7 +211,7 @@ def _denoiser(trained: zoo.Trained, label: int | None) -> Denoiser:
     n_classes = trained.experiment.train.model.n_classes
     if label not in (range(n_classes) if n_classes else (None,)):
         labels = f"from 0 to {n_classes - 1}" if n_classes else "none"
-        raise ParameterError(f"--label: {trained.name} takes {labels}, got {label}.")
+        raise InputError(f"--label: {trained.name} takes {labels}, got {label}.")
     return trained.denoise if label is None else trained.denoise.given(label)
 
 
@@ -255,9 +255,9 @@ def _outputs(asked: str) -> tuple[Path, Path]:
     """The archive and the sheet beside it; a name of either asks for both."""
     path = Path(asked)
     if path.suffix not in (".npz", ".png"):
-        raise ParameterError(f"--out: a name in .npz or .png, got {asked!r}.")
+        raise InputError(f"--out: a name in .npz or .png, got {asked!r}.")
     if not path.parent.is_dir():
-        raise ParameterError(f"--out: there is no folder {str(path.parent)!r}.")
+        raise InputError(f"--out: there is no folder {str(path.parent)!r}.")
     return path.with_suffix(".npz"), path.with_suffix(".png")
 
 

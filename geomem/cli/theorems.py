@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from geomem.cli.main import examples
-from geomem.companion.notebooks import ParameterError
+from geomem.errors import InputError
 from geomem.theorems import STATEMENTS, verify
 
 VERIFY_SECONDS = 15  # every check of every statement, measured
@@ -26,7 +26,7 @@ def add_verify(verb: argparse.ArgumentParser) -> None:
 
 def verify_theorems(options: argparse.Namespace) -> None:
     if options.label is not None and options.label not in STATEMENTS:
-        raise ParameterError(f"no statement {options.label!r}; known: {', '.join(STATEMENTS)}.")
+        raise InputError(f"no statement {options.label!r}; known: {', '.join(STATEMENTS)}.")
     chosen = [options.label] if options.label else [*STATEMENTS]
     print(f"checking {len(chosen)} statements (all take about {VERIFY_SECONDS} s)", flush=True)
     failed = 0
