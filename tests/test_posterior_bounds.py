@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 import geomem
 from geomem.geometry.posterior_bounds import (
+    call_bound,
     orthogonal_weight,
     simplex_weight,
     weight_bounds,
@@ -104,6 +105,25 @@ def test_orthogonal_weight_is_that_of_an_orthogonal_set(rng):
     estimate, error = measured_weight(np.diag(many), 1.0, draws=400)
     value = orthogonal_weight(many, [1.0])[0]
     assert estimate - 0.05 < value < estimate + 4 * error
+
+
+def test_many_lengths_are_rounded_down(rng, monkeypatch):
+    many = rng.uniform(0.5, 4, size=130)
+    rounded = orthogonal_weight(many, [1.0])[0]
+    monkeypatch.setattr("geomem.geometry.posterior_bounds.GROUPS", len(many))
+    exact = orthogonal_weight(many, [1.0])[0]
+    assert 0 < exact - rounded < 5e-3
+
+
+def test_the_call_bound_is_that_of_the_best_level(rng):
+    s = rng.uniform(0.5, 4, size=30)
+
+    def bound(t):
+        d2 = -s / 2 - np.log(t) / s
+        return (t * (1 - ndtr(d2).sum()) + ndtr(d2 + s).sum()) / len(s)
+
+    best = min(bound(t) for t in np.geomspace(1e-3, 1e3, 4001))
+    assert call_bound(s[None])[0] == pytest.approx(best, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "skewed", "symmetric"])
