@@ -106,8 +106,16 @@ def pixel_table(
         for index, value in np.ndenumerate(image)
     ]
     headers = [header, "image [name]", "channel [index]", "row [index]"]
-    headers += ["column [index]", "pixel value [data units]"]
-    return dict(zip(headers, zip(*lines, strict=True), strict=True))
+    return from_rows([*headers, "column [index]", "pixel value [data units]"], lines)
+
+
+def from_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """A table of columns from its rows, one entry a header each.
+
+    >>> from_rows(["a", "b"], [(1, 2), (3, 4)])
+    {'a': (1, 3), 'b': (2, 4)}
+    """
+    return dict(zip(headers, zip(*rows, strict=True), strict=True))
 
 
 def misplaced(fig: Figure) -> list[str]:
