@@ -39,6 +39,11 @@ class Band:
             f"{name}, high [{unit}, 95% interval]": self.high,
         }
 
+    @property
+    def peak(self) -> int:
+        """Index of the level with the highest mean."""
+        return int(self.mean.argmax())
+
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
         return Estimate(float(self.mean[index]), float(self.low[index]), float(self.high[index]))

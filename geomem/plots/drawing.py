@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from geomem.geometry.curve import Band
 from geomem.geometry.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
@@ -32,6 +33,46 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
     ax.set_xlabel(SIGMA_LABEL)
     if probability:
         ax.set_ylim(-0.03, 1.03)
+
+
+def noise_curves(
+    curves: Mapping[str, Band],
+    styles: Sequence[Mapping[str, Any]],
+    ylabel: str,
+    *,
+    zone: tuple[float, float] | None = None,
+    height: float = 3.6,
+    columns: int = 2,
+) -> tuple[Figure, Axes]:
+    """Curves with their bands against the noise level, and a legend below.
+
+    Parameters
+    ----------
+    curves : label -> the curve.
+    styles : of each curve, as matplotlib's ``plot`` takes it.
+    zone : the danger zone, shaded, where there is one.
+    height : of the figure, inches.
+    columns : of the legend.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, height))
+    for (name, curve), style in zip(curves.items(), styles, strict=True):
+        curve.plot(ax, name, **style)
+    if zone is not None:
+        ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
+    sigma_axis(ax, probability=False)
+    ax.set_ylabel(ylabel)
+    fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
+    return fig, ax
+
+
+def noise_table(name: str, curves: Mapping[str, Band], unit: str) -> dict[str, Any]:
+    """The table of curves on one grid of noise levels, named by the quantity and their labels."""
+    table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
+    for label, curve in curves.items():
+        table |= curve.table(f"{name}, {label}", unit)
+    return table
 
 
 def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:
