@@ -76,9 +76,13 @@ class Fraction:
         high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
         return cls(count / n, low, high, count, n)
 
+    @property
+    def percent(self) -> str:
+        """The share in percent with two digits, and its interval."""
+        return f"{percent(self.value)} [{percent(self.low)}, {percent(self.high)}]"
+
     def __str__(self) -> str:
-        interval = f"[{percent(self.low)}, {percent(self.high)}]"
-        return f"{self.count:,} of {self.n:,}, {percent(self.value)} {interval}"
+        return f"{self.count:,} of {self.n:,}, {self.percent}"
 
 
 @dataclass(frozen=True)

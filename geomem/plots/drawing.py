@@ -15,8 +15,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from geomem.geometry.curve import Band
-from geomem.geometry.regimes import Regimes
+from geomem.geometry.curve import Band, Curve
+from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.regimes import Geometry, Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
@@ -73,6 +74,65 @@ def noise_table(name: str, curves: Mapping[str, Band], unit: str) -> dict[str, A
     for label, curve in curves.items():
         table |= curve.table(f"{name}, {label}", unit)
     return table
+
+
+def zone_and_rate(
+    geometry: Geometry, rate: Curve, xlim: tuple[float, float]
+) -> tuple[Figure, dict[str, Any]]:
+    """The regimes, both curves they come from, and a memorization rate on its own axis (right).
+
+    Returns the figure and its table, one row a curve and level.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.9))
+    shade_regimes(ax, geometry.regimes)
+    geometry.coverage.plot(ax, r"coverage $C_\sigma$", color="C0", ls="-")
+    geometry.weight.plot(ax, r"weight $W_\sigma$", color="C2", ls="-.")
+    sigma_axis(ax)
+    ax.set(ylabel="probability", xlim=xlim)
+    right = ax.twinx()
+    right.grid(False)
+    rate.plot(right, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
+    height = 1.5 * rate.high[rate.peak]
+    right.set_ylim(-0.03 * height, 1.03 * height)
+    right.set_ylabel("memorization rate", color="C1")
+    right.spines["right"].set(visible=True, color="C1")
+    right.tick_params(axis="y", colors="C1")
+    fig.legend(loc="outside lower center", ncol=2)
+    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight, "rate, small model": rate}
+    rows = [
+        (name, *row)
+        for name, curve in curves.items()
+        for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
+    ]
+    headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
+    headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
+    return fig, from_rows(headers, rows)
+
+
+def plot_estimates(
+    ax: Axes,
+    x: np.ndarray,
+    estimates: Sequence[Estimate | Fraction],
+    label: str | None = None,
+    **style: Any,
+) -> None:
+    """Estimates along any axis: a line, and their 95% intervals as a band."""
+    value, low, high = np.transpose([(e.value, e.low, e.high) for e in estimates])
+    (line,) = ax.plot(x, value, label=label, **style)
+    ax.fill_between(x, low, high, color=line.get_color(), alpha=0.25, lw=0)
+
+
+def estimates_table(
+    name: str, estimates: Sequence[Estimate | Fraction], unit: str
+) -> dict[str, list[float]]:
+    """Three columns: the estimates, and the ends of their intervals."""
+    return {
+        f"{name} [{unit}]": [e.value for e in estimates],
+        f"{name}, low [{unit}, 95% interval]": [e.low for e in estimates],
+        f"{name}, high [{unit}, 95% interval]": [e.high for e in estimates],
+    }
 
 
 def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:
