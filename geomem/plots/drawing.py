@@ -68,6 +68,12 @@ def noise_curves(
     return fig, ax
 
 
+def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style: Any) -> None:
+    """A vertical band with its name above it, at the height ``y`` of the data axis."""
+    ax.axvspan(*band, lw=0, zorder=0, **style)
+    ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=9)
+
+
 def noise_table(name: str, curves: Mapping[str, Band], unit: str) -> dict[str, Any]:
     """The table of curves on one grid of noise levels, named by the quantity and their labels."""
     table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
