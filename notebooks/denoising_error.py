@@ -50,7 +50,8 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # $\mathrm{MSE}(\sigma) = \mathbb{E}\,\|m_\sigma(X_\sigma) - X\|^2$ (Eq. 5), summed over pixels as
 # in the paper. $X$ is a held-out image, or an image of the denoiser's *own* training set: of the
 # small set for the empirical denoiser and the small model, and for the large model of the large
-# set, which contains the small one.
+# set, which contains the small one. For orientation the danger zone of the small set, where
+# coverage and posterior weight are both at least 0.8 ([](../book/regimes.md)).
 
 # %%
 denoisers = {
@@ -63,12 +64,6 @@ errors = {
     name: Generalization.of(denoise, seen[name], heldout, sigmas, noisy=draws * n, **options)
     for name, denoise in denoisers.items()
 }
-
-# %% [markdown]
-# For orientation the danger zone of the small set, where coverage and posterior weight are both at
-# least 0.8 ([](../book/regimes.md)).
-
-# %%
 distinct = DistinctImages(data.train, device)
 geometry = geomem.measure_regimes(heldout, distinct.images, **options)
 
@@ -107,10 +102,7 @@ looks = [("k", "o", "-"), ("C1", "s", "-"), ("C0", "^", "--")]
 looks = [{"color": c, "marker": m, "ls": line, "ms": 4, "markevery": 2} for c, m, line in looks]
 label = r"held-out $-$ training MSE (data units$^2$)"
 fig, _ = drawing.noise_curves(gaps, looks, label, zone=zone, columns=3)
-table = {"sigma [data units]": sigmas}
-for name, gap in gaps.items():
-    table[f"gap, {name} [data units squared]"] = gap.mean
-    table[f"half width, {name} [data units squared, 95% interval]"] = (gap.high - gap.low) / 2
+table = drawing.noise_table("gap", gaps, "data units squared")
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
 
 # %% [markdown]

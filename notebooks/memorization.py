@@ -72,25 +72,16 @@ rates = {
     for name, denoise in asked.items()
 }
 exact, few, many = rates.values()
-on_train = geomem.memorization_rates(
-    models[0].denoise, data.train[:n_heldout], distinct, sigmas, **options
-)
+seen, on_train = data.train[:n_heldout], "small, on training images"
+rates[on_train] = geomem.memorization_rates(asked["small"], seen, distinct, sigmas, **options)
 shown = {name: [rate.estimate(i).percent for i in range(n_sigmas)] for name, rate in rates.items()}
 companion.Table({"sigma": sigmas, **shown})
 
 # %% tags=["hide-input"]
-fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
-for (name, rate), color, marker in zip(rates.items(), ("C0", "C1", "C2"), "os^", strict=True):
-    for axes in (ax,) if rate is exact else (ax, zoom):
-        label = name if axes is ax else None
-        rate.plot(axes, label, color=color, marker=marker, ms=3.5)
-ax.plot(sigmas, on_train.mean, color="0.5", ls=":", label="small, on training images")
-drawing.sigma_axis(ax)
-drawing.sigma_axis(zoom, probability=False)
-ax.set(xlabel="", ylabel="memorization rate")
-zoom.set(ylabel="magnified", ylim=np.array([-0.03, 1.15]) * few.high[few.peak])
-fig.legend(loc="outside lower center", ncol=2)
-table = drawing.noise_table("rate", rates | {"small on training images": on_train}, "fraction")
+looks = [{"color": f"C{i}", "marker": "os^"[i], "ms": 3.5} for i in range(3)]
+grey = {"color": "0.5", "ls": ":"}
+fig, _ = drawing.magnified_rates(rates, [*looks, grey], ("small", "large"))
+table = drawing.noise_table("rate", rates, "fraction")
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -105,26 +96,16 @@ companion.figure(fig, "fig-memorization-rates", table, data=[data])
 paper = PaperRates.load()
 subsets = Subsets.of_cifar10(4 if paper_subset else 0, paper.sigma, **noise)
 ours = {f"empirical, subset {i}": rate for i, rate in enumerate(subsets.rates, 1)}
-if paper_size := data.name == "cifar10" and data.train.shape == SHAPE:
-    for name in ("small", "large"):
-        rate = geomem.memorization_rates(asked[name], heldout, distinct, paper.sigma, **options)
+sets = [*subsets.sets]
+if data.name == "cifar10" and data.train.shape == SHAPE:
+    sets.append(data)
+    for kind, name in (("small", "EDM, N = 1,000"), ("large", "EDM, N = 50,000")):
+        rate = geomem.memorization_rates(asked[kind], heldout, distinct, paper.sigma, **options)
         ours[name] = rate
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.6))
-for (name, rate), color, marker in zip(paper.rates.items(), ("C0", "C1", "C2"), "x+1", strict=True):
-    ax.plot(paper.sigma, rate, marker, color=color, ms=7, mew=1.5, label=f"paper: {name}")
-for name, rate in ours.items():
-    color = {"small": "C1", "large": "C2"}.get(name, "C0")
-    rate.plot(ax, f"ours: {name}", color=color, ls="-", lw=1)
-drawing.sigma_axis(ax)
-ax.set_ylabel("memorization rate")
-fig.legend(loc="outside lower center", ncol=2)
-table = {"sigma [data units]": paper.sigma}
-table |= {f"{name}, read off [fraction]": rate for name, rate in paper.rates.items()}
-table |= {f"{name}, ours [fraction]": rate.mean for name, rate in ours.items()}
-sets = [paper.source, *subsets.sets, *([data] if paper_size else [])]
-companion.figure(fig, "fig-memorization-paper", table, data=sets)
+fig, table = drawing.marks_and_curves(paper.sigma, paper.rates, ours)
+companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets])
 
 # %% [markdown]
 # ## How the hump grows
@@ -132,21 +113,17 @@ companion.figure(fig, "fig-memorization-paper", table, data=sets)
 # The same curve at the snapshots of the small model's training.
 
 # %%
-training = pair[0].train
-shares = [*(share for share in presets.QUARTERS if share in training.snapshots), 1]
-course = {
-    f"step {training.step_of(share):,}": geomem.memorization_rates(
-        models[0].at(share), heldout, distinct, sigmas, **options
-    )
-    for share in shares
-}
+training, course = pair[0].train, {}
+for share in (*(share for share in presets.QUARTERS if share in training.snapshots), 1):
+    rate = geomem.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
+    course[f"step {training.step_of(share):,}"] = rate
 highest = [rate.estimate(rate.peak).percent for rate in course.values()]
 at = [sigmas[rate.peak] for rate in course.values()]
 companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 
 # %% tags=["hide-input"]
-shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
-looks = [{"color": shade, "ls": "-"} for shade in shades]
+shades = np.linspace(0.35, 0.95, len(course))
+looks = [{"color": color, "ls": "-"} for color in plt.get_cmap("YlOrRd")(shades)]
 fig, _ = drawing.noise_curves(course, looks, "memorization rate", height=3.6)
 table = drawing.noise_table("rate", course, "fraction")
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
@@ -165,10 +142,6 @@ companion.figure(fig, "fig-memorization-growth", table, data=[data])
 hump = Hump.of(few, seed=seed)
 geometry = geomem.measure_regimes(heldout, distinct.images, c=c, level=level, **noise)
 area, where = hump.shares(geometry.zone), hump.place(geometry.zone)
-at_centre = [
-    Estimate(curve.between(hump.centre.value)).percent
-    for curve in (geometry.coverage, geometry.weight)
-]
 shown = {f"{name} the zone": [share.percent] for name, share in area.items()}
 companion.Table({"centre of the hump": [hump.centre], **shown})
 
@@ -196,16 +169,7 @@ shown = {f"t = {t:.2g}": [share[i].percent for share in passed.values()] for t, 
 companion.Table({"share that passes": [*passed], **shown})
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.6))
-table = {"threshold [ratio]": thresholds}
-for (name, share), color in zip(passed.items(), ("C1", "C2", "0.4"), strict=True):
-    drawing.plot_estimates(ax, thresholds, share, name, color=color)
-    table |= drawing.estimates_table(name, share, "fraction")
-for value, label in ((1 / 3, "1/3"), (1 / 2, "1/2")):
-    ax.axvline(value, color="k", lw=0.8, ls=":")
-    ax.text(value, 1.02, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
-ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes", ylim=(-0.02, 1.02))
-fig.legend(loc="outside lower center")
+fig, table = drawing.threshold_curves(thresholds, passed, ("C1", "C2", "0.4"))
 companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
 
 # %% [markdown]
@@ -231,26 +195,23 @@ if geometry.regimes.medium:
     claim("centre-in-zone", "the hump's centre lies in the danger zone", inside, must=False)
     claim("area-in-zone", "most of the hump's area lies in the danger zone", most, must=False)
 if paper_subset:
-    held, says = (
-        subsets.held(paper.rates["empirical"]),
-        "our four bands hold at least 8 of the paper's 10 marks",
-    )
-    claim("paper-marks", says, held.sum() >= 8)
+    says = "our four bands hold at least 8 of the paper's 10 marks"
+    claim("paper-marks", says, subsets.held(paper.rates["empirical"]).sum() >= 8)
 
 # %% tags=["remove-cell"]
-quote, regimes = companion.quote, geometry.regimes
+quote, top = companion.quote, few.peak
 quote(dataset=data.name, n_train=f"{n:,}", n_large=f"{n_large:,}", n_heldout=f"{len(heldout):,}")
-quote(denoised=f"{draws * len(heldout):,}", peak=few.estimate(few.peak).percent)
-quote(sigma_peak=f"{sigmas[few.peak]:.2g}", train_low=percent(on_train.mean[0]))
+quote(denoised=f"{draws * len(heldout):,}", train_low=percent(rates[on_train].mean[0]))
+quote(peak=few.estimate(top).percent, sigma_peak=f"{sigmas[top]:.2g}")
+quote(empirical_peak=percent(exact.mean[top]), empirical_low=exact.estimate(0).percent)
 edges = zip(("half_from", "half_to"), (hump.half.low, hump.half.high), strict=True)
 quote(**{name: f"{edge:.2g}" if few.mean.any() else "none" for name, edge in edges})
 quote(ends_high=percent(few.high[ends].max()) if ends.any() else "none")
-quote(few_first=percent(few.mean[0]), few_last=percent(few.mean[-1]))
 quote(large_most=percent(many.mean.max()), large_high=percent(many.high.max()))
-quote(empirical_peak=percent(exact.mean[few.peak]), empirical_low=exact.estimate(0).percent)
 quote(zone=geometry.zone_in_words, where=where, centre=str(hump.centre))
-quote(zone_from=str(regimes.covered), zone_to=str(regimes.concentrated))
-quote(coverage_centre=at_centre[0], weight_centre=at_centre[1])
+quote(zone_from=str(geometry.regimes.covered), zone_to=str(geometry.regimes.concentrated))
+for name, curve in (("coverage", geometry.coverage), ("weight", geometry.weight)):
+    quote(**{f"{name}_centre": Estimate(curve.between(hump.centre.value)).percent})
 quote(**{f"area_{name}": share.percent for name, share in area.items()})
 quote(below=goes_on(area["below"]), above=goes_on(area["above"]))
 quote(steps=", ".join(name.removeprefix("step ") for name in course))
@@ -259,15 +220,7 @@ for who, share in zip(("small", "large", "clean"), passed.values(), strict=True)
     third, one_half = (share[i].percent for i in at.values())
     quote(**{f"third_{who}": third, f"half_{who}": one_half})
 quote(paper_peak=percent(paper.rates["EDM, N = 1,000"].max()), paper_centre=f"{paper.centre:.2g}")
-check, paper_zone, beside = "In this run that was not measured", "not measured in this run", ""
-if paper_subset:
-    first, apart = subsets.sets[0], subsets.apart(paper.rates["empirical"])
-    found = geomem.measure_regimes(first.heldout, first.train, c=c, level=level, **noise).regimes
-    paper_zone = f"{found.covered} to {found.concentrated}"
-    beside = f"; the paper's marks: centre {paper.centre:.2g}, zone of such images {paper_zone}"
-    check = (
-        f"{held.sum()} of {len(held)} marks lie within the four 95% bands, half a percent allowed "
-        "for the reading. The largest difference of each subset from the marks is between "
-        f"{percent(min(apart))} and {percent(max(apart))}"
-    )
-quote(paper_check=check, paper_zone=paper_zone, paper_beside=beside)
+check, measured = subsets.in_words(paper.rates["empirical"]), dict(c=c, level=level, **noise)
+quote(paper_check=check, paper_zone=(paper_zone := subsets.zone_in_words(**measured)))
+beside = f"; the paper's marks: centre {paper.centre:.2g}, zone of such images {paper_zone}"
+quote(paper_beside=beside if paper_subset else "")

@@ -32,7 +32,7 @@ from geomem import companion
 from geomem.diffusion import presets, sampler, zoo
 from geomem.geometry.intervals import mean_of
 from geomem.memorization import ratio_test
-from geomem.memorization.stopping import Stopping, running_mean
+from geomem.memorization.stopping import LOSS_HEADERS, Stopping, plot_losses
 from geomem.plots import STYLE, drawing
 
 plt.style.use(STYLE)
@@ -64,23 +64,15 @@ losses = [
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(4.8, 3.5), sharey=True)
-rows = []
+rows, labels = [], ("average, training images", "average, held-out images")
 for ax, name, model, courses in zip(axes, names, models, losses, strict=True):
-    steps, mean = running_mean(model.losses)
-    batch, marks = model.losses[steps - 1], ("average, training images", "average, held-out images")
-    ax.plot(steps, batch, color="0.8", ls="-", lw=0.7, label="one batch")
-    ax.plot(steps, mean, color="0.4", ls="-", label="running mean")
-    for what, course, style in zip(marks, courses, ("C0o-", "C1s:"), strict=True):
-        course.plot(ax, what, fmt=style, ms=5)
-        rows += [(name, what, *row) for row in course.rows]
-    rows += [(name, "one batch", *at, np.nan) for at in zip(steps, batch, strict=True)]
-    rows += [(name, "running mean", *at, np.nan) for at in zip(steps, mean, strict=True)]
-    ax.set(xscale="log", yscale="log", title=name, xlabel="training step")
+    marks = dict(zip(labels, courses, strict=True))
+    rows += [(name, *row) for row in plot_losses(ax, model.losses, marks)]
+    ax.set_title(name)
 axes[0].set_ylabel("weighted denoising loss")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
-headers = ["model [name]", "curve [name]", "step [count]", "loss [weighted, 1]"]
-headers += ["half width of the interval [weighted, 1, 95%]"]
-companion.figure(fig, "fig-training-losses", drawing.from_rows(headers, rows), data=[data])
+table = drawing.from_rows(["model [name]", *LOSS_HEADERS], rows)
+companion.figure(fig, "fig-training-losses", table, data=[data])
 
 # %% [markdown]
 # ## Samples, and their nearest training images
@@ -99,24 +91,17 @@ found = [ratio_test.neighbours(images, distinct) for images in samples]
 rates = [near.fraction for near in found]
 floor = ratio_test.memorized_fraction(heldout, distinct)
 own_rate = ratio_test.memorized_fraction(samples[1], everything.train, device=device)
-companion.Table(
-    {
-        "images": [names[0], names[1], names[1], "clean held-out images"],
-        "held against": [f"{n} images" for n in (sizes[0], *sizes, sizes[0])],
-        "memorized": [*rates, own_rate, floor],
-    }
-)
+who = [*names, f"{names[1]}, against its own", "clean held-out images"]
+companion.Table({"images": who, "memorized": [*rates, own_rate, floor]})
 
 # %% [markdown]
 # How far apart are the two samples of one noise, and those of two noises? Means, data units.
 
 # %%
 flat = [images.reshape(n_samples, -1) for images in samples]
-apart = {
-    "one noise": mean_of(np.linalg.norm(flat[0] - flat[1], axis=1)),
-    "two noises": mean_of(np.linalg.norm(flat[0] - np.roll(flat[1], 1, 0), axis=1)),
-}
-companion.Table({"samples from": [*apart], "mean distance": [*apart.values()]})
+together = mean_of(np.linalg.norm(flat[0] - flat[1], axis=1))
+strangers = mean_of(np.linalg.norm(flat[0] - np.roll(flat[1], 1, 0), axis=1))
+companion.Table({"samples from one noise": [together], "from two": [strangers]})
 
 # %% tags=["hide-input"]
 shown = min(n_shown, n_samples)
@@ -145,24 +130,19 @@ companion.claim("large-calm", "the large one does not: below 0.05", calm, must=m
 companion.claim("floor", "the test's floor is as low: below 0.05", floor.high < 0.05, must=must)
 
 # %% tags=["remove-cell"]
+quote = companion.quote
 for kind, model, (seen, new) in zip(("small", "large"), models, losses, strict=True):
     last = {"train": seen.losses[-1], "test": new.losses[-1]}
     ends = {f"{what}_loss_last": loss.plus_minus(".3f", ".3f") for what, loss in last.items()}
-    companion.quote(**{f"{kind}_{key}": text for key, text in (model.facts | ends).items()})
-companion.quote(
-    dataset=data.name,
-    moments=f"{len(seen.steps)}",
-    small_lowest_step=f"{losses[0][1].step:,}",
-    small_test_loss_lowest=losses[0][1].losses[losses[0][1].lowest].plus_minus(".3f", ".3f"),
-    heldout=f"{len(heldout):,}",
-    shown=f"{shown}",
-    solver=sampler.SOLVER_NAMES[solver],
-    small_rate=str(rates[0]),
-    large_rate=str(rates[1]),
-    large_own_rate=str(own_rate),
-    floor=str(floor),
-    small_framed=f"{framed[0].sum()}",
-    large_framed=f"{framed[1].sum()}",
-    paired=apart["one noise"].plus_minus(),
-    strangers=apart["two noises"].plus_minus(),
+    quote(**{f"{kind}_{key}": text for key, text in (model.facts | ends).items()})
+best = losses[0][1].losses[losses[0][1].lowest]
+quote(
+    small_lowest_step=f"{losses[0][1].step:,}", small_test_loss_lowest=best.plus_minus(".3f", ".3f")
 )
+quote(
+    dataset=data.name, heldout=f"{len(heldout):,}", moments=f"{len(seen.steps)}", shown=f"{shown}"
+)
+quote(small_rate=str(rates[0]), large_rate=str(rates[1]), large_own_rate=str(own_rate))
+quote(small_framed=f"{framed[0].sum()}", large_framed=f"{framed[1].sum()}", floor=str(floor))
+quote(paired=together.plus_minus(), strangers=strangers.plus_minus())
+quote(solver=sampler.SOLVER_NAMES[solver])

@@ -28,13 +28,12 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 import geomem
 from geomem import companion
 from geomem.diffusion import presets
 from geomem.geometry.window import span
-from geomem.memorization.linearity import Linearity, answers
+from geomem.memorization.linearity import Linearity, answers_to_one
 from geomem.memorization.ratio_test import DistinctImages
 from geomem.plots import STYLE, drawing
 
@@ -65,26 +64,21 @@ companion.Table(shown, digits=2)
 # The empirical and the Gaussian denoiser are those of each model's own training set. The inputs
 # are held-out images with noise, one draw each. Distances are squared and summed over pixels, and
 # given as a share of the training set's variance $\operatorname{tr}\Sigma$. As a yardstick also
-# the mean image: an answer that does not look at its input.
+# the mean image: an answer that does not look at its input. For orientation the danger zone of the
+# small set ([](../book/regimes.md)).
 
 # %%
 found = {
     kind: Linearity.of(model.denoise, sets[kind], heldout, sigmas, **noise)
     for kind, model in models.items()
 }
+geometry = geomem.measure_regimes(heldout, DistinctImages(data.train, device).images, **noise)
 shown = {
     f"{kind}: {name}": [curve.estimate(i).percent for i in range(n_sigmas)]
     for kind, of in found.items()
     for name, curve in (("model to Gaussian", of.gaussian), ("empirical to Gaussian", of.gap))
 }
 companion.Table({"sigma": sigmas, **shown})
-
-# %% [markdown]
-# For orientation the danger zone of the small set ([](../book/regimes.md)).
-
-# %%
-geometry = geomem.measure_regimes(heldout, DistinctImages(data.train, device).images, **noise)
-zone = geometry.regimes.medium
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(4.8, 4.1), sharey=True)
@@ -97,7 +91,7 @@ for ax, (kind, of) in zip(axes, found.items(), strict=True):
         (line,) = ax.plot(sigmas, curve.mean, style, ms=3.5, label=name)
         ax.fill_between(sigmas, curve.low, curve.high, color=line.get_color(), alpha=0.25, lw=0)
     ax.axvline(often, color="0.5", ls=":", lw=1)
-    if zone:
+    if zone := geometry.regimes.medium:
         drawing.named_band(ax, "danger\nzone", zone, 2.5, color="0.9")
     if reach < sigma_max:
         drawing.named_band(ax, "hardly\ntrained", (reach, sigma_max), 2.5, **hatched)
@@ -134,15 +128,14 @@ companion.Table({"model": [*found], **shown})
 
 # %%
 levels, i = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 80.0]), image % len(heldout)
-draw = np.random.default_rng(seed).standard_normal(heldout.shape)[i : i + 1]
-clean, strips = heldout[i : i + 1], {}
-for kind, model in models.items():
-    given = [answers(model.denoise, sets[kind], clean + s * draw, s, device=device) for s in levels]
-    strips[kind] = [torch.cat(of).cpu().numpy() for of in zip(*given, strict=True)]
-small_model, small_empirical, small_gaussian = strips["small"]
-rows = [("noisy", np.concatenate([clean / sigma + draw for sigma in levels]))]
-rows += [("empirical", small_empirical), ("small", small_model), ("Gauss", small_gaussian)]
-rows.append(("large", strips["large"][0]))
+clean, draw = heldout[i], np.random.default_rng(seed).standard_normal(heldout.shape)[i]
+few, many = (
+    answers_to_one(model.denoise, sets[kind], clean, draw, levels, device=device)
+    for kind, model in models.items()
+)
+rows = [("noisy", np.array([clean / sigma + draw for sigma in levels]))]
+rows += [("empirical", few.empirical), ("small", few.model), ("Gauss", few.gaussian)]
+rows.append(("large", many.model))
 
 # %% tags=["hide-input"]
 fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])

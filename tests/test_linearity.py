@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import geomem
-from geomem.memorization.linearity import Linearity
+from geomem.memorization.linearity import Linearity, answers_to_one
 
 SIGMAS = np.array([0.3, 1.0, 3.0, 30.0])
 
@@ -47,3 +47,12 @@ def test_a_constant_shift_is_all_in_common(images):
     np.testing.assert_allclose(found.gaussian.mean, 6 * 0.25 / variance)
     np.testing.assert_allclose(found.common, 1)
     assert found.variance == pytest.approx(variance)
+
+
+def test_one_image_is_answered_at_each_level_as_among_others(rng):
+    train, image, noise = (rng.normal(size=(n, 1, 2, 3)) for n in (20, 1, 1))
+    found = answers_to_one(lambda x, s: x / s, train, image[0], noise[0], SIGMAS)
+    noisy = image + SIGMAS[:, None, None, None] * noise
+    np.testing.assert_allclose(found.model, noisy / SIGMAS[:, None, None, None])
+    np.testing.assert_allclose(found.empirical, geomem.empirical_denoiser(noisy, train, SIGMAS))
+    np.testing.assert_allclose(found.gaussian, geomem.gaussian_denoiser(noisy, train, SIGMAS))

@@ -26,6 +26,14 @@ class Compared(Band):
     high: Floats
 
 
+class Gap(Compared):
+    """The difference of two errors; as a table with half the width of its interval."""
+
+    def table(self, name: str, unit: str) -> dict[str, Floats]:
+        half = (self.high - self.low) / 2
+        return {f"{name} [{unit}]": self.mean, f"{name}, half width [{unit}, 95% interval]": half}
+
+
 @dataclass(frozen=True)
 class Generalization:
     """The error of one denoiser on images that it was trained on, and on others.
@@ -75,11 +83,11 @@ class Generalization:
         return cls(seen, unseen)
 
     @property
-    def gap(self) -> Compared:
+    def gap(self) -> Gap:
         """Held-out minus training error, data units squared: the generalization gap."""
         gap = self.heldout.mean - self.train.mean
         half = np.hypot(self.heldout.high - self.heldout.mean, self.train.high - self.train.mean)
-        return Compared(self.train.sigma, gap, gap - half, gap + half)
+        return Gap(self.train.sigma, gap, gap - half, gap + half)
 
     @property
     def ratio(self) -> Compared:

@@ -22,11 +22,11 @@ from geomem.geometry.posterior import empirical_denoiser
 
 
 class Answers(NamedTuple):
-    """What three denoisers answer to the same noisy images; (Q, ...) tensors each, data units."""
+    """What three denoisers answer to the same noisy images; arrays (Q, ...) each, data units."""
 
-    model: torch.Tensor
-    empirical: torch.Tensor
-    gaussian: torch.Tensor
+    model: Array
+    empirical: Array
+    gaussian: Array
 
 
 @torch.no_grad()
@@ -56,6 +56,30 @@ def answers(
         empirical_denoiser(x, train, sigma, device=device),
         gaussian_denoiser(x, train, sigma, device=device),
     )
+
+
+def answers_to_one(
+    denoise: Denoise,
+    train: Array,
+    image: NDArray,
+    noise: NDArray,
+    sigmas: Array,
+    *,
+    device: str | torch.device = "auto",
+) -> Answers:
+    """Their answers to one image under one noise draw, scaled to each level; NumPy arrays.
+
+    Parameters
+    ----------
+    denoise, train, device : as in `answers`.
+    image, noise : arrays (C, H, W).
+    sigmas : (S,) noise levels, data units, > 0, one answer each.
+    """
+    each = [
+        answers(denoise, train, (image + sigma * noise)[None], sigma, device=device)
+        for sigma in check_sigmas(sigmas).tolist()
+    ]
+    return Answers(*(torch.cat(of).cpu().numpy() for of in zip(*each, strict=True)))
 
 
 @dataclass(frozen=True)

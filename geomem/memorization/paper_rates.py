@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from geomem import digitized
 from geomem.data.sets import ImageSet, load_dataset
 from geomem.digitized import Digitized
 from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.intervals import percent
 from geomem.geometry.posterior import empirical_denoiser
+from geomem.geometry.regimes import measure_regimes
 from geomem.memorization.ratio_test import RateCurve, memorization_rates
 
 COLUMNS = {
@@ -114,6 +117,26 @@ class Subsets:
     def apart(self, marks: Floats) -> list[float]:
         """The largest difference of each set's rate from the marks (S,)."""
         return [float(np.abs(marks - rate.mean).max()) for rate in self.rates]
+
+    def in_words(self, marks: Floats) -> str:
+        """How well the marks (S,) are met, as a sentence without its full stop."""
+        if not self.sets:
+            return "In this run that was not measured"
+        held, apart = self.held(marks), self.apart(marks)
+        bands = {4: "four"}.get(len(self.sets), str(len(self.sets)))
+        return (
+            f"{held.sum()} of {len(held)} marks lie within the {bands} 95% bands, half a percent "
+            "allowed for the reading. The largest difference of each subset from the marks is "
+            f"between {percent(min(apart))} and {percent(max(apart))}"
+        )
+
+    def zone_in_words(self, **options: Any) -> str:
+        """The danger zone of the first set; ``options`` are those of `measure_regimes`."""
+        if not self.sets:
+            return "not measured in this run"
+        first = self.sets[0]
+        found = measure_regimes(first.heldout, first.train, **options).regimes
+        return f"{found.covered} to {found.concentrated}"
 
 
 def _empirical(

@@ -7,6 +7,8 @@ snapshot where it is lowest is taken.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +23,7 @@ from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.intervals import Estimate, mean_of
 from geomem.memorization.ratio_test import denoising_error
 
+MARKS = ("C0o-", "C1s:", "C2^--", "C3d-.")  # of `plot_losses`
 QUANTILES = 16  # noise levels of a loss, at equal steps of probability
 
 
@@ -165,3 +168,40 @@ class Stopping:
         """Draw it into matplotlib axes: marks with their 95% intervals, against the steps."""
         steps, values, halves = zip(*self.rows, strict=True)
         ax.errorbar(steps, values, halves, capsize=2, elinewidth=1, label=label, **style)
+
+
+LOSS_HEADERS = (
+    "curve [name]",
+    "step [count]",
+    "loss [weighted, 1]",
+    "half width of the interval [weighted, 1, 95%]",
+)
+
+
+def plot_losses(
+    ax: Any, losses: Floats, courses: Mapping[str, Stopping]
+) -> list[tuple[str, int, float, float]]:
+    """The losses of a training's batches, their running mean, and marks of the averaged weights.
+
+    Parameters
+    ----------
+    ax : matplotlib axes; both become logarithmic.
+    losses : (n,) the loss of each step's batch.
+    courses : label -> the loss of the averaged weights at some moments; at most four.
+
+    Returns
+    -------
+    Rows of the table under `LOSS_HEADERS`.
+    """
+    steps, mean = running_mean(losses)
+    curves = {"one batch": losses[steps - 1], "running mean": mean}
+    ax.plot(steps, curves["one batch"], color="0.8", ls="-", lw=0.7, label="one batch")
+    ax.plot(steps, mean, color="0.4", ls="-", label="running mean")
+    rows = list[tuple[str, int, float, float]]()
+    for (name, course), style in zip(courses.items(), MARKS[: len(courses)], strict=True):
+        course.plot(ax, name, fmt=style, ms=5)
+        rows += [(name, *row) for row in course.rows]
+    for name, curve in curves.items():
+        rows += [(name, *at, math.nan) for at in zip(steps.tolist(), curve.tolist(), strict=True)]
+    ax.set(xscale="log", yscale="log", xlabel="training step")
+    return rows

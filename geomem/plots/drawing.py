@@ -74,6 +74,93 @@ def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style
     ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=9)
 
 
+def magnified_rates(
+    rates: Mapping[str, Curve], styles: Sequence[Mapping[str, Any]], zoomed: Sequence[str]
+) -> tuple[Figure, Axes]:
+    """Memorization rates against the noise level, and below some of them magnified.
+
+    Parameters
+    ----------
+    rates : label -> the rate.
+    styles : of each, as matplotlib's ``plot`` takes it.
+    zoomed : the labels of those below; the axis there ends above the first one's interval.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
+    for (name, rate), style in zip(rates.items(), styles, strict=True):
+        rate.plot(ax, name, **style)
+        if name in zoomed:
+            rate.plot(zoom, None, **style)
+    sigma_axis(ax)
+    sigma_axis(zoom, probability=False)
+    first = rates[zoomed[0]]
+    ax.set(xlabel="", ylabel="memorization rate")
+    zoom.set(ylabel="magnified", ylim=np.array([-0.03, 1.15]) * first.high[first.peak])
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig, ax
+
+
+def marks_and_curves(
+    sigma: np.ndarray, marks: Mapping[str, np.ndarray], ours: Mapping[str, Band]
+) -> tuple[Figure, dict[str, Any]]:
+    """Rates read off the paper as marks, and our own at the same levels as lines; with the table.
+
+    Parameters
+    ----------
+    sigma : (S,) the levels of both, data units.
+    marks : label -> (S,) what was read off; at most three.
+    ours : label -> the curve; one takes the colour of the marks whose label begins as its own.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    table: dict[str, Any] = {"sigma [data units]": sigma}
+    for i, (name, values) in enumerate(marks.items()):
+        ax.plot(sigma, values, "x+1"[i], color=f"C{i}", ms=7, mew=1.5, label=f"paper: {name}")
+        table[f"{name}, read off [fraction]"] = values
+    for name, curve in ours.items():
+        color = next(f"C{i}" for i, mark in enumerate(marks) if name.startswith(mark))
+        curve.plot(ax, f"ours: {name}", color=color, ls="-", lw=1)
+        table[f"{name}, ours [fraction]"] = curve.mean
+    sigma_axis(ax)
+    ax.set_ylabel("memorization rate")
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig, table
+
+
+def threshold_curves(
+    thresholds: np.ndarray,
+    shares: Mapping[str, Sequence[Estimate | Fraction]],
+    colors: Sequence[str],
+) -> tuple[Figure, dict[str, Any]]:
+    """Shares that pass the ratio test against its threshold, 1/3 and 1/2 marked; with the table.
+
+    Parameters
+    ----------
+    thresholds : (T,) in (0, 1].
+    shares : label -> T estimates.
+    colors : of each.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    table: dict[str, Any] = {"threshold [ratio]": thresholds}
+    for (name, share), color in zip(shares.items(), colors, strict=True):
+        mean, low, high = np.transpose([(e.value, e.low, e.high) for e in share])
+        ax.plot(thresholds, mean, color=color, label=name)
+        ax.fill_between(thresholds, low, high, color=color, alpha=0.25, lw=0)
+        table[f"{name}, share [fraction]"] = mean
+        table[f"{name}, low [fraction, 95%]"] = low
+        table[f"{name}, high [fraction, 95%]"] = high
+    for value, label in ((1 / 3, "1/3"), (1 / 2, "1/2")):
+        ax.axvline(value, color="k", lw=0.8, ls=":")
+        ax.text(value, 1.02, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
+    ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes", ylim=(-0.02, 1.02))
+    fig.legend(loc="outside lower center")
+    return fig, table
+
+
 def noise_table(name: str, curves: Mapping[str, Band], unit: str) -> dict[str, Any]:
     """The table of curves on one grid of noise levels, named by the quantity and their labels."""
     table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
@@ -115,30 +202,6 @@ def zone_and_rate(
     headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
     headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
     return fig, from_rows(headers, rows)
-
-
-def plot_estimates(
-    ax: Axes,
-    x: np.ndarray,
-    estimates: Sequence[Estimate | Fraction],
-    label: str | None = None,
-    **style: Any,
-) -> None:
-    """Estimates along any axis: a line, and their 95% intervals as a band."""
-    value, low, high = np.transpose([(e.value, e.low, e.high) for e in estimates])
-    (line,) = ax.plot(x, value, label=label, **style)
-    ax.fill_between(x, low, high, color=line.get_color(), alpha=0.25, lw=0)
-
-
-def estimates_table(
-    name: str, estimates: Sequence[Estimate | Fraction], unit: str
-) -> dict[str, list[float]]:
-    """Three columns: the estimates, and the ends of their intervals."""
-    return {
-        f"{name} [{unit}]": [e.value for e in estimates],
-        f"{name}, low [{unit}, 95% interval]": [e.low for e in estimates],
-        f"{name}, high [{unit}, 95% interval]": [e.high for e in estimates],
-    }
 
 
 def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:
