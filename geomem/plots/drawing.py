@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from geomem.geometry.curve import Band, Curve
 from geomem.geometry.intervals import Estimate, Fraction
@@ -189,6 +189,7 @@ def zone_and_rate(
     rate.plot(right, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
     height = 1.5 * rate.high[rate.peak]
     right.set_ylim(-0.03 * height, 1.03 * height)
+    right.yaxis.set_major_locator(MaxNLocator(5))  # short numbers, which leave the label its room
     right.set_ylabel("memorization rate", color="C1")
     right.spines["right"].set(visible=True, color="C1")
     right.tick_params(axis="y", colors="C1")
