@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Annulus, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -108,6 +108,35 @@ def pixel_table(
     headers = [header, "image [name]", "channel [index]", "row [index]"]
     headers += ["column [index]", "pixel value [data units]"]
     return dict(zip(headers, zip(*lines, strict=True), strict=True))
+
+
+def plane(ax: Axes, half: float) -> None:
+    """A square of the plane around the origin, to its ``half`` side, framed and without ticks."""
+    ends = (-half, half)
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.grid(False)
+
+
+def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any) -> None:
+    """The shells of (N, 2) points of the plane."""
+    for x, y in points:
+        ax.add_patch(Annulus((x, y), outer, outer - inner, **style))
+
+
+def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of unequal lengths as a table: the shorter ones end in NaN.
+
+    >>> filled_up({"a": np.arange(2), "b": np.array([0.5])})["b"].tolist()
+    [0.5, nan]
+    """
+    most = max(map(len, columns.values()))
+    return {
+        heading: np.append(column, np.full(most - len(column), np.nan))
+        if len(column) < most
+        else column
+        for heading, column in columns.items()
+    }
 
 
 def misplaced(fig: Figure) -> list[str]:
