@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geomem.geometry.arrays import Array
 from geomem.geometry.coverage_bounds import coverage_sigma
@@ -61,3 +64,17 @@ def zone_scale(
     nearest = float(np.median(np.asarray(nearest_distances(heldout, train, device=device))))
     star = rms_radius(train, device=device) / np.sqrt(2 * np.log(n))
     return ZoneScale(n, d, found.regimes, float(coverage_sigma(nearest, d, c)), float(star))
+
+
+def scale_table(scales: Sequence[ZoneScale]) -> dict[str, NDArray[Any]]:
+    """Zones and scales of several training sets, each column under a heading with its unit."""
+    table = {"N [images]": np.array([one.n for one in scales])}
+    table["d [pixels]"] = np.array([one.d for one in scales])
+    for name, edge in (("zone begins", "covered"), ("zone ends", "concentrated")):
+        edges = [getattr(one.regimes, edge) for one in scales]
+        table[f"{name} [sigma, data units]"] = np.array([edge.value for edge in edges])
+        table[f"{name}, low [sigma, 95% interval]"] = np.array([edge.low for edge in edges])
+        table[f"{name}, high [sigma, 95% interval]"] = np.array([edge.high for edge in edges])
+    table["sigma_cov [data units]"] = np.array([one.sigma_cov for one in scales])
+    table["sigma* [data units]"] = np.array([one.sigma_star for one in scales])
+    return table
