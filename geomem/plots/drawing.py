@@ -124,6 +124,15 @@ def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any
         ax.add_patch(Annulus((x, y), outer, outer - inner, **style))
 
 
+def arrows(ax: Axes, places: np.ndarray, field: np.ndarray, *, longest: float) -> None:
+    """A field on (N, 2) places of the plane: arrows, cut to a longest one, and dots where it is 0."""
+    length = np.linalg.norm(field, axis=1)
+    moved = length > 0
+    cut = field[moved] * np.minimum(1, longest / length[moved])[:, None]
+    ax.quiver(*places[moved].T, *cut.T, angles="xy", scale_units="xy", scale=1, width=0.008)
+    ax.plot(*places[~moved].T, "k.", ms=1.2)
+
+
 def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Columns of unequal lengths as a table: the shorter ones end in NaN.
 
