@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
@@ -260,3 +261,14 @@ def test_what_is_out_of_range_says_so(call, message):
 def test_every_step_holds_and_every_control_fails(statement):
     rows = verify(statement)
     assert [row.detail for row in rows if not row.held] == []
+
+
+def test_what_is_drawn_of_the_bounds_is_what_they_say():
+    bounds = weight_bounds(np.eye(5), np.geomspace(0.1, 10, 9))
+    ax = Figure().subplots()
+    bounds.plot(ax)
+    table = bounds.table()
+    assert len(ax.lines) == len(table)
+    for line, (heading, values) in zip(ax.lines, table.items(), strict=True):
+        says = values > 0.005 if heading.startswith("lower") else values < 1
+        np.testing.assert_array_equal(line.get_ydata(), np.where(says, values, np.nan))
