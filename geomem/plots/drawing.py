@@ -125,7 +125,7 @@ def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any
 
 
 def arrows(ax: Axes, places: np.ndarray, field: np.ndarray, *, longest: float) -> None:
-    """A field on (N, 2) places of the plane: arrows, cut to a longest one, and dots where it is 0."""
+    """A field on (N, 2) places of the plane: arrows cut to a longest one, dots where it is 0."""
     length = np.linalg.norm(field, axis=1)
     moved = length > 0
     cut = field[moved] * np.minimum(1, longest / length[moved])[:, None]
