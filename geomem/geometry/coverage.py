@@ -150,10 +150,11 @@ def coverage_study(
     ValueError : a size that the pool does not have, or as `shell_coverage`.
     """
     rng = np.random.default_rng(seed)
+    queries, images = (x if isinstance(x, torch.Tensor) else np.asarray(x) for x in (heldout, pool))
     seen = []
     for trial in range(trials):
-        train = pool[rng.choice(len(pool), size, replace=False)]
-        query = heldout[rng.integers(len(heldout))][None]
+        train = images[rng.choice(len(images), size, replace=False)]
+        query = queries[int(rng.integers(len(queries)))][None]
         own = seed + 1 + trial
         curve = shell_coverage(query, train, sigmas, c=c, draws=draws, seed=own, device=device)
         seen.append(curve.per_query[0])

@@ -60,7 +60,7 @@ def zone_scale(
     ValueError : as `measure_regimes`.
     """
     found = measure_regimes(heldout, train, c=c, level=level, seed=seed, device=device)
-    n, d = len(train), int(np.prod(train.shape[1:]))
+    n, d = len(train), int(np.prod(np.shape(train)[1:]))
     nearest = float(np.median(np.asarray(nearest_distances(heldout, train, device=device))))
     star = rms_radius(train, device=device) / np.sqrt(2 * np.log(n))
     return ZoneScale(n, d, found.regimes, float(coverage_sigma(nearest, d, c)), float(star))
