@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,10 +23,23 @@ class Estimate:
     high: float = np.nan
 
     def __str__(self) -> str:
-        if not np.isfinite(self.value):
-            return "none"
-        interval = f" [{self.low:.3g}, {self.high:.3g}]" if np.isfinite(self.low) else ""
-        return f"{self.value:.3g}{interval}"
+        return self._text("{:.3g}".format)
+
+    def __format__(self, spec: str) -> str:
+        """With every number in this format.
+
+        >>> f"{Estimate(0.9604, 0.951, 0.9698):.3f}"
+        '0.960 [0.951, 0.970]'
+        """
+        return self._text(lambda number: format(number, spec)) if spec else str(self)
+
+    def __sub__(self, known: float) -> Self:
+        """What it exceeds a known number by."""
+        return replace(self, value=self.value - known, low=self.low - known, high=self.high - known)
+
+    def __truediv__(self, known: float) -> Self:
+        """How many times a known number > 0 it is."""
+        return replace(self, value=self.value / known, low=self.low / known, high=self.high / known)
 
     @property
     def percent(self) -> str:
@@ -33,10 +48,13 @@ class Estimate:
         >>> Estimate(-0.6523, -0.711, -0.588).percent
         '-65% [-71%, -59%]'
         """
+        return self._text(percent)
+
+    def _text(self, written: Callable[[float], str]) -> str:
         if not np.isfinite(self.value):
             return "none"
-        interval = f" [{percent(self.low)}, {percent(self.high)}]" if np.isfinite(self.low) else ""
-        return percent(self.value) + interval
+        interval = f" [{written(self.low)}, {written(self.high)}]" if np.isfinite(self.low) else ""
+        return written(self.value) + interval
 
     @property
     def half(self) -> float:

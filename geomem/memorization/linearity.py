@@ -7,13 +7,13 @@ trained model it says nothing; this measures it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.geometry.arrays import Array, Floats, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Kind, check_sigmas
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import Points
@@ -21,12 +21,12 @@ from geomem.geometry.gaussian import gaussian_denoiser
 from geomem.geometry.posterior import empirical_denoiser
 
 
-class Answers(NamedTuple):
+class Answers(NamedTuple, Generic[Kind]):
     """What three denoisers answer to the same noisy images; arrays (Q, ...) each, data units."""
 
-    model: Array
-    empirical: Array
-    gaussian: Array
+    model: Kind
+    empirical: Kind
+    gaussian: Kind
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def answers(
     *,
     batch: int = 256,
     device: str | torch.device = "auto",
-) -> Answers:
+) -> Answers[torch.Tensor]:
     """The model's answer, and those of the closed forms of its training set.
 
     Parameters
@@ -66,7 +66,7 @@ def answers_to_one(
     sigmas: Array,
     *,
     device: str | torch.device = "auto",
-) -> Answers:
+) -> Answers[NDArray[Any]]:
     """Their answers to one image under one noise draw, scaled to each level; NumPy arrays.
 
     Parameters
@@ -124,13 +124,13 @@ class Linearity:
         seed : of the noise.
         device : "auto", or a torch device.
         """
-        levels, clean = check_sigmas(sigmas), np.asarray(images)
-        variance = float(train.reshape(len(train), -1).var(0, dtype=np.float64).sum())
+        levels, clean, points = check_sigmas(sigmas), np.asarray(images), np.asarray(train)
+        variance = float(points.reshape(len(points), -1).var(0, dtype=np.float64).sum())
         noise = np.random.default_rng(seed).standard_normal(clean.shape)
         squared, common = [], []
         for sigma in levels.tolist():
             of = answers(denoise, train, clean + sigma * noise, sigma, device=device)
-            centre = torch.from_numpy(train.mean(0, dtype=np.float64)).to(of.gaussian)
+            centre = torch.from_numpy(points.mean(0, dtype=np.float64)).to(of.gaussian)
             off = of.model - of.gaussian
             apart = (off, of.model - of.empirical, of.empirical - of.gaussian, centre - of.gaussian)
             rows = [a.square().flatten(1).sum(1).cpu().numpy() / variance for a in apart]

@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Annulus, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -287,6 +287,44 @@ def from_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str
     {'a': (1, 3), 'b': (2, 4)}
     """
     return dict(zip(headers, zip(*rows, strict=True), strict=True))
+
+
+def plane(ax: Axes, half: float) -> None:
+    """A square of the plane around the origin, to its ``half`` side, framed and without ticks."""
+    ends = (-half, half)
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.grid(False)
+
+
+def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any) -> None:
+    """The shells of (N, 2) points of the plane."""
+    for x, y in points:
+        ax.add_patch(Annulus((x, y), outer, outer - inner, **style))
+
+
+def arrows(ax: Axes, places: np.ndarray, field: np.ndarray, *, longest: float) -> None:
+    """A field on (N, 2) places of the plane: arrows cut to a longest one, dots where it is 0."""
+    length = np.linalg.norm(field, axis=1)
+    moved = length > 0
+    cut = field[moved] * np.minimum(1, longest / length[moved])[:, None]
+    ax.quiver(*places[moved].T, *cut.T, angles="xy", scale_units="xy", scale=1, width=0.008)
+    ax.plot(*places[~moved].T, "k.", ms=1.2)
+
+
+def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of unequal lengths as a table: the shorter ones end in NaN.
+
+    >>> filled_up({"a": np.arange(2), "b": np.array([0.5])})["b"].tolist()
+    [0.5, nan]
+    """
+    most = max(map(len, columns.values()))
+    return {
+        heading: np.append(column, np.full(most - len(column), np.nan))
+        if len(column) < most
+        else column
+        for heading, column in columns.items()
+    }
 
 
 def misplaced(fig: Figure) -> list[str]:
