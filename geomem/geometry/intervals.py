@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,11 @@ class Estimate:
     value: float
     low: float = np.nan
     high: float = np.nan
+
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval."""
+        return self.value, self.low, self.high
 
     def __str__(self) -> str:
         if not np.isfinite(self.value):
@@ -63,6 +69,11 @@ class Fraction:
         high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
         return cls(count / n, low, high, count, n)
 
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval."""
+        return self.value, self.low, self.high
+
     def __str__(self) -> str:
         interval = f"[{percent(self.low)}, {percent(self.high)}]"
         return f"{self.count:,} of {self.n:,}, {percent(self.value)} {interval}"
@@ -74,6 +85,22 @@ class Change(Estimate):
 
     def __str__(self) -> str:
         return self.percent
+
+
+def columns(
+    name: str, unit: str, estimates: Iterable[Estimate | Fraction]
+) -> dict[str, list[float]]:
+    """Estimates as three columns of a table: the values, and the ends of their intervals.
+
+    >>> [*columns("memorized", "fraction", [Fraction.of(1, 2)])][:2]
+    ['memorized [fraction]', 'memorized, low [fraction, 95% interval]']
+    """
+    found = [*estimates]
+    return {
+        f"{name} [{unit}]": [one.value for one in found],
+        f"{name}, low [{unit}, 95% interval]": [one.low for one in found],
+        f"{name}, high [{unit}, 95% interval]": [one.high for one in found],
+    }
 
 
 def student(values: ArrayLike) -> Estimate:
