@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -117,6 +118,8 @@ def _make_book(
 ) -> None:
     verdicts.check(root)  # before anything runs
     prose.words(root)
+    if options.force:
+        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
     todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
     for notebook, parameters in resolved:
         result = Result(root, notebook.name)
@@ -145,17 +148,15 @@ def _make_book(
 
 
 def cite(options: argparse.Namespace) -> None:
-    from pybtex.database import parse_file
+    from geomem.companion import citation
 
     root = project_root()
     known = {record["id"]: record for record in prose.described(root)}
     if options.figure not in known:
         names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
         raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
-    entries = parse_file(root / "book" / "references.bib").entries
     print(figures.bibtex(known[options.figure]))
-    for key in ("geomem", "dodson2026two"):  # the book, then the paper
-        print(entries[key].to_string("bibtex"))
+    print(citation.entries(root).to_string("bibtex"))  # the book, then the paper
 
 
 def list_figures(options: argparse.Namespace) -> None:

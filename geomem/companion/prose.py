@@ -1,8 +1,9 @@
 """What the chapters say, and the numbers in it, which come from the runs.
 
-In a chapter ``{{ NOTEBOOK.NAME }}`` is a number that a notebook quoted, or its parameter. The words of a figure
-(title, item of the paper, whose claim, alt text, caption) stand in the chapter where it has its
-place, in the directive ``{companion-figure} ID``; changing them computes nothing.
+In a chapter ``{{ NOTEBOOK.NAME }}`` is a number that a notebook quoted, or a parameter of its run.
+The words of a figure (title, item of the paper, whose claim, alt text, caption) stand in the
+chapter where it has its place, in the directive ``{companion-figure} ID``; changing them computes
+nothing.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ import torch
 from geomem.companion import results
 from geomem.companion.figures import commit
 from geomem.companion.fresh import inputs, key, page
+from geomem.companion.memory import KEPT_VARIABLE
 from geomem.companion.notebooks import Notebook, ParameterError, Value, read
 from geomem.companion.results import Result, sha256, write
 from geomem.data.files import DataError
@@ -32,6 +33,9 @@ from geomem.data.sets import dataset_sizes, source_sha256
 from geomem.progress import RUN_VARIABLE
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+
+KEPT = Path("_build", "kept")  # what `geomem.companion.memory` keeps, safe to delete
 
 
 class RunError(RuntimeError):
@@ -212,7 +216,7 @@ def _execute(
     bar = {"desc": notebook.name, "position": slot, "leave": slots == 1}
     try:
         with (
-            _environment(work, notebook, slots),
+            _environment(root, work, notebook, slots),
             tempfile.TemporaryDirectory(prefix="geomem-") as sockets,
         ):
             # Sockets in files, not open ports. A cell's error arrives in the notebook; what the
@@ -250,7 +254,7 @@ def _keep_failed(root: Path, target: Path) -> str:
 
 
 @contextmanager
-def _environment(work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
+def _environment(root: Path, work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
     """What the kernel needs to know, and nothing left behind."""
     # Networks this small gain little from a second thread, and on a busy machine lose tenfold.
     networks = "preset" in notebook.parameters
@@ -258,6 +262,7 @@ def _environment(work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
     new = {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         RUN_VARIABLE: str(work / results.RUN),
+        KEPT_VARIABLE: str(root / KEPT),
         "PYTHONPATH": os.pathsep.join(
             [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         ),
