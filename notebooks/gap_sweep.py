@@ -141,13 +141,8 @@ companion.figure(remedies.sheet(found, labels, 10), "fig-gap-sheets", pixels, da
 
 # %%
 pairs = sweep.nested([*theirs])
-companion.Table(
-    {
-        "left out": [outer for outer, _ in pairs],
-        "instead of, inside it": [inner for _, inner in pairs],
-        "change of copies": [*pairs.values()],
-    }
-)
+outer, inner = zip(*pairs, strict=True)
+companion.Table({"left out": outer, "instead of": inner, "change of copies": [*pairs.values()]})
 
 # %%
 broken = [model for one in sweeps for model in one.broken]
@@ -160,8 +155,7 @@ says = "the low-noise half of the zone lowers memorization more than the high-no
 claim("low-half-more", says, sweep.low_half_does_it)
 if sweep.reach.geometry.regimes.medium:  # the rule finds a zone
     claim("zone-lowers", "the zone lowers memorization", found.fewer("zone"))
-    little = found.little("zone", 0.1)
-    claim("zone-little", "the zone changes it by less than a tenth", little)
+    claim("zone-little", "the zone changes it by less than a tenth", found.little("zone", 0.1))
     says = "the paper's widest gap, in our zone, lowers memorization"
     claim("widest-lowers", says, found.fewer(widest))
     says = "the paper's widest gap, in our zone, changes it by less than a tenth"
@@ -184,8 +178,7 @@ for one in sweeps[1:]:
     says = (
         f"{one.name}: the copy window lowers memorization, the low-noise half more than the other"
     )
-    both = one.study.fewer("copy window") and one.low_half_does_it
-    claim("second-set", says, both)
+    claim("second-set", says, one.study.fewer("copy window") and one.low_half_does_it)
 
 # %% tags=["remove-cell"]
 told = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}
