@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.sampler import SOLVER_NAMES, sample
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Band, ErrorCurve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import (
     Change,
     Estimate,
@@ -96,7 +96,7 @@ class Bench:
         self.targets = {name: of(unseen) for name, of in features.items()}
         self.unseen = np.random.default_rng(seed).permutation(unseen)[: self.compared]
 
-    def judge(self, denoise: Denoise, images: int, *, seed: int | None = None) -> Judged:
+    def judge(self, denoise: Denoiser, images: int, *, seed: int | None = None) -> Judged:
         """Sample a denoiser and measure everything.
 
         Parameters
@@ -122,7 +122,7 @@ class Bench:
         Of a model with a dummy class the samples are those of the real one.
         """
         found, config = trained.at(share), trained.experiment.train
-        denoise: Denoise = found.given(0) if trained.experiment.data.dummy else found
+        denoise: Denoiser = found.given(0) if trained.experiment.data.dummy else found
         return self.judge(denoise, config.batch * config.step_of(share), seed=seed)
 
     def distances(self, images: Array) -> dict[str, Estimate]:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from geomem.data.sets import ImageSet
 from geomem.diffusion import presets, zoo
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import ConfigError, Experiment
 from geomem.diffusion.train import device_of
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Floats
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Change, Estimate, columns
 from geomem.memorization import quality
 from geomem.memorization.copy_range import CopyRange
@@ -121,7 +121,7 @@ class Case:
         """Where the small model's training draws its noise levels."""
         return self.small.train.for_images(self.data.train).noise
 
-    def copy_range(self, denoise: Denoise, *, c: float = 5.0, level: float = 0.8) -> CopyRange:
+    def copy_range(self, denoise: Denoiser, *, c: float = 5.0, level: float = 0.8) -> CopyRange:
         """Its zone and copy window, by a denoiser that does not copy: see `CopyRange.of`."""
         train = self.small.train
         options: dict[str, Any] = {"c": c, "level": level, "seed": train.seed}
