@@ -36,6 +36,21 @@ class Table:
             [_shown(value, digits) for value in row] for row in zip(*columns.values(), strict=True)
         ]
 
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown, for a chapter that quotes it whole.
+
+        >>> print(Table({"": ["plain"], "copies": [12]}).markdown)
+        | | copies |
+        |---|---|
+        | plain | 12 |
+        """
+        head, *rest = (
+            "".join(f"| {cell} " if cell else "| " for cell in line) + "|"
+            for line in [self.headings, *self.rows]
+        )
+        return "\n".join([head, "|---" * len(self.headings) + "|", *rest])
+
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(heading)}</th>" for heading in self.headings)
         rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.rows)

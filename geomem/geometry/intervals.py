@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,6 +21,11 @@ class Estimate:
     value: float
     low: float = np.nan
     high: float = np.nan
+
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval."""
+        return self.value, self.low, self.high
 
     def __str__(self) -> str:
         return self._text("{:.3g}".format)
@@ -99,6 +104,11 @@ class Fraction:
         """The share in percent with two digits, and its interval."""
         return f"{percent(self.value)} [{percent(self.low)}, {percent(self.high)}]"
 
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval."""
+        return self.value, self.low, self.high
+
     def __str__(self) -> str:
         return f"{self.count:,} of {self.n:,}, {self.percent}"
 
@@ -126,6 +136,22 @@ def mean_of(values: ArrayLike) -> Estimate:
         raise ValueError(f"mean over images: needs (n,) values, n >= 2, got {found.shape}.")
     mean, half = float(found.mean()), float(1.96 * found.std(ddof=1) / np.sqrt(len(found)))
     return Estimate(mean, mean - half, mean + half)
+
+
+def columns(
+    name: str, unit: str, estimates: Iterable[Estimate | Fraction]
+) -> dict[str, list[float]]:
+    """Estimates as three columns of a table: the values, and the ends of their intervals.
+
+    >>> [*columns("memorized", "fraction", [Fraction.of(1, 2)])][:2]
+    ['memorized [fraction]', 'memorized, low [fraction, 95% interval]']
+    """
+    found = [*estimates]
+    return {
+        f"{name} [{unit}]": [one.value for one in found],
+        f"{name}, low [{unit}, 95% interval]": [one.low for one in found],
+        f"{name}, high [{unit}, 95% interval]": [one.high for one in found],
+    }
 
 
 def student(values: ArrayLike) -> Estimate:

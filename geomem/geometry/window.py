@@ -37,6 +37,14 @@ class Window:
         """Its ends as text where brackets would read as an interval of confidence."""
         return f"{self.low:.3g} to {self.high:.3g}"
 
+    def rounded(self, digits: int = 2) -> Window:
+        """With ends of so many significant digits, which the last bit of a sum does not move.
+
+        >>> Window(0.05812, 0.8449).rounded()
+        Window(low=0.058, high=0.84)
+        """
+        return Window(*(float(f"{end:.{digits}g}") for end in (self.low, self.high)))
+
     @classmethod
     def of_steps(cls, first: int, last: int, sigmas: ArrayLike) -> Window:
         """The window that holds exactly the steps ``first`` to ``last`` of a descending grid.

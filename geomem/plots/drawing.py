@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -225,6 +225,11 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
     if np.isfinite(regimes.crossing.value):
         ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
     ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
+
+
+def long_table(rows: Iterable[Sequence[Any]], *headings: str) -> dict[str, list[Any]]:
+    """Rows under headings, as columns: what a figure of several kinds of curve plots."""
+    return dict(zip(headings, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def image_grid(
