@@ -36,6 +36,19 @@ class Table:
             [_shown(value, digits) for value in row] for row in zip(*columns.values(), strict=True)
         ]
 
+    @property
+    def markdown(self) -> str:
+        """The table for a chapter, which prints it as a quoted number.
+
+        >>> print(Table({"": ["hump"], "sigma": [0.5]}).markdown)
+        | | sigma |
+        |---|---|
+        | hump | 0.5 |
+        """
+        lines = [self.headings, *self.rows]
+        head, *rows = ("|" + "|".join(f" {c} " if c else " " for c in line) + "|" for line in lines)
+        return "\n".join([head, "|---" * len(self.headings) + "|", *rows])
+
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(heading)}</th>" for heading in self.headings)
         rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self.rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -15,6 +15,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
@@ -54,6 +56,51 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
     if np.isfinite(regimes.crossing.value):
         ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
     ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
+
+
+def share_curves(
+    regimes: Regimes,
+    curves: Mapping[str, Curve],
+    looks: Sequence[tuple[str, str]],
+    label: str,
+) -> Figure:
+    """Shares of several groups against the noise level, over the regimes, the legend below.
+
+    curves : a share of each group, under its name.
+    looks : colour and line style of each, in order.
+    label : what the shares are of.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 4.1))
+    shade_regimes(ax, regimes)
+    for (name, curve), (color, line) in zip(curves.items(), looks, strict=False):
+        curve.plot(ax, name, color=color, ls=line)
+    sigma_axis(ax)
+    ax.set(ylabel=label, xlim=(0.01, 20))
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig
+
+
+def curve_table(curves: Mapping[str, Curve], unit: str) -> dict[str, np.ndarray]:
+    """The table of curves on one grid: the noise levels, then each with its interval."""
+    sigma = next(iter(curves.values())).sigma
+    table = {"sigma [data units]": sigma}
+    for name, curve in curves.items():
+        table |= curve.table(name, unit)
+    return table
+
+
+def estimate_table(
+    columns: Mapping[str, Sequence[Estimate | Fraction]], unit: str
+) -> dict[str, list[float]]:
+    """The table of estimates, a column of each name, followed by the ends of its interval."""
+    ends = {"": "value", ", low": "low", ", high": "high"}
+    return {
+        f"{name}{end} [{unit}{', 95% interval' if end else ''}]": [getattr(v, of) for v in values]
+        for name, values in columns.items()
+        for end, of in ends.items()
+    }
 
 
 def image_grid(
