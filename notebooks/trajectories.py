@@ -33,7 +33,7 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.diffusion import presets, zoo
-from geomem.geometry.intervals import bars, percent
+from geomem.geometry.intervals import bars, columns, percent
 from geomem.memorization import ratio_test, trajectories
 from geomem.plots import STYLE, drawing
 
@@ -156,14 +156,15 @@ companion.Table({"step": moment, **shown})
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(4.8, 3.2))
+table = {"step [count]": moment}
 measures = {"generated samples": generated, "held-out images, peak of the rate": peaks}
 for (name, values), style in zip(measures.items(), ("C1s-", "ko:"), strict=True):
     ax.errorbar(moment, *bars(values), fmt=style, capsize=2, elinewidth=1, label=name)
+    table |= columns(name, "fraction", values)
 ax.set(xscale="log", xlabel="training step", ylabel="memorized", ylim=(-0.03, 1.03))
 ax.set_xticks(moment, [f"{step:,}" for step in moment])
 ax.minorticks_off()
 ax.legend(loc="upper left")
-table = {"step [count]": moment, **drawing.estimate_table(measures, "fraction")}
 companion.figure(fig, "fig-trajectories-training", table, data=[data])
 
 # %% [markdown]

@@ -38,16 +38,18 @@ class Table:
 
     @property
     def markdown(self) -> str:
-        """The table for a chapter, which prints it as a quoted number.
+        """The table in Markdown, for a chapter that quotes it whole.
 
-        >>> print(Table({"": ["hump"], "sigma": [0.5]}).markdown)
-        | | sigma |
+        >>> print(Table({"": ["plain"], "copies": [12]}).markdown)
+        | | copies |
         |---|---|
-        | hump | 0.5 |
+        | plain | 12 |
         """
-        lines = [self.headings, *self.rows]
-        head, *rows = ("|" + "|".join(f" {c} " if c else " " for c in line) + "|" for line in lines)
-        return "\n".join([head, "|---" * len(self.headings) + "|", *rows])
+        head, *rest = (
+            "".join(f"| {cell} " if cell else "| " for cell in line) + "|"
+            for line in [self.headings, *self.rows]
+        )
+        return "\n".join([head, "|---" * len(self.headings) + "|", *rest])
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(heading)}</th>" for heading in self.headings)

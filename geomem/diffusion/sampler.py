@@ -90,6 +90,13 @@ def _descending(sigmas: object) -> list[float]:
     return levels.tolist()
 
 
+def device_of(denoise: Denoise) -> torch.device:
+    """A network's own device; of another denoiser CUDA where there is one, else the CPU."""
+    weights = denoise.parameters() if isinstance(denoise, nn.Module) else iter(())
+    default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return next((weight.device for weight in weights), default)
+
+
 def initial_noise(
     shape: tuple[int, ...], seeds: Sequence[int | Sequence[int]], sigma_max: float
 ) -> Tensor:
@@ -133,10 +140,7 @@ def follow(
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
     levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
-    if device == "auto":
-        weights = denoise.parameters() if isinstance(denoise, nn.Module) else iter(())
-        default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        device = next((weight.device for weight in weights), default)
+    device = device_of(denoise) if device == "auto" else device
     noise = initial_noise(shape, [(seed, i) for i in which], levels[0]).to(device)
     return SOLVERS[solver](denoise, noise, levels)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,22 @@ class Change(Estimate):
 
     def __str__(self) -> str:
         return self.percent
+
+
+def columns(
+    name: str, unit: str, estimates: Iterable[Estimate | Fraction]
+) -> dict[str, list[float]]:
+    """Estimates as three columns of a table: the values, and the ends of their intervals.
+
+    >>> [*columns("memorized", "fraction", [Fraction.of(1, 2)])][:2]
+    ['memorized [fraction]', 'memorized, low [fraction, 95% interval]']
+    """
+    found = [*estimates]
+    return {
+        f"{name} [{unit}]": [one.value for one in found],
+        f"{name}, low [{unit}, 95% interval]": [one.low for one in found],
+        f"{name}, high [{unit}, 95% interval]": [one.high for one in found],
+    }
 
 
 def bars(values: Sequence[Estimate | Fraction]) -> tuple[Floats, Floats]:

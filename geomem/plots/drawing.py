@@ -16,8 +16,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.intervals import bars
 from geomem.geometry.regimes import Regimes
+from geomem.memorization.remedies import Ratio
+from geomem.memorization.swaps import SwapTable
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
@@ -91,16 +93,69 @@ def curve_table(curves: Mapping[str, Curve], unit: str) -> dict[str, np.ndarray]
     return table
 
 
-def estimate_table(
-    columns: Mapping[str, Sequence[Estimate | Fraction]], unit: str
-) -> dict[str, list[float]]:
-    """The table of estimates, a column of each name, followed by the ends of its interval."""
-    ends = {"": "value", ", low": "low", ", high": "high"}
-    return {
-        f"{name}{end} [{unit}{', 95% interval' if end else ''}]": [getattr(v, of) for v in values]
-        for name, values in columns.items()
-        for end, of in ends.items()
-    }
+def swap_table(
+    table: SwapTable,
+    titles: Mapping[str, str],
+    bases: Mapping[str, str],
+    paper: Mapping[tuple[str, str], float],
+) -> Figure:
+    """The share of memorized samples of each condition, one row a window, for both bases.
+
+    titles : how the windows are called, in the order of the rows; controls, those beside
+        another window, have open marks.
+    bases : how the models are called.
+    paper : the paper's shares of some conditions, percent.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 6.6))
+    rows = [*titles]
+    looks = {"small": ("o", "C0", -0.17), "large": ("s", "C1", 0.17)}
+    for base, (marker, color, shift) in looks.items():
+        for open_marks in (False, True):
+            drawn = [
+                (row + shift, table.share(base, name))
+                for row, name in enumerate(rows)
+                if name.endswith(("_above", "_below")) == open_marks
+                and (base, name) in table.passed
+            ]
+            places, shares = zip(*drawn, strict=True)
+            middle, ends = bars(shares)
+            look: dict[str, Any] = (
+                dict(mfc="white") if open_marks else dict(label=f"base: {bases[base]}")
+            )
+            ax.errorbar(middle, places, xerr=ends, fmt=marker, color=color, ms=5, **look)
+        known = [(row, name) for row, name in enumerate(rows) if (base, name) in paper]
+        label = "paper, Table 1" if base == "small" else None
+        values, at = [paper[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
+        ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
+    ax.set_yticks(range(len(rows)), [*titles.values()], fontsize=8.5)
+    ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
+    ax.invert_yaxis()
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig
+
+
+def error_ratios(
+    ratios: Mapping[str, Ratio], looks: Sequence[tuple[str, str, str]], ylabel: str
+) -> Figure:
+    """Ratios of two errors against the noise level on a logarithmic axis, 1 as a line.
+
+    looks : colour, marker and line style of each.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.9))
+    for (label, ratio), (color, marker, line) in zip(ratios.items(), looks, strict=True):
+        ratio.plot(ax, label, color=color, marker=marker, ls=line, ms=4)
+    ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
+    sigma_axis(ax, probability=False)
+    ax.set(yscale="log", ylabel=ylabel)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("")
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig
 
 
 def image_grid(
