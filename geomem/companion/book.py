@@ -13,11 +13,12 @@ from typing import Any
 
 from geomem.companion.notebooks import notebooks, profiles, resolve
 from geomem.companion.results import Result
+from geomem.errors import WorkError
 
 BUILD_LOG = "book.log"
 
 
-class BookError(RuntimeError):
+class BookError(WorkError):
     """The book did not build; the message holds the warnings."""
 
 
@@ -96,7 +97,7 @@ def _when(run: Mapping[str, Any]) -> str:
 def _fingerprint(root: Path) -> str:
     """SHA-256 over everything that the rendered pages come from."""
     files = [root / "_config.yml", root / "_toc.yml", root / "notebooks" / "profiles.toml"]
-    files += (root / "notebooks").glob("*.ipynb")
+    files += [root / "CITATION.cff", *(root / "notebooks").glob("*.ipynb")]
     for folder in (root / "book", root / "results", Path(__file__).parents[1]):
         files += (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
     digest = hashlib.sha256()

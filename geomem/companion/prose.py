@@ -1,8 +1,9 @@
 """What the chapters say, and the numbers in it, which come from the runs.
 
-In a chapter ``{{ NOTEBOOK.NAME }}`` is a number that a notebook quoted, or its parameter. The words of a figure
-(title, item of the paper, whose claim, alt text, caption) stand in the chapter where it has its
-place, in the directive ``{companion-figure} ID``; changing them computes nothing.
+In a chapter ``{{ NOTEBOOK.NAME }}`` is a number that a notebook quoted, or a parameter of its run.
+The words of a figure (title, item of the paper, whose claim, alt text, caption) stand in the
+chapter where it has its place, in the directive ``{companion-figure} ID``; changing them computes
+nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 
 from geomem.companion.notebooks import notebooks
 from geomem.companion.results import VALUES, Result, keep
+from geomem.errors import InputError
 
 NUMBER = re.compile(r"\{\{ *([a-z]\w*)\.(\w+) *\}\}")
 DESCRIBED = re.compile(
@@ -32,7 +34,7 @@ CLAIMS = {
 FIELDS = {"title", "paper", "claim", "alt"}
 
 
-class ProseError(ValueError):
+class ProseError(InputError):
     """A chapter that cannot be printed: a number that no run has, a figure without words."""
 
 

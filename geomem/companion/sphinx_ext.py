@@ -4,10 +4,10 @@
 directive (`geomem.companion.prose`), whose claim it is, and one line to its data, code, parameters
 and citation. With ``:again:`` it repeats a figure that has its number elsewhere. `{outcome}
 NOTEBOOK` says what the paper claims there and what came out, at the opening of each page. The
-other directives generate the index of figures, what became of the paper's claims and items, and
-the tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a number that a notebook
-quoted; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that id, its hyphens as
-underscores.
+other directives generate the index of figures, the entries to cite, what became of the paper's
+claims and items, and the tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a
+number that a notebook quoted; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that
+id, its hyphens as underscores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from geomem import theorems
-from geomem.companion import book, figures, notebooks, prose, verdicts
+from geomem.companion import book, citation, figures, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +127,15 @@ class FigureIndex(Generated):
                 f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
             )
         return self.parse("\n".join(blocks))
+
+
+class BibTeX(Generated):
+    """`{bibtex} KEY`: the entry of the book or of the paper, to be copied."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse(f"```bibtex\n{citation.bibtex(ROOT, self.arguments[0])}\n```")
 
 
 class PaperItems(Generated):
@@ -367,6 +376,14 @@ def _feet() -> dict[str, str]:
     return book.feet(ROOT)
 
 
+def _bibliography(app: Sphinx, config: Any) -> None:
+    """Beside the works of book/references.bib: the book and the paper themselves."""
+    path = ROOT / "_build" / "citation.bib"
+    path.parent.mkdir(exist_ok=True)
+    citation.entries(ROOT).to_file(path, "bibtex")
+    config.bibtex_bibfiles = [*config.bibtex_bibfiles, str(path.relative_to(ROOT))]
+
+
 def _assets(app: Sphinx) -> None:
     app.config.html_static_path.append(str(ASSETS))
 
@@ -405,6 +422,7 @@ def _files(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("figure-index", FigureIndex)
+    app.add_directive("bibtex", BibTeX)
     app.add_directive("paper-items", PaperItems)
     app.add_directive("outcome", OutcomeBox)
     app.add_directive("claims-table", ClaimsTable)
@@ -412,6 +430,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("verification-table", VerificationTable)
     app.add_directive("parameter-tables", ParameterTables)
     app.add_directive("profile-table", ProfileTable)
+    app.connect("config-inited", _bibliography)
     app.connect("source-read", _read)
     app.connect("builder-inited", _assets)
     app.connect("html-page-context", _page)

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import device_of, sample
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, Fraction, bars
 from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
@@ -94,8 +94,8 @@ class Measured:
     @classmethod
     def of(
         cls,
-        small: Denoise,
-        large: Denoise,
+        small: Denoiser,
+        large: Denoiser,
         train: DistinctImages,
         heldout: Array,
         sigmas: Floats,

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import device_of, sample
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats, check_sigmas
 from geomem.geometry.curve import Curve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Change, Estimate, Fraction, columns, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
@@ -78,7 +78,7 @@ PAPER_TABLE: Mapping[tuple[str, str], float] = {
 }
 
 
-def swap(base: Denoise, donor: Denoise, window: Window) -> Denoise:
+def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
     """The denoiser that is ``donor`` inside the window and ``base`` outside.
 
     Parameters
@@ -149,8 +149,8 @@ class SwapTable:
     @classmethod
     def of(
         cls,
-        small: Denoise,
-        large: Denoise,
+        small: Denoiser,
+        large: Denoiser,
         windows: Mapping[str, Window],
         train: DistinctImages,
         n: int,
@@ -362,8 +362,8 @@ class Switch:
     @classmethod
     def of(
         cls,
-        small: Denoise,
-        large: Denoise,
+        small: Denoiser,
+        large: Denoiser,
         train: DistinctImages,
         n: int,
         *,
@@ -394,7 +394,7 @@ class Switch:
             raise ValueError("switch: its levels must strictly descend.")
         home = device_of(small) if device == "auto" else device
 
-        def copied(denoise: Denoise) -> NDArray[np.bool_]:
+        def copied(denoise: Denoiser) -> NDArray[np.bool_]:
             images = sample(
                 denoise, _shape(train), n, seed=seed, sigmas=levels, solver=solver, device=home
             )

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from geomem.diffusion import sampler
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.curve import Curve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import (
@@ -62,7 +62,7 @@ class Course:
     @classmethod
     def of(
         cls,
-        denoise: Denoise,
+        denoise: Denoiser,
         train: Array | DistinctImages,
         n: int,
         *,
@@ -415,7 +415,7 @@ class Strip:
     def of(
         cls,
         course: Course,
-        denoise: Denoise,
+        denoise: Denoiser,
         train: Array,
         wanted: Array,
         *,

@@ -238,6 +238,7 @@ def test_bad_input_is_one_clear_line(call, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_cifar10_reproduces_the_papers_empirical_curve(cifar10):
     """Fig. 2, EMP-1K: .028 .140 .498 .779 .910 .972 at these levels; the subset is not known."""
     images = geomem.load_dataset("cifar10", n_train=1000, n_heldout=1000, seed=0, root=cifar10)
