@@ -1,16 +1,21 @@
 """Swaps: windows partition the noise levels, and a swap is base and donor and nothing else."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from geomem.diffusion.noise import karras_sigmas
-from geomem.geometry.intervals import Estimate, over_trainings, paired_difference
+from geomem.geometry.intervals import Estimate, Fraction, over_trainings, paired_difference
+from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import Geometry, Regimes, measure_regimes
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange, copy_edge
 from geomem.memorization.ratio_test import DistinctImages
-from geomem.memorization.swaps import PAPER_STEPS, half_level, swap
+from geomem.memorization.remedies import Judged, in_words
+from geomem.memorization.stopping import Stopping
+from geomem.memorization.swaps import PAPER_STEPS, StopOrSwap, SwapTable, Switch, half_level, swap
 
 
 def half(x, sigma):
@@ -225,3 +230,129 @@ def test_no_half_without_a_copy_or_where_the_first_level_has_it(rng):
     assert str(half_level(SWITCH, flat, flat[-1])) == "none"
     with pytest.raises(ValueError, match="half_level"):
         half_level(SWITCH, none[:2], none[-1])
+
+
+@pytest.fixture
+def two(rng):
+    """A denoiser that copies a training set, one that copies other images, and that set."""
+    train, others = rng.uniform(-1, 1, (2, 4, 1, 3, 3))
+    asked = []
+
+    def denoiser(images, name):
+        def denoise(x, sigma):
+            asked.append((name, float(sigma)))
+            return empirical_denoiser(x, images, sigma, device="cpu")
+
+        return denoise
+
+    distinct = DistinctImages(train, "cpu")
+    return denoiser(train, "small"), denoiser(others, "large"), distinct, asked
+
+
+def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
+    small, large, distinct, asked = two
+    ends = {"all": Window(0.0, np.inf), "none": Window(1.0, 1.0), "narrow": Window(0.7, 0.71)}
+    table = SwapTable.of(small, large, ends, distinct, 12, solver="euler", device="cpu")
+    assert len(asked) == 4 * 18  # the three that hold no level, or every one, are sampled once
+    assert (table.share("small").count, table.share("large").count) == (12, 0)
+    assert (table.share("small", "all").count, table.share("large", "all").count) == (0, 12)
+    assert table.change("small", "all").value == -1 and table.change("large", "all").value == 1
+    assert table.change("small", "none", since="all").value == 1
+    assert table.most("all") == 1 and table.most("narrow") == 0
+    assert table.in_words["small_all_change"] == "-100% [-100%, -100%]"
+    torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
+
+
+def test_a_part_is_less_than_at_medium_noise():
+    passed = {("small", ""): np.repeat(True, 90), ("small", "medium"): np.repeat(False, 90)}
+    passed["small", "danger"] = np.arange(90) % 3 > 0
+    passed["small", "zone"] = passed["small", ""]
+    table = SwapTable({"danger": Window(1.0, 2.0)}, {}, passed)
+    assert table.undoes_part("danger")
+    assert not table.undoes_part("zone") and not table.undoes_part("medium")
+    found = table.table({"": "no\nswap"})
+    assert found["window of the other model [name]"] == ["no swap", "medium", "danger", "zone"]
+    assert found["window, high [data units]"][2] == 2 and np.isnan(
+        found["window, low [data units]"][0]
+    )
+    assert found["memorized [count]"] == [90, 0, 60, 90]
+    assert found["change [fraction]"] == pytest.approx([0, -1, -1 / 3, 0])
+
+
+def test_a_switch_between_its_ends(two):
+    small, large, distinct, _ = two
+    switch = Switch.of(small, large, distinct, 8, solver="euler", device="cpu")
+    levels = karras_sigmas()
+    assert switch.sigma.tolist() == np.sqrt(levels[:-1] * levels[1:]).tolist()
+    assert switch.alone["small"].all() and not switch.alone["large"].any()
+    rows = switch.table()
+    assert rows["switch below sigma [data units]"][::18] == [np.inf, 0.0]
+    assert rows["small, then the other, memorized [fraction]"][::18] == [0.0, 1.0]
+    assert rows["large, then the other, memorized [fraction]"][::18] == [1.0, 0.0]
+    for base in ("small", "large"):  # either model decides at the same levels: they are alike
+        middle = rows[f"{base}, then the other, memorized [fraction]"][1:-1]
+        assert switch.curve(base).mean.tolist() == middle
+
+
+def test_half_of_the_copies_against_a_zone():
+    sigma, n = np.array([8.0, 4.0, 2.0, 1.0]), 200
+    rises = np.arange(n) < n * np.array([[0.0], [0.25], [0.75], [1.0]])
+    alone = {"small": np.repeat(True, n), "large": np.repeat(False, n)}
+    switch = Switch(sigma, {"small": rises, "large": rises[::-1]}, alone)
+    assert switch.begun.value == pytest.approx(8**0.5) and switch.ended.value == switch.begun.value
+    assert switch.against(Window(1.0, 8.0)) == {"begun": "inside it", "ended": "inside it"}
+    assert {*switch.against(None).values()} == {"nowhere: there is no zone"}
+    exact = Fraction.of(50, n)
+    assert switch.curve("small").estimate(1) == Estimate(exact.value, exact.low, exact.high)
+
+
+def judged(copies: int, distance: float = 1.0, images: int = 10) -> Judged:
+    found = {"principal components": Estimate(distance, distance - 1, distance + 1)}
+    return Judged(np.zeros((50, 1, 1, 1)), np.arange(50) < copies, found, None, images)
+
+
+def test_in_words_of_one_training_and_of_several():
+    one = in_words([judged(5)])
+    assert (one["copies"], one["principal"], one["classifier"]) == (
+        "5 of 50",
+        "1 [0, 2]",
+        "no labels",
+    )
+    both = in_words([judged(5), judged(7, 3.0, 1200)])
+    assert (both["copies"], both["images"]) == ("5, 7 of 50", "1,200, 10")
+    assert both["principal"] == str(Estimate(2.0, 2 - 12.7062, 2 + 12.7062))
+
+
+def test_stopping_and_swapping_are_judged_on_one_bench(monkeypatch):
+    """Who answers, of what seed, and what it took: this bench only says what it was given."""
+    x = torch.ones(1, 1, 1, 1)
+
+    def model(value, steps, seed=0):
+        config = SimpleNamespace(
+            images=steps * 2, batch=2, seed=seed, step_of=lambda part: round(part * steps)
+        )
+        return SimpleNamespace(
+            denoise=lambda x, sigma: value * x,
+            at=lambda part: lambda x, sigma: value * part * x,
+            experiment=SimpleNamespace(train=config),
+        )
+
+    def judge(denoise, images, seed=None):
+        return float(denoise(x, 1.0)), images, seed
+
+    monkeypatch.setattr(Stopping, "of", lambda *a, **k: SimpleNamespace(best=0.25, step=25))
+    windows = {"zone": Window(1.0, 2.0), "copy": Window(0.6, 0.61)}
+    found = StopOrSwap.of(
+        SimpleNamespace(judge=judge, seed=0), [model(8, 100, 3), model(8, 100, 4)],
+        model(2, 200), windows, None, 0.5,
+    ).judged  # fmt: skip
+    assert found["plain"] == [(8, 200, 3), (8, 200, 4)] == found["copy"]  # it holds no level
+    assert found["zone"] == [(2 if windows["zone"].contains(1.0) else 8, 600, s) for s in (3, 4)]
+    assert found["stop_loss"] == [(2, 50, 3), (2, 50, 4)]
+    assert found["stop_share"] == [(4, 100, 3), (4, 100, 4)] and found["large"] == [(2, 400, None)]
+
+
+@pytest.mark.parametrize(("left", "keeps"), [(0, False), (4, True)])
+def test_a_tenth_of_the_copies(left, keeps):
+    found = StopOrSwap({"plain": [judged(45)] * 2, "stop_loss": [judged(0), judged(left)]}, [])
+    assert found.keeps_a_tenth == keeps

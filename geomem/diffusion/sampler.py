@@ -10,7 +10,7 @@ slope at its end, which costs a second call of the denoiser and wins an order of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -90,6 +90,13 @@ def _descending(sigmas: object) -> list[float]:
     return levels.tolist()
 
 
+def device_of(denoise: Denoiser) -> torch.device:
+    """A network's own device; of another denoiser CUDA where there is one, else the CPU."""
+    weights = denoise.parameters() if isinstance(denoise, nn.Module) else iter(())
+    default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return next((weight.device for weight in weights), default)
+
+
 def initial_noise(
     shape: tuple[int, ...], seeds: Sequence[int | Sequence[int]], sigma_max: float
 ) -> Tensor:
@@ -99,6 +106,43 @@ def initial_noise(
     """
     noise = [np.random.default_rng(seed).standard_normal(shape) for seed in seeds]
     return sigma_max * torch.from_numpy(np.stack(noise))
+
+
+def follow(
+    denoise: Denoiser,
+    shape: tuple[int, ...],
+    which: Sequence[int],
+    *,
+    seed: int = 0,
+    sigmas: Floats | None = None,
+    solver: str = "heun",
+    device: str | torch.device = "auto",
+) -> Iterator[Step]:
+    """Some samples of a seed on their way: the steps that `sample` takes, one by one.
+
+    Parameters
+    ----------
+    denoise, shape, seed, sigmas, solver, device
+        As in `sample`.
+    which : sequence of ints
+        Indices of the samples, >= 0, all of them followed at once.
+
+    Yields
+    ------
+    Step
+        One for each level, and a last one that holds the samples.
+
+    Raises
+    ------
+    ValueError
+        As in `sample`.
+    """
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
+    device = device_of(denoise) if device == "auto" else device
+    noise = initial_noise(shape, [(seed, i) for i in which], levels[0]).to(device)
+    return SOLVERS[solver](denoise, noise, levels)
 
 
 def sample(
@@ -133,19 +177,12 @@ def sample(
     n, batch = check_count("n", n), check_count("batch", batch)
     if min(seed, first) < 0:
         raise ValueError(f"seed and first must be at least 0, got {seed=} and {first=}.")
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
-    levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
-    if device == "auto":
-        weights = denoise.parameters() if isinstance(denoise, nn.Module) else iter(())
-        default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        device = next((weight.device for weight in weights), default)
-    seeds = [(seed, i) for i in range(first, first + n)]
+    numbers = range(first, first + n)
+    options: dict[str, Any] = dict(seed=seed, sigmas=sigmas, solver=solver, device=device)
     samples = []
     with bar(n, "sampling", "image", delay=5) as shown:
         for i in range(0, n, batch):
-            noise = initial_noise(shape, seeds[i : i + batch], levels[0]).to(device)
-            for step in SOLVERS[solver](denoise, noise, levels):
+            for step in follow(denoise, shape, numbers[i : i + batch], **options):
                 sampled = step.x
             samples.append(sampled.float().cpu())
             shown.update(len(sampled))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -152,6 +152,27 @@ def columns(
         f"{name}, low [{unit}, 95% interval]": [one.low for one in found],
         f"{name}, high [{unit}, 95% interval]": [one.high for one in found],
     }
+
+
+def bars(values: Sequence[Estimate | Fraction]) -> tuple[Floats, Floats]:
+    """What matplotlib's ``errorbar`` wants of estimates: their values and the lengths of the bars.
+
+    Parameters
+    ----------
+    values : sequence of n estimates or fractions
+        In any unit. An interval of percentiles need not hold its estimate: there a bar is 0.
+
+    Returns
+    -------
+    tuple of an array (n,) and an array (2, n)
+        The values, and how far below and above them the interval ends, >= 0; NaN without one.
+
+    >>> middle, ends = bars([Estimate(0.5, 0.25, 1.0), Estimate(2.0)])
+    >>> middle.tolist(), ends.tolist()
+    ([0.5, 2.0], [[0.25, nan], [0.5, nan]])
+    """
+    middle, low, high = np.array([(v.value, v.low, v.high) for v in values], np.float64).T
+    return middle, np.maximum([middle - low, high - middle], 0)
 
 
 def student(values: ArrayLike) -> Estimate:

@@ -66,6 +66,17 @@ class Window:
         levels = check_sigmas(sigmas)
         return np.flatnonzero((levels >= self.low) & (levels < self.high))
 
+    def steps_in_words(self, sigmas: ArrayLike) -> str:
+        """The levels of a descending grid that lie inside, as text.
+
+        >>> [Window(*ends).steps_in_words([3.0, 2.0, 1.0]) for ends in ((1, 3), (2, 3), (4, 5))]
+        ['steps 1 to 2', 'step 1', 'no step at all']
+        """
+        inside = self.steps(sigmas)
+        if len(inside) < 2:
+            return f"step {inside[0]}" if len(inside) else "no step at all"
+        return f"steps {inside[0]} to {inside[-1]}"
+
     def matched(self, low: float) -> Window:
         """A control window of the same width in log sigma that begins at ``low``."""
         return Window(low, low * self.high / self.low)

@@ -240,6 +240,37 @@ def error_ratio(ones: Sequence[ErrorCurve], others: Sequence[ErrorCurve]) -> Rat
     return Ratio(sigma, value, value - half, value + half)
 
 
+def in_words(each: Sequence[Judged]) -> dict[str, str]:
+    """What one kind of model does, over its trainings, as text.
+
+    Parameters
+    ----------
+    each : sequence of n Judged
+        One of each training. Intervals are over images for one, over trainings for several.
+
+    Returns
+    -------
+    dict
+        "copies" of each training, "images" that training took, and each distance under its
+        first word: principal, classifier, sliced.
+    """
+    counts = ", ".join(str(one.passed.sum()) for one in each)
+    images = ", ".join(sorted({f"{one.images:,}" for one in each}))
+    found = {"copies": f"{counts} of {len(each[0].passed)}", "classifier": "no labels"}
+    for kind, only in each[0].distance.items():
+        values = [one.distance[kind].value for one in each]
+        found[kind.split()[0]] = str(student(values) if len(values) > 1 else only)
+    return found | {"images": images}
+
+
+def all_told_apart(ones: Sequence[Judged], others: Sequence[Judged]) -> dict[str, str]:
+    """What `told_apart` says of each distance of two kinds of model, by what it is of."""
+    return {
+        kind: told_apart(*([each.distance[kind] for each in side] for side in (ones, others)))
+        for kind in ones[0].distance
+    }
+
+
 def told_apart(ones: Sequence[Estimate], others: Sequence[Estimate]) -> str:
     """Whether one kind of model is "better" than another by a distance, "worse", or neither.
 

@@ -7,16 +7,31 @@ the base. Whatever samples, measures or draws a denoiser can do so with a swap.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.geometry.arrays import Floats, check_sigmas
+from geomem.diffusion.noise import karras_sigmas
+from geomem.diffusion.sampler import device_of, sample
+from geomem.diffusion.zoo import Trained
+from geomem.geometry.arrays import Array, Floats, check_sigmas
+from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.intervals import Change, Estimate, Fraction, columns, paired_difference
 from geomem.geometry.window import Window
+from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.hump import place
+from geomem.memorization.ratio_test import DistinctImages, neighbours
+from geomem.memorization.remedies import Bench, Judged, Ratio, error_ratio, in_words
+from geomem.memorization.stopping import Stopping
+
+Condition = tuple[str, str]  # a base, and the window in which the other model answers
+NOWHERE = Window(0.0, 0.0)
 
 # The paper's windows as steps of its 18-step grid (Table 2). Table 1 gives their edges rounded,
 # 8.4 and 0.14; its appendix E.6 gives 5.3 and 0.06, which disagree with Table 1 and Figure 10.
@@ -26,6 +41,25 @@ PAPER_STEPS: Mapping[str, tuple[int, int]] = {
     "medium_e6": (7, 13),  # as appendix E.6 has it
     "danger": (7, 10),
     "small": (14, 17),
+}
+
+# How the windows are called in pictures, in the order of the noise, each before its controls. The
+# last two are no windows, but the small model stopped early.
+TITLES: Mapping[str, str] = {
+    "": "no swap",
+    "large": "large",
+    "medium": "medium",
+    "medium_e6": "medium, E.6",
+    "danger": "danger",
+    "danger_above": "wide as danger,\nmore noise",
+    "danger_below": "wide as danger,\nless noise",
+    "small": "small",
+    "zone": "our zone",
+    "copy": "copy window",
+    "copy_above": "wide as copy window,\nmore noise",
+    "copy_below": "wide as copy window,\nless noise",
+    "stop_loss": "stopped at\nthe lowest loss",
+    "stop_share": "stopped at\na share of the steps",
 }
 
 # The danger zone that the paper gives for its CelebA images (section 5, Figure 5).
@@ -66,6 +100,356 @@ def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
         return result
 
     return denoise
+
+
+def windows_for(reach: CopyRange, sigmas: Floats) -> dict[str, Window]:
+    """The paper's windows, the danger zone and the copy window of a training set, and controls.
+
+    "danger" and "copy" have one as wide "_above" them and one "_below" (`Window.controls`).
+
+    Parameters
+    ----------
+    reach : CopyRange
+        What was measured of the training set.
+    sigmas : array (S,)
+        Levels of the sampler, data units, descending: the paper's 18, whose steps its windows are.
+    """
+    windows = {name: Window.of_steps(*ends, sigmas) for name, ends in PAPER_STEPS.items()}
+    windows |= {"zone": reach.zone, "copy": reach.window}
+    for name in ("danger", "copy"):
+        controls = windows[name].controls(sigmas)
+        windows |= {f"{name}_{side}": window for side, window in controls.items()}
+    return windows
+
+
+@dataclass
+class SwapTable:
+    """Two models, each with the other's answers in each of some windows (the paper's Table 1).
+
+    A condition is a base, "small" or "large", and the name of the window where the other model
+    answers, "" without a swap. All conditions start from the same initial noises.
+
+    Attributes
+    ----------
+    windows : dict of a name to a Window
+        Where the other model answers.
+    pictures : dict of a condition to a tensor (n, C, H, W)
+        Its samples, data units.
+    passed : dict of a condition to an array (n,)
+        Which of them are memorized.
+    seed : int
+        That of the resampling behind the intervals of changes.
+    """
+
+    windows: dict[str, Window]
+    pictures: dict[Condition, Any]
+    passed: dict[Condition, NDArray[np.bool_]]
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        small: Denoiser,
+        large: Denoiser,
+        windows: Mapping[str, Window],
+        train: DistinctImages,
+        n: int,
+        *,
+        sigmas: Floats | None = None,
+        seed: int = 0,
+        solver: str = "heun",
+        device: str | torch.device = "auto",
+    ) -> SwapTable:
+        """Sample every condition; windows that hold the same levels are sampled once.
+
+        Parameters
+        ----------
+        small, large : callable
+            Denoisers of the same images, the first one trained on ``train``.
+        windows : mapping of a name to a Window
+            Data units.
+        train : DistinctImages
+            What copies would be of.
+        n : int
+            Samples of each condition, >= 1.
+        sigmas, seed, solver, device
+            As in `geomem.sample`; "auto" is the device of ``small``.
+
+        Raises
+        ------
+        ValueError
+            As in `geomem.sample` and `geomem.neighbours`.
+        """
+        found = cls(dict(windows), {}, {}, seed)
+        levels = karras_sigmas() if sigmas is None else check_sigmas(sigmas)
+        shape, home = _shape(train), device_of(small) if device == "auto" else device
+        drawn = dict[tuple[str, tuple[int, ...]], torch.Tensor]()
+        models, wanted = (
+            {"small": (small, large), "large": (large, small)},
+            {"": NOWHERE, **windows},
+        )
+        for base, name in [("small", ""), ("large", ""), *product(models, windows)]:
+            window = wanted[name]
+            same = base, tuple(window.steps(levels).tolist())
+            if same not in drawn:
+                drawn[same] = sample(
+                    swap(*models[base], window), shape, n,
+                    seed=seed, sigmas=levels, solver=solver, device=home,
+                )  # fmt: skip
+            found.add((base, name), drawn[same], neighbours(drawn[same], train).memorized())
+        return found
+
+    def add(self, condition: Condition, pictures: Any, passed: NDArray[np.bool_]) -> None:
+        """Another condition from the same initial noises, such as a stopped training."""
+        self.pictures[condition], self.passed[condition] = pictures, passed
+
+    def share(self, base: str, name: str = "") -> Fraction:
+        """The share of memorized samples."""
+        passed = self.passed[base, name]
+        return Fraction.of(int(passed.sum()), len(passed))
+
+    def change(self, base: str, name: str, since: str = "") -> Change:
+        """How much it changes from one condition to another, paired by their noises."""
+        return paired_difference(self.passed[base, since], self.passed[base, name], seed=self.seed)
+
+    def most(self, name: str) -> float:
+        """How much the other model's answers there may change it, either way and of either base.
+
+        The farthest end of an interval, in [0, 1].
+        """
+        changes = [self.change(base, name) for base in ("small", "large")]
+        return max(max(-change.low, change.high) for change in changes)
+
+    def undoes_part(self, name: str) -> bool:
+        """Whether the large model undoes some copies there, but fewer than at medium noise."""
+        all_of_it, only = self.change("small", "medium"), self.change("small", name)
+        return all_of_it.high < only.low and only.high < 0
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """Every share and change as text, under BASE_WINDOW and BASE_WINDOW_change."""
+        names = {f"{base}_{name or 'none'}": (base, name) for base, name in self.passed}
+        copies = {name: str(self.share(*condition)) for name, condition in names.items()}
+        changes = {f"{name}_change": str(self.change(*key)) for name, key in names.items()}
+        return copies | changes
+
+    def table(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
+        """Every condition: its window, its share and its change against no swap.
+
+        Parameters
+        ----------
+        titles : mapping of a window's name to how it is called.
+        """
+        spans = [self.windows.get(name) for _, name in self.passed]
+        copies = [self.share(*condition) for condition in self.passed]
+        changes = [self.change(*condition) for condition in self.passed]
+        return {
+            "base [name]": [base for base, _ in self.passed],
+            "window of the other model [name]": [
+                " ".join(titles.get(name, name).split()) for _, name in self.passed
+            ],
+            "window, low [data units]": [span.low if span else math.nan for span in spans],
+            "window, high [data units]": [span.high if span else math.nan for span in spans],
+            "memorized [count]": [one.count for one in copies],
+            "samples [count]": [one.n for one in copies],
+            **columns("memorized", "fraction", copies),
+            **columns("change", "fraction", changes),
+        }
+
+
+@dataclass(frozen=True)
+class StopOrSwap:
+    """Swaps, and the same small model stopped early without one, judged alike (ours).
+
+    Attributes
+    ----------
+    judged : dict of a name to a list of n Judged
+        One of each training: "plain" as it is, the windows of swaps by their names, "stop_loss"
+        stopped where the loss on held-out images is lowest, "stop_share" after a share of the
+        steps; and "large", the other model, once.
+    stops : list of n Stopping
+        The held-out loss of each training.
+    """
+
+    judged: dict[str, list[Judged]]
+    stops: list[Stopping]
+
+    @classmethod
+    def of(
+        cls,
+        bench: Bench,
+        trainings: Sequence[Trained],
+        large: Trained,
+        windows: Mapping[str, Window],
+        choosing: Array,
+        part: float,
+    ) -> StopOrSwap:
+        """Judge everything, each training with initial noises of its own seed.
+
+        Parameters
+        ----------
+        bench : Bench
+            Where all are judged, the swaps at the levels of the paper's sampler.
+        trainings : sequence of n Trained
+            The small model, once a seed.
+        large : Trained
+            The other model; what its training took counts for a swap, too.
+        windows : mapping of a name to a Window
+            Where it answers, data units. One that holds no level of the sampler is no swap.
+        choosing : array (Q, C, H, W)
+            Held-out images that choose when to stop, data units.
+        part : float
+            The share of the steps of "stop_share", a snapshot, in (0, 1).
+        """
+        stops = [Stopping.of(trained, choosing, seed=bench.seed) for trained in trainings]
+        judged = dict[str, list[Judged]]()
+        for trained, stop in zip(trainings, stops, strict=True):
+            config, levels = trained.experiment.train, karras_sigmas()
+            both = config.images + large.experiment.train.images
+            found = {"plain": bench.judge(trained.denoise, config.images, seed=config.seed)}
+            for name, window in windows.items():
+                mixed = swap(trained.denoise, large.denoise, window)
+                is_one = len(window.steps(levels)) > 0
+                found[name] = (
+                    bench.judge(mixed, both, seed=config.seed) if is_one else found["plain"]
+                )
+            for name, share in (("stop_loss", stop.best), ("stop_share", part)):
+                images = config.step_of(share) * config.batch
+                found[name] = bench.judge(trained.at(share), images, seed=config.seed)
+            for name, one in found.items():
+                judged.setdefault(name, []).append(one)
+        judged["large"] = [bench.judge(large.denoise, large.experiment.train.images)]
+        return cls(judged, stops)
+
+    def error_ratio(self, name: str, over: str = "large") -> Ratio:
+        """How much larger the held-out error is than another's, as `remedies.error_ratio`."""
+        one, other = ([judged.error for judged in self.judged[key]] for key in (name, over))
+        return error_ratio(one, other * (len(one) // len(other)))
+
+    @property
+    def keeps_a_tenth(self) -> bool:
+        """Whether any training that stops at the lowest loss may keep a tenth of its copies."""
+        pairs = zip(self.judged["stop_loss"], self.judged["plain"], strict=True)
+        return any(one.copies.high >= whole.copies.value / 10 for one, whole in pairs)
+
+    @property
+    def in_words(self) -> dict[str, dict[str, str]]:
+        """What each does, as text (`remedies.in_words`), by its name."""
+        return {name: in_words(each) for name, each in self.judged.items()}
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One model at large noise, the other below a level: where copies are decided (ours).
+
+    Attributes
+    ----------
+    sigma : array (S,)
+        Levels of the switch, data units, descending.
+    passed : dict of "small" and "large" to an array (S, n)
+        Which samples are memorized, by the model that begins.
+    alone : dict of "small" and "large" to an array (n,)
+        Which are when one model answers throughout, from the same initial noises.
+    seed : int
+        That of the resampling.
+    """
+
+    sigma: Floats
+    passed: dict[str, NDArray[np.bool_]]
+    alone: dict[str, NDArray[np.bool_]]
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        small: Denoiser,
+        large: Denoiser,
+        train: DistinctImages,
+        n: int,
+        *,
+        edges: Floats | None = None,
+        sigmas: Floats | None = None,
+        seed: int = 0,
+        solver: str = "heun",
+        device: str | torch.device = "auto",
+    ) -> Switch:
+        """Sample with the switch at each level.
+
+        Parameters
+        ----------
+        small, large, train, n, sigmas, seed, solver, device
+            As in `SwapTable.of`.
+        edges : array (S,) or None
+            Levels of the switch, data units, descending; None for all that lie midway, in log
+            sigma, between two levels of the sampler.
+
+        Raises
+        ------
+        ValueError
+            As there, and for levels that do not descend.
+        """
+        levels = karras_sigmas() if sigmas is None else check_sigmas(sigmas)
+        at = np.sqrt(levels[:-1] * levels[1:]) if edges is None else check_sigmas(edges)
+        if np.any(np.diff(at) >= 0):
+            raise ValueError("switch: its levels must strictly descend.")
+        home = device_of(small) if device == "auto" else device
+
+        def copied(denoise: Denoiser) -> NDArray[np.bool_]:
+            images = sample(
+                denoise, _shape(train), n, seed=seed, sigmas=levels, solver=solver, device=home
+            )
+            return neighbours(images, train).memorized()
+
+        below = [Window(0.0, float(edge)) for edge in at]
+        passed = {
+            "small": np.array([copied(swap(small, large, window)) for window in below]),
+            "large": np.array([copied(swap(large, small, window)) for window in below]),
+        }
+        return cls(at, passed, {"small": copied(small), "large": copied(large)}, seed)
+
+    def shares(self, base: str) -> list[Fraction]:
+        """The share of memorized samples at each level, by the model that begins."""
+        return [Fraction.of(int(row.sum()), len(row)) for row in self.passed[base]]
+
+    def curve(self, base: str) -> Curve:
+        """These shares against the level of the switch, with exact intervals."""
+        mean, low, high = np.array([(one.value, one.low, one.high) for one in self.shares(base)]).T
+        passed = self.passed[base].T.astype(np.float64)
+        return Curve(self.sigma, mean, low, high, len(passed), passed)
+
+    @property
+    def begun(self) -> Estimate:
+        """The level at which half of the small model's copies outlive the switch to the large."""
+        return half_level(self.sigma, self.passed["small"], self.alone["small"], seed=self.seed)
+
+    @property
+    def ended(self) -> Estimate:
+        """The level at which the switch to the small model brings half of its copies about."""
+        rising = self.passed["large"][::-1]
+        return half_level(self.sigma[::-1], rising, self.alone["small"], seed=self.seed)
+
+    def against(self, zone: Window | None) -> dict[str, str]:
+        """Where `begun` and `ended` lie against a zone, in words; None: there is no zone."""
+        unknown = "nowhere: it is not known" if zone else "nowhere: there is no zone"
+        return {
+            name: (place(at, zone) if zone else "") or unknown
+            for name, at in (("begun", self.begun), ("ended", self.ended))
+        }
+
+    def table(self) -> dict[str, Any]:
+        """The shares by the level of the switch, its ends included: inf, then never."""
+        table: dict[str, Any] = {
+            "switch below sigma [data units]": [math.inf, *self.sigma.tolist(), 0.0]
+        }
+        for base, other in (("small", "large"), ("large", "small")):
+            rows = [self.alone[other], *self.passed[base], self.alone[base]]
+            copies = [Fraction.of(int(row.sum()), len(row)) for row in rows]
+            table |= columns(f"{base}, then the other, memorized", "fraction", copies)
+        return table
+
+
+def _shape(train: DistinctImages) -> tuple[int, ...]:
+    return tuple(train.images.shape[1:])
 
 
 def half_level(

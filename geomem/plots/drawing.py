@@ -16,8 +16,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from geomem.geometry.curve import Band, Curve
-from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.intervals import Estimate, Fraction, bars
 from geomem.geometry.regimes import Geometry, Regimes
+from geomem.memorization.remedies import Ratio
+from geomem.memorization.swaps import SwapTable
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
@@ -230,6 +232,104 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
 def long_table(rows: Iterable[Sequence[Any]], *headings: str) -> dict[str, list[Any]]:
     """Rows under headings, as columns: what a figure of several kinds of curve plots."""
     return dict(zip(headings, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def share_curves(
+    regimes: Regimes,
+    curves: Mapping[str, Curve],
+    looks: Sequence[tuple[str, str]],
+    label: str,
+) -> Figure:
+    """Shares of several groups against the noise level, over the regimes, the legend below.
+
+    curves : a share of each group, under its name.
+    looks : colour and line style of each, in order.
+    label : what the shares are of.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 4.1))
+    shade_regimes(ax, regimes)
+    for (name, curve), (color, line) in zip(curves.items(), looks, strict=False):
+        curve.plot(ax, name, color=color, ls=line)
+    sigma_axis(ax)
+    ax.set(ylabel=label, xlim=(0.01, 20))
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig
+
+
+def curve_table(curves: Mapping[str, Curve], unit: str) -> dict[str, np.ndarray]:
+    """The table of curves on one grid: the noise levels, then each with its interval."""
+    sigma = next(iter(curves.values())).sigma
+    table = {"sigma [data units]": sigma}
+    for name, curve in curves.items():
+        table |= curve.table(name, unit)
+    return table
+
+
+def swap_table(
+    table: SwapTable,
+    titles: Mapping[str, str],
+    bases: Mapping[str, str],
+    paper: Mapping[tuple[str, str], float],
+) -> Figure:
+    """The share of memorized samples of each condition, one row a window, for both bases.
+
+    titles : how the windows are called, in the order of the rows; controls, those beside
+        another window, have open marks.
+    bases : how the models are called.
+    paper : the paper's shares of some conditions, percent.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 6.6))
+    rows = [*titles]
+    looks = {"small": ("o", "C0", -0.17), "large": ("s", "C1", 0.17)}
+    for base, (marker, color, shift) in looks.items():
+        for open_marks in (False, True):
+            drawn = [
+                (row + shift, table.share(base, name))
+                for row, name in enumerate(rows)
+                if name.endswith(("_above", "_below")) == open_marks
+                and (base, name) in table.passed
+            ]
+            places, shares = zip(*drawn, strict=True)
+            middle, ends = bars(shares)
+            look: dict[str, Any] = (
+                dict(mfc="white") if open_marks else dict(label=f"base: {bases[base]}")
+            )
+            ax.errorbar(middle, places, xerr=ends, fmt=marker, color=color, ms=5, **look)
+        known = [(row, name) for row, name in enumerate(rows) if (base, name) in paper]
+        label = "paper, Table 1" if base == "small" else None
+        values, at = [paper[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
+        ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
+    ax.set_yticks(range(len(rows)), [*titles.values()], fontsize=8.5)
+    ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
+    ax.invert_yaxis()
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig
+
+
+def error_ratios(
+    ratios: Mapping[str, Ratio], looks: Sequence[tuple[str, str, str]], ylabel: str
+) -> Figure:
+    """Ratios of two errors against the noise level on a logarithmic axis, 1 as a line.
+
+    looks : colour, marker and line style of each.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.9))
+    for (label, ratio), (color, marker, line) in zip(ratios.items(), looks, strict=True):
+        ratio.plot(ax, label, color=color, marker=marker, ls=line, ms=4)
+    ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
+    sigma_axis(ax, probability=False)
+    ax.set(yscale="log", ylabel=ylabel)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("")
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig
 
 
 def image_grid(

@@ -1,0 +1,349 @@
+"""Does the zone predict the hump? Zone, hump and switch of the same images at several sizes (ours).
+
+The paper explains the hump of memorization by the danger zone, in one data space. Here both are
+measured for a pair of models of any images, beside the level where a single switch decides, and
+held against three predictions that need no model which memorizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geomem.diffusion.noise import karras_sigmas
+from geomem.diffusion.sampler import device_of, sample
+from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.curve import Curve
+from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.intervals import Estimate, Fraction, bars
+from geomem.geometry.overlap import overlap_coverage
+from geomem.geometry.regimes import find_crossing
+from geomem.geometry.window import Window
+from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.hump import Hump
+from geomem.memorization.ratio_test import (
+    DistinctImages,
+    Neighbours,
+    RateCurve,
+    memorization_rates,
+    neighbours,
+)
+from geomem.memorization.swaps import Switch
+
+PREDICTIONS = ("zone", "copy edge", "overlap")
+TARGETS = ("hump", "switch")
+HEADINGS = (
+    "quantity [name]",
+    "data set [name]",
+    "dimension [pixels times channels]",
+    "sigma [data units]",
+)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a model: (n, C, H, W) ``pictures``, and their ``near`` training images."""
+
+    pictures: NDArray[np.float32]
+    near: Neighbours
+
+    @property
+    def copies(self) -> Fraction:
+        return self.near.fraction
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Where one pair of models makes copies, and where three predictions say it does.
+
+    Attributes
+    ----------
+    name : str
+        That of the data set.
+    reach : CopyRange
+        Coverage, concentration, zone and copy edge of the training set.
+    rate : RateCurve
+        The small model's memorization rate on noisy held-out images.
+    hump : Hump
+        What that rate is.
+    overlap : Curve
+        Coverage by overlap (`geomem.overlap_coverage`).
+    confused : Estimate
+        Where that meets concentration, data units.
+    switch : Switch
+        One model at large noise, the other below a level.
+    small, large : Samples
+        Of the two models, from the same initial noises.
+    """
+
+    name: str
+    reach: CopyRange
+    rate: RateCurve
+    hump: Hump
+    overlap: Curve
+    confused: Estimate
+    switch: Switch
+    small: Samples
+    large: Samples
+
+    @classmethod
+    def of(
+        cls,
+        small: Denoiser,
+        large: Denoiser,
+        train: DistinctImages,
+        heldout: Array,
+        sigmas: Floats,
+        *,
+        name: str,
+        n: int = 128,
+        n_switched: int = 64,
+        c: float = 5.0,
+        level: float = 0.8,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+    ) -> Measured:
+        """Measure everything of one pair of models.
+
+        Parameters
+        ----------
+        small, large : callable
+            Denoisers of the same images: one that copies ``train``, and one that does not.
+        train : DistinctImages
+            The small model's training set.
+        heldout : array (Q, C, H, W)
+            Images that no model has seen, data units.
+        sigmas : array (S,)
+            Noise levels of the hump, data units, ascending.
+        name : str
+            What the images are called.
+        n, n_switched : int
+            Samples of each model, and at each level of the switch, >= 1.
+        c, level
+            As in `geomem.measure_regimes`.
+        seed : int
+            Of noise, samples and resampling.
+
+        Raises
+        ------
+        ValueError
+            As in the functions that it calls.
+        """
+        reach = CopyRange.of(train, heldout, large, c=c, level=level, seed=seed, device=device)
+        rate = memorization_rates(small, heldout, train, sigmas, seed=seed, device=device)
+        weight = reach.geometry.weight
+        overlap = overlap_coverage(heldout, train.images, weight.sigma, device=device)
+        confused = find_crossing(overlap, weight, seed=seed)
+        levels = karras_sigmas()
+        edges = np.sqrt(levels[:-1] * levels[1:])[4:16]  # 16 to 0.013: beyond, nothing is decided
+        switch = Switch.of(small, large, train, n_switched, edges=edges, seed=seed)
+        drawn = []
+        for model in (small, large):
+            shape, home = tuple(train.images.shape[1:]), device_of(small)
+            pictures = sample(model, shape, n, seed=seed, device=home).numpy()
+            drawn.append(Samples(pictures, neighbours(pictures, train)))
+        hump = Hump.of(rate, seed=seed)
+        return cls(name, reach, rate, hump, overlap, confused, switch, *drawn)
+
+    @property
+    def d(self) -> int:
+        """The dimension of the data: pixels times channels."""
+        return int(self.small.pictures[0].size)
+
+    @property
+    def size(self) -> str:
+        """How large the images are, as text."""
+        channels, height, width = self.small.pictures[0].shape
+        return f"{height}x{width}" + (" RGB" if channels == 3 else "")
+
+    @property
+    def place(self) -> str:
+        """Where the hump lies against the zone, in words."""
+        return self.hump.place(self.zone)
+
+    @property
+    def zone(self) -> Window:
+        """The danger zone, as `Geometry.zone`."""
+        return self.reach.zone
+
+    @property
+    def predicted(self) -> dict[str, float]:
+        """The level that each of `PREDICTIONS` names, data units; NaN where it names none.
+
+        The middle of the zone in log sigma; `copy_edge`; and where coverage by overlap meets
+        concentration.
+        """
+        found = self.reach.geometry.regimes.medium is not None
+        return {
+            "zone": float(np.sqrt(self.zone.low * self.zone.high)) if found else np.nan,
+            "copy edge": self.reach.edge.value,
+            "overlap": self.confused.value,
+        }
+
+    @property
+    def measured(self) -> dict[str, Estimate]:
+        """The level of each of `TARGETS`, data units, and from where to where it may lie.
+
+        The hump's centre with its interval; and the geometric mean of the two levels of the
+        switch, from one to the other.
+        """
+        low, high = sorted((self.switch.begun.value, self.switch.ended.value))
+        switch = Estimate(float(np.sqrt(low * high)), low, high)
+        return {"hump": self.hump.centre, "switch": switch}
+
+    @property
+    def levels(self) -> dict[str, Estimate]:
+        """Every level, data units: the edges of the zone, the hump, the switch, predictions."""
+        regimes, half = self.reach.geometry.regimes, self.hump.half
+        return {
+            "danger zone, low": regimes.covered,
+            "danger zone, high": regimes.concentrated,
+            "hump, centre": self.hump.centre,
+            "hump, half-width": Estimate(
+                float(self.rate.sigma[self.hump.peak]), half.low, half.high
+            ),
+            "switch, small to large": self.switch.begun,
+            "switch, large to small": self.switch.ended,
+            **{f"prediction, {name}": Estimate(at) for name, at in self.predicted.items()},
+        }
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """What the levels are read from, against the noise level."""
+        return {
+            r"coverage $C_\sigma$": self.reach.geometry.coverage,
+            r"concentration $W_\sigma$": self.reach.geometry.weight,
+            "coverage by overlap": self.overlap,
+            "rate": self.rate,
+        }
+
+    def plot(self, ax: Any, place: float, *, named: bool = False) -> None:
+        """Draw its levels into matplotlib axes, over a place of the other axis.
+
+        named : whether they go into the legend, as those of one size should.
+        """
+
+        def mark(shift: float, values: Sequence[Estimate], label: str, **look: Any) -> None:
+            middle, ends = bars(values)
+            ax.errorbar(place + shift, middle, ends, label=label if named else None, **look)
+
+        half, size = self.hump.half, self.zone.high - self.zone.low
+        zone = "danger zone" if named else None
+        ax.bar(place, size, 0.8, self.zone.low, color="0.85", zorder=0, label=zone)
+        ax.plot([place - 0.2] * 2, [half.low, half.high], color="C1", ls="-", lw=5, alpha=0.35)
+        mark(-0.2, [self.hump.centre], "hump: centre, half-width", fmt="o", color="C1")
+        mark(0, [self.switch.begun], "switch, small to large", fmt="v", color="C0")
+        mark(0, [self.switch.ended], "switch, large to small", fmt="^", color="C0")
+        for name, look in (("copy edge", "kX"), ("overlap", "C3D")):
+            label = f"prediction: {name}" if named else None
+            ax.plot(place + 0.2, self.predicted[name], look, ms=6, label=label)
+
+    def plot_curves(self, ax: Any) -> None:
+        """Draw `curves` into matplotlib axes over the zone, the rate magnified to be seen."""
+        ax.axvspan(self.zone.low, self.zone.high, color="0.85", lw=0, zorder=0)
+        looks = (("C0", "-"), ("C2", "-."), ("C3", ":"))
+        for (name, curve), (color, line) in zip(self.curves.items(), looks, strict=False):
+            curve.plot(ax, name, color=color, ls=line)
+        rate, top = self.rate, max(self.rate.high.max(), 1e-9)
+        ax.plot(rate.sigma, rate.mean / top, color="C1", marker="o", ms=3, label="rate, magnified")
+        ax.fill_between(rate.sigma, rate.low / top, rate.high / top, color="C1", alpha=0.25, lw=0)
+        peak = f"peak\n{rate.mean.max():.1%}"
+        ax.text(0.99, 0.5, peak, transform=ax.transAxes, ha="right", fontsize=9)
+
+
+def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
+    """The columns of a table, one row a size: copies, zone, hump and switch."""
+    edges = [one.reach.geometry.regimes for one in sizes]
+    return {
+        "images": [f"{one.name}, {one.size}" for one in sizes],
+        "d": [one.d for one in sizes],
+        "copies among samples": [one.small.copies for one in sizes],
+        "zone": [f"{edge.covered} to {edge.concentrated}" for edge in edges],
+        "hump's centre": [one.hump.centre for one in sizes],
+        "against the zone": [one.place for one in sizes],
+        "its area in the zone": [one.hump.share(one.zone).percent for one in sizes],
+        "switch decides at": [f"{one.switch.begun} and {one.switch.ended}" for one in sizes],
+    }
+
+
+def level_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
+    """The levels of every size with their units, one row each: what `Measured.plot` draws."""
+    rows = [
+        (what, one.name, one.d, at.value, at.low, at.high)
+        for one in sizes
+        for what, at in one.levels.items()
+    ]
+    ends = [f"{end} [data units, 95% interval or half-width]" for end in ("low", "high")]
+    return dict(zip([*HEADINGS, *ends], zip(*rows, strict=True), strict=True))
+
+
+def curve_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
+    """The curves of every size with their units, one row a curve and level."""
+    rows = [
+        (what, one.name, one.d, *row)
+        for one in sizes
+        for what, curve in one.curves.items()
+        for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
+    ]
+    ends = [f"{end} [fraction, 95% interval]" for end in ("low", "high")]
+    headings = [*HEADINGS, "value [fraction]", *ends]
+    return dict(zip(headings, zip(*rows, strict=True), strict=True))
+
+
+def growth(sizes: Sequence[Measured]) -> str:
+    """How the levels grow from the smallest to the largest of several sizes, in words; or ""."""
+    if len(sizes) < 2:
+        return ""
+    first, *_, last = sorted(sizes, key=lambda one: one.d)
+    levels: dict[str, Callable[[Measured], float]] = {
+        "the middle of the zone": lambda one: one.predicted["zone"],
+        "the centre of the hump": lambda one: one.measured["hump"].value,
+        "the level of the switch": lambda one: one.measured["switch"].value,
+        "the copy edge": lambda one: one.predicted["copy edge"],
+        "the overlap": lambda one: one.predicted["overlap"],
+    }
+    times = (f"{what} by a factor of {at(last) / at(first):.2g}" for what, at in levels.items())
+    return f"On {first.name}, from {first.size} to {last.size}, grow: {', '.join(times)}."
+
+
+def factors(sizes: Sequence[Measured]) -> dict[tuple[str, str], Floats]:
+    """Predicted over measured for (prediction, target), (K,) over the sizes; NaN: not known."""
+    return {
+        (name, target): np.array(
+            [one.predicted[name] / one.measured[target].value for one in sizes]
+        )
+        for target in TARGETS
+        for name in PREDICTIONS
+    }
+
+
+def off(found: Floats) -> float:
+    """By which factor >= 1 a prediction is off, on average over the (K,) factors that are known.
+
+    The geometric mean of the factors, those below 1 turned round; infinite where none is known.
+
+    >>> off(np.array([0.5, 2.0, np.nan])), off(np.array([np.nan]))
+    (2.0, inf)
+    """
+    known = found[np.isfinite(found)]
+    return float(np.exp(np.abs(np.log(known)).mean())) if len(known) else float("inf")
+
+
+def within(
+    sizes: Sequence[Measured], prediction: str, target: str, factor: float = 2.0
+) -> bool | None:
+    """Whether a prediction is this near, at every size, to all of where the target may lie.
+
+    None where one of the two is not known at some size.
+    """
+    if not np.isfinite(factors(sizes)[prediction, target]).all():
+        return None
+    ends = [(one.measured[target].low, one.measured[target].high) for one in sizes]
+    level = np.array([[one.predicted[prediction]] for one in sizes])
+    apart = level / np.array(ends)
+    return bool(((apart > 1 / factor) & (apart < factor)).all())
