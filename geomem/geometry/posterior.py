@@ -27,26 +27,41 @@ from geomem.geometry.distances import (
 def posterior_weights(
     x: Array, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
 ) -> Array:
-    """The posterior weights of every training point (the paper's Eq. 3).
+    """The posterior weights of every training point, given noisy inputs.
 
-    w_i(x, sigma) = exp(-||x - x_i||^2 / (2 sigma^2)) / sum_j exp(-||x - x_j||^2 / (2 sigma^2)).
+    Formula::
+
+        w_i(x, sigma) = exp(-||x - x_i||^2 / (2 sigma^2)) / sum_j exp(-||x - x_j||^2 / (2 sigma^2))
 
     Parameters
     ----------
-    x : array (Q, ...), the noisy inputs, in data units.
-    train : array (N, ...), the training set.
-    sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
-    device : "auto", or a torch device.
+    x : array (Q, ...)
+        The noisy inputs, in data units.
+    train : array (N, ...)
+        The training set.
+    sigma : float or array (Q,)
+        Noise level in data units, > 0: one for all inputs, or one for each.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    array (Q, N), float64, of the kind of ``x``; each row sums to 1.
+    array (Q, N) of the kind of ``x``
+        float64, in [0, 1]; each row sums to 1.
 
     Raises
     ------
-    ValueError : sizes that differ, values that are not finite, or sigma <= 0.
+    ValueError
+        If sizes differ, values are not finite, or sigma <= 0.
 
+    References
+    ----------
+    Eq. 3 of the paper; here :prf:ref:`def-weights`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import posterior_weights
     >>> posterior_weights(np.array([[0.5]]), np.array([[0.0], [1.0]]), 0.1).tolist()
     [[0.5, 0.5]]
     """
@@ -62,14 +77,42 @@ def posterior_weights(
 def empirical_denoiser(
     x: Array, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
 ) -> Array:
-    """The empirical optimal denoiser m_sigma(x) = sum_i w_i(x, sigma) x_i (the paper's Eq. 2).
+    """The empirical optimal denoiser m_sigma(x) = sum_i w_i(x, sigma) x_i.
 
     Streamed over the training set with a running maximum, so memory grows neither with
-    N nor with Q * N. Arguments and errors as in `posterior_weights`.
+    N nor with Q * N.
+
+    Parameters
+    ----------
+    x : array (Q, ...)
+        The noisy inputs, in data units.
+    train : array (N, ...)
+        The training set.
+    sigma : float or array (Q,)
+        Noise level in data units, > 0: one for all inputs, or one for each.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    array of the shape, kind and floating dtype of ``x``: a point of the convex hull of ``train``.
+    array of the shape, kind and floating dtype of ``x``
+        For each input a point of the convex hull of ``train``.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, or sigma <= 0.
+
+    References
+    ----------
+    Eq. 2 of the paper; here :prf:ref:`def-denoiser`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import empirical_denoiser
+    >>> empirical_denoiser(np.array([[0.9]]), np.array([[0.0], [1.0]]), 0.1).round(3).tolist()
+    [[1.0]]
     """
     q, t = pair(x, train, device)
     centre = t.mean()
@@ -96,24 +139,47 @@ def max_posterior_weight(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> Curve:
-    """Posterior concentration W_sigma(D) = E max_i w_i(X + sigma Z, sigma) (Definition 4.1).
+    """Posterior concentration W_sigma(D), the mean of the largest posterior weight.
 
-    X is drawn from the queries, Z from N(0, I). By the definition the queries are the
-    training points themselves (``queries=None``); held-out queries answer a different
-    question, and the paper's crossing for cars is only found with them.
+    W_sigma(D) = E max_i w_i(X + sigma Z, sigma), X drawn from the queries, Z from N(0, I). By the
+    definition the queries are the training points themselves (``queries=None``); held-out
+    queries answer a different question, and the paper's crossing for cars is only found with
+    them.
 
     Parameters
     ----------
-    train : array (N, ...), the training set D, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    queries : array (Q, ...), or None for the training points.
-    draws : noise draws per query, >= 1; the same draws serve every noise level.
-    seed : seed of the noise.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set D, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    queries : array (Q, ...) or None
+        Where noise is added; None for the training points.
+    draws : int
+        Noise draws per query, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    Curve of values in [1/N, 1], with a 95% interval over queries.
+    Curve
+        Values in [1/N, 1], with a 95% interval over queries.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, sigma <= 0 or draws < 1.
+
+    References
+    ----------
+    Definition 4.1 of the paper; here :prf:ref:`def-concentration`.
+
+    Examples
+    --------
+    >>> from geomem import max_posterior_weight
+    >>> max_posterior_weight([[0.0], [1.0]], [0.01, 100.0]).mean.round(2).tolist()
+    [1.0, 0.5]
     """
     levels = check_sigmas(sigmas)
     q, t = pair(train if queries is None else queries, train, device)
