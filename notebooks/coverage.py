@@ -147,8 +147,8 @@ print(
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots()
-drawing.plot_curve(ax, coverage, "fixed subset", marker="o", ms=3.5)
-drawing.plot_curve(ax, study, "fresh subsets (E.2)", marker="s", ms=3.5)
+coverage.plot(ax, "fixed subset", marker="o", ms=3.5)
+study.plot(ax, "fresh subsets (E.2)", marker="s", ms=3.5)
 ax.axhline(mass, color="0.4", lw=1, ls=":", label=f"mass of one shell, {mass:.4f}")
 drawing.sigma_axis(ax)
 ax.set_ylabel(r"coverage $C_\sigma$")

@@ -141,7 +141,7 @@ ax.axvspan(early, late, color="0.93", lw=0)
 ax.axvline(sigma_cov, color="0.4", lw=1, ls=":", label=r"$\sigma_{\mathrm{cov}}$, median and 90%")
 ax.plot(sigmas, bounds.upper_nearest, ":", color="C3", label=r"$N\,\Phi$ of the nearest")
 ax.plot(sigmas, bounds.upper_sum, "--", color="C1", label="sum over all shells")
-drawing.plot_curve(ax, measured, r"measured $C_\sigma$", color="C0", ls="-", marker="o", ms=4)
+measured.plot(ax, r"measured $C_\sigma$", color="C0", ls="-", marker="o", ms=4)
 ax.plot(
     sigmas,
     bounds.lower_nearest,

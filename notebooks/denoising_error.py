@@ -95,8 +95,8 @@ print("danger zone:", geometry.zone_in_words)
 fig, ax = plt.subplots(figsize=(4.8, 4.2))
 table = {"sigma [data units]": sigmas}
 for name, train, test, color in zip(names, seen, unseen, ("k", "C1", "C0"), strict=True):
-    drawing.plot_curve(ax, train, f"{name}: training", color=color, ls="-")
-    drawing.plot_curve(ax, test, f"{name}: held-out", color=color, ls=":")
+    train.plot(ax, f"{name}: training", color=color, ls="-")
+    test.plot(ax, f"{name}: held-out", color=color, ls=":")
     for what, curve in (("training", train), ("held-out", test)):
         kind = f"{name.split(',')[0]}, {what}"
         table[f"MSE, {kind} [data units squared]"] = curve.mean

@@ -302,7 +302,7 @@ for ax, run in zip(np.atleast_1d(axes), runs, strict=True):
         "coverage by overlap": (run.overlap, dict(color="C3", ls=":")),
     }
     for label, (curve, look) in curves.items():
-        drawing.plot_curve(ax, curve, label, **look)
+        curve.plot(ax, label, **look)
         rows += [
             (label, run, *x)
             for x in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)

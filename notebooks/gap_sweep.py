@@ -265,7 +265,7 @@ for (source, rows), s, curve_ax, bar_ax in places:
                 dict(color="C1", ls="--"),
             ),
         ):
-            drawing.plot_curve(curve_ax, curve, label, **look)
+            curve.plot(curve_ax, label, **look)
             numbers = zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
             points += [(source, name, sigma, sigma, *values) for sigma, *values in numbers]
         ends, band = (min(0.05, s.reach.window.low / 1.5), max(10, 2 * s.zone.high)), s.zone

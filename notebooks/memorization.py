@@ -108,9 +108,9 @@ fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_rat
 curves = dict(zip(names, (empirical, few, many), strict=True))
 for i, (name, curve) in enumerate(curves.items()):
     style = dict(color=f"C{i}", marker="os^"[i], ms=3.5)
-    drawing.plot_curve(ax, curve, name, **style)
+    curve.plot(ax, name, **style)
     if curve is not empirical:
-        drawing.plot_curve(zoom, curve, None, **style)
+        curve.plot(zoom, None, **style)
 ax.plot(sigmas, on_train.mean, color="0.5", ls=":", label="small, on training images")
 drawing.sigma_axis(ax)
 drawing.sigma_axis(zoom, probability=False)
@@ -228,7 +228,7 @@ for name, curve in ours.items():
     first = name == "empirical, subset 1"
     color = "C0" if "subset" in name else f"C{names.index(name)}"
     label = "ours: empirical" if first else None if "subset" in name else f"ours: {name}"
-    drawing.plot_curve(ax, curve, label, color=color, ls="-", lw=1)
+    curve.plot(ax, label, color=color, ls="-", lw=1)
 drawing.sigma_axis(ax)
 ax.set_ylabel("memorization rate")
 fig.legend(loc="outside lower center", ncol=2)
@@ -383,13 +383,13 @@ print(*story)
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 3.9))
 drawing.shade_regimes(ax, geometry.regimes)
-drawing.plot_curve(ax, coverage, r"coverage $C_\sigma$", color="C0", ls="-")
-drawing.plot_curve(ax, weight, r"weight $W_\sigma$", color="C2", ls="-.")
+coverage.plot(ax, r"coverage $C_\sigma$", color="C0", ls="-")
+weight.plot(ax, r"weight $W_\sigma$", color="C2", ls="-.")
 drawing.sigma_axis(ax)
 ax.set(ylabel="probability", xlim=(sigma_min, sigma_max))
 rate = ax.twinx()
 rate.grid(False)
-drawing.plot_curve(rate, few, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
+few.plot(rate, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
 height = 1.5 * few.high[k]
 rate.set_ylim(-0.03 * height, 1.03 * height)
 rate.set_ylabel("memorization rate", color="C1")

@@ -1,13 +1,5 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
@@ -36,21 +28,17 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-from scipy.special import log_softmax
 
 import geomem
-from geomem import digitized
-from geomem.companion import figures
+from geomem import companion, digitized
+from geomem.geometry.intervals import percent
 from geomem.plots import STYLE, drawing
-from geomem.geometry.intervals import Estimate, percent
 
 plt.style.use(STYLE)
-data = geomem.load_dataset(
-    dataset, n_train=n_train, n_heldout=image + 1, seed=None if data_seed < 0 else data_seed
-)
+data_seed = None if data_seed < 0 else data_seed
+data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=image + 1, seed=data_seed)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 queries = data.train[:n_queries]
-print(f"{data.name}: N = {n_train}, d = {data.train[0].size}, {len(queries)} queries")
 
 # %% [markdown]
 # ## Posterior concentration
@@ -62,10 +50,6 @@ print(f"{data.name}: N = {n_train}, d = {data.train[0].size}, {len(queries)} que
 weight = geomem.max_posterior_weight(
     data.train, sigmas, queries=queries, draws=draws, seed=seed, device=device
 )
-passes = weight.mean[0] > 0.5 > weight.mean[-1]
-half = float(np.exp(np.interp(-0.5, -weight.mean, np.log(sigmas)))) if passes else np.nan
-fall = f"passes 1/2 at $\\sigma = {half:.3g}$" if passes else "does not pass 1/2 on this grid"
-print(f"sigma at which W falls through 1/2: {half:.3g}; the floor 1/N is {1 / n_train:.2g}")
 
 # %% [markdown]
 # For CIFAR-10 with $N = 1000$ the paper shows this curve (the figure of its appendix E.3), and
@@ -74,71 +58,29 @@ print(f"sigma at which W falls through 1/2: {half:.3g}; the floor 1/N is {1 / n_
 # allowed for the reading: at large noise, where the bars are shorter than that, all crosses lie
 # below our curve by a nearly constant amount, as a zero line misread by a pixel would put them.
 
-# %% tags=["hide-input", "remove-output"]
+# %%
+same = (data.name, n_train) == ("cifar10", 1000)
+paper = digitized.load("figE3_max_weight") if same else None
+if paper:
+    at, grid = np.log(paper["sigma"]), np.log(sigmas)
+    ours = np.interp(at, grid, weight.mean)
+    spread = 1.96 / 10 * np.interp(at, grid, weight.per_query.std(0))
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots()
-drawing.plot_curve(ax, weight, r"$W_\sigma$, training queries", marker="o", ms=3.5)
+weight.plot(ax, r"$W_\sigma$, training queries", marker="o", ms=3.5)
 ax.axhline(1 / n_train, color="0.4", lw=1, ls=":", label=f"floor 1/N = {1 / n_train:.2g}")
 drawing.sigma_axis(ax)
 ax.set_ylabel("mean of the largest posterior weight")
-table = {
-    "sigma [data units]": weight.sigma,
-    "W_sigma [probability]": weight.mean,
-    "low [probability, 95% interval]": weight.low,
-    "high [probability, 95% interval]": weight.high,
-}
-reading = ""
-if (data.name, n_train) == ("cifar10", 1000):
-    paper = digitized.load("figE3_max_weight")
-    at = np.log(paper["sigma"])
-    ours = np.interp(at, np.log(sigmas), weight.mean)
-    spread = 1.96 / 10 * np.interp(at, np.log(sigmas), weight.per_query.std(0))
-    ax.errorbar(
-        paper["sigma"],
-        paper["max_weight"],
-        spread,
-        fmt="kx",
-        capsize=2,
-        label="paper (E.3), read off",
-    )
+table = {"sigma [data units]": sigmas, **weight.table("W_sigma", "probability")}
+if paper:
+    marks = dict(fmt="kx", capsize=2, label="paper (E.3), read off")
+    ax.errorbar(paper["sigma"], paper["max_weight"], spread, **marks)
     blank = np.full(n_sigmas - len(at), np.nan)
     table["sigma read off [data units]"] = np.concatenate([paper["sigma"], blank])
     table["W_sigma read off [probability]"] = np.concatenate([paper["max_weight"], blank])
-    gap = np.abs(paper["max_weight"] - ours)
-    print("sigma, paper, ours, half width for 100 base points")
-    print(np.c_[paper["sigma"], paper["max_weight"], ours, spread].round(4))
-    figures.claim("our curve is in the intervals of the paper's", np.all(gap <= spread + 0.006))
-    figures.record(e3_difference=f"{gap.max():.3f}")
-    reading = (
-        f" Crosses: read off the paper's figure, bars for its 100 base points; the largest "
-        f"difference is {gap.max():.3f}, at $\\sigma = {paper['sigma'][gap.argmax()]:.3g}$."
-    )
 ax.legend(loc="lower left", bbox_to_anchor=(0, 0.06))
-figures.save(
-    fig,
-    "fig-max-posterior-weight",
-    title="Posterior concentration against noise level",
-    caption=(
-        rf"Posterior concentration $W_\sigma$ on {data.name} ($N = {n_train}$ training images): "
-        rf"the mean, over {len(queries)} training images with {draws} noise draws each, of the "
-        rf"largest posterior weight. Band: 95% interval over images. It {fall}." + reading
-    ),
-    alt=(
-        f"The largest posterior weight against noise level on a logarithmic axis: from "
-        f"{weight.mean[0]:.2g} at sigma {sigmas[0]:.2g} down to {weight.mean[-1]:.2g} at "
-        f"{sigmas[-1]:.3g}; one half at sigma {half:.2g}."
-    ),
-    table=table,
-    paper_item="Definition 4.1; the figure of appendix E.3",
-    claim="paper",
-    data=[data],
-    seeds={"noise": seed, "data": data_seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-max-posterior-weight
-# :again:
-# ```
+companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
 
 # %% [markdown]
 # ## What the empirical denoiser does to one image
@@ -153,41 +95,13 @@ noise = np.random.default_rng(seed).standard_normal(clean.shape)
 noisy = clean + levels[:, None, None, None] * noise
 denoised = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
 largest = geomem.posterior_weights(noisy, data.train, levels, device=device).max(1)
-for level, peak in zip(levels, largest, strict=True):
-    print(f"sigma = {level:5.1f}   largest weight {peak:.4f}")
+companion.Table({"sigma": levels, "largest weight": largest})
 
-# %% tags=["hide-input", "remove-output"]
-rows = [
-    ("noisy", noisy / np.maximum(1, levels[:, None, None, None])),
-    ("denoised", denoised),
-]
+# %% tags=["hide-input"]
+rows = [("noisy", noisy / np.maximum(1, levels[:, None, None, None])), ("denoised", denoised)]
 fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
-fig.supxlabel("noise level $\\sigma$ (data units)", fontsize=10.5)
-figures.save(
-    fig,
-    "fig-denoiser-strip",
-    title="One image through the empirical denoiser",
-    caption=(
-        rf"A held-out image of {data.name} with noise of level $\sigma$ (top, divided by "
-        rf"$\max(1, \sigma)$ to be seen) and the empirical denoiser's answer (bottom). Largest "
-        rf"posterior weights, left to right: {', '.join(f'{peak:.2g}' for peak in largest)}."
-    ),
-    alt=(
-        "Two rows of six images. Top: one image under growing noise. Bottom: its denoised "
-        "version, one sharp training image at small noise and a blurred average at large noise."
-    ),
-    table=drawing.pixel_table(levels, rows),
-    paper_item="Equation 2",
-    claim="ours",
-    data=[data],
-    seeds={"noise": seed, "data": data_seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-denoiser-strip
-# :again:
-# ```
+fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
+companion.figure(fig, "fig-denoiser-strip", drawing.pixel_table(levels, rows), data=[data])
 
 # %% [markdown]
 # ## Why double precision
@@ -198,11 +112,12 @@ figures.save(
 # %%
 flat = data.train.reshape(n_train, -1)
 inputs = flat + 0.002 * np.random.default_rng(seed).standard_normal(flat.shape)
-gap2 = {}
+logs = []
 for kind in (np.float32, np.float64):
     x, y = inputs.astype(np.float32).astype(kind), flat.astype(kind)
-    gap2[kind] = ((x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T).astype(np.float64)
-logs = [log_softmax(-gap / (2 * 0.002**2), axis=1) for gap in gap2.values()]
+    squared = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
+    log_weight = -squared.astype(np.float64) / (2 * 0.002**2)
+    logs.append(log_weight - np.logaddexp.reduce(log_weight, axis=1, keepdims=True))
 error = float(np.abs(logs[0] - logs[1]).max())
 print(f"largest error of a log-weight in float32 at sigma = 0.002: {error:.3g} nats")
 
@@ -214,27 +129,37 @@ print(f"largest error of a log-weight in float32 at sigma = 0.002: {error:.3g} n
 # on the largest noise level, and is said.
 
 # %%
-figures.claim("W never rises with sigma", np.all(weight.mean[1:] <= weight.high[:-1]))
-figures.claim("W is at least 1/N", np.all(weight.mean >= 1 / n_train - 1e-12))
-single = len(np.unique(flat, axis=0)) == n_train
-figures.claim("W starts at 1", weight.mean[0] > 0.99, must=single and sigma_min <= 0.01)
-figures.claim("W ends near its floor: below 10/N", weight.mean[-1] < 10 / n_train, must=False)
-ends = [Estimate(weight.mean[i], weight.low[i], weight.high[i]) for i in (0, -1)]
+single = len(np.unique(flat, axis=0)) == n_train and sigma_min <= 0.01
+rises = np.any(weight.mean[1:] > weight.high[:-1])
+companion.claim("weight-falls", "W never rises with sigma", not rises)
+above = np.all(weight.mean >= 1 / n_train - 1e-12)
+companion.claim("weight-floor", "W is at least 1/N", above)
+companion.claim("weight-one", "W starts at 1", weight.mean[0] > 0.99, must=single)
+near = weight.mean[-1] < 10 / n_train
+companion.claim("weight-ends-low", "W ends near its floor: below 10/N", near, must=False)
+if paper:
+    apart = np.abs(paper["max_weight"] - ours)
+    inside = np.all(apart <= spread + 0.006)
+    companion.claim("weight-paper", "our curve is in the intervals of the paper's", inside)
+
+# %% tags=["remove-cell"]
+passes = weight.mean[0] > 0.5 > weight.mean[-1]
+half = float(np.exp(np.interp(-0.5, -weight.mean, np.log(sigmas)))) if passes else np.nan
 mean = data.train.mean(0)
 radius = np.sqrt(((data.train - mean) ** 2).sum((1, 2, 3)).mean())
-figures.record(
+companion.quote(
     dataset=data.name,
-    n_train=str(n_train),
     dimension=str(clean.size),
     sigma_half=f"{half:.3g}",
-    first=ends[0].percent,
-    last=ends[1].percent,
-    sigma_first=f"{sigmas[0]:.3g}",
-    sigma_last=f"{sigmas[-1]:.3g}",
+    first=weight.estimate(0).percent,
+    last=weight.estimate(-1).percent,
     floor=percent(1 / n_train),
     single_precision=f"{error:.0f}",
     mean_distance=f"{np.linalg.norm(denoised[-1] - mean) / radius:.0%}",
     largest_level=f"{levels[-1]:g}",
+    largest=", ".join(f"{peak:.2g}" for peak in largest),
     first_weight=f"{largest[0]:.3g}",
     last_weight=f"{largest[-1]:.3g}",
+    e3_difference=f"{apart.max():.3f}" if paper else "no crosses",
+    e3_sigma=f"{paper['sigma'][apart.argmax()]:.3g}" if paper else "none",
 )

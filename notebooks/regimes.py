@@ -92,9 +92,9 @@ for key, data in sets.items():
     found, held = regimes[key], heldout_regimes[key]
     fig, ax = plt.subplots(figsize=(4.8, 4.0))
     drawing.shade_regimes(ax, found)
-    drawing.plot_curve(ax, coverage, r"coverage $C_\sigma$", marker="o", ms=3, markevery=3)
-    drawing.plot_curve(ax, weight, r"weight $W_\sigma$", marker="s", ms=3, markevery=3)
-    drawing.plot_curve(ax, other, r"weight, held-out queries")
+    coverage.plot(ax, r"coverage $C_\sigma$", marker="o", ms=3, markevery=3)
+    weight.plot(ax, r"weight $W_\sigma$", marker="s", ms=3, markevery=3)
+    other.plot(ax, r"weight, held-out queries")
     n = len(data.train)
     if chosen[key] == ("cifar10", 1000, None):
         paper = digitized.load("figE3_max_weight")

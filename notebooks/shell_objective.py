@@ -214,7 +214,7 @@ print(f"disagreement falls through 1/2 at sigma = {half:.3g}")
 
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 3.4))
-drawing.plot_curve(ax, apart, "two minimizers disagree", ls="none", marker="o", ms=4.5, mfc="w")
+apart.plot(ax, "two minimizers disagree", ls="none", marker="o", ms=4.5, mfc="w")
 ax.plot(sigmas, 1 - coverage.mean, "k-", lw=1.4, label=r"$1 - C_\sigma$", zorder=1)
 ax.axvline(threshold, color="0.35", ls=":", lw=1.2)
 ax.text(threshold * 0.85, 0.4, "shells\ndisjoint", ha="right", va="center", fontsize=9.5)

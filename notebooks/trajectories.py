@@ -135,10 +135,10 @@ drawing.shade_regimes(ax, geometry.regimes)
 for name, curve, quartile, style in zip(
     names, now, quartiles, (dict(color="C1", ls="-"), dict(color="C2", ls="-.")), strict=True
 ):
-    drawing.plot_curve(ax, curve, name, **style)
+    curve.plot(ax, name, **style)
     lower.plot(levels, quartile[1], **style)
     lower.fill_between(levels, quartile[0], quartile[2], color=style["color"], alpha=0.25, lw=0)
-drawing.plot_curve(ax, rate, "small, on held-out images", color="k", ls=":")
+rate.plot(ax, "small, on held-out images", color="k", ls=":")
 drawing.sigma_axis(ax)
 drawing.sigma_axis(lower)
 if geometry.regimes.medium:
@@ -264,7 +264,7 @@ settled = {
     if len(rows)
 }
 for name, curve in settled.items():
-    drawing.plot_curve(ax, curve, name, **groups[name][1])
+    curve.plot(ax, name, **groups[name][1])
 drawing.sigma_axis(ax)
 ax.set(ylabel="share that is settled", xlim=(0.01, 20))
 fig.legend(loc="outside lower center", ncol=2)
@@ -394,9 +394,9 @@ print(np.c_[levels, *(curve.mean for curve in states.values()), on_heldout].roun
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.0))
 drawing.shade_regimes(ax, geometry.regimes)
-drawing.plot_curve(ax, coverage, r"held-out images: $C_\sigma$", color="C0", ls=":")
+coverage.plot(ax, r"held-out images: $C_\sigma$", color="C0", ls=":")
 for name, curve in states.items():
-    drawing.plot_curve(ax, curve, name, **groups[name][1])
+    curve.plot(ax, name, **groups[name][1])
 drawing.sigma_axis(ax)
 ax.set(ylabel="share inside a shell", xlim=(0.01, 20))
 fig.legend(loc="outside lower center", ncol=2)

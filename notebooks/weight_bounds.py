@@ -82,7 +82,7 @@ for s, below, above, w, w_low, w_high in zip(*lines, strict=True):
 # %% tags=["hide-input", "remove-output"]
 fig, ax = plt.subplots(figsize=(4.8, 4.6))
 ax.fill_between(sigmas, bounds.lower, bounds.upper, color="0.9", lw=0, label="what they leave")
-drawing.plot_curve(ax, weight, r"$W_\sigma$, measured", color="k", ls="-", lw=2.4, zorder=4)
+weight.plot(ax, r"$W_\sigma$, measured", color="k", ls="-", lw=2.4, zorder=4)
 looks = {
     "(II) pairs": ("lower_sum", "upper_nearest", dict(color="C0", ls="-", marker="o")),
     "(III) call option": (None, "upper_call", dict(color="C1", ls="--", marker="s")),

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from geomem.companion.notebooks import pick, pick_profile, resolve
+
 torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -42,3 +44,54 @@ def cifar10():
     if not (Path(root) / "cifar-10-batches-bin").is_dir() or not root:
         pytest.skip("real CIFAR-10 is not here: set GEOMEM_DATA to a folder that holds it")
     return root
+
+
+# A small project with one quick notebook
+
+NOTEBOOK = """# ---
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
+# ---
+
+# %% [markdown]
+# # Quick
+
+# %% tags=["parameters"]
+dataset: str = "digits"  # data set
+n: int = 3  # points, in [1, inf)
+fail: bool = False  # raise in the middle
+
+# %%
+import matplotlib.pyplot as plt
+import geomem
+from geomem import companion
+data = geomem.load_dataset(dataset, n_train=n, n_heldout=1)
+fig, ax = plt.subplots()
+ax.plot(range(n))  # a line
+if fail:
+    raise RuntimeError("as asked")
+companion.figure(fig, "fig-quick", {"x [1]": list(range(n))}, data=[data])
+
+# %%
+companion.claim("rises", "it rises", True)
+companion.quote(n=str(n))
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty folder with the quick notebook, entered."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").write_text("- file: notebooks/quick\n")
+    (tmp_path / "notebooks" / "quick.py").write_text(NOTEBOOK)
+    (tmp_path / "notebooks" / "profiles.toml").write_text(
+        '[cpu]\nabout = "x"\n[cpu.seconds]\nquick = 3\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepare(root, **overrides):
+    """The quick notebook and its parameters."""
+    notebook = pick(root, "quick")
+    values = {k: str(v) for k, v in overrides.items()}
+    return notebook, resolve(notebook, pick_profile(root, "cpu"), values)

@@ -1,10 +1,9 @@
 """What the foot of a page says of the run that it shows."""
 
-import json
-
 import pytest
 
 from geomem.companion import book
+from geomem.companion.results import Result
 
 NOTEBOOK = """# %% [markdown]
 # # {name}
@@ -43,11 +42,12 @@ def shown(tmp_path):
             inputs = {
                 "parameters": {"n": n},
                 "data": dict.fromkeys(sets, "sum"),
-                "commit": {"uncommitted changes": commit == "changed"},
             }
-            run = {"inputs": inputs, "date": date, "commit": commit, "key": name}
-            (tmp_path / "results" / name).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "results" / name / "run.json").write_text(json.dumps(run))
+            made = {"date": date, "commit": commit, "dirty": commit == "changed"}
+            result = Result(tmp_path, name)
+            result.folder.mkdir(parents=True, exist_ok=True)
+            result.write_run({"inputs": inputs, "key": name, "files": {}, **made})
+            result.executed.touch()
         return book.feet(tmp_path)
 
     return make

@@ -1,4 +1,4 @@
-"""What `figures.save` writes and refuses, and how images lie in a grid."""
+"""What `companion.figure` writes and refuses, how images lie in a grid, and tables."""
 
 import csv
 import json
@@ -7,23 +7,18 @@ import xml.etree.ElementTree as ET
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 from pybtex.database import parse_string
 
-from geomem.companion import figures
+from geomem import companion
+from geomem.companion import figures, results
+from geomem.geometry.intervals import Fraction
 from geomem.plots import STYLE, drawing
 
 WIDE = "a label of two hundred letters " * 7
-
-GOOD = dict(
-    id="fig-test-picture",
-    title="A test",
-    caption="A line, $y = x^2$.",
-    alt="A line that curves upwards from the left to the right.",
-    table={"x [data units]": [1.0, 2.0], "y [probability]": np.array([0.25, np.pi])},
-    paper_item="Figure 3",
-    claim="ours",
-)
+ID = "fig-test-picture"
+TABLE = {"x [data units]": [1.0, 2.0], "y [probability]": np.array([0.25, np.pi])}
 
 
 def draw():
@@ -36,16 +31,16 @@ def draw():
 @pytest.fixture
 def fig(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(figures.RUN_VARIABLE, raising=False)
+    monkeypatch.delenv(results.RUN_VARIABLE, raising=False)
     yield draw()
     plt.close("all")
 
 
-def test_five_files_with_one_stem(fig, tmp_path):
-    figures.save(fig, **GOOD)
-    paths = [tmp_path / "figures" / f"fig-test-picture{s}" for s in figures.SUFFIXES]
+def test_four_files_with_one_stem(fig, tmp_path):
+    companion.figure(fig, ID, TABLE)
+    paths = [tmp_path / "figures" / f"{ID}{s}" for s in results.FIGURE_FILES]
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
-    svg, png, table, provenance, bib = paths
+    svg, png, table, kept = paths
     assert ET.parse(svg).getroot().tag.endswith("svg") and b"<dc:date>" not in svg.read_bytes()
     with Image.open(png) as image:
         assert image.info["dpi"][0] == pytest.approx(300, abs=0.1)
@@ -53,16 +48,29 @@ def test_five_files_with_one_stem(fig, tmp_path):
     rows = list(csv.reader(table.read_text().splitlines()))
     assert rows[0] == ["x [data units]", "y [probability]"]
     assert [float(r[1]) for r in rows[1:]] == pytest.approx([0.25, np.pi], rel=1e-7)
-    record = json.loads(provenance.read_text())
-    assert record["paper_item"] == "Figure 3" and record["alt"] == GOOD["alt"]
-    entry = parse_string(bib.read_text(), "bibtex").entries["geomem-fig-test-picture"]
-    assert entry.fields["title"] == "A test" and "fig-test-picture" in entry.fields["howpublished"]
+    assert json.loads(kept.read_text())["id"] == ID
+
+
+def test_its_citation_says_what_code_and_data_it_is_from():
+    record = {
+        "id": ID,
+        "title": "A test",
+        "commit": "0123456789abcdef",
+        "dirty": True,
+        "date": "2031-02-03",
+        "data": [{"name": "my_set", "sha256": "f" * 64}],
+    }
+    entry = parse_string(figures.bibtex(record), "bibtex").entries[f"geomem-{ID}"]
+    assert entry.fields["title"] == "A test" and ID in entry.fields["howpublished"]
+    assert entry.fields["year"] == "2031"
+    for said in ("0123456789ab", "uncommitted changes", r"my\_set", "f" * 12):
+        assert said in entry.fields["note"]
 
 
 def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):
     saved = []
     for equal in (fig, draw()):
-        figures.save(equal, **GOOD)
+        companion.figure(equal, ID, TABLE)
         files = sorted((tmp_path / "figures").iterdir())
         saved.append([p.read_bytes() for p in files if p.suffix != ".json"])
     assert saved[0] == saved[1]
@@ -70,33 +78,46 @@ def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):
 
 def test_claims_are_kept_also_when_they_stop_the_notebook(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(figures.RUN_VARIABLE, raising=False)
-    figures.claim("it rises", np.True_)
-    figures.claim("it falls", False, must=False)
+    monkeypatch.delenv(results.RUN_VARIABLE, raising=False)
+    companion.claim("rises", "it rises", np.True_)
+    companion.claim("falls", "it falls", False, must=False)
     with pytest.raises(AssertionError, match="it jumps"):
-        figures.claim("it jumps", False)
-    kept = json.loads((tmp_path / "figures" / "claims.json").read_text())
-    assert kept == {"it falls": False, "it jumps": False, "it rises": True}
+        companion.claim("jumps", "it jumps", False)
+    kept = json.loads((tmp_path / "figures" / results.CLAIMS).read_text())
+    assert {id: test["holds"] for id, test in kept.items()} == {
+        "falls": False,
+        "jumps": False,
+        "rises": True,
+    }
     assert "it falls: NO" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("id", "table", "message"),
     [
-        ({"id": "fig-3"}, "never a number"),
-        ({"id": "picture"}, "fig-"),
-        ({"claim": "everybody's"}, "whose is it"),
-        ({"alt": "fig.svg"}, "alt text"),
-        ({"caption": " "}, "caption"),
-        ({"table": {"x": [1]}}, "unit"),
-        ({"table": {"x [1]": [1], "y [1]": [1, 2]}}, "one length"),
-        ({"table": {}}, "columns"),
+        ("fig-3", TABLE, "never a number"),
+        ("picture", TABLE, "fig-"),
+        (ID, {"x": [1]}, "unit"),
+        (ID, {"x [1]": [1], "y [1]": [1, 2]}, "one length"),
+        (ID, {}, "columns"),
     ],
 )
-def test_a_figure_that_cannot_be_cited_is_refused(fig, tmp_path, change, message):
+def test_a_figure_that_cannot_be_cited_is_refused(fig, tmp_path, id, table, message):
     with pytest.raises(ValueError, match=message):
-        figures.save(fig, **{**GOOD, **change})
+        companion.figure(fig, id, table)
     assert not (tmp_path / "figures").exists(), "nothing half-written"
+
+
+def test_a_table_shows_what_it_is_given_and_runs_none_of_it():
+    rows = {"<b>name</b>": ["<img src=x>", "b"], "share": [Fraction.of(1, 2), np.nan]}
+    table = companion.Table(rows)
+    soup = BeautifulSoup(table._repr_html_(), "html.parser")
+    assert [cell.text for cell in soup.select("th")] == [*rows]
+    assert [cell.text for cell in soup.select("td")][:2] == ["<img src=x>", str(Fraction.of(1, 2))]
+    assert soup.select("img, b") == [] and soup.select("td")[-1].text == "–"
+    assert "<img src=x>" in repr(table)
+    with pytest.raises(ValueError, match="one length"):
+        companion.Table({"a": [1], "b": [1, 2]})
 
 
 def test_an_image_grid_shows_each_image_in_its_cell_and_frames_the_memorized(rng):
@@ -201,14 +222,14 @@ def test_a_text_in_its_place_is_not_named(fig, draw_right):
 
 
 def test_what_is_misplaced_is_said_and_kept_with_the_figure(fig, tmp_path, capsys):
-    figures.save(fig, **GOOD)
+    companion.figure(fig, ID, TABLE)
     assert capsys.readouterr().out == ""
     wrong = draw()
     far_right(wrong, wrong.axes[0])
-    figures.save(wrong, **{**GOOD, "id": "fig-test-wrong"})
+    companion.figure(wrong, "fig-test-wrong", TABLE)
     assert capsys.readouterr().out == "fig-test-wrong: 'far right' is cut off\n"
     kept = [
         json.loads((tmp_path / "figures" / f"{id}.json").read_text())["misplaced"]
-        for id in ("fig-test-picture", "fig-test-wrong")
+        for id in (ID, "fig-test-wrong")
     ]
     assert kept == [[], ["'far right' is cut off"]]

@@ -1,14 +1,12 @@
 """Typed parameters, profiles and notebooks: unknown or wrong values stop before anything runs."""
 
-import ast
 import shutil
 
 import pytest
 from conftest import ROOT
 
-from geomem.companion import notebooks, runs
+from geomem.companion import fresh, notebooks, runs
 from geomem.companion.notebooks import Parameter, ParameterError
-from geomem.companion.runs import MACHINERY
 
 
 def test_every_notebook_has_typed_parameters_with_help():
@@ -57,10 +55,10 @@ def test_a_data_set_may_be_left_out_only_where_it_is_by_default():
     gap_sweep = notebooks.pick(ROOT, "gap_sweep")
     smoke = notebooks.pick_profile(ROOT, "smoke")
     values = notebooks.resolve(gap_sweep, smoke, {"second_dataset": ""})
-    assert list(runs.inputs(gap_sweep, values)["data"]) == ["digits"]
-    assert runs.fit(gap_sweep, values, fetch=True) == values
+    assert list(fresh.inputs(gap_sweep, values)["data"]) == ["digits"]
+    assert runs.fit_to_data(gap_sweep, values, fetch=True) == values
     both = notebooks.resolve(gap_sweep, smoke, {"second_dataset": "fashion-mini"})
-    assert list(runs.inputs(gap_sweep, both)["data"]) == ["digits", "fashion-mini"]
+    assert list(fresh.inputs(gap_sweep, both)["data"]) == ["digits", "fashion-mini"]
     with pytest.raises(ParameterError, match="no data set ''"):
         notebooks.resolve(gap_sweep, smoke, {"dataset": ""})
 
@@ -111,6 +109,19 @@ def test_an_override_goes_to_each_notebook_that_has_it():
     assert all(v["seed"] == 3 for v in values.values() if "seed" in v)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_parameter_is_set_for_one_notebook_alone(first):
+    chosen = list(notebooks.notebooks(ROOT).values())
+    profile = notebooks.pick_profile(ROOT, "cpu")
+    both = {"seed": "3", "swaps.seed": "5"}
+    overrides = both if first else dict(reversed(both.items()))
+    values = notebooks.resolve_all(chosen, profile, overrides)
+    assert values["swaps"]["seed"] == 5 and values["posterior"]["seed"] == 3
+    for typo in ("swaps.sed", "swap.seed"):
+        with pytest.raises(ParameterError, match=r"NOTEBOOK\.PARAMETER"):
+            notebooks.resolve_all(chosen, profile, {typo: "3"})
+
+
 def test_a_bad_profile_or_parameters_cell_is_refused(tmp_path):
     root = tmp_path / "project"
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
@@ -125,21 +136,3 @@ def test_a_bad_profile_or_parameters_cell_is_refused(tmp_path):
     )
     with pytest.raises(ParameterError, match="seed needs a plain type"):
         _ = notebooks.pick(root, "posterior").parameters
-
-
-def test_the_machinery_that_no_hash_covers_is_out_of_the_notebooks_reach():
-    """Following imports from the notebooks, none of `runs.MACHINERY` is ever reached."""
-    package = ROOT / "geomem"
-    todo, seen = [*ROOT.glob("notebooks/*.py"), package / "__init__.py"], set()
-    while todo:
-        path = todo.pop()
-        seen.add(path.name)
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("geomem"):
-                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        files = [package.parent / (name.replace(".", "/") + ".py") for name in names]
-        todo += [f for f in files if f.is_file() and f.name not in seen]
-    assert not seen & MACHINERY and {"posterior.py", "gaussian.py"} <= seen
-    geometry = [path for path in package.glob("*.py") if path.name not in MACHINERY]
-    assert not any("geomem.theorems" in path.read_text() for path in geometry)

@@ -1,9 +1,8 @@
-"""Freshness, failure and equal bytes, on a small project with one quick notebook."""
+"""Running notebooks: failure, equal bytes, side by side, one at a time."""
 
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,121 +10,40 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from conftest import NOTEBOOK, prepare
 
-from geomem.companion import figures, runs
+from geomem.companion import runs
+from geomem.companion.fresh import stale
 from geomem.companion.notebooks import ParameterError, pick, pick_profile, resolve
+from geomem.companion.results import Result
 from geomem.data.files import DataError
 
-NOTEBOOK = """# ---
-# jupyter:
-#   kernelspec: {display_name: Python 3, language: python, name: python3}
-# ---
 
-# %% [markdown]
-# # Quick
-
-# %% tags=["parameters"]
-dataset: str = "digits"  # data set
-n: int = 3  # points, in [1, inf)
-fail: bool = False  # raise in the middle
-
-# %%
-import matplotlib.pyplot as plt
-import geomem
-from geomem.companion import figures
-data = geomem.load_dataset(dataset, n_train=n, n_heldout=1)
-fig, ax = plt.subplots()
-ax.plot(range(n))
-if fail:
-    raise RuntimeError("as asked")
-figures.save(fig, "fig-quick", title="Quick", caption="c", paper_item="Eq. 1", claim="ours",
-             alt="A straight line that rises from zero to n minus one.",
-             table={"x [1]": list(range(n))}, data=[data], seeds={"noise": 0})
-figures.record(n=str(n))
-"""
+def state(root, name, parameters):
+    return stale(Result(root, name), pick(root, name), parameters)
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "_toc.yml").write_text("- file: notebooks/quick\n")
-    (tmp_path / "notebooks" / "quick.py").write_text(NOTEBOOK)
-    (tmp_path / "notebooks" / "profiles.toml").write_text(
-        '[cpu]\nabout = "x"\n[cpu.seconds]\nquick = 3\n'
-    )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def prepare(root, **overrides):
-    notebook = pick(root, "quick")
-    values = {k: str(v) for k, v in overrides.items()}
-    return notebook, resolve(notebook, pick_profile(root, "cpu"), values)
-
-
-def test_fresh_until_something_changes_and_then_says_what(project, monkeypatch):
+def test_a_failure_keeps_the_last_good_result_and_so_does_what_goes_to_stderr(project):
     notebook, parameters = prepare(project)
-    assert runs.stale(project, notebook, parameters) == ["never run"]
     written = runs.run(project, notebook, parameters)
     assert all(path.is_file() for path in written)
-    assert runs.stale(project, notebook, parameters) == []
-    assert runs.stale(project, notebook, prepare(project, n=4)[1]) == ["parameters: n 3 -> 4"]
-
-    monkeypatch.setattr(runs, "versions", lambda: {"numpy": "0"})
-    assert any(
-        r.startswith("versions: ") and "numpy" in r
-        for r in runs.stale(project, notebook, parameters)
-    )
-    monkeypatch.undo()
-    os.chdir(project)
-    monkeypatch.setattr(runs, "source_sha256", lambda name: "other bytes")
-    assert runs.stale(project, notebook, parameters) == ["data: digits"]
-    monkeypatch.undo()
-    os.chdir(project)
-
-    notebook.path.write_text(NOTEBOOK + "\n# %%\nprint(1)\n")
-    assert runs.stale(project, notebook, parameters) == ["notebook: quick.py"]
-    notebook.path.write_text(NOTEBOOK)
-    table = project / "results" / "quick" / "fig-quick.csv"
-    content = table.read_text()
-    table.write_text(content + "junk\n")
-    assert runs.stale(project, notebook, parameters) == ["fig-quick.csv is changed"]
-    table.unlink()
-    assert runs.stale(project, notebook, parameters) == ["fig-quick.csv is missing"]
-    table.write_text(content)
-    (project / "results" / "quick" / "run.json").write_text('{"key":')
-    assert runs.stale(project, notebook, parameters) == ["unreadable"]
-
-
-def test_the_package_sources_are_part_of_the_key(project, monkeypatch, tmp_path):
-    notebook, parameters = prepare(project)
-    copy = tmp_path / "geomem"
-    shutil.copytree(runs.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(runs, "PACKAGE", copy)
-    before = runs.inputs(notebook, parameters)
-    (copy / "shell.py").write_text((copy / "shell.py").read_text() + "\n")
-    (copy / "cli.py").write_text((copy / "cli.py").read_text() + "\n")
-    after = runs.inputs(notebook, parameters)
-    changed = [k for k in after["geomem"] if after["geomem"][k] != before["geomem"][k]]
-    assert changed == ["shell.py"], "the command line cannot change a result"
-
-
-def test_a_failure_keeps_the_last_good_result(project):
-    notebook, parameters = prepare(project)
-    runs.run(project, notebook, parameters)
-    page = project / "notebooks" / "quick.ipynb"
-    good, figure = page.read_bytes(), (project / "results/quick/fig-quick.svg").read_bytes()
+    good = {path: path.read_bytes() for path in written}
     with pytest.raises(runs.RunError, match="RuntimeError: as asked"):
         runs.run(project, notebook, prepare(project, fail=True)[1])
     failed = nbformat.read(project / "_build" / "failed" / "quick.ipynb", 4)
     assert any(o.output_type == "error" for c in failed.cells for o in c.get("outputs", []))
-    assert page.read_bytes() == good
-    assert (project / "results/quick/fig-quick.svg").read_bytes() == figure
-    assert runs.stale(project, notebook, parameters) == []
+    assert state(project, "quick", parameters) == []
+
+    said = "get_ipython().kernel.log.error('caught in kernel')\nwarnings.warn('of a kind')\n"
+    notebook.path.write_text(NOTEBOOK + "\n# %%\nimport warnings\n" + said)
+    with pytest.raises(runs.RunError, match=r"(?s)wrote to stderr.*of a kind") as error:
+        runs.run(project, notebook, parameters)
+    assert "caught in kernel" not in str(error.value)
+    assert {path: path.read_bytes() for path in written} == good
     assert not list((project / "_build" / "running").iterdir())
 
 
-def test_two_runs_give_the_same_bytes_but_for_the_wall_time(project, tmp_path):
+def test_two_runs_give_the_same_bytes_but_for_the_time(project, tmp_path):
     notebook, parameters = prepare(project)
     outs = [tmp_path / "a", tmp_path / "b"]
     for out in outs:
@@ -138,8 +56,8 @@ def test_two_runs_give_the_same_bytes_but_for_the_wall_time(project, tmp_path):
         if name.endswith(".json"):
             pair = [json.loads(t) for t in texts]
             for entry in pair:
-                for time in ("wall_time_s", "seconds", "date", "files"):  # files: hashes of these
-                    entry.pop(time, None)
+                for time_ in ("wall_time_s", "seconds", "date", "files"):  # files: hashes of these
+                    entry.pop(time_, None)
             assert pair[0] == pair[1]
         else:
             assert texts[0] == texts[1], name
@@ -148,46 +66,17 @@ def test_two_runs_give_the_same_bytes_but_for_the_wall_time(project, tmp_path):
     assert not (project / "notebooks" / "quick.ipynb").exists(), "--out leaves the book alone"
 
 
-def test_provenance_says_where_a_figure_comes_from(project):
+def test_a_run_says_where_it_comes_from(project):
     notebook, parameters = prepare(project, n=5)
     runs.run(project, notebook, parameters)
-    record = json.loads((project / "results/quick/fig-quick.json").read_text())
-    assert record["notebook"] == "quick" and record["parameters"] == parameters
-    assert record["data"][0]["name"] == "digits" and len(record["data"][0]["sha256"]) == 64
-    assert record["seeds"] == {"noise": 0} and record["device"] == "cpu"
-    assert record["wall_time_s"] > 0 and record["claim"] == "ours"
-    assert {"python", "geomem", "numpy", "torch"} <= set(record["versions"])
-    assert (project / "results/quick/values.json").read_text().strip() == '{\n "n": "5"\n}'
-
-
-def test_what_goes_to_stderr_stops_before_it_is_published(project):
-    notebook, parameters = prepare(project)
-    runs.run(project, notebook, parameters)
-    good = (project / "notebooks" / "quick.ipynb").read_bytes()
-    notebook.path.write_text(NOTEBOOK + "\n# %%\nimport warnings\nwarnings.warn('of a kind')\n")
-    with pytest.raises(runs.RunError, match=r"(?s)wrote to stderr.*of a kind"):
-        runs.run(project, notebook, parameters)
-    assert (project / "notebooks" / "quick.ipynb").read_bytes() == good
-
-
-def test_what_the_kernel_logs_of_its_end_reaches_no_one(project, capfd):
-    notebook, parameters = prepare(project)
-    source = notebook.path.read_text()
-    notebook.path.write_text(source + "get_ipython().kernel.log.error('caught in kernel')\n")
-    runs.run(project, notebook, parameters)
-    assert "caught in kernel" not in "".join(capfd.readouterr())
-
-
-def test_a_killed_run_leaves_nothing_that_the_book_would_show(project):
-    notebook, parameters = prepare(project)
-    runs.run(project, notebook, parameters)
-    left = project / "_build" / "running" / "quick"
-    shutil.copytree(project / "results" / "quick", left)
-    shutil.copytree(project / "results" / "quick", project / "results" / "mine")
-    assert [record["id"] for record in figures.saved(project)] == ["fig-quick"]
-    assert runs.stale(project, notebook, parameters) == []
-    runs.run(project, notebook, parameters)
-    assert not left.exists()
+    result = Result(project, "quick")
+    (figure,) = result.figures
+    assert figure["data"][0]["name"] == "digits" and len(figure["data"][0]["sha256"]) == 64
+    assert figure["device"] == "cpu" and figure["wall_time_s"] > 0
+    assert result.values == {"n": "5"} and result.claims["rises"]["holds"] is True
+    assert result.run["inputs"]["parameters"] == parameters
+    assert {"python", "numpy", "matplotlib", "torch"} <= set(result.run["inputs"]["versions"])
+    assert "sympy" not in result.run["inputs"]["versions"], "the notebook does not reach it"
 
 
 @pytest.fixture
@@ -204,58 +93,60 @@ def three(project, monkeypatch):
         )
     # As the command line sets it: the processes of `run_all` inherit it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    def todo(**changed):
-        found = [pick(project, name) for name in names]
-        for name, (old, new) in changed.items():
-            path = project / "notebooks" / f"{name}.py"
-            path.write_text(path.read_text().replace(old, new))
-        return [(n, resolve(n, pick_profile(project, "cpu"))) for n in found]
-
-    return todo
+    found = [pick(project, name) for name in names]
+    return [(n, resolve(n, pick_profile(project, "cpu"))) for n in found]
 
 
-def fresh(root, todo):
-    return "".join(n.name for n, values in todo if runs.stale(root, n, values) == [])
+def stand_in(monkeypatch, **acts):
+    """No kernel: each notebook writes its name where it began, and acts as told."""
 
+    def run(root, notebook, parameters, **line):
+        with (root / "begun").open("a") as begun:
+            begun.write(notebook.name)
+        acts.get(notebook.name, lambda: None)()
+        return [root / notebook.name]
 
-FAIL = ("fail: bool = False", "fail: bool = True")
+    monkeypatch.setattr(runs, "run", run)  # the processes are forks and inherit it
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_side_by_side_every_notebook_is_executed_once(project, three, jobs):
-    todo = three()
-    done = {n.name: paths for n, paths in runs.run_all(project, todo, jobs)}
-    assert sorted(done) == ["a", "b", "c"] and fresh(project, todo) == "abc"
-    for name, paths in done.items():
-        assert project / "results" / name / f"fig-{name}.svg" in paths
+def test_side_by_side_every_notebook_is_executed_once(project, three, jobs, monkeypatch):
+    stand_in(monkeypatch)
+    done = {n.name: paths for n, paths in runs.run_all(project, three, jobs)}
+    assert done == {name: [project / name] for name in "abc"}
+    assert sorted((project / "begun").read_text()) == ["a", "b", "c"]
     assert list(runs.run_all(project, [], jobs)) == []
 
 
-def test_after_a_failure_no_other_begins_and_the_one_beside_it_stays(project, three):
-    slow = ("fig, ax", "import time; time.sleep(4)\nfig, ax")
-    todo, done = three(a=FAIL, b=slow), []
-    with pytest.raises(runs.RunError, match="RuntimeError: as asked"):
-        done += [n.name for n, _ in runs.run_all(project, todo, 2)]
-    assert fresh(project, todo) == "b"
-    assert runs.stale(project, *todo[2]) == ["never run"]
+def test_after_a_failure_no_other_begins_and_the_one_beside_it_ends(project, three, monkeypatch):
+    def fail():
+        raise runs.RunError("as asked")
+
+    stand_in(monkeypatch, a=fail, b=lambda: time.sleep(0.5))
+    done = []
+    with pytest.raises(runs.RunError, match="as asked"):
+        done += [n.name for n, _ in runs.run_all(project, three, 2)]
+        pytest.fail("it was not told")
+    assert sorted((project / "begun").read_text()) == ["a", "b"]
 
 
-def test_a_killed_process_is_named(project, three):
-    kill = ("fig, ax", "import os; os.kill(os.getppid(), 9)\nfig, ax")
+def test_a_killed_process_is_named(project, three, monkeypatch):
+    stand_in(monkeypatch, a=lambda: os.kill(os.getpid(), 9))
     with pytest.raises(runs.RunError, match="a: its process was killed"):
-        list(runs.run_all(project, three(a=kill), 1))
+        list(runs.run_all(project, three, 1))
 
 
 def test_stopped_it_stops_all_and_leaves_nothing_half(project, three):
     note = f"import os, time; open(r'{project}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
-    todo = three(b=("fig, ax", f"{note}\nfig, ax"))
-    running = runs.run_all(project, todo, 2)
+    path = project / "notebooks" / "b.py"
+    path.write_text(path.read_text().replace("fig, ax", f"{note}\nfig, ax"))
+    running = runs.run_all(project, three, 2)
     assert next(running)[0].name == "a"
     while not (project / "pid").exists() or not (project / "pid").read_text():
         time.sleep(0.1)
     running.close()
-    assert fresh(project, todo)[0] == "a" and runs.stale(project, *todo[1]) == ["never run"]
+    assert state(project, "a", three[0][1]) == []
+    assert state(project, "b", three[1][1]) == ["never run"]
     assert not list((project / "_build" / "running").iterdir())
     assert not Path("/proc", (project / "pid").read_text()).exists(), "its kernel ended"
 
@@ -298,7 +189,7 @@ def test_a_path_outside_the_project_names_no_disk(project, tmp_path_factory, mon
     assert parameters["dataset"] == "mine.npz"
     for path in runs.run(project, notebook, parameters):
         assert str(elsewhere.parent).encode() not in path.read_bytes(), path
-    assert runs.stale(project, notebook, parameters) == []
+    assert state(project, "quick", parameters) == []
 
 
 def test_numbers_of_images_are_fitted_to_ones_own_set_and_checked_for_others(project, rng):
@@ -306,9 +197,9 @@ def test_numbers_of_images_are_fitted_to_ones_own_set_and_checked_for_others(pro
     extended = NOTEBOOK.replace("n: int = 3  # points", "n_train: int = 30  # images")
     (project / "notebooks" / "quick.py").write_text(extended)
     notebook, parameters = prepare(project, dataset="small.npz")
-    assert runs.fit(notebook, parameters, fetch=True)["n_train"] == 8, "two are held out"
+    assert runs.fit_to_data(notebook, parameters, fetch=True)["n_train"] == 8, "two are held out"
     notebook, parameters = prepare(project, n_train=5000)
     with pytest.raises(DataError, match="n_train: asked for 5000; digits has 1297"):
-        runs.fit(notebook, parameters, fetch=True)
+        runs.fit_to_data(notebook, parameters, fetch=True)
     with pytest.raises(ParameterError, match="no data set ''"):
         prepare(project, dataset="")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from geomem.cli import models, samples
-from geomem.companion import book, figures, runs
+from geomem.companion import book, figures, prose, runs, verdicts
+from geomem.companion.fresh import restamp, stale
 from geomem.companion.notebooks import (
     DEFAULT_PROFILE,
     Notebook,
@@ -29,12 +30,16 @@ from geomem.companion.notebooks import (
     resolve,
     resolve_all,
 )
+from geomem.companion.prose import ProseError
+from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.verdicts import PaperError
 from geomem.data.files import DataError
 from geomem.diffusion.checkpoint import CheckpointError
 from geomem.diffusion.presets import ConfigError
 from geomem.diffusion.train import TrainingError
 from geomem.diffusion.zoo import STORE_VARIABLE
 
+BAD_INPUT = (CheckpointError, ConfigError, DataError, PaperError, ParameterError, ProseError)
 BUILD_SECONDS = 10  # rendering the book, measured
 MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
 VERIFY_SECONDS = 15  # every check of every statement, measured
@@ -52,7 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             signal.signal(signal_, signal.default_int_handler)
     try:
         options.verb(options)
-    except (ParameterError, DataError, ConfigError, CheckpointError) as error:
+    except (
+        ParameterError,
+        DataError,
+        ConfigError,
+        CheckpointError,
+        ProseError,
+        PaperError,
+    ) as error:
         sys.exit(_fail(error, 2))
     except (runs.RunError, book.BookError, TrainingError) as error:
         sys.exit(_fail(error, 1))
@@ -66,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def list_notebooks(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
     for notebook, parameters in _resolved(root, options, fetch=False):
-        reasons = runs.stale(root, notebook, parameters)
+        reasons = stale(Result(root, notebook.name), notebook, parameters)
         state = f"stale ({'; '.join(reasons)})" if reasons else "fresh"
         print(f"{notebook.name}: {state}")
         print(f"  {notebook.title}; about {profile.seconds.get(notebook.name, 0)} s")
@@ -83,7 +95,7 @@ def run_notebook(options: argparse.Namespace) -> None:
     parameters = resolve(notebook, profile, dict(options.parameter))
     out = None if options.out is None else Path(options.out).resolve()
     os.chdir(root)
-    parameters = runs.fit(notebook, parameters, fetch=True)
+    parameters = runs.fit_to_data(notebook, parameters, fetch=True)
     seconds = _seconds(root, notebook, parameters, profile)
     with runs.alone(root):
         _execute(root, notebook, parameters, seconds, out, options.start)
@@ -104,14 +116,20 @@ def _make_book(
     resolved: list[tuple[Notebook, dict[str, Value]]],
     options: argparse.Namespace,
 ) -> None:
+    verdicts.check(root)  # before anything runs
+    prose.words(root)
+    if options.force:
+        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
     todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
     for notebook, parameters in resolved:
-        reasons = ["asked for"] if options.force else runs.stale(root, notebook, parameters)
+        result = Result(root, notebook.name)
+        reasons = ["asked for"] if options.force else stale(result, notebook, parameters)
         if reasons:
             takes = seconds[notebook.name] = _seconds(root, notebook, parameters, profile)
             todo.append((notebook, parameters))
             print(f"to run: {notebook.name} (about {takes:.0f} s): {'; '.join(reasons)}")
         else:
+            restamp(result, notebook)
             print(f"fresh:  {notebook.name}")
     cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
@@ -130,28 +148,26 @@ def _make_book(
 
 
 def cite(options: argparse.Namespace) -> None:
-    from pybtex.database import parse_file
+    from geomem.companion import citation
 
     root = project_root()
-    known = {record["id"]: record for record in figures.saved(root)}
+    known = {record["id"]: record for record in prose.described(root)}
     if options.figure not in known:
         names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
         raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
-    entries = parse_file(root / "book" / "references.bib").entries
-    print((known[options.figure]["folder"] / f"{options.figure}.bib").read_text())
-    for key in ("geomem", "dodson2026two"):  # the book, then the paper
-        print(entries[key].to_string("bibtex"))
+    print(figures.bibtex(known[options.figure]))
+    print(citation.entries(root).to_string("bibtex"))  # the book, then the paper
 
 
 def list_figures(options: argparse.Namespace) -> None:
-    records = figures.saved(project_root())
+    records = prose.described(project_root())
     if not records:
         raise ParameterError("no figures yet: run `geomem book` first.")
     for record in records:
-        stem = record["folder"] / record["id"]
+        stem = Result(project_root(), record["notebook"]).figure(record["id"], "")
         print(f"{record['id']}: {record['title']}")
-        print(f"  notebook {record['notebook']}; {record['paper_item']}; {record['claim']}")
-        print(f"  {os.path.relpath(stem)}{{{','.join(figures.SUFFIXES)}}}")
+        print(f"  notebook {record['notebook']}; {record['paper']}; {record['claim']}")
+        print(f"  {os.path.relpath(stem)}{{{','.join(FIGURE_FILES)}}}")
 
 
 def verify_theorems(options: argparse.Namespace) -> None:
@@ -180,7 +196,7 @@ def _resolved(
     profile = pick_profile(root, options.profile)
     values = resolve_all(chosen, profile, dict(options.parameter))
     os.chdir(root)  # where the notebooks run: a data set's path is relative to it
-    return [(n, runs.fit(n, values[n.name], fetch=fetch)) for n in chosen]
+    return [(n, runs.fit_to_data(n, values[n.name], fetch=fetch)) for n in chosen]
 
 
 def _execute(
@@ -211,7 +227,7 @@ def _seconds(
 ) -> float:
     """How long a run should take: the last time with these parameters, else the profile's."""
     try:
-        last = json.loads((root / "results" / notebook.name / "run.json").read_text())
+        last = Result(root, notebook.name).run
     except (OSError, ValueError):
         last = None
     if last is not None and last["inputs"]["parameters"] == parameters:

@@ -1,1 +1,14 @@
-"""What makes a book of the package: notebooks, their runs and results, figures, claims, pages."""
+"""What makes a book of the package: notebooks, their runs and results, figures, claims, pages.
+
+A notebook needs these names: `figure` puts a picture into the book, `claim` keeps what was tested,
+`quote` keeps numbers for the prose, `Table` shows a table, and `kept` computes once what takes
+long.
+"""
+
+from geomem.companion.figures import figure
+from geomem.companion.memory import kept
+from geomem.companion.prose import quote
+from geomem.companion.tables import Table
+from geomem.companion.verdicts import claim
+
+__all__ = ["Table", "claim", "figure", "kept", "quote"]

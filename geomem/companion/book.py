@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from geomem.companion.notebooks import notebooks, profiles, resolve
+from geomem.companion.results import Result
 
 BUILD_LOG = "book.log"
 
@@ -59,11 +59,7 @@ def feet(root: Path) -> dict[str, str]:
     By notebook, for the pages that belong to one; under "" for those of the whole book, whose
     profile is the one that all notebooks ran with, and whose date is that of the newest run.
     """
-    runs = {
-        name: json.loads(path.read_text())
-        for name in notebooks(root)
-        if (path := root / "results" / name / "run.json").is_file()
-    }
+    runs = {name: result.run for name in notebooks(root) if (result := Result(root, name)).exists}
     ran = {name: _profiles(root, name, run) for name, run in runs.items()}
     common = set[str]().union(*ran.values()).intersection(*ran.values())
     lines = {
@@ -93,14 +89,14 @@ def _data(runs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _when(run: Mapping[str, Any]) -> str:
-    changed = ", uncommitted changes" if run["inputs"]["commit"]["uncommitted changes"] else ""
+    changed = ", uncommitted changes" if run["dirty"] else ""
     return f"run of {run['date']}, commit {(run['commit'] or 'unknown')[:8]}{changed}"
 
 
 def _fingerprint(root: Path) -> str:
     """SHA-256 over everything that the rendered pages come from."""
     files = [root / "_config.yml", root / "_toc.yml", root / "notebooks" / "profiles.toml"]
-    files += (root / "notebooks").glob("*.ipynb")
+    files += [root / "CITATION.cff", *(root / "notebooks").glob("*.ipynb")]
     for folder in (root / "book", root / "results", Path(__file__).parents[1]):
         files += (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
     digest = hashlib.sha256()

@@ -196,15 +196,26 @@ def resolve(
 def resolve_all(
     chosen: Sequence[Notebook], profile: Profile, overrides: Mapping[str, str]
 ) -> dict[str, dict[str, Value]]:
-    """As `resolve`, for several notebooks: an override goes to each that has the parameter."""
-    known = {name for notebook in chosen for name in notebook.parameters}
+    """As `resolve`, for several notebooks: an override goes to each that has the parameter.
+
+    One named NOTEBOOK.PARAMETER goes to that notebook alone, whatever the others get.
+    """
+    of_all = {name for notebook in chosen for name in notebook.parameters}
+    of_one = {f"{notebook.name}.{name}" for notebook in chosen for name in notebook.parameters}
     for name in overrides:
-        if name not in known:
-            raise ParameterError(f"no parameter {name!r}; known: {', '.join(sorted(known))}.")
-    return {
-        n.name: resolve(n, profile, {k: v for k, v in overrides.items() if k in n.parameters})
-        for n in chosen
-    }
+        if name not in of_all | of_one:
+            known = f"known: {', '.join(sorted(of_all))}; or NOTEBOOK.PARAMETER for one alone."
+            raise ParameterError(f"no parameter {name!r}; {known}")
+    resolved = {}
+    for n in chosen:
+        shared = {name: overrides[name] for name in overrides if name in n.parameters}
+        own = {
+            name: overrides[f"{n.name}.{name}"]
+            for name in n.parameters
+            if f"{n.name}.{name}" in overrides
+        }
+        resolved[n.name] = resolve(n, profile, shared | own)
+    return resolved
 
 
 def _known(notebook: Notebook, name: str) -> Parameter:

@@ -1,15 +1,11 @@
-"""Running notebooks with papermill, and knowing when a result is still fresh.
+"""Running notebooks with papermill, side by side, each with a time, a folder and a result.
 
-A result is fresh when everything that can change it is unchanged: the notebook's source,
-its parameters, the sources of this package, the bytes of its data sets, and the versions of
-the packages it stands on. Results live in ``results/NAME/`` and ``notebooks/NAME.ipynb``;
-a run works in a folder of its own and takes their place only when it has succeeded.
+A run works in a folder of its own; what it made takes its place only when it has succeeded.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import multiprocessing
 import os
@@ -25,26 +21,21 @@ from typing import Any
 
 import torch
 
-from geomem.companion.figures import commit, versions
+from geomem.companion import results
+from geomem.companion.figures import commit
+from geomem.companion.fresh import inputs, key, page
+from geomem.companion.memory import KEPT_VARIABLE
 from geomem.companion.notebooks import Notebook, ParameterError, Value, read
+from geomem.companion.results import Result, sha256, write
 from geomem.data.files import DataError
 from geomem.data.named import LOADERS
 from geomem.data.sets import dataset_sizes, source_sha256
 from geomem.progress import RUN_VARIABLE
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# What runs the notebooks and renders the book cannot change what a notebook computes.
-MACHINERY = {
-    "__main__.py",
-    "book.py",
-    "cli.py",
-    "cli_models.py",
-    "cli_samples.py",
-    "cost.py",
-    "notebooks.py",
-    "paper.py",
-    "runs.py",
-}
+
+
+KEPT = Path("_build", "kept")  # what `geomem.companion.memory` keeps, safe to delete
 
 
 class RunError(RuntimeError):
@@ -63,7 +54,9 @@ def alone(root: Path) -> Iterator[None]:
         yield
 
 
-def fit(notebook: Notebook, parameters: Mapping[str, Value], *, fetch: bool) -> dict[str, Value]:
+def fit_to_data(
+    notebook: Notebook, parameters: Mapping[str, Value], *, fetch: bool
+) -> dict[str, Value]:
     """The parameters with what only the data can tell checked, before anything runs.
 
     Of a path, numbers of images larger than the set become all there are; of a set with a
@@ -87,52 +80,6 @@ def fit(notebook: Notebook, parameters: Mapping[str, Value], *, fetch: bool) -> 
                     raise DataError(f"{prefix}{part}: asked for {asked}; {dataset} has {size}.")
                 fitted[prefix + part] = size
     return fitted
-
-
-def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
-    """Everything that a result depends on, by kind, as plain values and SHA-256 sums.
-
-    That the sources were committed is one of them, since the result's citation says it.
-    """
-    sources = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    sources = [p for p in sources if p.name not in MACHINERY]
-    if "geomem.theorems" not in notebook.path.read_text():  # the geometry does not import it
-        sources = [p for p in sources if p.parent.name != "theorems"]
-    sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset} - {""}
-    return {
-        "notebook": {notebook.path.name: _sha256(notebook.path)},
-        "parameters": dict(parameters),
-        "geomem": {p.relative_to(PACKAGE).as_posix(): _sha256(p) for p in sources},
-        "data": {name: source_sha256(name) for name in sorted(sets)},
-        "versions": versions(),
-        "commit": {"uncommitted changes": commit()["dirty"]},
-    }
-
-
-def stale(root: Path, notebook: Notebook, parameters: Mapping[str, Value]) -> list[str]:
-    """Why the result in the book does not answer for these parameters; empty when fresh."""
-    record = root / "results" / notebook.name / "run.json"
-    executed = root / "notebooks" / f"{notebook.name}.ipynb"
-    if not record.is_file() or not executed.is_file():
-        return ["never run"]
-    try:
-        run = json.loads(record.read_text())
-        key = json.loads(executed.read_text())["metadata"].get("geomem", {}).get("key")
-        files = dict(run["files"])
-    except (ValueError, KeyError):
-        return ["unreadable"]
-    if key != run["key"]:
-        return ["the executed notebook is not the one of this result"]
-    for name, digest in files.items():
-        path = record.parent / name
-        if not path.is_file() or _sha256(path) != digest:
-            return [f"{name} is {'changed' if path.is_file() else 'missing'}"]
-    now = inputs(notebook, parameters)
-    return [
-        f"{kind}: {', '.join(changes)}"
-        for kind, new in now.items()
-        if (changes := _changes(run["inputs"].get(kind, {}), new, show=kind == "parameters"))
-    ]
 
 
 def run_all(
@@ -234,26 +181,22 @@ def run(
         state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
         if sys.stderr.isatty():  # for the bars of long cells
             state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
-        (work / "run.json").write_text(json.dumps(state))
-        executed = _execute(root, notebook, parameters, work, line)
-        key = _key(dependencies)
-        _clean(executed, notebook.name, key)
+        write(work / results.RUN, json.dumps(state))
+        executed = page(notebook, _execute(root, notebook, parameters, work, line))
         nbformat.write(executed, work / f"{notebook.name}.ipynb")
-        files = {
-            p.name: _sha256(p)
-            for p in sorted(work.iterdir())
-            if p.name != "run.json" and p.suffix != ".ipynb"
-        }
-        state = {
-            "key": key,
+        made = {
+            "key": key(dependencies),
             "inputs": dependencies,
-            "files": files,
+            "files": {p.name: sha256(p) for p in sorted(work.iterdir()) if p.name != results.RUN},
             "seconds": round(time.time() - started, 1),
             "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
-            "commit": commit()["commit"],
+            **commit(),
         }
-        (work / "run.json").write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
-        return _publish(root, notebook.name, work, out)
+        write(work / results.RUN, json.dumps(made, indent=1, sort_keys=True) + "\n")
+        result = Result(root, notebook.name)
+        folder = result.folder if out is None else out / notebook.name
+        place = result.executed.parent if out is None else folder
+        return results.move(work, notebook.name, folder, place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -273,7 +216,7 @@ def _execute(
     bar = {"desc": notebook.name, "position": slot, "leave": slots == 1}
     try:
         with (
-            _environment(work, notebook, slots),
+            _environment(root, work, notebook, slots),
             tempfile.TemporaryDirectory(prefix="geomem-") as sockets,
         ):
             # Sockets in files, not open ports. A cell's error arrives in the notebook; what the
@@ -311,14 +254,15 @@ def _keep_failed(root: Path, target: Path) -> str:
 
 
 @contextmanager
-def _environment(work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
+def _environment(root: Path, work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
     """What the kernel needs to know, and nothing left behind."""
     # Networks this small gain little from a second thread, and on a busy machine lose tenfold.
     networks = "preset" in notebook.parameters
     threads = 1 if networks else max(1, (os.cpu_count() or 1) // slots)
     new = {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
-        RUN_VARIABLE: str(work / "run.json"),
+        RUN_VARIABLE: str(work / results.RUN),
+        KEPT_VARIABLE: str(root / KEPT),
         "PYTHONPATH": os.pathsep.join(
             [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         ),
@@ -335,50 +279,3 @@ def _environment(work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _clean(executed: Any, name: str, key: str) -> None:
-    """Drop what differs between equal runs: random cell ids, times, paths, kernel details."""
-    import nbformat
-
-    for i, cell in enumerate(executed.cells):
-        cell["id"] = f"{name}-{i:03d}"
-        for noise in ("papermill", "execution"):
-            cell.metadata.pop(noise, None)
-    executed.metadata = nbformat.from_dict(
-        {
-            "kernelspec": executed.metadata["kernelspec"],
-            "language_info": {"name": "python", "pygments_lexer": "ipython3"},
-            "geomem": {"key": key},
-        }
-    )
-    executed.nbformat, executed.nbformat_minor = 4, 5
-    nbformat.validate(executed)
-
-
-def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:
-    """Move a finished run to its place: the notebook last, so that a kill leaves it stale."""
-    executed = work / f"{name}.ipynb"
-    folder = root / "results" / name if out is None else out / name
-    page = root / "notebooks" if out is None else folder
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    moved = [(path, folder / path.name) for path in sorted(work.iterdir()) if path != executed]
-    for source, target in [*moved, (executed, page / executed.name)]:
-        shutil.move(source, target)  # another file system, too
-    return [page / executed.name, *(target for _, target in moved)]
-
-
-def _key(dependencies: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any], *, show: bool) -> list[str]:
-    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    if show:
-        return [f"{name} {old.get(name)} -> {new.get(name)}" for name in names]
-    return names

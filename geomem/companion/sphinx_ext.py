@@ -1,13 +1,13 @@
 """The book's own Sphinx extension: figures with their provenance, tables from the notebooks.
 
-`{companion-figure} ID` shows a figure that `geomem.companion.figures.save` wrote: numbered,
-with its caption, alt text, whose claim it is, and one line to its data, code, parameters and
-citation. With ``:again:`` it repeats a figure that has its number elsewhere. `{outcome} NOTEBOOK`
-says what the paper claims there and what came out, at the opening of each page. The other
-directives generate the index of figures, what became of the paper's claims and items, and the
-tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a number that a notebook
-recorded; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that id, its hyphens as
-underscores.
+`{companion-figure} ID` shows a figure of a run: numbered, with the words that stand below the
+directive (`geomem.companion.prose`), whose claim it is, and one line to its data, code, parameters
+and citation. With ``:again:`` it repeats a figure that has its number elsewhere. `{outcome}
+NOTEBOOK` says what the paper claims there and what came out, at the opening of each page. The
+other directives generate the index of figures, the entries to cite, what became of the paper's
+claims and items, and the tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a
+number that a notebook quoted; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that
+id, its hyphens as underscores.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from geomem import theorems
-from geomem.companion import book, figures, notebooks, verdicts
+from geomem.companion import book, citation, figures, notebooks, prose, verdicts
+from geomem.companion.results import FIGURE_FILES, Result
 
 ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "book" / "_assets"
+logger = logging.getLogger(__name__)
+FILES = (*FIGURE_FILES, ".bib")
 MATHJAX = "static/mathjax/tex-svg-full.js"
 MARKS = {"symbolic": "✓", "rigorous numeric": "✓", "simulated": "≈", "in words": "¶"}
 PROOF_TITLE = re.compile(
@@ -59,13 +63,13 @@ class CompanionFigure(Generated):
 
     def run(self) -> list[nodes.Node]:
         id = self.arguments[0]
-        known = {record["id"]: record for record in figures.saved(ROOT)}
+        known = {record["id"]: record for record in _figures()}
         if id not in known:
-            raise self.error(f"no figure {id!r}; saved figures: {', '.join(sorted(known))}")
+            raise self.error(f"no figure {id!r}; there are {', '.join(sorted(known))}")
         return self.again(known[id]) if "again" in self.options else self.first(known[id])
 
     def first(self, record: dict[str, Any]) -> list[nodes.Node]:
-        whose = f"To {record['paper_item']} of the paper; {figures.CLAIMS[record['claim']]}."
+        whose = f"To {record['paper']} of the paper; {prose.CLAIMS[record['claim']]}."
         children = self.parse(
             f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
             f"{record['caption']}\n\n*{whose}*\n:::::"
@@ -107,17 +111,17 @@ class FigureIndex(Generated):
 
     def run(self) -> list[nodes.Node]:
         blocks = []
-        for record in figures.saved(ROOT):
+        for record in _figures():
             id, files = record["id"], f"{self.up}figures/{record['id']}"
             sets = ", ".join(s["name"] for s in record["data"])
             links = ", ".join(
-                f'<a href="{files}{suffix}">{suffix[1:].upper()}</a>' for suffix in figures.SUFFIXES
+                f'<a href="{files}{suffix}">{suffix[1:].upper()}</a>' for suffix in FILES
             )
-            bib = (record["folder"] / f"{id}.bib").read_text().strip()
+            bib = figures.bibtex(record).strip()
             blocks.append(
                 f"(cite-{id})=\n### {record['title']}\n\n"
-                f"{{numref}}`{id}`, `{id}`. To {record['paper_item']} of the paper; "
-                f"{figures.CLAIMS[record['claim']]}. "
+                f"{{numref}}`{id}`, `{id}`. To {record['paper']} of the paper; "
+                f"{prose.CLAIMS[record['claim']]}. "
                 f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
                 "\n\n"
                 f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
@@ -125,11 +129,20 @@ class FigureIndex(Generated):
         return self.parse("\n".join(blocks))
 
 
+class BibTeX(Generated):
+    """`{bibtex} KEY`: the entry of the book or of the paper, to be copied."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse(f"```bibtex\n{citation.bibtex(ROOT, self.arguments[0])}\n```")
+
+
 class PaperItems(Generated):
     """Every figure and table of the paper: what it shows, and our figures that go with it."""
 
     def run(self) -> list[nodes.Node]:
-        saved = figures.saved(ROOT)
+        saved = _figures()
         rows = [
             "| the paper | what it shows | in this run | the paper's data |",
             "|---|---|---|---|",
@@ -138,7 +151,7 @@ class PaperItems(Generated):
             here = [
                 f"{{numref}}`{r['id']}` ({self.data(r['data'])})"
                 for r in saved
-                if verdicts.mentions(r["paper_item"], item["name"])
+                if verdicts.mentions(r["paper"], item["name"])
             ]
             where = ", ".join(here) or item["otherwise"]
             rows.append(f"| {item['name']} | {item['shows']} | {where} | {item['by']} |")
@@ -192,7 +205,7 @@ class ClaimsTable(Generated):
             raise self.error(f"whose claims? paper or ours, not {whose!r}")
         ours = whose == "ours"
         claims = [claim for claim in _claims() if (claim.whose == "ours") == ours]
-        saved = {record["id"] for record in figures.saved(ROOT)}
+        saved = {record["id"] for record in _figures()}
         head = "our test" if ours else "the paper's claim"
         rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
         for claim in claims:
@@ -251,7 +264,7 @@ class VerificationTable(Generated):
     """Every statement and step: whose, how it was checked, the result, seconds."""
 
     def run(self) -> list[nodes.Node]:
-        checks = json.loads((ROOT / "results" / "theorem_checks" / "checks.json").read_text())
+        checks = Result(ROOT, "theorem_checks").attached("checks.json")
         blocks = []
         for label, statement in theorems.STATEMENTS.items():
             rows = ["| step | how | result | seconds |", "|---|---|---|---|"]
@@ -317,7 +330,13 @@ class ProfileTable(Generated):
 
 
 def _source(record: dict[str, Any]) -> str:
-    return f"/results/{record['folder'].name}/{record['id']}.svg"
+    picture = Result(ROOT, record["notebook"]).figure(record["id"], ".svg")
+    return f"/{picture.relative_to(ROOT).as_posix()}"
+
+
+@cache
+def _figures() -> list[dict[str, Any]]:
+    return prose.described(ROOT)
 
 
 @cache
@@ -332,22 +351,37 @@ def _badge(verdict: str) -> str:
     return f'<span class="verdict {kind}">{verdict}</span>'
 
 
-def _numbers(app: Sphinx, config: Any) -> None:
-    """What the text takes from the run: recorded numbers, verdicts, and outcomes in numbers."""
-    found = {
-        name: json.loads(path.read_text())
-        for name in notebooks.notebooks(ROOT)
-        if (path := ROOT / "results" / name / "values.json").is_file()
+@cache
+def _numbers() -> dict[str, dict[str, str]]:
+    """What the text takes from the run: quoted numbers, verdicts, and outcomes in numbers."""
+    named = {claim.id.replace("-", "_"): claim for claim in _claims()}
+    return {
+        **prose.numbers(ROOT),
+        "verdict": {id: _badge(claim.verdict) for id, claim in named.items()},
+        "outcome": {id: claim.ours or claim.verdict for id, claim in named.items()},
     }
-    named = {c.id.replace("-", "_"): c for c in _claims() if c.id}
-    found["verdict"] = {id: _badge(claim.verdict) for id, claim in named.items()}
-    found["outcome"] = {id: claim.ours or claim.verdict for id, claim in named.items()}
-    config.myst_substitutions = {**config.myst_substitutions, **found}
+
+
+def _read(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put the numbers into a chapter; an unknown one fails the strict book by its warning."""
+    if page.startswith("book/"):
+        try:
+            source[0] = prose.filled(source[0], _numbers(), page)
+        except prose.ProseError as error:
+            logger.warning(str(error), location=page)
 
 
 @cache
 def _feet() -> dict[str, str]:
     return book.feet(ROOT)
+
+
+def _bibliography(app: Sphinx, config: Any) -> None:
+    """Beside the works of book/references.bib: the book and the paper themselves."""
+    path = ROOT / "_build" / "citation.bib"
+    path.parent.mkdir(exist_ok=True)
+    citation.entries(ROOT).to_file(path, "bibtex")
+    config.bibtex_bibfiles = [*config.bibtex_bibfiles, str(path.relative_to(ROOT))]
 
 
 def _assets(app: Sphinx) -> None:
@@ -376,15 +410,19 @@ def _files(app: Sphinx, error: Exception | None) -> None:
     mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
     shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
     (out / "figures").mkdir(exist_ok=True)
-    for record in figures.saved(ROOT):
-        for suffix in figures.SUFFIXES:
-            name = record["id"] + suffix
-            shutil.copyfile(record["folder"] / name, out / "figures" / name)
+    for record in _figures():
+        id, result = record["id"], Result(ROOT, record["notebook"])
+        for suffix in FIGURE_FILES:
+            shutil.copyfile(result.figure(id, suffix), out / "figures" / f"{id}{suffix}")
+        said = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+        (out / "figures" / f"{id}.json").write_text(said)
+        (out / "figures" / f"{id}.bib").write_text(figures.bibtex(record))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("figure-index", FigureIndex)
+    app.add_directive("bibtex", BibTeX)
     app.add_directive("paper-items", PaperItems)
     app.add_directive("outcome", OutcomeBox)
     app.add_directive("claims-table", ClaimsTable)
@@ -392,7 +430,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("verification-table", VerificationTable)
     app.add_directive("parameter-tables", ParameterTables)
     app.add_directive("profile-table", ProfileTable)
-    app.connect("config-inited", _numbers)
+    app.connect("config-inited", _bibliography)
+    app.connect("source-read", _read)
     app.connect("builder-inited", _assets)
     app.connect("html-page-context", _page)
     app.connect("build-finished", _files)

@@ -1,18 +1,23 @@
 """What became of the paper's claims and figures, from the results of the notebooks.
 
-``book/paper.toml`` has both lists, and says which of a notebook's own claims decide one of the
-paper's. Nothing here is typed in: verdicts and links follow from ``results/``.
+A notebook tests something with `claim`, under an id. ``book/paper.toml`` lists the claims and the
+items of the paper, and for each claim the ids of the tests that decide it. Verdicts follow from
+the results; nothing here is typed in.
 """
 
 from __future__ import annotations
 
-import json
+import ast
 import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from geomem.companion.notebooks import Notebook, notebooks
+from geomem.companion.prose import numbers
+from geomem.companion.results import CLAIMS, Result, keep
 
 VERDICTS = {
     "reproduced": "it holds, on the paper's data and at its scale, or for any data",
@@ -32,19 +37,40 @@ WHOSE = {
     "our zone": "the paper's, in the zone that our rule finds",
     "ours": "ours",
 }
+NAMES = {"claim", "companion.claim"}  # what a notebook calls it
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
 
 
 class PaperError(ValueError):
-    """A list of claims that cannot be read as one."""
+    """A list of claims that does not fit the notebooks."""
+
+
+def claim(id: str, says: str, holds: bool, *, must: bool = True) -> None:
+    """Test something: print and keep whether it holds; stop when it does not where it must.
+
+    Parameters
+    ----------
+    id : what ``book/paper.toml`` lists it by; written out in the notebook, never put together.
+    says : what is tested, in words.
+    holds : whether it holds, with whole intervals.
+    must : whether the book's own data must bear it out.
+
+    Raises
+    ------
+    AssertionError : it must hold and does not. What was found is kept first.
+    """
+    print(f"{says}: {'yes' if holds else 'NO'}")
+    keep(CLAIMS, {id: {"says": says, "holds": bool(holds)}})
+    if must and not holds:
+        raise AssertionError(f"does not hold: {says}")
 
 
 @dataclass(frozen=True)
 class Claim:
     """A claim with what a run says of it; texts are "" where it says nothing.
 
-    ``whose`` is a key of `WHOSE`: a test of "ours" has a verdict of `OUR_VERDICTS`. ``id`` is
-    what a page asks for it by, "" where none does. ``figure`` is "" where no figure shows it.
+    ``whose`` is a key of `WHOSE`: a test of "ours" has a verdict of `OUR_VERDICTS`. ``figure`` is
+    "" where no figure shows it.
     """
 
     id: str
@@ -64,21 +90,72 @@ def claims(root: Path) -> list[Claim]:
 
     Raises
     ------
-    PaperError : an ``id`` that two claims have, or a ``whose`` that is none of `WHOSE`.
+    PaperError : a list that does not fit the notebooks (see `check`), or a claim that was tested
+        and takes a number that its notebook did not quote.
     """
-    listed = _listed(root)
-    entries = [{"id": "", "whose": "paper", "figure": "", **entry} for entry in listed["claim"]]
-    known = set[str]()
-    for entry in entries:
-        if entry["whose"] not in WHOSE:
-            raise PaperError(
-                f"paper.toml: whose = {entry['whose']!r} of {entry['says']!r}: "
-                f"take one of {', '.join(map(repr, WHOSE))}."
-            )
-        if entry["id"] in known:
-            raise PaperError(f"paper.toml: two claims have the id {entry['id']!r}.")
-        known |= {entry["id"]} - {""}
-    return [_judge(root, entry, listed["scales"]) for entry in entries]
+    listed = check(root)
+    found = numbers(root)
+    return [
+        _judge(root, entry, listed["scales"], found.get(entry["notebook"], {}))
+        for entry in listed["claim"]
+    ]
+
+
+def check(root: Path) -> dict[str, Any]:
+    """The lists of ``book/paper.toml``, each id known and each test listed.
+
+    Raises
+    ------
+    PaperError : two claims of one id, one without, a ``whose`` that is none of `WHOSE`, a test
+        that the claim's notebook does not make, or one that neither a claim nor ``[checks]`` lists.
+    """
+    listed, known = _listed(root), set[str]()
+    tests = {name: tests_of(notebook) for name, notebook in notebooks(root).items()}
+    checks: dict[str, list[str]] = listed.get("checks", {})
+    unlisted = {(name, test) for name, found in tests.items() for test in found}
+    for entry in listed["claim"]:
+        id, notebook = entry.get("id", ""), entry["notebook"]
+        if not id or id in known:
+            raise PaperError(f"paper.toml: {entry['says']!r} needs an id of its own, not {id!r}.")
+        if entry.setdefault("whose", "paper") not in WHOSE:
+            whose = ", ".join(map(repr, WHOSE))
+            raise PaperError(f"paper.toml: {id}: whose = {entry['whose']!r}: one of {whose}.")
+        known.add(id)
+        unlisted -= {(notebook, test) for test in _known(id, notebook, entry["decided_by"], tests)}
+    for notebook, listed_tests in checks.items():
+        unlisted -= {(notebook, test) for test in _known("checks", notebook, listed_tests, tests)}
+    if unlisted:
+        names = ", ".join(f"{test} of {name}" for name, test in sorted(unlisted))
+        raise PaperError(f"paper.toml: no claim and no list of checks has the test {names}.")
+    return listed
+
+
+def _known(
+    where: str, notebook: str, wanted: list[str], tests: Mapping[str, Collection[str]]
+) -> list[str]:
+    for test in wanted:
+        if test not in tests.get(notebook, ()):
+            raise PaperError(f"paper.toml: {where}: notebook {notebook} makes no test {test!r}.")
+    return wanted
+
+
+def tests_of(notebook: Notebook) -> list[str]:
+    """The ids of the tests that a notebook's source makes.
+
+    Raises
+    ------
+    PaperError : an id that is not written out, or twice in one notebook.
+    """
+    found = list[str]()
+    for node in ast.walk(ast.parse(notebook.path.read_text())):
+        if not isinstance(node, ast.Call) or ast.unparse(node.func) not in NAMES:
+            continue
+        id = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        if not isinstance(id, str) or id in found:
+            line = f"{notebook.path.name}, line {node.lineno}"
+            raise PaperError(f"{line}: a claim needs an id that is written out, and its own.")
+        found.append(id)
+    return found
 
 
 def verdict(outcomes: Collection[bool], *, paper_scale: bool, ours: bool = False) -> str:
@@ -125,23 +202,23 @@ def _listed(root: Path) -> dict[str, Any]:
     return tomllib.loads((root / "book" / "paper.toml").read_text())
 
 
-def _judge(root: Path, entry: Mapping[str, Any], scales: Mapping[str, Any]) -> Claim:
-    folder = root / "results" / entry["notebook"]
-    values, found = _read(folder / "values.json"), _read(folder / "claims.json")
-    names = ("id", "notebook", "whose", "says", "item", "figure", "paper")
-    fixed = {key: entry[key] for key in names}
-    try:
-        outcomes = [found[text.format_map(values)] for text in entry["decided_by"]]
-        texts = {key: entry[key].format_map(values) for key in ("scale", "ours")}
-    except KeyError:  # another profile, or the notebook was not run
+def _judge(
+    root: Path, entry: Mapping[str, Any], scales: Mapping[str, Any], values: Mapping[str, str]
+) -> Claim:
+    result = Result(root, entry["notebook"])
+    tested = result.claims
+    names = ("id", "notebook", "whose", "says", "item", "paper")
+    fixed = {**{key: entry[key] for key in names}, "figure": entry.get("figure", "")}
+    if not result.exists or not entry["decided_by"] or not tested.keys() >= {*entry["decided_by"]}:
         return Claim(**fixed, scale="", ours="", verdict=verdict([], paper_scale=False))
-    ours = fixed["whose"] == "ours"
-    parameters = _read(folder / "run.json")["inputs"]["parameters"]
+    try:
+        texts = {key: entry[key].format_map(values) for key in ("scale", "ours")}
+    except KeyError as error:
+        where = f"paper.toml: {entry['id']}: {entry['notebook']}"
+        raise PaperError(f"{where} quoted no {error}.") from None
+    outcomes = [tested[test]["holds"] for test in entry["decided_by"]]
+    parameters = result.run["inputs"]["parameters"]
     wanted = scales.get(entry.get("paper_scale", ""))  # without it no run is the paper's
     there = wanted is not None and wanted.items() <= parameters.items()
+    ours = fixed["whose"] == "ours"
     return Claim(**fixed, **texts, verdict=verdict(outcomes, paper_scale=there, ours=ours))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found

@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from geomem.geometry.arrays import Floats
-from geomem.geometry.intervals import wilson
+from geomem.geometry.intervals import Estimate, wilson
 
 FEW = 5  # events seen below which an interval does not trust the observed spread
 
 
+class Band:
+    """A curve draws itself with its interval as a band, and is a table of three columns."""
+
+    sigma: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+    def plot(self, ax: Any, label: str | None = None, **style: Any) -> None:
+        """Draw it into matplotlib axes: the mean as a line, the 95% interval as a band."""
+        (line,) = ax.plot(self.sigma, self.mean, label=label, **style)
+        ax.fill_between(self.sigma, self.low, self.high, color=line.get_color(), alpha=0.25, lw=0)
+
+    def table(self, name: str, unit: str) -> dict[str, Floats]:
+        """The mean and the ends of its interval under headings that have their unit.
+
+        >>> sigma = np.array([1.0, 2.0])
+        >>> [*Curve.from_table(sigma, sigma / 4).table("C", "probability")][:2]
+        ['C [probability]', 'C, low [probability, 95% interval]']
+        """
+        return {
+            f"{name} [{unit}]": self.mean,
+            f"{name}, low [{unit}, 95% interval]": self.low,
+            f"{name}, high [{unit}, 95% interval]": self.high,
+        }
+
+    def estimate(self, index: int) -> Estimate:
+        """Its value with the interval at the level of this index."""
+        return Estimate(float(self.mean[index]), float(self.low[index]), float(self.high[index]))
+
+
 @dataclass(frozen=True)
-class Curve:
+class Curve(Band):
     """A probability-like quantity in [0, 1] against the noise level.
 
     Parameters
@@ -87,7 +119,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class ErrorCurve:
+class ErrorCurve(Band):
     """A mean squared distance, >= 0 without an upper limit, against the noise level.
 
     Parameters

@@ -15,7 +15,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from geomem.geometry.curve import Curve, ErrorCurve
 from geomem.geometry.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
@@ -33,12 +32,6 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
     ax.set_xlabel(SIGMA_LABEL)
     if probability:
         ax.set_ylim(-0.03, 1.03)
-
-
-def plot_curve(ax: Axes, curve: Curve | ErrorCurve, label: str | None, **style: Any) -> None:
-    """A curve with its 95% interval as a band."""
-    (line,) = ax.plot(curve.sigma, curve.mean, label=label, **style)
-    ax.fill_between(curve.sigma, curve.low, curve.high, color=line.get_color(), alpha=0.25, lw=0)
 
 
 def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:

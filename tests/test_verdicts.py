@@ -7,20 +7,31 @@ import pytest
 from conftest import ROOT
 
 from geomem.companion import notebooks, verdicts
+from geomem.companion.results import CLAIMS, VALUES, Result
 
 LIST = """
 [scales]
 none = {}
 big = { n_train = 1000, changes = "" }
+[checks]
+quick = ["floor"]
 [[claim]]
+id = "rise"
 says = "It rises."
 item = "Figure 1"
 notebook = "quick"
 figure = "fig-quick"
-scale = "N = {n}"
+scale = "N = {n_train}"
 ours = "{peak}"
 paper = "2"
-decided_by = ["{name}: rises", "falls"]
+decided_by = ["rises", "falls"]
+"""
+NOTEBOOK = """
+from geomem import companion
+companion.claim("floor", "it has a floor", True)
+for _ in range(1):
+    companion.claim("rises", "it rises", True)
+    companion.claim("falls", "it falls", True)
 """
 
 
@@ -29,22 +40,33 @@ def project(tmp_path):
     """One claim of the paper, and a run of the notebook that decides it."""
 
     def make(rises, falls, n_train, scale, **values):
-        (tmp_path / "book").mkdir(exist_ok=True)
+        for folder in ("book", "notebooks"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / "_toc.yml").write_text("- file: notebooks/quick\n")
+        (tmp_path / "notebooks" / "quick.py").write_text(NOTEBOOK)
         line = f'paper_scale = "{scale}"\n' if scale else ""
         (tmp_path / "book" / "paper.toml").write_text(LIST + line)
-        folder = tmp_path / "results" / "quick"
-        folder.mkdir(parents=True, exist_ok=True)
-        values = {"name": "ours", "n": "7", "peak": "3 [2, 4]", **values}
+        result = Result(tmp_path, "quick")
+        result.folder.mkdir(parents=True, exist_ok=True)
         parameters = {"n_train": n_train, "changes": "", "seed": 0}
-        for name, content in (
-            ("values", values),
-            ("claims", {"ours: rises": rises, "falls": falls}),
-            ("run", {"inputs": {"parameters": parameters}}),
-        ):
-            (folder / f"{name}.json").write_text(json.dumps(content))
+        result.write_run({"key": "", "files": {}, "inputs": {"parameters": parameters}})
+        result.executed.touch()
+        held = {"rises": rises, "falls": falls}
+        tests = {id: {"says": id, "holds": holds} for id, holds in held.items()}
+        (result.folder / CLAIMS).write_text(json.dumps(tests))
+        (result.folder / VALUES).write_text(json.dumps({"peak": "3 [2, 4]", **values}))
         return tmp_path
 
     return make
+
+
+def change(root, old, new):
+    """Edit the list of claims, or the notebook where that has the old text."""
+    for path in (root / "book" / "paper.toml", root / "notebooks" / "quick.py"):
+        if old in path.read_text():
+            path.write_text(path.read_text().replace(old, new))
+            return root
+    raise ValueError(old)
 
 
 @pytest.mark.parametrize(
@@ -62,45 +84,56 @@ def project(tmp_path):
 def test_the_verdict_follows_from_claims_and_scale(project, rises, falls, n_train, scale, expected):
     (found,) = verdicts.claims(project(rises, falls, n_train, scale))
     assert found.verdict == expected and expected in verdicts.VERDICTS
-    assert (found.ours, found.scale, found.paper) == ("3 [2, 4]", "N = 7", "2")
+    assert (found.ours, found.scale) == ("3 [2, 4]", f"N = {n_train:,}")
 
 
 def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
-    root = project(True, True, 1000, "big", name="another set")
-    (found,) = verdicts.claims(root)
-    assert (found.verdict, found.ours, found.scale) == ("not in this run", "", "")
-    (root / "results" / "quick" / "claims.json").unlink()
-    assert verdicts.claims(root) == [found]
+    root = project(True, True, 1000, "big")
+    tests = Result(root, "quick").folder / CLAIMS
+    for made in ({"rises": {"says": "", "holds": True}}, {}):
+        tests.write_text(json.dumps(made))
+        (found,) = verdicts.claims(root)
+        assert (found.verdict, found.ours, found.scale) == ("not in this run", "", "")
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("old", "new", "message"),
     [
-        ('id = "rise"', "two claims have the id 'rise'"),
-        ('whose = "nobody"', "whose = 'nobody' of 'It rises.': take one of 'paper', 'our zone'"),
+        ('id = "rise"\n', "", "needs an id of its own"),
+        ('item = "Figure 1"', 'item = "Figure 1"\nwhose = "nobody"', "whose = 'nobody'"),
+        ('["rises", "falls"]', '["rise", "falls"]', "makes no test 'rise'"),
+        ('["rises", "falls"]', '["rises"]', "has the test falls of quick"),
+        ('["floor"]', '["flor"]', "makes no test 'flor'"),
+        ('["floor"]', "[]", "has the test floor of quick"),
+        ('notebook = "quick"', 'notebook = "quack"', "notebook quack makes no test"),
+        ('"rises", "it', 'f"{1}", "it', "line 5: a claim needs an id that is written out"),
+        ('"rises", "it', '"falls", "it', "a claim needs an id that is written out, and its own"),
+        ('"{peak}"', '"{height}"', "rise: quick quoted no 'height'"),
     ],
 )
-def test_an_id_is_one_claim_s_and_each_claim_is_somebody_s(project, line, message):
-    path = project(True, True, 7, "big") / "book" / "paper.toml"
-    written = path.read_text().replace("[[claim]]", f"[[claim]]\n{line}")
-    path.write_text(written + written[written.index("[[claim]]") :])
+def test_one_wrong_letter_stops_the_build(project, old, new, message):
+    root = change(project(True, True, 7, "big"), old, new)
     with pytest.raises(verdicts.PaperError, match=re.escape(message)):
+        verdicts.claims(root)
+
+
+def test_an_id_is_one_claim_s(project):
+    path = project(True, True, 7, "big") / "book" / "paper.toml"
+    written = path.read_text()
+    path.write_text(written + written[written.index("[[claim]]") :])
+    with pytest.raises(verdicts.PaperError, match="an id of its own, not 'rise'"):
         verdicts.claims(path.parents[1])
 
 
 def test_a_test_of_ours_has_verdicts_of_its_own(project):
     for rises, expected in ((True, "holds here"), (False, "does not hold here")):
-        path = project(rises, True, 7, "big") / "book" / "paper.toml"
-        path.write_text(path.read_text().replace("[[claim]]", '[[claim]]\nwhose = "ours"'))
-        (found,) = verdicts.claims(path.parents[1])
+        root = change(project(rises, True, 7, "big"), "[[claim]]", '[[claim]]\nwhose = "ours"')
+        (found,) = verdicts.claims(root)
         assert found.verdict == expected and expected in verdicts.OUR_VERDICTS
 
 
-def test_a_number_that_the_run_lacks_is_not_left_out_silently(project):
-    root = project(True, True, 1000, "big")
-    values = root / "results" / "quick" / "values.json"
-    values.write_text(json.dumps({"name": "ours", "n": "7"}))
-    assert verdicts.claims(root)[0].verdict == "not in this run"
+def test_the_list_of_this_book_fits_its_notebooks():
+    verdicts.check(ROOT)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""Whether a result still answers for its notebook, and its page, which shows today's words.
+
+A result is fresh while everything that can change it is unchanged: the code of the notebook's
+cells, its parameters, the code of this package that it reaches (`geomem.reach`), the bytes of its
+data sets, and the versions of the packages that all this stands on. Words are not of that kind:
+text, comments, titles, captions, and whether the code was committed are stamped anew on a fresh
+result, and nothing runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from geomem.companion.figures import commit
+from geomem.companion.notebooks import Notebook, Value, read
+from geomem.companion.results import Result, sha256, write
+from geomem.data.sets import source_sha256
+from geomem.reach import reached, without_words
+
+PARAMETERS, INJECTED, WORDS = "parameters", "injected-parameters", "words"
+
+
+def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
+    """Everything that a result depends on, by kind, as plain values and SHA-256 sums."""
+    code = [c for c in read(notebook.path).cells if c.cell_type == "code"]
+    cells = [cell.source for cell in code if not _is(cell, PARAMETERS)]
+    stands_on = reached("\n".join(cells))
+    sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset} - {""}
+    return {
+        "notebook": {f"cell {i}": _hash(without_words(cell)) for i, cell in enumerate(cells, 1)},
+        "parameters": dict(parameters),
+        "geomem": stands_on.code,
+        "data": {name: source_sha256(name) for name in sorted(sets)},
+        "versions": stands_on.versions,
+    }
+
+
+def key(dependencies: Mapping[str, Any]) -> str:
+    return _hash(json.dumps(dependencies, sort_keys=True))
+
+
+def stale(result: Result, notebook: Notebook, parameters: Mapping[str, Value]) -> list[str]:
+    """Why the result in the book does not answer for these parameters; empty when fresh."""
+    if not result.exists:
+        return ["never run"]
+    try:
+        run = result.run
+        known, now = dict(run["files"]), result.files()
+        old = {kind: dict(entries) for kind, entries in run["inputs"].items()}
+    except (ValueError, TypeError, AttributeError):
+        return ["unreadable"]
+    for name in sorted({*known, *now}):
+        if name not in now:
+            return [f"{name} is missing"]
+        if known.get(name) != now[name]:
+            return [f"{name} is {'changed' if name in known else 'of no run'}"]
+    return [
+        f"{kind}: {', '.join(changes)}"
+        for kind, new in inputs(notebook, parameters).items()
+        if (changes := _changes(old.get(kind, {}), new, show=kind == "parameters"))
+    ]
+
+
+def restamp(result: Result, notebook: Notebook) -> None:
+    """Put today's words and commit on a fresh result."""
+    import nbformat
+
+    run = result.run
+    executed = nbformat.read(result.executed, 4)
+    text = nbformat.writes(page(notebook, executed)) + "\n"
+    if text != result.executed.read_text():
+        write(result.executed, text)
+    files = {**run["files"], result.executed.name: sha256(result.executed)}
+    if (new := {**run, "files": files, **commit()}) != run:
+        result.write_run(new)
+
+
+def page(notebook: Notebook, executed: Any) -> Any:
+    """The notebook's own cells with the outputs of an executed one: equal runs give equal pages.
+
+    A cell that shows figures is followed by their citable form.
+    """
+    import nbformat
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    source, cells = read(notebook.path), list[Any]()
+    code = [c for c in executed.cells if c.cell_type == "code" and not _is(c, INJECTED)]
+    injected = [c for c in executed.cells if _is(c, INJECTED)]
+    runs = iter(code)
+    for cell in source.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        ran = next(runs)
+        cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+        shown = [o.metadata.geomem for o in cell.outputs if "geomem" in o.get("metadata", {})]
+        if shown:
+            cell.metadata.setdefault("tags", []).append("remove-output")
+        for id in shown:
+            text = f"```{{companion-figure}} {id}\n:again:\n```"
+            cells.append(new_markdown_cell(text, metadata={"tags": [WORDS]}))
+        if _is(cell, PARAMETERS):
+            cells += injected
+    for i, cell in enumerate(cells):
+        cell["id"] = f"{notebook.name}-{i:03d}"
+        for noise in ("papermill", "execution"):
+            cell.metadata.pop(noise, None)
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    made = new_notebook(cells=cells, metadata={"kernelspec": python, "language_info": language})
+    made.nbformat, made.nbformat_minor = 4, 5
+    nbformat.validate(made)
+    return made
+
+
+def _is(cell: Any, tag: str) -> bool:
+    return tag in cell.metadata.get("tags", [])
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any], *, show: bool) -> list[str]:
+    names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if show:
+        return [f"{name} {old.get(name)} -> {new.get(name)}" for name in names]
+    return names
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

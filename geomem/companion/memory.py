@@ -1,0 +1,87 @@
+"""What took long is computed once: results of functions, kept on disk by what they stand on.
+
+So a reader who changes a colour waits for the drawing, not for a thousand samples.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from geomem.diffusion.zoo import Trained
+from geomem.reach import reached
+
+KEPT_VARIABLE = "GEOMEM_KEPT"  # the folder, set by the runner; without it nothing is kept
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def kept(function: Callable[P, T]) -> Callable[P, T]:
+    """The function, answering from disk where it was called before with equal arguments.
+
+    Equal are arguments of the same bytes, whose code and versions are the same (`geomem.reach`).
+    Only for functions that their arguments decide, a seed among them.
+
+    Parameters
+    ----------
+    function : of this package, at the top level of its module, or a class method there.
+    """
+    folder = os.environ.get(KEPT_VARIABLE)
+    if not folder:
+        return function
+    from joblib import Memory
+
+    call = Memory(Path(folder), verbose=0).cache(_call, ignore=["function", "args", "kwargs"])
+
+    @wraps(function)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = call(described([function, args, kwargs]), function, args, kwargs)
+        return result
+
+    return answer
+
+
+def _call(key: Any, function: Callable[..., T], args: Any, kwargs: Any) -> T:
+    return function(*args, **kwargs)
+
+
+def described(value: Any) -> Any:
+    """A value as plain containers, numbers, texts and arrays: equal values, equal bytes.
+
+    A trained model is its name, which has the hash of all that made it; a function is the code
+    that it reaches, with what it has closed over.
+    """
+    if value is None or isinstance(value, (bool, int, float, str, bytes, np.ndarray, np.generic)):
+        return value
+    if isinstance(value, Trained):
+        return value.name, value.device
+    if isinstance(value, Tensor):
+        return value.detach().cpu().numpy()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [described(part) for part in value]
+    if isinstance(value, Mapping):
+        return [(str(key), described(part)) for key, part in value.items()]
+    if isinstance(value, FunctionType):
+        inside = [cell.cell_contents for cell in value.__closure__ or ()]
+        return _code(value), described(inside)
+    if callable(getattr(value, "__func__", None)):  # a method
+        return _code(value), described(value.__self__)
+    if isinstance(value, nn.Module):
+        return _code(type(value)), described(value.state_dict())
+    if isinstance(value, type) or not hasattr(value, "__dict__"):  # a device, say
+        return repr(value)
+    return _code(type(value)), described(vars(value))
+
+
+def _code(of: Any) -> Any:
+    """What a function or class reaches; of one that is not of this package, its name."""
+    name = of.__qualname__.split(".<locals>")[0]
+    stands_on = reached(f"import {of.__module__}; {of.__module__}.{name}")
+    return f"{of.__module__}.{name}", described(vars(stands_on))

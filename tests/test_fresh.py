@@ -1,0 +1,207 @@
+"""What makes a result stale, what only stamps it anew, and how words and numbers meet."""
+
+import json
+import os
+import shutil
+
+import nbformat
+import pytest
+from conftest import prepare
+
+from geomem import reach
+from geomem.companion import fresh, prose, runs
+from geomem.companion.results import Result
+
+CHAPTER = """# Quick
+```{companion-figure} fig-quick
+---
+title: A line
+paper: Eq. 1
+claim: ours
+alt: A straight line that rises from zero to {{ quick.n }} minus one.
+---
+It has {{ quick.n }} points of {{ quick.dataset }}.
+```
+"""
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The quick project after a run."""
+    from conftest import project as fixture
+
+    root = tmp_path_factory.mktemp("quick")
+    with pytest.MonkeyPatch.context() as patch:
+        fixture.__wrapped__(root, patch)
+        runs.run(root, *prepare(root))
+    return root
+
+
+@pytest.fixture
+def ran(executed, tmp_path, monkeypatch):
+    shutil.copytree(executed, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def state(root, **overrides):
+    return fresh.stale(Result(root, "quick"), *prepare(root, **overrides))
+
+
+def change(path, old, new):
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+def test_fresh_until_something_changes_and_then_says_what(ran, monkeypatch):
+    assert state(ran) == []
+    assert state(ran, n=4) == ["parameters: n 3 -> 4"]
+    monkeypatch.setattr(fresh, "source_sha256", lambda name: "other bytes")
+    assert state(ran) == ["data: digits"]
+    monkeypatch.undo()
+    os.chdir(ran)
+    change(ran / "notebooks" / "quick.py", "ax.plot(range(n))", "ax.plot(range(n + 1))")
+    assert state(ran) == ["notebook: cell 1"]
+
+
+def test_versions_count_where_they_are_reached(ran, monkeypatch):
+    real = reach.metadata.version
+    for changed, expected in (("numpy", ["versions: numpy"]), ("sympy", [])):
+        with monkeypatch.context() as patch:
+            others = {changed: "0"}
+            patch.setattr(reach.metadata, "version", lambda n, o=others: o.get(n) or real(n))
+            assert state(ran) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        ("notebooks/quick.ipynb", "a line", "a curve", "quick.ipynb is changed"),
+        ("results/quick/fig-quick.csv", "2", "7.77", "fig-quick.csv is changed"),
+        ("results/quick/run.json", '"key"', '"kex"', "unreadable"),
+        ("results/quick/run.json", "{", "[", "unreadable"),
+    ],
+)
+def test_what_was_edited_by_hand_is_never_published(ran, path, old, new, expected):
+    change(ran / path, old, new)
+    assert state(ran) == [expected]
+    (ran / path).unlink()
+    assert state(ran)[0] in (f"{(ran / path).name} is missing", "never run")
+
+
+def test_a_file_of_no_run_is_not_published(ran):
+    (ran / "results" / "quick" / "fig-more.csv").write_text("x [1]\n1\n")
+    assert state(ran) == ["fig-more.csv is of no run"]
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of this package that may be edited."""
+    copy = tmp_path / "geomem"
+    shutil.copytree(reach.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(reach, "PACKAGE", copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "expected"),
+    [
+        (
+            "companion/figures.py",
+            '"""Write a figure and show it',
+            '"""Save a figure and show it',
+            [],
+        ),
+        ("companion/figures.py", "  # the layout, once for both files", "", []),
+        ("geometry/coverage.py", "def shell_radii(", "def shell_radii_(", []),
+        ("cli/main.py", "BUILD_SECONDS = 10", "BUILD_SECONDS = 11", []),
+        ("companion/figures.py", "dpi=300", "dpi=200", ["geomem.companion.figures._picture"]),
+        ("data/sets.py", "/ 127.5", "/ 127.6", ["geomem.data.sets."]),
+    ],
+)
+def test_only_code_that_is_reached_counts(ran, package, path, old, new, expected):
+    assert state(ran) == []
+    change(package / path, old, new)
+    found = state(ran)
+    assert bool(found) == bool(expected)
+    assert all(name in found[0] for name in expected) and len(found) <= 1
+
+
+def contents(result):
+    return {p.name: p.read_bytes() for p in result.folder.iterdir() if p.name != "run.json"}
+
+
+def test_words_and_commits_are_stamped_on_a_fresh_result_and_nothing_runs(ran, monkeypatch):
+    result, source = Result(ran, "quick"), ran / "notebooks" / "quick.py"
+    change(source, "# # Quick", "# # Slow")
+    change(source, "# a line", "# a straight line")
+    monkeypatch.setattr(fresh, "commit", lambda: {"commit": "abc", "dirty": False})
+    before = contents(result)
+    assert state(ran) == []
+    fresh.restamp(result, prepare(ran)[0])
+    page = nbformat.read(result.executed, 4)
+    text = "\n".join(cell.source for cell in page.cells)
+    assert "# Slow" in text and "# a straight line" in text
+    assert any(cell.get("outputs") for cell in page.cells), "the outputs stay"
+    assert {
+        p.name: p.read_bytes() for p in result.folder.iterdir() if p.name != "run.json"
+    } == before
+    assert (result.run["commit"], result.run["dirty"]) == ("abc", False)
+    assert state(ran) == []
+    stamped = result.executed.read_bytes(), (result.folder / "run.json").read_bytes()
+    fresh.restamp(result, prepare(ran)[0])
+    assert (result.executed.read_bytes(), (result.folder / "run.json").read_bytes()) == stamped
+
+
+def test_a_page_shows_the_citable_figure_after_the_cell_that_drew_it(ran):
+    cells = nbformat.read(Result(ran, "quick").executed, 4).cells
+    (at,) = (i for i, cell in enumerate(cells) if "companion.figure(" in cell.source)
+    assert "remove-output" in cells[at].metadata.tags
+    assert "{companion-figure} fig-quick\n:again:" in cells[at + 1].source
+    assert any(cell.metadata.get("tags") == ["injected-parameters"] for cell in cells)
+
+
+# Words
+
+
+@pytest.fixture
+def chapter(ran):
+    (ran / "book").mkdir()
+    path = ran / "book" / "quick.md"
+    path.write_text(CHAPTER)
+    return path
+
+
+def test_a_figure_has_the_words_of_its_chapter_with_the_numbers_of_its_run(ran, chapter):
+    (record,) = prose.described(ran)
+    assert record["alt"] == "A straight line that rises from zero to 3 minus one."
+    assert record["caption"] == "It has 3 points of digits."
+    assert (record["title"], record["chapter"]) == ("A line", "quick.md")
+    assert record["parameters"]["n"] == 3 and "numpy" in record["versions"]
+    chapter.write_text(CHAPTER.replace("A line", "A straight line"))
+    assert prose.described(ran)[0]["title"] == "A straight line" and state(ran) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("quick.n }} points", "quick.m }} points", "no run has quoted quick.m"),
+        ("fig-quick", "fig-slow", "no chapter describes its figure fig-quick"),
+        ("claim: ours", "claim: everybody's", "whose claim"),
+        ("claim: ours\n", "", "needs alt, claim, paper, title"),
+        ("rises from zero to {{ quick.n }} minus one.", "rises.", "full sentence"),
+        ("claim: ours", "claim: [ours", "quick.md: fig-quick"),
+        ("# Quick\n", CHAPTER, "is described in quick.md, too"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_clear_line(ran, chapter, old, new, message):
+    change(chapter, old, new)
+    with pytest.raises(prose.ProseError, match=message) as error:
+        prose.described(ran)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_are_text_and_never_a_template(ran, chapter):
+    values = Result(ran, "quick").folder / "values.json"
+    values.write_text(json.dumps({"n": "{{ quick.dataset }} {% raw %}"}))
+    assert "{{ quick.dataset }} {% raw %} points" in prose.described(ran)[0]["caption"]

@@ -1,0 +1,71 @@
+"""What is computed once, and what makes it be computed again."""
+
+import shutil
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import torch
+
+from geomem import reach
+from geomem.companion.memory import KEPT_VARIABLE, described, kept
+from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.geometry.coverage import shell_radii
+from geomem.geometry.window import Window
+from geomem.memorization.ratio_test import DistinctImages, memorized_fraction
+from geomem.memorization.swaps import swap
+
+
+def count(path, values, seed=0):
+    with Path(path).open("a") as calls:
+        calls.write("x")
+    return values.sum() + seed
+
+
+def test_equal_arguments_are_answered_from_disk_and_others_are_not(tmp_path, monkeypatch, rng):
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+    calls, values = str(tmp_path / "calls"), rng.normal(size=4)
+    wanted = values.sum() + 2
+    assert [kept(count)(calls, values.copy(), seed=2) for _ in range(3)] == [wanted] * 3
+    assert len(Path(calls).read_text()) == 1
+    assert kept(count)(calls, values, seed=3) == wanted + 1
+    assert kept(count)(calls, values + 1, seed=2) != wanted
+    assert len(Path(calls).read_text()) == 3
+    monkeypatch.setenv(KEPT_VARIABLE, "")
+    assert kept(count) is count, "without a folder nothing is kept"
+
+
+def digest(value):
+    return joblib.hash(described(value))
+
+
+def network(seed):
+    torch.manual_seed(seed)
+    config = ModelConfig("mlp", width=8, channels=1, size=2, mean=0.0, sigma_data=0.5)
+    return EDMDenoiser(config)
+
+
+def test_a_description_is_of_what_a_value_holds(rng):
+    images = rng.normal(size=(5, 1, 2, 2)).astype(np.float32)
+    one, other = network(0), network(1)
+    assert digest(one) == digest(network(0)) != digest(other)
+    assert digest(DistinctImages(images)) == digest(DistinctImages(images.copy()))
+    assert digest(torch.tensor(images)) == digest(images) != digest(images.astype(np.float64))
+    pairs = [(one, other, 2), (one, other, 3), (other, one, 2)]
+    swapped = [swap(base, donor, Window(1, high)) for base, donor, high in pairs]
+    assert len({digest(denoise) for denoise in swapped}) == 3
+    assert digest(swap(network(0), other, Window(1, 2))) == digest(swapped[0])
+    assert digest(one.given) != digest(other.given)
+
+
+@pytest.mark.parametrize(("new", "same"), [("1 / 3  # a comment", True), ("1 / 4", False)])
+def test_changed_code_that_is_reached_is_computed_again(tmp_path, monkeypatch, new, same):
+    before, apart = digest(memorized_fraction), digest(shell_radii)
+    copy = tmp_path / "geomem"
+    shutil.copytree(reach.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(reach, "PACKAGE", copy)
+    path = copy / "memorization" / "ratio_test.py"
+    path.write_text(path.read_text().replace("THIRD = 1 / 3", f"THIRD = {new}"))
+    assert (digest(memorized_fraction) == before) is same
+    assert digest(shell_radii) == apart, "it does not reach the ratio test"
