@@ -87,7 +87,7 @@ class _Module:
             elif isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     module.imported[alias.asname or alias.name] = (node.module or "", alias.name)
-        for statement in tree.body:
+        for statement in tree.body[1:] if ast.get_docstring(tree) else tree.body:
             names = _bound(statement)
             for bound in names:
                 module.defined.setdefault(bound, []).append(statement)

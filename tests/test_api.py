@@ -103,6 +103,8 @@ def test_an_example_can_be_copied_it_imports_what_it_names(name):
             (used if isinstance(node.ctx, ast.Load) else known).add(node.id)
         elif isinstance(node, ast.alias):
             known.add(node.asname or node.name)
+        elif isinstance(node, ast.FunctionDef):
+            known.add(node.name)
         elif isinstance(node, ast.arg):
             known.add(node.arg)
     assert used and used <= known
