@@ -1,20 +1,22 @@
 # make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
-# make test                                     set up, check, run the tests
+# make test                                     set up, check, run the tests (five minutes)
+# make test-all                                 the same with every long sweep and every proof
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(DATASET)")
 
-.PHONY: book test setup
+.PHONY: book test test-all setup
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
 
-test: setup
+# Two workers, a file to each in their order: one builds the book while the other does the rest.
+test test-all: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m "")
 
 # Installs again only when the lock (or the package's own metadata) has changed.
 setup:

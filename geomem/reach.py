@@ -1,19 +1,26 @@
 """What code a result stands on: the definitions of this package that a piece of source reaches.
 
 One rule for notebooks and models. From the names that the source uses, imports are followed from
-definition to definition: a function counts with whatever it names, a class with all its methods,
-and a module that is reached with the statements that run when it is imported. Comments,
-docstrings and formatting do not count, nor does what only shows progress.
+definition to definition: a function counts with whatever it names and where that is imported
+from, a class with all its methods, and a module that is reached with the statements that run when
+it is imported. So does code in a string, which another process is to run. Comments, docstrings
+and formatting do not count, nor does what only shows progress.
+
+Not followed: names that are made at run time, definitions that a decorator registers and nothing
+names, and what a module that is imported but never reached does to others.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import metadata
+from importlib import metadata, util
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -44,20 +51,21 @@ def reached(source: str) -> Reached:
     ['numpy', 'python']
     """
     walk = _Walk()
-    walk.follow(_Module.of(source, "__main__"), ast.parse(source))
+    for meant in _meant(_Module.of(source, "__main__"), _parse(source)):
+        walk.reach(*meant)
     files = {
         path.relative_to(PACKAGE.parent).as_posix(): _sha256(path.read_bytes())
         for folder in {_path(name).parent for name, _ in walk.found} - {PACKAGE}
         for path in folder.iterdir()
         if path.suffix in TABLES
     }
-    code = {f"{module}.{name}": digest for (module, name), digest in walk.found.items()}
+    code = {f"{module}.{name}": digest for (module, name), digest in walk.found.items() if digest}
     return Reached(dict(sorted({**code, **files}.items())), _versions(walk.outside))
 
 
 def without_words(source: str) -> str:
     """Source as text that neither comments, docstrings nor formatting change."""
-    return _dump(ast.parse(source))
+    return ast.dump(_parse(source))
 
 
 @dataclass(frozen=True)
@@ -67,27 +75,23 @@ class _Module:
     Attributes
     ----------
     defined : the statements that define each name.
-    imported : what each imported name stands for: a module, or a name of one.
+    imported : what each imported name stands for: a module, or a name of one; two functions may
+        import two things by one name.
     other : the rest, which runs whenever the module is imported.
     """
 
     name: str
     defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imported: dict[str, tuple[str, str]] = field(default_factory=dict)
+    imported: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     other: list[ast.stmt] = field(default_factory=list)
 
     @classmethod
-    def of(cls, source: str, name: str) -> _Module:
-        module, tree = cls(name), ast.parse(source)
+    def of(cls, source: str, name: str, package: str = "") -> _Module:
+        module, tree = cls(name), _parse(source)
         for node in ast.walk(tree):  # those inside functions, too
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    whole = alias.name if alias.asname else alias.name.split(".")[0]
-                    module.imported[alias.asname or whole] = (whole, "")
-            elif isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    module.imported[alias.asname or alias.name] = (node.module or "", alias.name)
-        for statement in tree.body[1:] if ast.get_docstring(tree) else tree.body:
+            for bound, target in _imports(node, package):
+                module.imported.setdefault(bound, []).append(target)
+        for statement in tree.body:
             names = _bound(statement)
             for bound in names:
                 module.defined.setdefault(bound, []).append(statement)
@@ -101,57 +105,62 @@ class _Walk:
         self.found: dict[tuple[str, str], str] = {}
         self.outside: set[str] = set()
 
-    def follow(self, module: _Module, tree: ast.AST) -> None:
-        """Reach whatever the code names."""
-        names = _dotted(tree)
-        for node in ast.iter_child_nodes(tree) if not names else ():
-            self.follow(module, node)
-        name, symbol = _resolve(module, names) if names else ("", "")
-        self.reach(name, symbol)
-        if _ours(name) and not symbol:  # the module itself is handed on: all of it may be used
-            for symbol in [*_module(name).defined]:
-                self.reach(name, symbol)
-
     def reach(self, name: str, symbol: str) -> None:
         """Count a name of a module, or with "" what runs when the module is imported."""
         if not _ours(name):
-            self.outside |= {name.split(".")[0]} - {"", "__main__"}
+            self.outside |= {name.split(".")[0]} - {"", NAME, "__main__"}
             return
         if name in SILENT or (name, symbol) in self.found:
             return
         module = _module(name)
         statements = module.defined.get(symbol, []) if symbol else module.other
-        if symbol and not statements:
-            return
-        self.found[name, symbol] = _sha256("\n".join(map(_dump, statements)).encode())
-        for statement in statements:
-            self.follow(module, statement)
-        self.reach(name, "")
+        meant = [*dict.fromkeys(m for statement in statements for m in _meant(module, statement))]
+        digest = _sha256(json.dumps([[*map(_dump, statements)], meant]).encode())
+        self.found[name, symbol] = digest if statements else ""
+        for other in meant:
+            self.reach(*other)
+        for whole in (name, name.rpartition(".")[0]):  # a package is imported before its modules
+            self.reach(whole, "")
 
 
-def _resolve(module: _Module, names: list[str]) -> tuple[str, str]:
+def _meant(module: _Module, tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """What the names in some code of a module stand for: modules, and names of modules."""
+    names = _dotted(tree)
+    for name, symbol in _resolved(module, names) if names else ():
+        yield name, symbol
+        if _ours(name) and not symbol:  # the module itself is handed on: all of it may be used
+            whole = _module(name)
+            for inside in (*whole.defined, *whole.imported):
+                yield from _resolved(whole, [inside])
+    text = tree.value if isinstance(tree, ast.Constant) else None
+    if isinstance(text, str) and f"from {NAME}" in text:
+        with suppress(SyntaxError):  # of words
+            yield from _meant(_Module.of(text, "__main__"), _parse(text))
+    for node in ast.iter_child_nodes(tree) if not names else ():
+        yield from _meant(module, node)
+
+
+def _resolved(module: _Module, names: list[str]) -> Iterator[tuple[str, str]]:
     """The module and the name in it that a dotted name of some module's code means."""
     first, *rest = names
-    if first in module.imported:
-        return _exported(*module.imported[first], rest)
+    for target in module.imported.get(first, []):
+        yield from _exported(*target, rest)
     if first in module.defined and module.name != "__main__":
-        return module.name, first
-    return "", ""
+        yield module.name, first
 
 
-def _exported(name: str, symbol: str, rest: list[str]) -> tuple[str, str]:
-    """As `_resolve`, through packages that only pass a name on."""
-    while symbol or rest:
-        symbol, rest = (symbol, rest) if symbol else (rest[0], rest[1:])
-        if not _ours(name):
-            return name, symbol
-        if _path(f"{name}.{symbol}").is_file():
-            name, symbol = f"{name}.{symbol}", ""
-        elif symbol in _module(name).imported:
-            name, symbol = _module(name).imported[symbol]
-        else:
-            return name, symbol
-    return name, ""
+def _exported(name: str, symbol: str, rest: list[str]) -> Iterator[tuple[str, str]]:
+    """As `_resolved`, through packages that only pass a name on."""
+    if rest and not symbol:
+        symbol, *rest = rest
+    if symbol and _ours(f"{name}.{symbol}"):
+        yield from _exported(f"{name}.{symbol}", "", rest)
+        return
+    passed = _module(name).imported.get(symbol, []) if _ours(name) else []
+    for target in passed:
+        yield from _exported(*target, rest)
+    if not passed or symbol in _module(name).defined:
+        yield name, symbol
 
 
 def _dotted(node: ast.AST) -> list[str]:
@@ -160,6 +169,18 @@ def _dotted(node: ast.AST) -> list[str]:
         before = _dotted(node.value)
         return [*before, node.attr] if before else []
     return [node.id] if isinstance(node, ast.Name) else []
+
+
+def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Each name that a statement imports, and what it stands for."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            whole = alias.name if alias.asname else alias.name.split(".")[0]
+            yield alias.asname or whole, (whole, "")
+    elif isinstance(node, ast.ImportFrom):
+        name = util.resolve_name("." * node.level + (node.module or ""), package)
+        for alias in node.names:
+            yield alias.asname or alias.name, (name, alias.name)
 
 
 def _bound(statement: ast.stmt) -> list[str]:
@@ -190,21 +211,28 @@ def _module(name: str) -> _Module:
 
 @cache
 def _parsed(name: str, path: Path, changed: int) -> _Module:
-    return _Module.of(path.read_text(encoding="utf-8"), name)
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    return _Module.of(path.read_text(encoding="utf-8"), name, package)
 
 
-def _dump(tree: ast.AST) -> str:
+def _parse(source: str) -> ast.Module:
+    """The code without its docstrings."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        body = body if isinstance(body, list) else []  # a lambda's is one expression
-        opening = body[0] if body else None
-        if isinstance(opening, ast.Expr) and isinstance(opening.value, ast.Constant):
-            body[0] = ast.Pass()
-    return ast.dump(tree)
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            opening = node.body[0] if node.body else None
+            if isinstance(opening, ast.Expr) and isinstance(opening.value, ast.Constant):
+                alone = len(node.body) == 1 and not isinstance(node, ast.Module)
+                node.body[:1] = [ast.Pass()] if alone else []
+    return tree
+
+
+_dump = cache(ast.dump)
+_distributions = cache(metadata.packages_distributions)
 
 
 def _versions(packages: set[str]) -> dict[str, str]:
-    distributions = metadata.packages_distributions()
+    distributions = _distributions()
     found = {
         distribution: metadata.version(distribution)
         for package in packages

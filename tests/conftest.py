@@ -1,5 +1,6 @@
 """Shared by the tests: signals, point clouds, the project's root, real CIFAR-10 where it is."""
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,15 @@ from geomem.companion.notebooks import pick, pick_profile, resolve
 torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def forked(function, *arguments):
+    """A process that calls a function, without importing everything once more."""
+    if torch.cuda.is_available():
+        pytest.skip("where there is CUDA, torch trains in no fork of a process that has trained")
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    return process
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import forked
 from PIL import Image
 from test_cli import failing
 from tqdm import tqdm
@@ -182,7 +181,7 @@ def test_a_model_in_training_is_left_alone(models, capsys):
 def test_a_bar_goes_on_where_the_training_does(models, monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(
-        models,
+        verbs,
         "bar",
         lambda total, name, unit: tqdm(total=total, unit=unit, file=terminal, mininterval=0),
     )
@@ -408,14 +407,13 @@ def test_killed_and_interrupted_it_is_the_training_that_never_stopped(
     models, tmp_path, capsys, monkeypatch
 ):
     changes = {"train.steps": "400", "train.checkpoint": "100"}
-    command = [sys.executable, "-m", "geomem", *words(**changes)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = forked(main, words(**changes))
     end = time.monotonic() + 120
     while not [*models.glob("*/checkpoints/step-00000100")]:
-        assert process.poll() is None and time.monotonic() < end, process.communicate()
+        assert process.is_alive() and time.monotonic() < end
         time.sleep(0.002)
     process.kill()
-    process.communicate()
+    process.join()
     (found,) = zoo.models(models)
     assert not found.finished and 100 <= found.step < 400 and found.step % 100 == 0
 

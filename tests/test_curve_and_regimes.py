@@ -69,6 +69,12 @@ def ramp(sigma, low, high, n, rng):
     )
 
 
+def test_values_between_levels():
+    slope = Curve.from_table(np.array([0.1, 1.0, 10.0]), np.array([1.0, 0.5, 0.0]))
+    assert slope.between(np.sqrt(10.0)) == pytest.approx(0.25) and slope.peak == 0
+    assert np.isnan(slope.between(np.nan))
+
+
 def test_regimes_of_known_ramps(rng):
     sigma = np.geomspace(0.01, 100, 81)
     coverage = ramp(sigma, 0.1, 1.0, 400, rng)

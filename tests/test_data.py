@@ -227,6 +227,7 @@ def test_memory_follows_n(cifar10):
     assert peak < 30e6, "100 images must not cost the memory of 50,000"
 
 
+@pytest.mark.long
 def test_published_concentration_curve(cifar10):
     """Appendix E.3's values, within its 100 base points' interval and the reading error."""
     from geomem import digitized
@@ -238,6 +239,7 @@ def test_published_concentration_curve(cifar10):
     assert np.all(np.abs(curve.mean - paper["max_weight"]) <= half + 0.006)
 
 
+@pytest.mark.long
 def test_published_coverage_facts(cifar10):
     """First 1,000 training and test images: d_1NN has mean 21.19 and median 21.0."""
     data = load_dataset("cifar10", n_train=1000, n_heldout=1000, root=cifar10)

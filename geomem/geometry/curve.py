@@ -39,6 +39,15 @@ class Band:
             f"{name}, high [{unit}, 95% interval]": self.high,
         }
 
+    @property
+    def peak(self) -> int:
+        """Index of the level with the highest mean."""
+        return int(self.mean.argmax())
+
+    def between(self, sigma: float) -> float:
+        """Its mean at any noise level of its grid, data units: linear in log sigma."""
+        return float(np.interp(np.log(sigma), np.log(self.sigma), self.mean))
+
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
         return Estimate(float(self.mean[index]), float(self.low[index]), float(self.high[index]))

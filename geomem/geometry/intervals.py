@@ -38,6 +38,19 @@ class Estimate:
         interval = f" [{percent(self.low)}, {percent(self.high)}]" if np.isfinite(self.low) else ""
         return percent(self.value) + interval
 
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    def plus_minus(self, value: str = ".3g", half: str = ".2g") -> str:
+        """The value and half the width of its interval, which reads best where it is symmetric.
+
+        >>> Estimate(7.462, 7.1, 7.824).plus_minus()
+        '7.46 ± 0.36'
+        """
+        return f"{self.value:{value}} ± {self.half:{half}}"
+
 
 @dataclass(frozen=True)
 class Fraction:
@@ -63,9 +76,13 @@ class Fraction:
         high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
         return cls(count / n, low, high, count, n)
 
+    @property
+    def percent(self) -> str:
+        """The share in percent with two digits, and its interval."""
+        return f"{percent(self.value)} [{percent(self.low)}, {percent(self.high)}]"
+
     def __str__(self) -> str:
-        interval = f"[{percent(self.low)}, {percent(self.high)}]"
-        return f"{self.count:,} of {self.n:,}, {percent(self.value)} {interval}"
+        return f"{self.count:,} of {self.n:,}, {self.percent}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,23 @@ class Change(Estimate):
 
     def __str__(self) -> str:
         return self.percent
+
+
+def mean_of(values: ArrayLike) -> Estimate:
+    """The mean of what each of n images gave, with its normal 95% interval.
+
+    Parameters
+    ----------
+    values : (n,) one value of each image, n >= 2.
+
+    >>> mean_of([1.0, 2.0, 3.0]).plus_minus()
+    '2 ± 1.1'
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2:
+        raise ValueError(f"mean over images: needs (n,) values, n >= 2, got {found.shape}.")
+    mean, half = float(found.mean()), float(1.96 * found.std(ddof=1) / np.sqrt(len(found)))
+    return Estimate(mean, mean - half, mean + half)
 
 
 def student(values: ArrayLike) -> Estimate:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SIGNALS
+from conftest import SIGNALS, forked
 
 from geomem import progress
 from geomem.diffusion import checkpoint, zoo
@@ -155,20 +155,19 @@ def test_a_finished_model_is_not_trained_again(base, whole):
     assert_equal_to(again, whole)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_two_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd, jobs):
-    """In one process or two, and with the bits of one trained in this process."""
-    small = changed(base, {"data.n_train": 8})
-    trained = train_or_load([base, small, base], root=tmp_path, jobs=jobs)
-    assert_equal_to(trained[0], whole)
-    assert [len(m.losses) for m in trained] == [60] * 3
-    assert [m.record["images"][0] for m in trained] == [20, 8, 20]
-    assert trained[0].folder == trained[2].folder != trained[1].folder
-    assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:2])
+def test_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd):
+    """In two processes, of which one has two to train, with the bits of one trained here."""
+    small, short = changed(base, {"data.n_train": 8}), changed(base, {"train.steps": 5})
+    trained = train_or_load([small, base, short, base], root=tmp_path, jobs=2)
+    assert_equal_to(trained[1], whole)
+    assert [len(m.losses) for m in trained] == [60, 60, 5, 60]
+    assert [m.record["images"][0] for m in trained] == [8, 20, 20, 20]
+    assert trained[1].folder == trained[3].folder
+    assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:3])
     assert all(s.state == "finished" for s in models(tmp_path))
     before = tree(tmp_path)
     monkeypatch.setattr(zoo, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
-    again = train_or_load([small, base], root=tmp_path)
+    again = train_or_load([base, small], root=tmp_path)
     assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
     assert tree(tmp_path) == before
     assert capfd.readouterr() == ("", "")
@@ -294,51 +293,19 @@ def test_one_pixel_or_one_label_that_is_used_makes_another_key(base):
     assert zoo.key(classed, swapped) != zoo.key(classed, data)
 
 
-CODE = '''"""Module."""
-A = 1  # a comment
-
-class B:
-    """Class."""
-    width: int = 2
-    def f(self, x):
-        """Function."""
-        return x + A
-'''
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "same"),
-    [
-        ("# a comment", "# another, longer\n\n\n# comment", True),
-        ('"""Module."""', '"""Another."""', True),
-        ('"""Class."""', '"""Another."""', True),
-        ('"""Function."""', '"""Another.\n\n        >>> B().f(1)\n        """', True),
-        ('        """Function."""\n', "", True),
-        ("x + A", "(x +\n A)", True),
-        ("x + A", "x - A", False),
-        ("A = 1", "A = 2", False),
-        ("int = 2", "int = 3", False),
-        ("f(self, x)", "f(self, x=0)", False),
-    ],
-)
-def test_comments_docstrings_and_layout_are_no_code(old, new, same):
-    assert CODE.count(old) == 1
-    assert (zoo._code(CODE.replace(old, new)) == zoo._code(CODE)) is same
-
-
 def test_the_code_that_trains_is_in_the_key(base, monkeypatch):
-    before, source = key(base), zoo.inspect.getsource
-    for name in ("geomem.diffusion.network", "geomem.diffusion.noise", "geomem.diffusion.train"):
-        for addition, same in (("\n# a comment\n", True), ("\nX = 1\n", False)):
-            with monkeypatch.context() as patch:
-                patch.setattr(
-                    zoo.inspect,
-                    "getsource",
-                    lambda m, name=name, more=addition: (
-                        source(m) + (more if m.__name__ == name else "")
-                    ),
-                )
-                assert (key(base) == before) is same
+    """As `geomem.reach` finds it, and the versions of what it stands on."""
+    found = zoo.reached(zoo.TRAINING)
+    name = "geomem.diffusion.train.DIVERGED"
+    assert name in found.code and "torch" in found.versions
+    for other in (
+        replace(found, code={**found.code, name: "another"}),
+        replace(found, versions={**found.versions, "torch": "1.0"}),
+    ):
+        with monkeypatch.context() as patch:
+            before = key(base)
+            patch.setattr(zoo, "reached", lambda source, other=other: other)
+            assert key(base) != before
 
 
 # Interruptions
@@ -394,35 +361,14 @@ def test_a_second_ctrl_c_in_the_middle_of_a_step_saves_no_half_step(
     assert_equal_to(model, whole)
 
 
-def python(code, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": str(Path(zoo.__file__).parents[2])}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **options)
-
-
-HEAD = """
-import json, os, signal, sys
-from pathlib import Path
-from geomem.diffusion.presets import Experiment, changed
-from geomem.diffusion.zoo import fit, train_or_load
-experiment = changed(Experiment(), json.loads(sys.argv[1]))
-root = Path(sys.argv[2])
-"""
-
-
 def test_after_kill_9_the_next_call_goes_on_from_the_last_checkpoint(base, whole, tmp_path):
-    code = (
-        HEAD
-        + """
-def report(record):
-    if record.step == 57:
-        os.kill(os.getpid(), signal.SIGKILL)
-fit(experiment, root=root, report=report)
-"""
-    )
-    process = python(code, json.dumps(settings(base)), tmp_path)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    def report(record):
+        if record.step == 57:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = forked(lambda: fit(base, root=tmp_path, report=report))
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     (found,) = models(tmp_path)
     assert (found.folder.name, found.state) == (whole.name, "stopped after step 40 of 60")
     model, steps = steps_of(lambda report: fit(base, root=tmp_path, report=report))
@@ -487,10 +433,6 @@ def test_an_error_while_saving_leaves_the_checkpoint_before(base, whole, tmp_pat
 
 
 WORK = "from geomem.diffusion.zoo import _work; _work()"
-PARENT = """
-import os, subprocess, sys
-subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid()), sys.argv[2]]).wait()
-"""
 
 
 def begun(experiment, root):
@@ -505,22 +447,30 @@ def begun(experiment, root):
 def test_workers_stop_with_whoever_asked_for_them(base, tmp_path, how):
     """Ctrl-C reaches a whole group of processes, kill -9 the parent alone."""
     endless = changed(base, ENDLESS)
-    if how == "Ctrl-C":
-        code = HEAD + "train_or_load([experiment], root=root)"
-        parent = python(code, json.dumps(settings(endless)), tmp_path, start_new_session=True)
-    else:
-        parent = python(PARENT, WORK, begun(endless, tmp_path), start_new_session=True)
+
+    def ask():
+        os.setsid()
+        train_or_load([endless], root=tmp_path)
+
+    def start():
+        os.setsid()
+        command = [sys.executable, "-c", WORK, str(os.getpid()), str(folder)]
+        subprocess.Popen(command, stderr=subprocess.DEVNULL).wait()
+
+    folder = begun(endless, tmp_path)
+    parent = forked(ask if how == "Ctrl-C" else start)
     try:
-        wait_for(lambda: [*tmp_path.glob("*/progress")])
+        wait_for(lambda: (folder / "progress").exists())
         (found,) = models(tmp_path)
         assert (found.running, found.step) == (True, 0)
         if how == "Ctrl-C":
             os.killpg(parent.pid, signal.SIGINT)
-            assert parent.wait(60) != 0
+            parent.join(60)
+            assert parent.exitcode
     finally:
         parent.kill()
     wait_for(lambda: not models(tmp_path)[0].running)
-    parent.communicate()
+    parent.join()
     (kept,) = (found.folder / "checkpoints").iterdir()
     data = base.data.load()
     saved, same = (TrainState(endless.train.for_images(data.train)) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Lemma 4.5 and Theorem 4.8: every step, and the bounds where the truth is known."""
+"""Theorem 4.8: its bounds where the truth is known."""
 
 import numpy as np
 import pytest
@@ -6,26 +6,9 @@ import sympy as sp
 
 import geomem
 from geomem.geometry.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
-from geomem.theorems import lemma_4_5, theorem_4_8
-from geomem.theorems.statement import verify
+from geomem.theorems import theorem_4_8
 
-STATEMENTS = lemma_4_5.STATEMENTS + theorem_4_8.STATEMENTS
 PAIRS = [(1, 0.1), (1, 3.0), (2, 0.3), (16, 1.0), (64, 5.0), (3072, 5.0)]
-
-
-@pytest.mark.parametrize("statement", STATEMENTS, ids=lambda s: s.label)
-def test_every_step_holds_and_every_control_fails(statement):
-    rows = verify(statement)
-    assert [row for row in rows if not row.held] == []
-    assert len(rows) == len(statement.steps) + len(statement.controls)
-    assert sum(row.seconds for row in rows) < 10
-
-
-def test_no_formula_collapsed():
-    """sympy may decide a relation when it is built; then the book would print True."""
-    for statement in STATEMENTS:
-        for step in (*statement.steps, *statement.controls):
-            assert step.formula not in (True, False), step.why
 
 
 @pytest.mark.parametrize("name", ["\\Phi_{16,1}", "\\Phi_{3072,5}"])
@@ -81,7 +64,8 @@ def test_two_points_in_one_dimension():
     mass = geomem.shell_mass(1 / np.array([sigma, 0.5]), 1, c)
     np.testing.assert_allclose(bounds.lower_nearest, mass, atol=1e-12)
     np.testing.assert_allclose(bounds.upper_sum, np.minimum(2 * mass, 1), atol=1e-3)
-    measured = geomem.shell_coverage([[0.0]], ends, [sigma, 0.5], c=c, draws=40_000).mean
+    origin = np.zeros((400, 1))  # as many queries, which is quicker than as many draws
+    measured = geomem.shell_coverage(origin, ends, [sigma, 0.5], c=c, draws=100).mean
     assert np.all(bounds.lower_nearest <= measured + 0.01)
     assert measured[0] < bounds.upper_sum[0] - 0.05  # overlap: strictly below
     assert measured[1] == pytest.approx(bounds.upper_sum[1], abs=0.01)  # disjoint: equal
