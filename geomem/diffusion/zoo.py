@@ -131,14 +131,41 @@ def train_or_load(
 
     Parameters
     ----------
-    experiments : what to train; see `geomem.diffusion.presets`.
-    root : the store; default the environment variable GEOMEM_MODELS, else ./models.
-    jobs : processes side by side, which the models are dealt out to; default one per CPU
+    experiments : list of Experiment
+        What to train; see `experiment` for the presets.
+    root : Path or None
+        The store; default the environment variable GEOMEM_MODELS, else ./models.
+    jobs : int or None
+        Processes side by side, which the models are dealt out to; default one per CPU
         core that a model takes, and one at a time on CUDA.
+
+    Returns
+    -------
+    list of Trained
+        In the order of the experiments; of each, ``denoise`` is the denoiser, ``at(share)`` that
+        of a snapshot, ``losses`` (steps,) the loss of each step.
 
     Raises
     ------
-    TrainingError : a training that stopped; the others stop with a checkpoint.
+    TrainingError
+        If a training stopped; the others stop with a checkpoint.
+
+    References
+    ----------
+    Ours; see :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from geomem.diffusion.zoo import fit
+    >>> from geomem import experiment, train_or_load
+    >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = fit(brief, root=Path(folder))  # in this process
+    ...     (model,) = train_or_load([brief], root=Path(folder))  # found, not trained again
+    >>> model.losses.shape
+    (2,)
     """
     folders = [folder_of(e, e.data.load(), root) for e in experiments]
     todo = {f: e for f, e in zip(folders, experiments, strict=True) if not _finished(f)}
@@ -243,9 +270,40 @@ def _fit(
 def load_model(name: str | Path, root: Path | None = None, *, device: str = "auto") -> Trained:
     """A finished model by its folder, or by its name in the store or the start of it.
 
+    Parameters
+    ----------
+    name : str or Path
+        The folder of a model, or its name in the store, or how that begins.
+    root : Path or None
+        The store; default the environment variable GEOMEM_MODELS, else ./models.
+    device : str
+        Where its denoisers compute: "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Trained
+        As `train_or_load` gives it.
+
     Raises
     ------
-    CheckpointError : no such model, several, an unfinished or a damaged one.
+    CheckpointError
+        If there is no such model, there are several, or it is unfinished or damaged.
+
+    References
+    ----------
+    Ours; see :doc:`/book/reproduce`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from geomem.diffusion.zoo import fit
+    >>> from geomem import experiment, load_model
+    >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = fit(brief, root=Path(folder))
+    ...     load_model("digits-64", Path(folder)).name == trained.name
+    True
     """
     folder = Path(name)
     if not folder.is_dir():

@@ -68,14 +68,36 @@ class Band:
 class Curve(Band):
     """A probability-like quantity in [0, 1] against the noise level.
 
-    Attributes
+    Parameters
     ----------
-    sigma : (S,) noise levels, in data units, in the order given by the caller.
-    mean : (S,) the estimate: the mean over queries of their mean over noise draws.
-    low, high : (S,) the 95% interval over queries (see `from_queries`).
-    n : number of queries.
-    per_query : (n, S) each query's mean over its draws; what resampling draws from.
-        Empty (0, S) for a curve read from a table.
+    sigma : array (S,)
+        Noise levels, in data units, in the order given by the caller.
+    mean : array (S,)
+        The estimate: the mean over queries of their mean over noise draws.
+    low, high : array (S,)
+        The 95% interval over queries (see `from_queries`).
+    n : int
+        Number of queries.
+    per_query : array (n, S)
+        Each query's mean over its draws; what resampling draws from. Empty (0, S) for a curve
+        read from a table.
+
+    See Also
+    --------
+    shell_coverage, max_posterior_weight, memorization_rates : Give one.
+
+    References
+    ----------
+    Ours: the form in which C_sigma and W_sigma are estimated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import Curve
+    >>> hits = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> curve = Curve.from_queries(np.array([0.5, 2.0]), hits, indicator=True)
+    >>> curve.mean.tolist(), curve.low.round(2).tolist()
+    ([0.25, 1.0], [0.04, 0.51])
     """
 
     sigma: Floats
@@ -120,14 +142,35 @@ class Curve(Band):
 class ErrorCurve(Band):
     """A mean squared distance, >= 0 without an upper limit, against the noise level.
 
-    Attributes
+    Parameters
     ----------
-    sigma : (S,) noise levels, in data units, in the order given by the caller.
-    mean : (S,) mean over queries of their mean over noise draws, data units squared: a sum
-        over the pixels (divide by their number for the error per pixel).
-    low, high : (S,) its 95% interval over queries (normal, cut at 0); NaN for one query.
-    n : number of queries.
-    per_query : (n, S) each query's mean over its draws.
+    sigma : array (S,)
+        Noise levels, in data units, in the order given by the caller.
+    mean : array (S,)
+        Mean over queries of their mean over noise draws, data units squared: a sum over the
+        pixels (divide by their number for the error per pixel).
+    low, high : array (S,)
+        Its 95% interval over queries (normal, cut at 0); NaN for one query.
+    n : int
+        Number of queries.
+    per_query : array (n, S)
+        Each query's mean over its draws.
+
+    See Also
+    --------
+    denoising_error, linear_gap : Give one.
+
+    References
+    ----------
+    Ours: the form in which the denoising error and the gap to the Gaussian denoiser are estimated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import ErrorCurve
+    >>> curve = ErrorCurve.from_queries(np.array([1.0]), np.array([[1.0], [3.0]]))
+    >>> curve.mean.tolist(), curve.low.round(2).tolist(), curve.high.round(2).tolist()
+    ([2.0], [0.04], [3.96])
     """
 
     sigma: Floats

@@ -53,12 +53,28 @@ def goes_on(beyond: Estimate, much: float = 0.1) -> str:
 
 @dataclass(frozen=True)
 class Hump:
-    """Where a memorization rate lies on the axis of log sigma (ours).
+    """Where a memorization rate lies on the axis of log sigma.
 
-    Attributes
+    Parameters
     ----------
-    curve : the rate, at ascending levels.
-    resampled : (R, S) rates of resampled images, what the intervals come from.
+    curve : Curve
+        The rate, at ascending noise levels, data units.
+    resampled : array (R, S)
+        Rates of resampled images, in [0, 1]: what the intervals come from.
+
+    References
+    ----------
+    Figure 2 of the paper shows the hump; centre and shares are ours; see :doc:`/book/memorization`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rates = np.tile([0.0, 1.0, 0.0], (20, 1))
+    >>> from geomem.geometry.window import Window
+    >>> from geomem import Curve, Hump
+    >>> hump = Hump.of(Curve.from_queries(np.array([0.1, 1.0, 10.0]), rates, indicator=True))
+    >>> round(hump.centre.value, 3), round(hump.share(Window(1.0, 10.0)).value, 3)
+    (1.0, 0.5)
     """
 
     curve: Curve
@@ -70,9 +86,22 @@ class Hump:
 
         Parameters
         ----------
-        curve : a rate in [0, 1] at two or more levels, in ascending order.
-        resamples : bootstrap resamples of the images.
-        seed : of the resampling.
+        curve : Curve
+            A rate in [0, 1] at two or more noise levels, in ascending order.
+        resamples : int
+            Bootstrap resamples of the images.
+        seed : int
+            Seed of the resampling.
+
+        Returns
+        -------
+        Hump
+            With the rates of the resampled images.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two levels, not ascending, or no images behind the rate.
         """
         if len(curve.sigma) < 2 or not np.all(np.diff(curve.sigma) > 0):
             raise ValueError("hump: needs a rate at two or more noise levels, ascending.")
