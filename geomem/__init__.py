@@ -4,45 +4,66 @@ An executable companion to *Two Calm Ends and the Wild Middle* (Dodson, Gao, Wan
 Wan; ICML 2026; arXiv 2602.17846).
 """
 
-from geomem.data.files import DataError
-from geomem.data.sets import ImageSet, load_dataset
-from geomem.diffusion.network import EDMDenoiser, ModelConfig
-from geomem.diffusion.noise import NoiseLaw, karras_sigmas
-from geomem.diffusion.presets import Experiment, experiment
-from geomem.diffusion.sampler import sample
-from geomem.diffusion.train import TrainConfig
-from geomem.diffusion.zoo import load_model, train_or_load
-from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
-from geomem.geometry.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
-from geomem.geometry.curve import Curve, ErrorCurve
-from geomem.geometry.distances import nearest, nearest_distances
-from geomem.geometry.gaussian import (
-    gaussian_denoiser,
-    linear_gap,
-    linear_gap_bound,
-    linear_gap_law,
-    linear_mmse,
-)
-from geomem.geometry.locality import circulant_sensitivity, locality_bound
-from geomem.geometry.overlap import overlap_coverage
-from geomem.geometry.posterior import empirical_denoiser, max_posterior_weight, posterior_weights
-from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
-from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
-from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
-from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import (
-    denoising_error,
-    memorization_rates,
-    memorized_fraction,
-    neighbours,
-)
+import ast
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geomem.data.files import DataError
+    from geomem.data.sets import ImageSet, load_dataset
+    from geomem.diffusion.network import EDMDenoiser, ModelConfig
+    from geomem.diffusion.noise import NoiseLaw, karras_sigmas
+    from geomem.diffusion.presets import Experiment, experiment
+    from geomem.diffusion.sampler import sample
+    from geomem.diffusion.train import TrainConfig
+    from geomem.diffusion.zoo import load_model, train_or_load
+    from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
+    from geomem.geometry.coverage_bounds import (
+        coverage_bounds,
+        coverage_sigma,
+        shell_mass_envelopes,
+    )
+    from geomem.geometry.curve import Curve, ErrorCurve
+    from geomem.geometry.denoiser import Denoiser
+    from geomem.geometry.distances import nearest, nearest_distances
+    from geomem.geometry.gaussian import (
+        GaussianDenoiser,
+        gaussian_denoiser,
+        linear_gap,
+        linear_gap_bound,
+        linear_gap_law,
+        linear_mmse,
+    )
+    from geomem.geometry.locality import circulant_sensitivity, locality_bound
+    from geomem.geometry.overlap import overlap_coverage
+    from geomem.geometry.posterior import (
+        EmpiricalDenoiser,
+        empirical_denoiser,
+        max_posterior_weight,
+        posterior_weights,
+    )
+    from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
+    from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
+    from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+    from geomem.memorization.hump import Hump
+    from geomem.memorization.ratio_test import (
+        denoising_error,
+        memorization_rates,
+        memorized_fraction,
+        neighbours,
+    )
 
 __all__ = [
     "Curve",
     "DataError",
+    "Denoiser",
     "EDMDenoiser",
+    "EmpiricalDenoiser",
     "ErrorCurve",
     "Experiment",
+    "GaussianDenoiser",
     "Hump",
     "ImageSet",
     "ModelConfig",
@@ -86,3 +107,24 @@ __all__ = [
     "weight_bounds",
     "weight_thresholds",
 ]
+
+
+if not TYPE_CHECKING:  # to a type checker it would make every name a right one
+
+    def __getattr__(name: str) -> Any:
+        """A public name, imported when it is first asked for: torch alone takes seconds."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_homes()[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """The module of each public name, as the imports above tell type checkers."""
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module or "" for node in imports for alias in node.names}

@@ -114,7 +114,7 @@ def package(tmp_path, monkeypatch):
         ),
         ("companion/figures.py", "  # the layout, once for both files", "", []),
         ("geometry/coverage.py", "def shell_radii(", "def shell_radii_(", []),
-        ("cli/main.py", "BUILD_SECONDS = 10", "BUILD_SECONDS = 11", []),
+        ("cli/book.py", "BUILD_SECONDS = 10", "BUILD_SECONDS = 11", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),
         ("companion/figures.py", "dpi=300", "dpi=200", ["geomem.companion.figures._picture"]),
         ("data/sets.py", "float32(127.5)", "float32(127.6)", ["geomem.data.sets._pixels"]),

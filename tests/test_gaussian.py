@@ -34,6 +34,24 @@ def test_gaussian_denoiser_is_equation_7(rng, n):
     np.testing.assert_allclose(one, expected[2:3], atol=1e-9)
 
 
+def test_a_prepared_denoiser_is_the_function_and_finds_the_axes_once(skewed, rng, monkeypatch):
+    found, principal = [], gaussian._principal
+    monkeypatch.setattr(gaussian, "_principal", lambda t: found.append(t) or principal(t))
+    denoise, x = geomem.GaussianDenoiser(skewed), rng.normal(size=(5, 4))
+    covariance = np.cov(skewed.T, bias=True)
+    for sigma in (0.1, 1.0, 30.0):
+        gain = covariance @ np.linalg.inv(covariance + sigma**2 * np.eye(4))
+        mean = skewed.mean(0)
+        np.testing.assert_allclose(denoise(x, sigma), mean + (x - mean) @ gain.T, atol=1e-10)
+        error = np.trace(covariance - gain @ covariance)
+        np.testing.assert_allclose(denoise.error([sigma]), error, rtol=1e-9)
+    assert len(found) == 1
+    np.testing.assert_array_equal(denoise(x, 1.0), geomem.gaussian_denoiser(x, skewed, 1.0))
+    np.testing.assert_array_equal(denoise.error([0.5, 2]), geomem.linear_mmse(skewed, [0.5, 2]))
+    with pytest.raises(ValueError, match="one size"):
+        denoise(x[:, 1:], 1.0)
+
+
 def test_same_kind_dtype_and_shape(rng):
     train = rng.normal(size=(6, 1, 3, 3))
     for x in (train[:2].astype(np.float32), torch.from_numpy(train[:2]).float()):

@@ -253,3 +253,31 @@ def test_a_copy_beside_a_near_copy_is_found(rng):
     train = rng.uniform(-1, 1, (40, 3072))
     train[1] = train[0] + 1e-9 * rng.normal(size=3072)
     assert geomem.nearest_distances(train[:1], train)[0, 0] == 0
+
+
+def test_a_prepared_denoiser_is_the_function_and_reads_its_set_once(cloud, monkeypatch):
+    x, train = cloud
+    reads, block = [], distances.Points.block
+
+    def counted(points, *arguments):
+        reads.append(points.name)
+        return block(points, *arguments)
+
+    monkeypatch.setattr(distances.Points, "block", counted)
+    denoise = geomem.EmpiricalDenoiser(train)
+    reads.clear()
+    for sigma in (0.05, 0.5, np.geomspace(0.1, 10, len(x))):
+        logits = -((x[:, None] - train) ** 2).sum(2) / (2 * np.reshape(sigma, (-1, 1)) ** 2)
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        weights /= weights.sum(1, keepdims=True)
+        np.testing.assert_allclose(denoise(x, sigma), weights @ train, atol=1e-12)
+        np.testing.assert_allclose(denoise.weights(x, sigma), weights, atol=1e-12)
+    assert {*reads} == {"queries"}
+    monkeypatch.setattr("geomem.geometry.posterior.KEPT_BYTES", 0)
+    streamed = geomem.EmpiricalDenoiser(train)  # as for a set that is too large to keep
+    for a, b in ((denoise, streamed), (denoise.weights, streamed.weights)):
+        np.testing.assert_array_equal(a(x, 0.5), b(x, 0.5))
+    np.testing.assert_array_equal(denoise(x, 0.5), geomem.empirical_denoiser(x, train, 0.5))
+    np.testing.assert_array_equal(denoise.weights(x, 2), geomem.posterior_weights(x, train, 2))
+    with pytest.raises(ValueError, match="one size"):
+        denoise(x[:, 1:], 0.5)

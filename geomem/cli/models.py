@@ -9,7 +9,7 @@ import os
 import shlex
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,26 +17,23 @@ import numpy as np
 import torch
 from torch import distributed
 
-from geomem.companion.notebooks import ParameterError, project_root
+from geomem.cli.main import examples
 from geomem.data.sets import ImageSet, source_sha256
 from geomem.diffusion import presets, zoo
 from geomem.diffusion.cost import cost, parameters
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
+from geomem.errors import InputError
 from geomem.progress import bar
+from geomem.project import project_root
 
 DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
-Verb = Callable[
-    [str, Callable[[argparse.Namespace], None], str, str], argparse.ArgumentParser
-]  # a new verb of its name, action, description and examples
 
 
-def add_verbs(verb: Verb) -> None:
-    sub = verb(
-        "train",
-        train_model,
-        "Train one model into the store; Ctrl-C keeps a checkpoint, --resume goes on from it.",
+def add_train(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
         """
         geomem train digits-mlp-small
         geomem train digits-unet-small --set data.n_train 64 --set train.seed 1 --resume
@@ -44,13 +41,14 @@ def add_verbs(verb: Verb) -> None:
         torchrun --nproc-per-node 8 -m geomem train cifar10-small
         """,
     )
-    sub.add_argument(
+    verb.set_defaults(verb=train_model)
+    verb.add_argument(
         "config",
         metavar="CONFIG",
         help=f"a preset ({', '.join(presets.PRESETS)}), or a TOML file with tables [data], "
         "[train], [train.model], [train.noise] and perhaps a `preset` to start from",
     )
-    sub.add_argument(
+    verb.add_argument(
         "--set",
         nargs=2,
         action="append",
@@ -58,18 +56,17 @@ def add_verbs(verb: Verb) -> None:
         metavar=("NAME", "VALUE"),
         help="change a setting, train.steps 100; may be given again; a wrong name lists all",
     )
-    start = sub.add_mutually_exclusive_group()
+    start = verb.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     start.add_argument("--restart", action="store_true", help="drop what is there of this model")
     start.add_argument(
         "--dry-run", action="store_true", help="print images, arithmetic, time and memory only"
     )
-    verb(
-        "models",
-        list_models,
-        "Show every model of the store: state, images, parameters, steps, seconds.",
-        "geomem models",
-    )
+
+
+def add_models(verb: argparse.ArgumentParser) -> None:
+    examples(verb, "geomem models")
+    verb.set_defaults(verb=list_models)
 
 
 # geomem train
@@ -301,7 +298,7 @@ def store_root() -> Path:
         return Path(named)
     try:
         return project_root() / "models"
-    except ParameterError:
+    except InputError:
         return Path("models")
 
 

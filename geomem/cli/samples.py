@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from geomem.cli.models import Verb, checked_device, store_root
-from geomem.companion.notebooks import ParameterError
+from geomem.cli.main import examples
+from geomem.cli.models import checked_device, store_root
 from geomem.data.sets import source_sha256
 from geomem.diffusion import zoo
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import SOLVERS, sample
 from geomem.diffusion.train import device_of
+from geomem.errors import InputError
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import DistinctImages, memorized_fraction, neighbours
@@ -29,54 +30,54 @@ from geomem.memorization.swaps import PAPER_STEPS, swap
 TILE = 64  # pixels of one sample on a sheet, or more
 
 
-def add_verbs(verb: Verb) -> None:
-    sub = verb(
-        "sample",
-        sample_images,
-        "Draw images from a model, as an .npz that --set data.name takes and a sheet beside it.",
+def add_sample(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
         """
         geomem sample digits-64-mlp
         geomem sample digits-64-mlp -n 256 --seed 1 --solver euler --out try.npz
         """,
     )
-    sub.add_argument("model", metavar="MODEL", help="a name of `geomem models` or the start of it")
-    _add_sampling(sub, 64)
-    sub = verb(
-        "swap",
-        swap_denoisers,
-        "Let DONOR answer for BASE at some noise levels: does it change how many samples are "
-        "copies?",
+    verb.set_defaults(verb=sample_images)
+    verb.add_argument("model", metavar="MODEL", help="a name of `geomem models` or the start of it")
+    _add_sampling(verb, 64)
+
+
+def add_swap(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
         """
         geomem swap digits-64-mlp digits-1297-mlp --window medium
         geomem swap digits-64-mlp digits-1297-mlp --low 0.05 --high 0.9 --out mixed.npz
         geomem swap digits-1297-mlp digits-64-mlp --steps 11 14 --solver euler
         """,
     )
+    verb.set_defaults(verb=swap_denoisers)
     for name, answers in (("base", "outside"), ("donor", "inside")):
         about = f"the model that answers {answers} the window, as `geomem sample` takes it"
-        sub.add_argument(name, metavar=name.upper(), help=about)
+        verb.add_argument(name, metavar=name.upper(), help=about)
     steps = ", ".join(f"{name} {first}-{last}" for name, (first, last) in PAPER_STEPS.items())
-    sub.add_argument("--low", type=float, metavar="L", help="DONOR from this sigma (default 0)")
-    sub.add_argument("--high", type=float, metavar="H", help="to below this one (default all)")
-    sub.add_argument(
+    verb.add_argument("--low", type=float, metavar="L", help="DONOR from this sigma (default 0)")
+    verb.add_argument("--high", type=float, metavar="H", help="to below this one (default all)")
+    verb.add_argument(
         "--steps", type=int, nargs=2, metavar=("FIRST", "LAST"), help="or these of the 18 levels"
     )
-    sub.add_argument("--window", choices=PAPER_STEPS, help=f"or the paper's steps: {steps}")
-    sub.add_argument(
+    verb.add_argument("--window", choices=PAPER_STEPS, help=f"or the paper's steps: {steps}")
+    verb.add_argument(
         "--against",
         choices=("base", "donor"),
         help="whose training images a copy is one of (default: the model with fewer of them)",
     )
-    _add_sampling(sub, 256)
+    _add_sampling(verb, 256)
 
 
-def _add_sampling(sub: argparse.ArgumentParser, n: int) -> None:
-    sub.add_argument("-n", type=int, default=n, metavar="N", help=f"how many (default {n})")
-    sub.add_argument("--seed", type=int, default=0, help="of the noise; sample i is its i-th")
-    sub.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
-    sub.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
-    sub.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    sub.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
+def _add_sampling(verb: argparse.ArgumentParser, n: int) -> None:
+    verb.add_argument("-n", type=int, default=n, metavar="N", help=f"how many (default {n})")
+    verb.add_argument("--seed", type=int, default=0, help="of the noise; sample i is its i-th")
+    verb.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
+    verb.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    verb.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
 
 
 # geomem sample
@@ -152,7 +153,7 @@ def _window(options: argparse.Namespace) -> Window:
     """The one window asked for; it holds at least one level of the sampler."""
     edges = options.low is not None or options.high is not None
     if edges + (options.steps is not None) + (options.window is not None) != 1:
-        raise ParameterError(
+        raise InputError(
             "name the window once: --low L --high H, --steps FIRST LAST, or --window NAME."
         )
     try:
@@ -163,20 +164,20 @@ def _window(options: argparse.Namespace) -> Window:
             first, last = options.steps or PAPER_STEPS[options.window]
             window = Window.of_steps(first, last, karras_sigmas())
     except ValueError as error:
-        raise ParameterError(str(error)) from error
+        raise InputError(str(error)) from error
     if not len(window.steps(karras_sigmas())):
-        raise ParameterError(f"window: {window} holds no noise level of the sampler.")
+        raise InputError(f"window: {window} holds no noise level of the sampler.")
     return window
 
 
 def _conditions(
     base: zoo.Trained, donor: zoo.Trained, window: Window, label: int | None
-) -> dict[str, Denoise]:
+) -> dict[str, Denoiser]:
     """What is sampled, by name; a label is for those of the models that have classes."""
     shapes = [model.record["images"][1:] for model in (base, donor)]
     if shapes[0] != shapes[1]:
         shown = " and ".join("x".join(map(str, shape)) for shape in shapes)
-        raise ParameterError(f"swap: the models are of different images, {shown}.")
+        raise InputError(f"swap: the models are of different images, {shown}.")
     classes = [model.experiment.train.model.n_classes for model in (base, donor)]
     ours, theirs = (
         _denoiser(model, label if n_classes or not any(classes) else None)
@@ -189,7 +190,7 @@ def _distinct(trained: zoo.Trained, against: str) -> DistinctImages:
     try:
         return DistinctImages(_training_images(trained))
     except ValueError as error:
-        raise ParameterError(f"--against {against}: {error}") from error
+        raise InputError(f"--against {against}: {error}") from error
 
 
 def _n_train(trained: zoo.Trained) -> int:
@@ -202,19 +203,19 @@ def _n_train(trained: zoo.Trained) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     if options.n < 1 or options.seed < 0:
-        raise ParameterError("-n must be at least 1, and --seed at least 0.")
+        raise InputError("-n must be at least 1, and --seed at least 0.")
 
 
-def _denoiser(trained: zoo.Trained, label: int | None) -> Denoise:
+def _denoiser(trained: zoo.Trained, label: int | None) -> Denoiser:
     """The denoiser of a model, of one class where it has classes."""
     n_classes = trained.experiment.train.model.n_classes
     if label not in (range(n_classes) if n_classes else (None,)):
         labels = f"from 0 to {n_classes - 1}" if n_classes else "none"
-        raise ParameterError(f"--label: {trained.name} takes {labels}, got {label}.")
+        raise InputError(f"--label: {trained.name} takes {labels}, got {label}.")
     return trained.denoise if label is None else trained.denoise.given(label)
 
 
-def _drawn(denoise: Denoise, trained: zoo.Trained, options: argparse.Namespace) -> Tensor:
+def _drawn(denoise: Denoiser, trained: zoo.Trained, options: argparse.Namespace) -> Tensor:
     """Samples (n, C, H, W) in data units, of the size of a model's images."""
     network = trained.experiment.train.model
     return sample(
@@ -254,9 +255,9 @@ def _outputs(asked: str) -> tuple[Path, Path]:
     """The archive and the sheet beside it; a name of either asks for both."""
     path = Path(asked)
     if path.suffix not in (".npz", ".png"):
-        raise ParameterError(f"--out: a name in .npz or .png, got {asked!r}.")
+        raise InputError(f"--out: a name in .npz or .png, got {asked!r}.")
     if not path.parent.is_dir():
-        raise ParameterError(f"--out: there is no folder {str(path.parent)!r}.")
+        raise InputError(f"--out: there is no folder {str(path.parent)!r}.")
     return path.with_suffix(".npz"), path.with_suffix(".png")
 
 

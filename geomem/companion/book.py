@@ -13,11 +13,12 @@ from typing import Any
 
 from geomem.companion.notebooks import notebooks, profiles, resolve
 from geomem.companion.results import Result
+from geomem.errors import WorkError
 
 BUILD_LOG = "book.log"
 
 
-class BookError(RuntimeError):
+class BookError(WorkError):
     """The book did not build; the message holds the warnings."""
 
 

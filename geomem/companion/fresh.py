@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from geomem.companion.figures import commit
-from geomem.companion.notebooks import Notebook, Value, read
+from geomem.companion.notebooks import Notebook, read
 from geomem.companion.results import Result, sha256, write
 from geomem.data.sets import source_sha256
 from geomem.reach import reached, without_words
+from geomem.typed import Value
 
 PARAMETERS, INJECTED, WORDS = "parameters", "injected-parameters", "words"
 

@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from geomem.data.named import LOADERS, PLACES_VARIABLE
+from geomem.errors import InputError
+from geomem.project import project_root
+from geomem.typed import Value, cast
 
-TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+TYPES: dict[str, type[Value]] = {"int": int, "float": float, "str": str, "bool": bool}
 DEFAULT_PROFILE = "cpu"
 RANGE = re.compile(r"\bin ([\[(])(\S+), (\S+)([\])])$|\bin \{(.+)\}$")
-Value = int | float | str | bool
 
 
-class ParameterError(ValueError):
+class ParameterError(InputError):
     """An unknown notebook, profile or parameter, or a value that does not fit."""
 
 
@@ -43,18 +45,10 @@ class Parameter:
 
     def check(self, value: Value | str) -> Value:
         """``value`` as this parameter's type, from TOML or from the command line's text."""
-        kind = TYPES[self.type]
         try:
-            if isinstance(value, str) and kind is not str:
-                value = _boolean(value) if kind is bool else kind(value)
-            elif kind is float and type(value) is int:
-                value = float(value)
-        except ValueError:
-            pass
-        if type(value) is not kind:
-            raise ParameterError(
-                f"{self.name}: {value!r} is not of type {self.type} ({self.help})."
-            )
+            value = cast(value, TYPES[self.type])
+        except ValueError as error:
+            raise ParameterError(f"{self.name}: {error} ({self.help}).") from None
         if not self._in_range(value):
             raise ParameterError(f"{self.name}: {value!r} is out of range ({self.help}).")
         if self.is_dataset and (value or self.default):  # some may be left out
@@ -67,8 +61,6 @@ class Parameter:
 
     def _in_range(self, value: Value) -> bool:
         match = RANGE.search(self.help)
-        if isinstance(value, float) and math.isnan(value):
-            return False
         if match is None:
             return True
         opening, low, high, closing, names = match.groups()
@@ -121,14 +113,6 @@ def read(path: Path) -> Any:
     python = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata.setdefault("kernelspec", python)
     return notebook
-
-
-def project_root() -> Path:
-    """The folder with notebooks/profiles.toml: here, above, or beside the package."""
-    for folder in [Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2]]:
-        if (folder / "notebooks" / "profiles.toml").is_file() and (folder / "_toc.yml").is_file():
-            return folder
-    raise ParameterError("no project here: run this inside a checkout of geomem.")
 
 
 def notebooks(root: Path) -> dict[str, Notebook]:
@@ -223,12 +207,6 @@ def _known(notebook: Notebook, name: str) -> Parameter:
         known = ", ".join(notebook.parameters)
         raise ParameterError(f"{notebook.name} has no parameter {name!r}; known: {known}.")
     return notebook.parameters[name]
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    return text.lower() == "true"
 
 
 def _dataset(name: str) -> str:

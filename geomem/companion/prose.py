@@ -18,6 +18,7 @@ import yaml
 
 from geomem.companion.notebooks import notebooks
 from geomem.companion.results import VALUES, Result, keep
+from geomem.errors import InputError
 
 NUMBER = re.compile(r"\{\{ *([a-z]\w*)\.(\w+) *\}\}")
 DESCRIBED = re.compile(
@@ -33,7 +34,7 @@ CLAIMS = {
 FIELDS = {"title", "paper", "claim", "alt"}
 
 
-class ProseError(ValueError):
+class ProseError(InputError):
     """A chapter that cannot be printed: a number that no run has, a figure without words."""
 
 

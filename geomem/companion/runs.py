@@ -5,7 +5,6 @@ A run works in a folder of its own; what it made takes its place only when it ha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -20,17 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from geomem.companion import results
 from geomem.companion.figures import commit
 from geomem.companion.fresh import inputs, key, page
 from geomem.companion.memory import KEPT_VARIABLE
-from geomem.companion.notebooks import Notebook, ParameterError, Value, read
+from geomem.companion.notebooks import Notebook, ParameterError, read
 from geomem.companion.results import Result, sha256, write
 from geomem.data.files import DataError
 from geomem.data.named import LOADERS
 from geomem.data.sets import dataset_sizes, source_sha256
+from geomem.errors import WorkError
 from geomem.progress import RUN_VARIABLE
+from geomem.typed import Value
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -38,7 +40,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 KEPT = Path("_build", "kept")  # what `geomem.companion.memory` keeps, safe to delete
 
 
-class RunError(RuntimeError):
+class RunError(WorkError):
     """A run that cannot be, or that failed; then the message ends in its traceback."""
 
 
@@ -46,11 +48,11 @@ class RunError(RuntimeError):
 def alone(root: Path) -> Iterator[None]:
     """Hold the project's lock: two runs at once would mix their results."""
     (root / "_build").mkdir(exist_ok=True)
-    with (root / "_build" / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError("another geomem is at work in this project; wait for it.") from None
+    try:
+        lock = FileLock(root / "_build" / "lock").acquire(blocking=False)
+    except Timeout:
+        raise RunError("another geomem is at work in this project; wait for it.") from None
+    with lock:
         yield
 
 

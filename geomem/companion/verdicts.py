@@ -18,6 +18,7 @@ from typing import Any
 from geomem.companion.notebooks import Notebook, notebooks
 from geomem.companion.prose import numbers
 from geomem.companion.results import CLAIMS, Result, keep
+from geomem.errors import InputError
 
 VERDICTS = {
     "reproduced": "it holds, on the paper's data and at its scale, or for any data",
@@ -41,7 +42,7 @@ NAMES = {"claim", "companion.claim"}  # what a notebook calls it
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
 
 
-class PaperError(ValueError):
+class PaperError(InputError):
     """A list of claims that does not fit the notebooks."""
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from geomem.errors import InputError
+
 Root = str | os.PathLike[str] | None  # a folder to look in before downloading
 Rows = NDArray[np.int64]
 CHUNK = 1000  # images converted at once
@@ -25,7 +27,7 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".ti
 EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # Pillow's modes
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """A data set that cannot be had as asked; the message says what to do."""
 
 

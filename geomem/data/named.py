@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -88,9 +87,7 @@ def _place(name: str | os.PathLike[str]) -> Path:
 def source_files(name: str, root: Root) -> list[Path]:
     """The files behind a set, without downloading any; DataError where they are missing."""
     if name == "digits":
-        package = importlib.util.find_spec("sklearn")
-        assert package is not None and package.origin is not None
-        return [Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"]
+        return [SHIPPED / "digits.csv.gz"]
     if name == "fashion-mini":
         return [SHIPPED / "fashion_mini.npz"]
     if name == "cifar10":
@@ -107,9 +104,7 @@ def source_files(name: str, root: Root) -> list[Path]:
 
 
 def _digits(root: Root) -> Source:
-    # Read here, since scikit-learn takes two seconds to import.
-    (file,) = source_files("digits", root)
-    columns = np.loadtxt(file, delimiter=",")
+    columns = np.loadtxt(SHIPPED / "digits.csv.gz", delimiter=",")
     pixels, target = columns[:, :-1], columns[:, -1].astype(np.int64)
     # 0..16 scaled as 0..255 would be: 0 -> -1, 16 -> 1
     images = (pixels / 8 - 1).astype(np.float32).reshape(-1, 1, 8, 8)

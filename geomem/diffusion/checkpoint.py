@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from geomem.errors import InputError
+
 TENSORS, RECORD = "tensors.safetensors", "record.json"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A saved state that cannot be read; the message says which and what to do."""
 
 

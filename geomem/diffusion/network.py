@@ -1,24 +1,21 @@
 """EDM denoisers: preconditioning, loss weight, and two networks (Karras et al. 2022).
 
-A denoiser is any callable ``denoise(x, sigma)`` that estimates the clean image behind
-x = image + sigma z. `EDMDenoiser` is one with weights; `geomem.empirical_denoiser` and
-`geomem.gaussian_denoiser` become one by fixing their training set. They are interchangeable.
-Written from the papers' equations; no code of EDM is used.
+`EDMDenoiser` is a `geomem.geometry.denoiser.Denoiser` with weights. Written from the papers'
+equations; no code of EDM is used.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Denoise = Callable[[Tensor, float | Tensor], Tensor]
+from geomem.geometry.denoiser import Denoiser
 
 
 @dataclass(frozen=True)
@@ -133,6 +130,12 @@ class EDMDenoiser(nn.Module):
         self.network: nn.Module = MLP(config) if config.network == "mlp" else UNet(config)
         self.precision = torch.float32  # of the network's arithmetic; bfloat16 by autocast
 
+    if TYPE_CHECKING:  # torch does not say what a module returns
+
+        def __call__(
+            self, x: Tensor, sigma: float | Tensor, label: Tensor | None = None
+        ) -> Tensor: ...
+
     def forward(self, x: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
         """Denoise x (B, C, H, W) of noise level sigma, a number or (B,), in data units.
 
@@ -154,7 +157,7 @@ class EDMDenoiser(nn.Module):
             raw = self.network(c_in * centred, scale.c_noise, label)
         return (c.mean + c_skip * centred + c_out * raw.float()).to(x.dtype)
 
-    def given(self, label: int) -> Denoise:
+    def given(self, label: int) -> Denoiser:
         """The denoiser of one class of a class-conditional model."""
         if not 0 <= label < self.config.n_classes:
             raise ValueError(f"model: no class {label}; it has {self.config.n_classes}.")

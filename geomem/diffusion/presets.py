@@ -22,9 +22,11 @@ from geomem.data.sets import ImageSet, Split, load_dataset
 from geomem.diffusion.network import DDPMPP, ModelConfig
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.train import TrainConfig
+from geomem.errors import InputError
+from geomem.typed import cast
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """An unknown preset or setting, or a value that does not fit it."""
 
 
@@ -308,14 +310,7 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
     if type(None) in kinds and (value is None or str(value).lower() == "none"):
         return None
     for kind in kinds:
-        if kind is bool and str(value).lower() in ("true", "false"):
-            return str(value).lower() == "true"
-        if kind in (int, float) and not isinstance(value, bool):
-            with contextlib.suppress(TypeError, ValueError, OverflowError):
-                number = kind(value)
-                if number == float(value):
-                    return number
-        if kind is str and isinstance(value, str):
-            return value
+        with contextlib.suppress(ValueError):
+            return cast(value, kind)
     expected = hint.__name__ if isinstance(hint, type) else str(hint)
     raise ConfigError(f"{key}: {value!r} is not of type {expected}.")

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.noise import karras_sigmas
 from geomem.geometry.arrays import Floats, check_count, check_sigmas
+from geomem.geometry.denoiser import Denoiser
 from geomem.progress import bar
 
 
@@ -30,7 +30,7 @@ class Step(NamedTuple):
     denoised: Tensor  # (B, C, H, W) float64, the denoiser's answer to it
 
 
-def heun(denoise: Denoise, x: Tensor, sigmas: Floats) -> Iterator[Step]:
+def heun(denoise: Denoiser, x: Tensor, sigmas: Floats) -> Iterator[Step]:
     """Heun's method, of second order: 2 S - 1 calls of the denoiser for S levels.
 
     The last step, into sigma = 0, where the slope is not defined, stays Euler's.
@@ -52,7 +52,7 @@ def heun(denoise: Denoise, x: Tensor, sigmas: Floats) -> Iterator[Step]:
     return _solve(denoise, x, _descending(sigmas), correct=True)
 
 
-def euler(denoise: Denoise, x: Tensor, sigmas: Floats) -> Iterator[Step]:
+def euler(denoise: Denoiser, x: Tensor, sigmas: Floats) -> Iterator[Step]:
     """Euler's method, of first order and the paper's: S calls of the denoiser; else as `heun`."""
     return _solve(denoise, x, _descending(sigmas), correct=False)
 
@@ -62,7 +62,7 @@ SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
 
 
 @torch.no_grad()
-def _solve(denoise: Denoise, x: Tensor, sigmas: list[float], correct: bool) -> Iterator[Step]:
+def _solve(denoise: Denoiser, x: Tensor, sigmas: list[float], correct: bool) -> Iterator[Step]:
     x = x.double()
     for sigma, lower in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
         denoised = _answer(denoise, x, sigma)
@@ -76,7 +76,7 @@ def _solve(denoise: Denoise, x: Tensor, sigmas: list[float], correct: bool) -> I
     yield Step(0.0, x, x)
 
 
-def _answer(denoise: Denoise, x: Tensor, sigma: float) -> Tensor:
+def _answer(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:
     denoised = denoise(x, sigma)
     if denoised.shape != x.shape:
         raise ValueError(f"the denoiser must keep the shape {[*x.shape]}, got {[*denoised.shape]}.")
@@ -102,7 +102,7 @@ def initial_noise(
 
 
 def sample(
-    denoise: Denoise,
+    denoise: Denoiser,
     shape: tuple[int, ...],
     n: int,
     *,

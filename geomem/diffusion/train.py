@@ -21,11 +21,12 @@ from torch import Tensor, distributed, nn
 from geomem.diffusion import checkpoint
 from geomem.diffusion.network import EDMDenoiser, ModelConfig, loss_weight
 from geomem.diffusion.noise import NoiseLaw
+from geomem.errors import WorkError
 
 DIVERGED = 1e4  # the loss of an untrained model is 1
 
 
-class TrainingError(RuntimeError):
+class TrainingError(WorkError):
     """Training that cannot start, or that stopped; the message says where and why."""
 
 
@@ -222,7 +223,7 @@ def train(
         loss = _loss(config, state, network, images, labels, share)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        norm = torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()
         value = loss.detach()
         if group:
             distributed.all_reduce(value)

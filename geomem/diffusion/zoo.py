@@ -8,7 +8,6 @@ side by side: the fastest use of CPU cores for networks this small.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import distributed
 
 from geomem.data.sets import ImageSet
@@ -42,6 +42,9 @@ NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
 TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
 EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
 PROGRESS_SECONDS = 0.5
+STOP_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 @dataclass(frozen=True)
@@ -352,25 +355,23 @@ def _save(state: TrainState, folder: Path) -> None:
         shutil.rmtree(old)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> FileLock:
     """Wait until no other process trains this model."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    return FileLock(folder / "lock")
 
 
 def _busy(folder: Path) -> bool:
     """Whether a process trains this model now."""
-    try:
-        with (folder / "lock").open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not (folder / "lock").is_file():
         return False
-    except BlockingIOError:
+    try:
+        with FileLock(folder / "lock").acquire(blocking=False):
+            return False
+    except Timeout:
         return True
-    return False
+    except OSError:  # a store that only can be read
+        return False
 
 
 class _Stop:
@@ -397,7 +398,7 @@ def _stop_requests() -> Iterator[_Stop]:
         stop.requested = True
 
     with contextlib.suppress(ValueError):  # not the main thread: then Ctrl-C is another's
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
                 old[number] = signal.signal(number, ask)
     try:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Array = Any  # a torch.Tensor or a numpy.ndarray: whichever goes in comes out
+Numbers = NDArray[Any] | Sequence[Any]  # a numpy array, or nested lists
+Array = Numbers | torch.Tensor  # what goes in
+Kind = TypeVar("Kind", NDArray[Any], torch.Tensor)  # whichever goes in comes out
 
 
 def check_sigmas(sigmas: object) -> Floats:
     """Noise levels as a float64 vector, or a ValueError that says what is wrong."""
-    if hasattr(sigmas, "detach"):
+    if isinstance(sigmas, torch.Tensor):
         sigmas = sigmas.detach().double().cpu().numpy()
     values = np.asarray(sigmas, dtype=np.float64).ravel()
     if len(values) == 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Numbers, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import like, noisy_blocks, pair
 
@@ -31,7 +33,11 @@ def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
     return float(np.sqrt(max(d - spread, 0.0))), float(np.sqrt(d + spread + 2 * c))
 
 
-def shell_mass(r: float | Array, d: int, c: float = 5.0) -> Array:
+@overload
+def shell_mass(r: torch.Tensor, d: int, c: float = 5.0) -> torch.Tensor: ...
+@overload
+def shell_mass(r: float | Numbers, d: int, c: float = 5.0) -> Floats: ...
+def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
     """Phi_{d,c}(r) = P(r_in <= ||Z + r e_1|| <= r_out), Z ~ N(0, I_d) (Theorem 4.8).
 
     The probability that noise around a point at distance r * sigma lands in the shell of

@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
+from typing import Any, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from geomem.geometry.arrays import Array, check_count, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Numbers, check_count, check_sigmas
 from geomem.progress import bar
 
 QUERY_ROWS = 1024  # queries held at once
@@ -103,16 +105,33 @@ def pair(queries: Array, train: Array, device: str | torch.device) -> tuple[Poin
     """Both sets as `Points` on one device, with a clear error when their shapes differ."""
     q = Points(queries, "queries", device)
     t = Points(train, "train", q.device)
+    _check_sizes(q, t)
+    return q, t
+
+
+def queries_of(x: Array, train: Points) -> Points:
+    """Queries as `Points` on the device of the training points, checked as by `pair`."""
+    q = Points(x, "queries", train.device)
+    _check_sizes(q, train)
+    return q
+
+
+def _check_sizes(q: Points, t: Points) -> None:
     images = len(q.shape) > 2 and len(t.shape) > 2
     if q.dim != t.dim or (images and q.shape[1:] != t.shape[1:]):
         raise ValueError(
             f"queries have shape {q.shape[1:]} each and the training points {t.shape[1:]}: "
             "both must be images of one size and layout."
         )
-    return q, t
 
 
-def like(result: torch.Tensor, example: Array, *, dtype: bool = False) -> Array:
+@overload
+def like(result: torch.Tensor, example: torch.Tensor, *, dtype: bool = False) -> torch.Tensor: ...
+@overload
+def like(
+    result: torch.Tensor, example: float | Numbers, *, dtype: bool = False
+) -> NDArray[Any]: ...
+def like(result: torch.Tensor, example: Any, *, dtype: bool = False) -> Any:
     """``result`` as the kind of array that ``example`` is (when asked, of its float dtype)."""
     if isinstance(example, torch.Tensor):
         same = dtype and example.is_floating_point()
@@ -191,9 +210,15 @@ def _cached(
             yield NoisyBlock(where, k, gap2[part], tilt[part], norm2[part])
 
 
+@overload
 def nearest(
-    queries: Array, train: Array, k: int = 1, *, device: str | torch.device = "auto"
-) -> tuple[Array, Array]:
+    queries: torch.Tensor, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+) -> tuple[torch.Tensor, torch.Tensor]: ...
+@overload
+def nearest(
+    queries: Numbers, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+) -> tuple[Floats, NDArray[np.int64]]: ...
+def nearest(queries: Any, train: Array, k: int = 1, *, device: str | torch.device = "auto") -> Any:
     """The k nearest training points of each query: their Euclidean distances and indices.
 
     Candidates come from a blocked float64 search, with a margin for its rounding; the
@@ -242,9 +267,17 @@ def nearest(
     return like(distance, queries), like(index, queries)
 
 
+@overload
 def nearest_distances(
-    queries: Array, train: Array, k: int = 1, *, device: str | torch.device = "auto"
-) -> Array:
+    queries: torch.Tensor, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+) -> torch.Tensor: ...
+@overload
+def nearest_distances(
+    queries: Numbers, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+) -> Floats: ...
+def nearest_distances(
+    queries: Any, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+) -> Any:
     """The distances of `nearest` alone: array (Q, k), float64, ascending along the last axis."""
     return nearest(queries, train, k, device=device)[0]
 

@@ -12,19 +12,87 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Kind, check_count, check_sigmas
 from geomem.geometry.curve import ErrorCurve
-from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, Points, like, pair, per_query
+from geomem.geometry.distances import (
+    QUERY_ROWS,
+    TRAIN_ROWS,
+    Points,
+    like,
+    pair,
+    per_query,
+    queries_of,
+)
 from geomem.geometry.posterior import empirical_denoiser
 
 
+class GaussianDenoiser:
+    """The Gaussian denoiser of one training set (the paper's Eq. 7), prepared once for many calls.
+
+    ``denoise(x, sigma)`` is mu + Sigma (Sigma + sigma^2 I)^{-1} (x - mu), exact for Gaussian
+    data and the best affine denoiser for any; ``error(sigmas)`` is its error. Preparing finds
+    the principal axes of the training set; no d x d matrix is formed when N <= d.
+
+    Parameters
+    ----------
+    train : array (N, ...), the training set, in data units.
+    device : "auto", or a torch device.
+
+    Raises
+    ------
+    ValueError : no points, or values that are not finite.
+
+    >>> import numpy as np
+    >>> denoise = GaussianDenoiser(np.array([[-1.0], [1.0]]))
+    >>> denoise(np.array([[4.0]]), 1.0).tolist(), denoise.error([1.0]).tolist()
+    ([[2.0]], [0.5])
+    """
+
+    def __init__(self, train: Array, *, device: str | torch.device = "auto"):
+        self._train = Points(train, "train", device)
+        self._centre, self._variances, self._axes = _principal(self._train)
+
+    def __call__(self, x: Kind, sigma: float | Array) -> Kind:
+        """The denoised inputs.
+
+        Parameters
+        ----------
+        x : array (Q, ...), the noisy inputs, in data units.
+        sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
+
+        Returns
+        -------
+        array of the shape, kind and floating dtype of ``x``.
+
+        Raises
+        ------
+        ValueError : another size than the training points', values that are not finite, or
+            sigma <= 0.
+        """
+        q = queries_of(x, self._train)
+        noise = per_query(sigma, q) ** 2
+        result = torch.empty(len(q), q.dim, dtype=torch.float64, device=q.device)
+        for rows in q.slices(QUERY_ROWS):
+            seen = q.block(rows, self._centre) @ self._axes.T
+            shrink = _gain(self._variances, noise[rows])
+            result[rows] = (seen * shrink) @ self._axes + self._centre
+        return like(result.reshape(q.shape), x, dtype=True)
+
+    def error(self, sigmas: Array) -> Floats:
+        """The error of the denoiser at (S,) noise levels, as `linear_mmse`: (S,) float64."""
+        noise = check_sigmas(sigmas)[:, None] ** 2
+        variances = self._variances.cpu().numpy()
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            errors = variances / (1 + variances / noise)
+        return np.where(variances > 0, errors, 0).sum(1)
+
+
 def gaussian_denoiser(
-    x: Array, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
-) -> Array:
+    x: Kind, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
+) -> Kind:
     """The Gaussian denoiser mu + Sigma (Sigma + sigma^2 I)^{-1} (x - mu) (the paper's Eq. 7).
 
-    Exact for Gaussian data, and the best affine denoiser for any. Computed along the
-    principal axes of the training set; no d x d matrix is formed when N <= d.
+    One call of `GaussianDenoiser`, which for several calls is prepared once.
 
     Parameters
     ----------
@@ -45,14 +113,7 @@ def gaussian_denoiser(
     >>> gaussian_denoiser(np.array([[4.0]]), np.array([[-1.0], [1.0]]), 1.0).tolist()
     [[2.0]]
     """
-    q, t = pair(x, train, device)
-    noise = per_query(sigma, q) ** 2
-    centre, variances, axes = _principal(t)
-    result = torch.empty(len(q), t.dim, dtype=torch.float64, device=q.device)
-    for rows in q.slices(QUERY_ROWS):
-        shrink = _gain(variances, noise[rows])
-        result[rows] = (q.block(rows, centre) @ axes.T * shrink) @ axes + centre
-    return like(result.reshape(q.shape), x, dtype=True)
+    return GaussianDenoiser(train, device=device)(x, sigma)
 
 
 def linear_gap(
@@ -182,11 +243,7 @@ def linear_mmse(train: Array, sigmas: Array, *, device: str | torch.device = "au
     -------
     (S,) float64, data units squared, increasing in sigma from 0 to tr Sigma.
     """
-    noise = check_sigmas(sigmas)[:, None] ** 2
-    variances = _principal(Points(train, "train", device))[1].cpu().numpy()
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        errors = variances / (1 + variances / noise)
-    return np.where(variances > 0, errors, 0).sum(1)
+    return GaussianDenoiser(train, device=device).error(sigmas)
 
 
 def cumulant_norm2(train: Array, order: int = 3, *, device: str | torch.device = "auto") -> float:

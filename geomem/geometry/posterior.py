@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
-from geomem.geometry.arrays import Array, check_sigmas
+from geomem.geometry.arrays import Array, Kind, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import (
     QUERY_ROWS,
@@ -21,12 +21,105 @@ from geomem.geometry.distances import (
     noisy_blocks,
     pair,
     per_query,
+    queries_of,
 )
+
+KEPT_BYTES = 2**28  # a training set up to this size is kept as float64; a larger one is read anew
+
+
+class EmpiricalDenoiser:
+    """The empirical optimal denoiser of one training set, prepared once for many calls.
+
+    ``denoise(x, sigma)`` is the posterior mean sum_i w_i(x, sigma) x_i (the paper's Eq. 2), and
+    ``weights(x, sigma)`` are the w_i. Both are streamed over the training set with a running
+    maximum, so that memory grows neither with N nor with Q * N.
+
+    Parameters
+    ----------
+    train : array (N, ...), the training set, in data units.
+    device : "auto", or a torch device.
+
+    Raises
+    ------
+    ValueError : no points, or values that are not finite.
+
+    >>> import numpy as np
+    >>> denoise = EmpiricalDenoiser(np.array([[0.0], [1.0]]))
+    >>> denoise(np.array([[0.5]]), 0.1).tolist(), denoise.weights(np.array([[0.5]]), 0.1).tolist()
+    ([[0.5]], [[0.5, 0.5]])
+    """
+
+    def __init__(self, train: Array, *, device: str | torch.device = "auto"):
+        self._train = Points(train, "train", device)
+        self._centre = self._train.mean()
+        kept = 8 * len(self._train) * self._train.dim <= KEPT_BYTES
+        self._kept = list(self._read()) if kept else None
+
+    def __call__(self, x: Kind, sigma: float | Array) -> Kind:
+        """The denoised inputs.
+
+        Parameters
+        ----------
+        x : array (Q, ...), the noisy inputs, in data units.
+        sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
+
+        Returns
+        -------
+        array of the shape, kind and floating dtype of ``x``: a point of the training set's
+        convex hull.
+
+        Raises
+        ------
+        ValueError : another size than the training points', values that are not finite, or
+            sigma <= 0.
+        """
+        q = queries_of(x, self._train)
+        mean = torch.zeros(len(q), q.dim, dtype=torch.float64, device=q.device)
+        total = torch.zeros(len(q), 1, dtype=torch.float64, device=q.device)
+        top = torch.full((len(q), 1), -torch.inf, dtype=torch.float64, device=q.device)
+        for rows, _, logits, block in self._logits(q, sigma):
+            peak = torch.maximum(top[rows], logits.amax(1, keepdim=True))
+            shrink = torch.exp(top[rows] - peak)
+            weights = torch.exp(logits - peak)
+            mean[rows] = mean[rows] * shrink + weights @ block
+            total[rows] = total[rows] * shrink + weights.sum(1, keepdim=True)
+            top[rows] = peak
+        result = mean / total + self._centre
+        return like(result.reshape(q.shape), x, dtype=True)
+
+    def weights(self, x: Kind, sigma: float | Array) -> Kind:
+        """The posterior weights, as `posterior_weights`: array (Q, N), float64, of x's kind."""
+        q = queries_of(x, self._train)
+        weights = torch.empty(len(q), len(self._train), dtype=torch.float64, device=q.device)
+        for rows, columns, logits, _ in self._logits(q, sigma):
+            weights[rows, columns] = logits
+        for rows in q.slices(QUERY_ROWS):
+            weights[rows] = torch.softmax(weights[rows], 1)
+        return like(weights, x)
+
+    def _logits(
+        self, q: Points, sigma: float | Array
+    ) -> Iterator[tuple[slice, slice, torch.Tensor, torch.Tensor]]:
+        """Blocks of log w_i + const: (<x, x_i> - ||x_i||^2 / 2) / sigma^2, both centred.
+
+        Without ||x||^2, which cancels in the softmax, an input far from the data loses no digits.
+        """
+        levels = per_query(sigma, q)
+        for rows in q.slices(QUERY_ROWS):
+            x = q.block(rows, self._centre)
+            for columns, block, half in self._kept or self._read():
+                yield rows, columns, (x @ block.T - half) / levels[rows] ** 2, block
+
+    def _read(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """The centred training set in blocks, each with its ||x_i||^2 / 2."""
+        for columns in self._train.slices(TRAIN_ROWS):
+            block = self._train.block(columns, self._centre)
+            yield columns, block, (block * block).sum(1) / 2
 
 
 def posterior_weights(
-    x: Array, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
-) -> Array:
+    x: Kind, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
+) -> Kind:
     """The posterior weights of every training point (the paper's Eq. 3).
 
     w_i(x, sigma) = exp(-||x - x_i||^2 / (2 sigma^2)) / sum_j exp(-||x - x_j||^2 / (2 sigma^2)).
@@ -50,41 +143,21 @@ def posterior_weights(
     >>> posterior_weights(np.array([[0.5]]), np.array([[0.0], [1.0]]), 0.1).tolist()
     [[0.5, 0.5]]
     """
-    q, t = pair(x, train, device)
-    weights = torch.empty(len(q), len(t), dtype=torch.float64, device=q.device)
-    for rows, columns, logits, _ in _logits(q, t, per_query(sigma, q)):
-        weights[rows, columns] = logits
-    for rows in q.slices(QUERY_ROWS):
-        weights[rows] = torch.softmax(weights[rows], 1)
-    return like(weights, x)
+    return EmpiricalDenoiser(train, device=device).weights(x, sigma)
 
 
 def empirical_denoiser(
-    x: Array, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
-) -> Array:
+    x: Kind, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
+) -> Kind:
     """The empirical optimal denoiser m_sigma(x) = sum_i w_i(x, sigma) x_i (the paper's Eq. 2).
 
-    Streamed over the training set with a running maximum, so memory grows neither with
-    N nor with Q * N. Arguments and errors as in `posterior_weights`.
+    One call of `EmpiricalDenoiser`. Arguments and errors as in `posterior_weights`.
 
     Returns
     -------
     array of the shape, kind and floating dtype of ``x``: a point of the convex hull of ``train``.
     """
-    q, t = pair(x, train, device)
-    centre = t.mean()
-    mean = torch.zeros(len(q), t.dim, dtype=torch.float64, device=q.device)
-    total = torch.zeros(len(q), 1, dtype=torch.float64, device=q.device)
-    top = torch.full((len(q), 1), -torch.inf, dtype=torch.float64, device=q.device)
-    for rows, _, logits, block in _logits(q, t, per_query(sigma, q), centre):
-        peak = torch.maximum(top[rows], logits.amax(1, keepdim=True))
-        shrink = torch.exp(top[rows] - peak)
-        weights = torch.exp(logits - peak)
-        mean[rows] = mean[rows] * shrink + weights @ block
-        total[rows] = total[rows] * shrink + weights.sum(1, keepdim=True)
-        top[rows] = peak
-    result = mean / total + centre
-    return like(result.reshape(q.shape), x, dtype=True)
+    return EmpiricalDenoiser(train, device=device)(x, sigma)
 
 
 def max_posterior_weight(
@@ -135,19 +208,3 @@ def max_posterior_weight(
             low.copy_(least)
     largest = (1 / total).mean(1).T.cpu().numpy()  # the largest weight is 1 / total
     return Curve.from_queries(levels, largest, indicator=False)
-
-
-def _logits(
-    q: Points, t: Points, sigma: torch.Tensor, centre: torch.Tensor | None = None
-) -> Iterator[tuple[slice, slice, torch.Tensor, torch.Tensor]]:
-    """Blocks of log w_i + const: (<x, x_i> - ||x_i||^2 / 2) / sigma^2, both centred.
-
-    Without ||x||^2, which cancels in the softmax, an input far from the data loses no digits.
-    """
-    centre = t.mean() if centre is None else centre
-    for rows in q.slices(QUERY_ROWS):
-        x = q.block(rows, centre)
-        for columns in t.slices(TRAIN_ROWS):
-            block = t.block(columns, centre)
-            logits = (x @ block.T - (block * block).sum(1) / 2) / sigma[rows] ** 2
-            yield rows, columns, logits, block

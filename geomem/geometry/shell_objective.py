@@ -47,7 +47,7 @@ def disjoint_sigma(train: Array, c: float = 5.0, *, device: str | torch.device =
     if len(train) < 2:
         raise ValueError("disjoint_sigma needs at least two training points.")
     delta = float(nearest_distances(train, train, 2, device=device)[:, 1].min())
-    return delta / (2 * shell_radii(int(np.prod(train.shape[1:])), c)[1])
+    return delta / (2 * shell_radii(int(np.prod(np.shape(train)[1:])), c)[1])
 
 
 def shell_minimizer(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from geomem.diffusion.network import Denoise
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.regimes import GRID, Geometry, measure_regimes
@@ -38,7 +38,7 @@ class CopyRange:
         cls,
         distinct: DistinctImages,
         heldout: Array,
-        denoise: Denoise,
+        denoise: Denoiser,
         *,
         c: float = 5.0,
         level: float = 0.8,

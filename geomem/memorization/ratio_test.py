@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise
 from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
 from geomem.geometry.curve import Curve, ErrorCurve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, Points, nearest, noise_like
 from geomem.geometry.intervals import Fraction
 from geomem.progress import bar
@@ -186,7 +186,7 @@ def memorized_fraction(
 
 
 def memorization_rates(
-    denoise: Denoise,
+    denoise: Denoiser,
     heldout: Array,
     train: Array | DistinctImages,
     sigmas: Array,
@@ -231,7 +231,7 @@ def memorization_rates(
 
 
 def denoising_error(
-    denoise: Denoise,
+    denoise: Denoiser,
     images: Array,
     sigmas: Array,
     *,
@@ -266,7 +266,7 @@ def denoising_error(
 
 
 def _denoised(
-    denoise: Denoise, images: Points, levels: Floats, draws: int, seed: int, batch: int
+    denoise: Denoiser, images: Points, levels: Floats, draws: int, seed: int, batch: int
 ) -> Iterator[tuple[int, int, slice, torch.Tensor, torch.Tensor]]:
     """(draw, level, rows, clean images (Q, d) float64, denoised ones) of every block of images.
 
@@ -288,7 +288,7 @@ def _denoised(
 
 
 @torch.no_grad()
-def _answer(denoise: Denoise, x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
+def _answer(denoise: Denoiser, x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
     """m_sigma(x), a batch at a time, or a ValueError that names the noise level."""
     answer = torch.cat([denoise(part, sigma) for part in torch.split(x, batch)])
     if answer.shape != x.shape or not torch.isfinite(answer).all():

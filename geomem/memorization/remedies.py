@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise
 from geomem.diffusion.sampler import sample
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import (
     Change,
     Estimate,
@@ -90,7 +90,7 @@ class Bench:
         self.targets = {name: of(unseen) for name, of in features.items()}
         self.unseen = np.random.default_rng(seed).permutation(unseen)[: self.compared]
 
-    def judge(self, denoise: Denoise, images: int, *, seed: int | None = None) -> Judged:
+    def judge(self, denoise: Denoiser, images: int, *, seed: int | None = None) -> Judged:
         """Sample a denoiser and measure everything.
 
         Parameters

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise, loss_weight
+from geomem.diffusion.network import loss_weight
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate
 from geomem.memorization.ratio_test import denoising_error
 
@@ -33,7 +34,7 @@ def split_heldout(heldout: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def heldout_loss(
-    denoise: Denoise,
+    denoise: Denoiser,
     images: Array,
     law: NoiseLaw,
     sigma_data: float,

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.network import Denoise
 from geomem.geometry.arrays import Floats, check_sigmas
+from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.window import Window
 
@@ -44,7 +44,7 @@ PAPER_TABLE: Mapping[tuple[str, str], float] = {
 }
 
 
-def swap(base: Denoise, donor: Denoise, window: Window) -> Denoise:
+def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
     """The denoiser that is ``donor`` inside the window and ``base`` outside.
 
     Parameters

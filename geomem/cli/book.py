@@ -1,0 +1,249 @@
+"""The verbs of the command line for the book: list, run, book, cite, figures.
+
+They need a checkout of the project, and to execute and render it the extra ``geomem[book]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from geomem.cli.main import examples
+from geomem.companion import book, citation, figures, prose, runs, verdicts
+from geomem.companion.fresh import restamp, stale
+from geomem.companion.notebooks import (
+    DEFAULT_PROFILE,
+    Notebook,
+    ParameterError,
+    Profile,
+    notebooks,
+    pick,
+    pick_profile,
+    profiles,
+    resolve,
+    resolve_all,
+)
+from geomem.companion.results import FIGURE_FILES, Result
+from geomem.project import project_root
+from geomem.typed import Value
+
+BUILD_SECONDS = 10  # rendering the book, measured
+MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
+
+
+def add_list(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
+        """
+        geomem list
+        geomem list --profile smoke
+        geomem list -p dataset cifar10
+        """,
+    )
+    verb.set_defaults(verb=list_notebooks)
+    _add_parameters(verb)
+
+
+def add_run(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
+        """
+        geomem run posterior
+        geomem run posterior -p dataset cifar10 -p n_train 500 --out try
+        """,
+    )
+    verb.set_defaults(verb=run_notebook)
+    verb.add_argument("name", metavar="NAME", help="the notebook, as `geomem list` names it")
+    _add_parameters(verb)
+    verb.add_argument("--out", metavar="DIR", help="put the executed notebook and its figures here")
+
+
+def add_book(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
+        """
+        geomem book
+        geomem book --profile smoke
+        geomem book -p dataset path/to/images.npz
+        """,
+    )
+    verb.set_defaults(verb=make_book)
+    _add_parameters(verb)
+    verb.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
+    about = f"notebooks at a time (default one per CPU core, at most {MOST_JOBS}; one on CUDA)"
+    verb.add_argument("--jobs", type=int, metavar="N", help=about)
+
+
+def add_cite(verb: argparse.ArgumentParser) -> None:
+    examples(verb, "geomem cite fig-max-posterior-weight >> references.bib")
+    verb.set_defaults(verb=cite)
+    about = "a figure's id, as `geomem figures` names it"
+    verb.add_argument("figure", metavar="FIGURE", help=about)
+
+
+def add_figures(verb: argparse.ArgumentParser) -> None:
+    examples(verb, "geomem figures")
+    verb.set_defaults(verb=list_figures)
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter; may be given again",
+    )
+    parser.add_argument(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="P",
+        help=f"named set of parameters (default {DEFAULT_PROFILE})",
+    )
+
+
+def list_notebooks(options: argparse.Namespace) -> None:
+    root, profile = project_root(), pick_profile(project_root(), options.profile)
+    for notebook, parameters in _resolved(root, options, fetch=False):
+        reasons = stale(Result(root, notebook.name), notebook, parameters)
+        state = f"stale ({'; '.join(reasons)})" if reasons else "fresh"
+        print(f"{notebook.name}: {state}")
+        print(f"  {notebook.title}; about {profile.seconds.get(notebook.name, 0)} s")
+        for parameter in notebook.parameters.values():
+            value = parameters[parameter.name]
+            shown = f"    {parameter.name}: {parameter.type} = {value!r}"
+            print(textwrap.fill(f"{shown}  # {parameter.help}", 100, subsequent_indent=" " * 8))
+    print(f"profile {profile.name}; others: {', '.join({*profiles(root)} - {profile.name})}")
+
+
+def run_notebook(options: argparse.Namespace) -> None:
+    root = project_root()
+    notebook, profile = pick(root, options.name), pick_profile(root, options.profile)
+    parameters = resolve(notebook, profile, dict(options.parameter))
+    out = None if options.out is None else Path(options.out).resolve()
+    os.chdir(root)
+    parameters = runs.fit_to_data(notebook, parameters, fetch=True)
+    seconds = _seconds(root, notebook, parameters, profile)
+    with runs.alone(root):
+        _execute(root, notebook, parameters, seconds, out, options.start)
+
+
+def make_book(options: argparse.Namespace) -> None:
+    root, profile = project_root(), pick_profile(project_root(), options.profile)
+    if options.jobs is not None and options.jobs < 1:
+        raise ParameterError(f"--jobs: {options.jobs} notebooks at a time; it takes 1 or more.")
+    resolved = _resolved(root, options, fetch=True)
+    with runs.alone(root):
+        _make_book(root, profile, resolved, options)
+
+
+def _make_book(
+    root: Path,
+    profile: Profile,
+    resolved: list[tuple[Notebook, dict[str, Value]]],
+    options: argparse.Namespace,
+) -> None:
+    verdicts.check(root)  # before anything runs
+    prose.words(root)
+    if options.force:
+        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
+    todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
+    for notebook, parameters in resolved:
+        result = Result(root, notebook.name)
+        reasons = ["asked for"] if options.force else stale(result, notebook, parameters)
+        if reasons:
+            takes = seconds[notebook.name] = _seconds(root, notebook, parameters, profile)
+            todo.append((notebook, parameters))
+            print(f"to run: {notebook.name} (about {takes:.0f} s): {'; '.join(reasons)}")
+        else:
+            restamp(result, notebook)
+            print(f"fresh:  {notebook.name}")
+    cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
+    jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
+    print(
+        f"profile {profile.name}: {jobs} at a time; one after the other about "
+        f"{sum(seconds.values()):.0f} s on two cores, the rendering included",
+        flush=True,
+    )
+    todo.sort(key=lambda run: -seconds[run[0].name])  # at the end short ones share the cores
+    for i, (notebook, paths) in enumerate(runs.run_all(root, todo, jobs), 1):
+        print(f"done {i} of {len(todo)}: {notebook.name}", flush=True)
+        _print_paths(paths, options.start)
+    page, built = book.build(root)
+    print("book built:" if built else "book unchanged:")
+    print(os.path.relpath(page, options.start))
+
+
+def cite(options: argparse.Namespace) -> None:
+    root = project_root()
+    known = {record["id"]: record for record in prose.described(root)}
+    if options.figure not in known:
+        names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
+        raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
+    print(figures.bibtex(known[options.figure]))
+    print(citation.entries(root).to_string("bibtex"))  # the book, then the paper
+
+
+def list_figures(options: argparse.Namespace) -> None:
+    records = prose.described(project_root())
+    if not records:
+        raise ParameterError("no figures yet: run `geomem book` first.")
+    for record in records:
+        stem = Result(project_root(), record["notebook"]).figure(record["id"], "")
+        print(f"{record['id']}: {record['title']}")
+        print(f"  notebook {record['notebook']}; {record['paper']}; {record['claim']}")
+        print(f"  {os.path.relpath(stem)}{{{','.join(FIGURE_FILES)}}}")
+
+
+def _resolved(
+    root: Path, options: argparse.Namespace, *, fetch: bool
+) -> list[tuple[Notebook, dict[str, Value]]]:
+    chosen = list(notebooks(root).values())
+    profile = pick_profile(root, options.profile)
+    values = resolve_all(chosen, profile, dict(options.parameter))
+    os.chdir(root)  # where the notebooks run: a data set's path is relative to it
+    return [(n, runs.fit_to_data(n, values[n.name], fetch=fetch)) for n in chosen]
+
+
+def _execute(
+    root: Path,
+    notebook: Notebook,
+    parameters: dict[str, Value],
+    seconds: float,
+    out: Path | None,
+    start: Path,
+) -> None:
+    values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+    print(f"running {notebook.name} (about {seconds:.0f} s) with {values}", flush=True)
+    _print_paths(runs.run(root, notebook, parameters, out=out), start)
+
+
+def _print_paths(paths: Sequence[Path], start: Path) -> None:
+    """One line for all files of one name."""
+    endings: dict[Path, list[str]] = {}
+    for path in paths:
+        endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
+    for stem, found in endings.items():
+        shown = os.path.relpath(stem, start)
+        print(f"  {shown}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")
+
+
+def _seconds(
+    root: Path, notebook: Notebook, parameters: dict[str, Value], profile: Profile
+) -> float:
+    """How long a run should take: the last time with these parameters, else the profile's."""
+    try:
+        last = Result(root, notebook.name).run
+    except (OSError, ValueError):
+        last = None
+    if last is not None and last["inputs"]["parameters"] == parameters:
+        return float(last["seconds"])
+    return profile.seconds.get(notebook.name, 60)

@@ -1,0 +1,41 @@
+"""The verb of the command line for the statements: verify; it needs ``geomem[theorems]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from geomem.cli.main import examples
+from geomem.errors import InputError
+from geomem.theorems import STATEMENTS, verify
+
+VERIFY_SECONDS = 15  # every check of every statement, measured
+
+
+def add_verify(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
+        """
+        geomem verify
+        geomem verify theorem-4-8
+        """,
+    )
+    verb.set_defaults(verb=verify_theorems)
+    verb.add_argument("label", nargs="?", metavar="LABEL", help="one statement only")
+
+
+def verify_theorems(options: argparse.Namespace) -> None:
+    if options.label is not None and options.label not in STATEMENTS:
+        raise InputError(f"no statement {options.label!r}; known: {', '.join(STATEMENTS)}.")
+    chosen = [options.label] if options.label else [*STATEMENTS]
+    print(f"checking {len(chosen)} statements (all take about {VERIFY_SECONDS} s)", flush=True)
+    failed = 0
+    for label in chosen:
+        for row in verify(STATEMENTS[label]):
+            failed += not row.held
+            step = f"step {row.step}" if row.step > 0 else f"control {-row.step}"
+            state = "ok" if row.held else "FAILED"
+            print(f"{state:6} {label} {step}: {row.kind}; {row.detail} ({row.seconds:.1f} s)")
+    print(f"{failed} failed")
+    if failed:
+        sys.exit(1)
