@@ -75,6 +75,23 @@ class Trained:
         """The denoiser: the averaged weights at the end of training."""
         return self._denoiser(self.folder / "model")
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was trained, and what it took, as text for tables and prose."""
+        config, images = self.experiment.train, self.record["images"][0]
+        # Of a training that was resumed, what it would have taken in one go.
+        seconds = self.record["seconds"] / self.record["steps_of_these_seconds"] * config.steps
+        return {
+            "n": f"{images:,}",
+            "weights": f"{sum(p.numel() for p in self.denoise.parameters()):,}",
+            "batch": f"{config.batch:,}",
+            "steps": f"{config.steps:,}",
+            "images": f"{config.images:,}",
+            "epochs": f"{config.images / images:,.0f}",
+            "seconds": f"{seconds:,.0f}",
+            "device": self.record["device"],
+        }
+
     def at(self, share: float) -> EDMDenoiser:
         """The denoiser after a share of the training: one of the config's snapshots, or 1."""
         config = self.experiment.train

@@ -110,3 +110,52 @@ def shell_coverage(
                 hit |= miss.abs_().amin(1) <= half * sigma
     per_query = covered.double().mean(1).T.cpu().numpy()
     return Curve.from_queries(levels, per_query, indicator=True)
+
+
+def coverage_study(
+    heldout: Array,
+    pool: Array,
+    sigmas: Array,
+    *,
+    size: int,
+    trials: int = 200,
+    draws: int = 10,
+    c: float = 5.0,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> Curve:
+    """Coverage as the paper's appendix E.2 measures it: every trial has a training set of its own.
+
+    A trial draws a training set from the pool, one held-out image, and noise for it. So the
+    interval, over trials, holds the choice of the training set, too.
+
+    Parameters
+    ----------
+    heldout : array (Q, ...), images that the pool does not hold, in data units.
+    pool : array (M, ...), what the training sets are drawn from, without replacement.
+    sigmas : (S,) noise levels, data units, > 0.
+    size : number N of training images of a trial, 1 to M.
+    trials : number of trials, >= 2.
+    draws : noise draws in a trial, >= 1.
+    c : shell parameter of Lemma 4.5, > 0.
+    seed : seed of the choices and of the noise.
+    device : "auto", or a torch device.
+
+    Returns
+    -------
+    Curve of values in [0, 1], with a 95% interval over the trials.
+
+    Raises
+    ------
+    ValueError : a size that the pool does not have, or as `shell_coverage`.
+    """
+    rng = np.random.default_rng(seed)
+    queries, images = (x if isinstance(x, torch.Tensor) else np.asarray(x) for x in (heldout, pool))
+    seen = []
+    for trial in range(trials):
+        train = images[rng.choice(len(images), size, replace=False)]
+        query = queries[int(rng.integers(len(queries)))][None]
+        own = seed + 1 + trial
+        curve = shell_coverage(query, train, sigmas, c=c, draws=draws, seed=own, device=device)
+        seen.append(curve.per_query[0])
+    return Curve.from_queries(check_sigmas(sigmas), np.array(seen), indicator=True)

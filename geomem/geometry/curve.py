@@ -39,6 +39,26 @@ class Band:
             f"{name}, high [{unit}, 95% interval]": self.high,
         }
 
+    @property
+    def peak(self) -> int:
+        """Index of the level with the highest mean."""
+        return int(self.mean.argmax())
+
+    def between(self, sigma: float) -> float:
+        """Its mean at any noise level of its grid, data units: linear in log sigma."""
+        return float(np.interp(np.log(sigma), np.log(self.sigma), self.mean))
+
+    def passes(self, level: float) -> float:
+        """The first sigma, from left to right, at which the mean passes ``level``; NaN: nowhere.
+
+        Between two noise levels the mean is taken as linear in log sigma.
+
+        >>> Curve.from_table(np.array([1.0, 4.0]), np.array([1.0, 0.0])).passes(0.5)
+        2.0
+        """
+        turns = np.flatnonzero(np.diff(self.mean >= level))
+        return between(self.sigma, self.mean, level, turns[0]) if len(turns) else float("nan")
+
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
         return Estimate(float(self.mean[index]), float(self.low[index]), float(self.high[index]))
@@ -124,3 +144,9 @@ class ErrorCurve(Band):
         spread = per_query.std(0, ddof=1) if n > 1 else np.full(len(sigma), np.nan)
         half = 1.96 * spread / np.sqrt(n)
         return cls(sigma, mean, np.maximum(mean - half, 0), mean + half, n, per_query)
+
+
+def between(sigma: Floats, values: Floats, level: float, i: int) -> float:
+    """Where the line between the points i and i + 1, in log sigma, meets ``level``."""
+    part = (level - values[i]) / (values[i + 1] - values[i])
+    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))

@@ -282,6 +282,23 @@ def nearest_distances(
     return nearest(queries, train, k, device=device)[0]
 
 
+def rms_radius(points: Array, *, device: str | torch.device = "auto") -> float:
+    """Root mean square distance of points to their mean: the square root of their total variance.
+
+    Parameters
+    ----------
+    points : array (N, ...), in data units.
+    device : "auto", or a torch device.
+
+    >>> rms_radius([[0.0, 0.0], [6.0, 8.0]])
+    5.0
+    """
+    t = Points(points, "points", device)
+    centre = t.mean()
+    squares = (t.block(rows, centre).square().sum() for rows in t.slices(TRAIN_ROWS))
+    return float(sum(map(float, squares)) / len(t)) ** 0.5
+
+
 def _candidates(
     x: torch.Tensor, t: Points, centre: torch.Tensor, k: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -76,6 +76,29 @@ def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -
     return np.asarray(variation.mean(axes) / 4)
 
 
+def row_spectrum(images: ArrayLike) -> Floats:
+    """The spectrum of the stationary part of image rows: their mean periodogram.
+
+    Rows of images are not stationary. These are the eigenvalues of the circulant matrix nearest,
+    in the Frobenius norm, to the covariance of a row, after the mean image has been subtracted.
+
+    Parameters
+    ----------
+    images : (N, ..., width), in data units.
+
+    Returns
+    -------
+    (width,) float64, >= 0, squared data units, in the order of the discrete Fourier transform.
+
+    >>> row_spectrum([[1.0, 1.0], [-1.0, -1.0]]).tolist()
+    [2.0, 0.0]
+    """
+    values = np.asarray(images, dtype=np.float64)
+    width = values.shape[-1]
+    rows = (values - values.mean(0)).reshape(-1, width)
+    return np.asarray(np.mean(np.abs(np.fft.fft(rows)) ** 2, axis=0) / width)
+
+
 def _gain(spectrum: ArrayLike, sigma: float | Floats) -> tuple[Floats, tuple[int, ...]]:
     """The gains, (*sigma's axes, *the spectrum's axes), and which axes are the spectrum's."""
     values = np.asarray(spectrum, dtype=np.float64)

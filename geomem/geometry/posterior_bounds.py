@@ -9,6 +9,7 @@ simplices and orthogonal sets is ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
@@ -20,6 +21,14 @@ GROUPS = 96  # distinct values that the orthogonal bound rounds its lengths down
 SMOOTH = 4  # ratio of lengths up to which the trapezoidal rule resolves every factor
 TINY = 1e-150  # stands for a length of 0: its quotients stay finite
 WIDTH_ERRORS = 4  # standard errors of the simulated width that the bounds give away
+LOOKS = {  # how they are drawn
+    "(II) pairs": (("lower_sum", "upper_nearest"), {"color": "C0", "ls": "-", "marker": "o"}),
+    "(III) call option": (("upper_call",), {"color": "C1", "ls": "--", "marker": "s"}),
+    "(III) closed form": (("upper_closed",), {"color": "C1", "ls": ":", "marker": "x"}),
+    "(IV) width": (("lower_width", "upper_width"), {"color": "C2", "ls": "-.", "marker": "^"}),
+    "simplex": (("lower_simplex", "upper_simplex"), {"color": "C3", "ls": ":", "marker": "d"}),
+    "orthogonal": (("lower_orthogonal",), {"color": "0.35", "ls": "--", "marker": "v"}),
+}
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,22 @@ class WeightBounds:
         """The smallest upper bound at each noise level."""
         parts = (self.upper_nearest, self.upper_call, self.upper_closed)
         return np.fmin.reduce([*parts, self.upper_width, self.upper_simplex])
+
+    def plot(self, ax: Any) -> None:
+        """Draw into matplotlib axes what they leave open, and each where it says something."""
+        leave = {"color": "0.9", "lw": 0, "label": "what they leave"}
+        ax.fill_between(self.sigma, self.lower, self.upper, **leave)
+        for label, (names, look) in LOOKS.items():
+            for name in names:
+                value = getattr(self, name)
+                says = value > 0.005 if name.startswith("lower") else value < 1
+                line = ax.plot(self.sigma, np.where(says, value, np.nan), lw=1.3, ms=4, **look)[0]
+                line.set(markevery=3, label=label if name == names[0] else None)
+
+    def table(self) -> dict[str, Floats]:
+        """Every bound under a heading with its unit."""
+        names = [name for bounds, _ in LOOKS.values() for name in bounds]
+        return {f"{name} [probability]": getattr(self, name) for name in names}
 
 
 def weight_bounds(train: Array, sigmas: Array, *, draws: int = 2000, seed: int = 0) -> WeightBounds:

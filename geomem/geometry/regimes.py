@@ -9,13 +9,14 @@ here is ours: both curves at least ``level``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.coverage import shell_coverage
-from geomem.geometry.curve import Curve
+from geomem.geometry.curve import Curve, between
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.posterior import max_posterior_weight
 from geomem.geometry.window import Window
@@ -78,6 +79,21 @@ class Geometry:
     coverage: Curve
     weight: Curve
     regimes: Regimes
+
+    def plot(self, ax: Any, **style: Any) -> None:
+        """Draw both curves into matplotlib axes, with their intervals."""
+        self.coverage.plot(ax, r"coverage $C_\sigma$", marker="o", **style)
+        self.weight.plot(ax, r"weight $W_\sigma$", marker="s", **style)
+
+    def table(self) -> dict[str, Floats]:
+        """Both curves and their noise levels, each column under a heading with its unit."""
+        levels = {"sigma [data units]": self.coverage.sigma}
+        curves = {"C_sigma": self.coverage, "W_sigma": self.weight}
+        return levels | {
+            heading: column
+            for name, curve in curves.items()
+            for heading, column in curve.table(name, "probability").items()
+        }
 
     @property
     def zone(self) -> Window:
@@ -230,7 +246,7 @@ def _last_rise(sigma: Floats, values: Floats, level: float) -> float:
     below = np.flatnonzero(values < level)
     if len(below) == 0 or below[-1] == len(sigma) - 1:
         return float("nan")
-    return _between(sigma, values, level, below[-1])
+    return between(sigma, values, level, below[-1])
 
 
 def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
@@ -238,13 +254,7 @@ def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
     below = np.flatnonzero(values < level)
     if len(below) == 0 or below[0] == 0:
         return float("nan")
-    return _between(sigma, values, level, below[0] - 1)
-
-
-def _between(sigma: Floats, values: Floats, level: float, i: int) -> float:
-    """Where the line between points i and i + 1, in log sigma, meets ``level``."""
-    part = (level - values[i]) / (values[i + 1] - values[i])
-    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+    return between(sigma, values, level, below[0] - 1)
 
 
 def _resampled(curve: Curve, resamples: int, rng: np.random.Generator) -> Floats:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, Floats, check_sigmas
+from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import QUERY_ROWS, nearest_distances, pair, squared_distances
@@ -143,9 +143,7 @@ def disagreement(
     ------
     ValueError : sigma <= 0, draws < 1, or what the denoisers raise.
     """
-    levels = check_sigmas(sigmas)
-    if draws < 1:
-        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
+    levels, draws = check_sigmas(sigmas), check_count("draws", draws)
     x = np.asarray(heldout, dtype=np.float64)
     differ = np.empty((draws, len(levels), len(x)))
     for k in range(draws):
@@ -155,6 +153,50 @@ def disagreement(
             unequal = first(noisy, sigma) != second(noisy, sigma)
             differ[k, s] = unequal.reshape(len(x), -1).any(1)
     return Curve.from_queries(levels, differ.mean(0).T, indicator=True)
+
+
+def shell_losses(
+    denoiser: Denoiser,
+    train: Array,
+    sigma: float,
+    c: float = 5.0,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The shell-only objective of a denoiser, and its loss over all the noise, by simulation.
+
+    A noisy point counts for the first where it lies in the shell of its own training point.
+    Memory grows as draws * N * d.
+
+    Parameters
+    ----------
+    denoiser : m(x, sigma).
+    train : array (N, ...), in data units.
+    sigma : noise level in data units, > 0.
+    c : shell parameter of Lemma 4.5, > 0.
+    draws : noise draws per training point, >= 1.
+    seed : seed of the noise.
+
+    Returns
+    -------
+    (on the shells, in all), data units squared, >= 0, the first at most the second.
+
+    Raises
+    ------
+    ValueError : as `shell_minimizer`, or draws < 1.
+    """
+    noise_level = _one_level(sigma)
+    points = np.asarray(train, dtype=np.float64)
+    size = (check_count("draws", draws), len(points), points[0].size)
+    noise = np.random.default_rng(seed).standard_normal(size)
+    r_in, r_out = shell_radii(size[2], c)
+    norms = np.linalg.norm(noise, axis=2)
+    noisy = points + noise_level * noise.reshape(draws, *points.shape)
+    answers = np.asarray(denoiser(noisy.reshape(-1, *points.shape[1:]), noise_level))
+    error = ((answers.reshape(noisy.shape) - points) ** 2).reshape(size).sum(2)
+    own = (r_in <= norms) & (norms <= r_out)
+    return float(np.mean(error * own)), float(np.mean(error))
 
 
 def _one_level(sigma: object) -> float:

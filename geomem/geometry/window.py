@@ -100,3 +100,14 @@ class Window:
             side: max(windows, key=lambda window: len(window.steps(levels)))
             for side, windows in (("above", above), ("below", below))
         }
+
+
+def span(sigmas: ArrayLike, chosen: ArrayLike) -> str:
+    """The noise levels from the first to the last chosen one, as text.
+
+    >>> span([0.5, 1.0, 2.0], [False, True, True]), span([0.5, 1.0], [False, False])
+    ('1 to 2', 'no level')
+    """
+    levels = check_sigmas(sigmas)[np.asarray(chosen, dtype=bool)]
+    ends = [f"{level:.2g}" for level in levels[[0, -1]]] if len(levels) else ["no level"]
+    return " to ".join(ends[:1] if len(levels) == 1 else ends)

@@ -38,6 +38,19 @@ def place(level: Estimate, window: Window) -> str:
     return "inside it" if inside else "on its edge: the interval crosses it"
 
 
+def goes_on(beyond: Estimate, much: float = 0.1) -> str:
+    """What a hump does at an end of a zone, by the share of its area beyond; in words.
+
+    >>> goes_on(Estimate(0.83, 0.80, 0.86)), goes_on(Estimate(0.04, 0.02, 0.05))
+    ('goes on', 'ends with the zone')
+    """
+    if not np.isfinite(beyond.value):
+        return "is none"
+    if beyond.high < much:
+        return "ends with the zone"
+    return "goes on" if beyond.low > much else "may go on or end"
+
+
 @dataclass(frozen=True)
 class Hump:
     """Where a memorization rate lies on the axis of log sigma (ours).
@@ -96,6 +109,15 @@ class Hump:
                 / self._area(rates, np.inf)
             )
         )
+
+    def shares(self, zone: Window) -> dict[str, Estimate]:
+        """The shares of its area "below" a zone, "inside" it and "above" it."""
+        below, above = Window(0.0, zone.low), Window(zone.high, np.inf)
+        return {
+            "below": self.share(below),
+            "inside": self.share(zone),
+            "above": self.share(above),
+        }
 
     def place(self, window: Window) -> str:
         """Where the centre lies against a window, in words; decided by its interval."""
