@@ -59,7 +59,10 @@ class Generated(SphinxDirective):
 
 class CompanionFigure(Generated):
     required_arguments = 1
-    option_spec: ClassVar = {"again": directives.flag}
+    has_content = True  # the words, which `prose` reads
+    option_spec: ClassVar = {"again": directives.flag} | dict.fromkeys(
+        prose.FIELDS, directives.unchanged
+    )
 
     def run(self) -> list[nodes.Node]:
         id = self.arguments[0]
