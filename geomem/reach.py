@@ -26,7 +26,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 NAME = PACKAGE.name
 SILENT = {f"{NAME}.progress"}  # it shows, and never computes
-TABLES = {".csv", ".mplstyle", ".npz"}  # what code reads that lies beside it
+TABLES = {".csv", ".gz", ".mplstyle", ".npz"}  # what code reads that lies beside it
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ class _Walk:
         self.found[name, symbol] = digest if statements else ""
         for other in meant:
             self.reach(*other)
-        for whole in (name, name.rpartition(".")[0]):  # a package is imported before its modules
+        # A package is imported before its modules; this one as a whole only passes names on.
+        for whole in {name, name.rpartition(".")[0]} - {NAME}:
             self.reach(whole, "")
 
 

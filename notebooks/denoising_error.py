@@ -1,25 +1,16 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
 # # Notebook: the denoising error, on training and on new images
 #
 # The paper claims that a model trained on few images denoises them better than new ones, and most
-# so at medium noise, and that one trained on many does not (Figure 1). What came out here:
+# so at medium noise, and that one trained on many does not (Figure 1). The chapter
+# [](../book/denoising_error.md) says what that means; here it is measured.
 #
 # ```{outcome} denoising_error
 # ```
-#
-# The chapter is [](../book/denoising_error.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
@@ -39,24 +30,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem.companion import figures
-from geomem.diffusion import presets, zoo
-from geomem.memorization import ratio_test
+from geomem import companion
+from geomem.diffusion import presets
+from geomem.memorization.generalization import Generalization
+from geomem.memorization.ratio_test import DistinctImages
 from geomem.plots import STYLE, drawing
-from geomem.geometry.regimes import measure_regimes
 
 plt.style.use(STYLE)
-small, large = presets.pair(
-    preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
-)
-models = zoo.train_or_load([small, large])
-data, everything = small.data.load(), large.data.load().train
-heldout, some = data.heldout[:n_heldout], everything[:n_heldout]
-n, d = len(data.train), heldout[0].size
-law = models[0].experiment.train.noise
+options = dict(seed=seed, device=device)
+pair = presets.pair(preset, dataset=dataset, n_train=n_train, changes=changes, **options)
+models = geomem.train_or_load(pair)
+data, everything = pair[0].data.load(), pair[1].data.load().train
+heldout, n, d = data.heldout[:n_heldout], len(data.train), data.train[0].size
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
-names = ["empirical", f"small, N = {n:,}", f"large, N = {len(everything):,}"]
-print(f"{data.name}: d = {d}, {len(heldout)} held-out images; {', '.join(names)}")
 
 # %% [markdown]
 # ## The error of three denoisers
@@ -64,88 +50,34 @@ print(f"{data.name}: d = {d}, {len(heldout)} held-out images; {', '.join(names)}
 # $\mathrm{MSE}(\sigma) = \mathbb{E}\,\|m_\sigma(X_\sigma) - X\|^2$ (Eq. 5), summed over pixels as
 # in the paper. $X$ is a held-out image, or an image of the denoiser's *own* training set: of the
 # small set for the empirical denoiser and the small model, and for the large model of the large
-# set, which contains the small one.
+# set, which contains the small one. For orientation the danger zone of the small set, where
+# coverage and posterior weight are both at least 0.8 ([](../book/regimes.md)).
 
 # %%
-denoisers = [
-    lambda x, sigma: geomem.empirical_denoiser(x, data.train, sigma, device=device),
-    *(trained.denoise for trained in models),
-]
-seen, unseen = [], []  # each denoiser's error on its training images, and on held-out ones
-for denoise, images in zip(denoisers, (data.train, data.train, some), strict=True):
-    for clean, curves in ((images, seen), (heldout, unseen)):
-        again = max(1, round(draws * n / len(clean)))  # as many noisy images of each kind
-        curves.append(
-            ratio_test.denoising_error(
-                denoise, clean, sigmas, draws=again, seed=seed, device=device
-            )
-        )
+denoisers = {
+    "empirical": lambda x, sigma: geomem.empirical_denoiser(x, data.train, sigma, device=device),
+    "small": models[0].denoise,
+    "large": models[1].denoise,
+}
+seen = {"empirical": data.train, "small": data.train, "large": everything[:n_heldout]}
+errors = {
+    name: Generalization.of(denoise, seen[name], heldout, sigmas, noisy=draws * n, **options)
+    for name, denoise in denoisers.items()
+}
+distinct = DistinctImages(data.train, device)
+geometry = geomem.measure_regimes(heldout, distinct.images, **options)
 
-# %% [markdown]
-# For orientation the danger zone of the small set, where coverage and posterior weight are both at
-# least 0.8 ([](../book/regimes.md)).
-
-# %%
-distinct = ratio_test.DistinctImages(data.train, device)
-geometry = measure_regimes(heldout, distinct.images, seed=seed, device=device)
-zone = geometry.regimes.medium
-print("danger zone:", geometry.zone_in_words)
-
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 4.2))
-table = {"sigma [data units]": sigmas}
-for name, train, test, color in zip(names, seen, unseen, ("k", "C1", "C0"), strict=True):
-    train.plot(ax, f"{name}: training", color=color, ls="-")
-    test.plot(ax, f"{name}: held-out", color=color, ls=":")
-    for what, curve in (("training", train), ("held-out", test)):
-        kind = f"{name.split(',')[0]}, {what}"
-        table[f"MSE, {kind} [data units squared]"] = curve.mean
-        table[f"low, {kind} [data units squared, 95% interval]"] = curve.low
-        table[f"high, {kind} [data units squared, 95% interval]"] = curve.high
-if zone is not None:
-    ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
-drawing.sigma_axis(ax, probability=False)
-ax.set_ylabel(r"MSE to the clean image (data units$^2$)")
-handles, labels = ax.get_legend_handles_labels()
-fig.legend(
-    handles[::2] + handles[1::2],
-    labels[::2] + labels[1::2],
-    loc="outside lower center",
-    ncol=2,
-)
-shaded = "" if zone is None else " Shaded: the danger zone of the small set."
-figures.save(
-    fig,
-    "fig-denoising-error",
-    title="Denoising error against noise level",
-    caption=(
-        f"Mean squared distance to the clean image, summed over the {d} pixels, on {data.name}: "
-        f"the empirical denoiser of the small training set ($N =$ {n:,}), and models trained on it "
-        f"and on a large set ($N =$ {len(everything):,}) that contains it. Solid: images of the "
-        f"denoiser's own training set; dotted: {len(heldout)} held-out images. Bands: 95% "
-        f"intervals over images.{shaded}"
-    ),
-    alt=(
-        "Six curves against noise level on a logarithmic axis. Held-out error is above training "
-        "error by at most "
-        + "; ".join(
-            f"{(test.mean - train.mean).max():.2g} ({name.split(',')[0]})"
-            for name, train, test in zip(names, seen, unseen, strict=True)
-        )
-        + "."
-    ),
-    table=table,
-    paper_item="Figure 1",
-    claim="paper",
-    data=[data],
-    seeds={"training": seed, "noise": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-denoising-error
-# :again:
-# ```
+# %% tags=["hide-input"]
+curves = {
+    f"{name}: {what}": curve
+    for name, of in errors.items()
+    for what, curve in (("training", of.train), ("held-out", of.heldout))
+}
+looks = [{"color": color, "ls": line} for color in ("k", "C1", "C0") for line in ("-", ":")]
+label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
+fig, _ = drawing.noise_curves(curves, looks, label, zone=zone, height=4.2, columns=3)
+table = drawing.noise_table("MSE", curves, "data units squared")
+companion.figure(fig, "fig-denoising-error", table, data=[data])
 
 # %% [markdown]
 # ## The gap
@@ -155,64 +87,23 @@ figures.save(
 # nearest to the input; its held-out error is then the squared distance to that.
 
 # %%
-gap = [test.mean - train.mean for train, test in zip(seen, unseen, strict=True)]
-half = [
-    np.hypot(test.high - test.mean, train.high - train.mean)
-    for train, test in zip(seen, unseen, strict=True)
-]
-peak = int(gap[1].argmax())
-nearest = (ratio_test.neighbours(heldout, distinct).first ** 2).mean()
-for name, difference, width in zip(names, gap, half, strict=True):
-    top = difference.argmax()
-    print(f"{name}: largest gap {difference[top]:.3g} at sigma = {sigmas[top]:.3g}")
-    for i, where in ((0, "first"), (peak, "small model's peak"), (-1, "last")):
-        print(f"  sigma = {sigmas[i]:.3g} ({where}): {difference[i]:.3g} ± {width[i]:.2g}")
-print(f"mean squared distance of a held-out image to its nearest training image: {nearest:.3g}")
+gaps = {name: of.gap for name, of in errors.items()}
+few, many = gaps["small"], gaps["large"]
+nearest = (geomem.neighbours(heldout, distinct).first ** 2).mean()
+places = {"first": 0, "peak": few.peak, "last": -1}
+columns = {
+    f"gap at sigma = {sigmas[i]:.3g}": [gap.estimate(i).plus_minus() for gap in gaps.values()]
+    for i in places.values()
+}
+companion.Table({"denoiser": [*gaps], **columns})
 
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 3.6))
-table = {"sigma [data units]": sigmas}
-for name, difference, width, style in zip(names, gap, half, ("ko-", "C1s-", "C0^--"), strict=True):
-    (line,) = ax.plot(sigmas, difference, style, ms=4, markevery=2, label=name)
-    low, high = difference - width, difference + width
-    ax.fill_between(sigmas, low, high, color=line.get_color(), alpha=0.25, lw=0)
-    kind = name.split(",")[0]
-    table[f"gap, {kind} [data units squared]"] = difference
-    table[f"half width, {kind} [data units squared, 95% interval]"] = width
-if zone is not None:
-    ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
-drawing.sigma_axis(ax, probability=False)
-ax.set_ylabel(r"held-out $-$ training MSE (data units$^2$)")
-fig.legend(loc="outside lower center", ncol=3)
-figures.save(
-    fig,
-    "fig-denoising-gap",
-    title="The generalization gap against noise level",
-    caption=(
-        f"Held-out minus training error of the three denoisers on {data.name}, from the curves of "
-        f"the figure before. Bands: 95% intervals over images.{shaded}"
-    ),
-    alt=(
-        "Three curves against noise level. At the smallest noise, at sigma "
-        f"{sigmas[peak]:.2g}, where the small model's gap is largest, and at the largest noise: "
-        + "; ".join(
-            f"{name.split(',')[0]}, {of[0]:.2g}, {of[peak]:.2g} and {of[-1]:.2g}"
-            for name, of in zip(names, gap, strict=True)
-        )
-        + "."
-    ),
-    table=table,
-    paper_item="Figure 1",
-    claim="ours",
-    data=[data],
-    seeds={"training": seed, "noise": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-denoising-gap
-# :again:
-# ```
+# %% tags=["hide-input"]
+looks = [("k", "o", "-"), ("C1", "s", "-"), ("C0", "^", "--")]
+looks = [{"color": c, "marker": m, "ls": line, "ms": 4, "markevery": 2} for c, m, line in looks]
+label = r"held-out $-$ training MSE (data units$^2$)"
+fig, _ = drawing.noise_curves(gaps, looks, label, zone=zone, columns=3)
+table = drawing.noise_table("gap", gaps, "data units squared")
+companion.figure(fig, "fig-denoising-gap", table, data=[data])
 
 # %% [markdown]
 # ## The ratio
@@ -221,67 +112,21 @@ figures.save(
 # zero, and its ratio to infinity.
 
 # %%
-ratio = [test.mean / train.mean for train, test in zip(seen[1:], unseen[1:], strict=True)]
-factor = [  # of a 95% interval, which is symmetric in log ratio
-    np.exp(np.hypot(test.high / test.mean - 1, train.high / train.mean - 1))
-    for train, test in zip(seen[1:], unseen[1:], strict=True)
-]
-shown = [
-    [f"{r:.3g} [{r / f:.3g}, {r * f:.3g}]" for r, f in zip(*pair, strict=True)]
-    for pair in zip(ratio, factor, strict=True)
-]
-highest = [int(r.argmax()) for r in ratio]
-for name, r, words in zip(names[1:], highest, shown, strict=True):
-    print(
-        f"{name}: {words[0]} at sigma = {sigmas[0]:.3g}, {words[-1]} at {sigmas[-1]:.3g}, ", end=""
-    )
-    print(f"largest {words[r]} at {sigmas[r]:.3g}")
-new = unseen[1].mean / unseen[2].mean  # both on new images
-print(f"at sigma = {sigmas[0]:.3g} the noise itself is {d * sigmas[0] ** 2:.2g};", end=" ")
-print(f"held-out error of the small model {unseen[1].mean[0]:.2g}, {new[0]:.3g} times the large's")
+ratios = {name: errors[name].ratio for name in ("small", "large")}
+ratio, calm = ratios.values()
+columns = {
+    f"ratio at sigma = {sigmas[i]:.3g}": [of.estimate(i) for of in ratios.values()]
+    for i in (0, ratio.peak, few.peak, -1)
+}
+companion.Table({"model": [*ratios], **columns})
 
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 3.4))
-table = {"sigma [data units]": sigmas}
-for name, r, f, style in zip(names[1:], ratio, factor, ("C1s-", "C0^--"), strict=True):
-    (line,) = ax.plot(sigmas, r, style, ms=4, markevery=2, label=name)
-    ax.fill_between(sigmas, r / f, r * f, color=line.get_color(), alpha=0.25, lw=0)
-    kind = name.split(",")[0]
-    table[f"ratio, {kind} [1]"] = r
-    table[f"low, {kind} [1, 95% interval]"] = r / f
-    table[f"high, {kind} [1, 95% interval]"] = r * f
-if zone is not None:
-    ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
+# %% tags=["hide-input"]
+label = "held-out / training MSE"
+fig, ax = drawing.noise_curves(ratios, looks[1:], label, zone=zone, height=3.4)
 ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
-drawing.sigma_axis(ax, probability=False)
 ax.set_yscale("log")
-ax.set_ylabel("held-out / training MSE")
-fig.legend(loc="outside lower center", ncol=2)
-figures.save(
-    fig,
-    "fig-denoising-ratio",
-    title="Held-out over training error against noise level",
-    caption=(
-        f"The same errors on {data.name} as a ratio, logarithmic. At $\\sigma = {sigmas[0]:g}$ the "
-        f"small model's is {shown[0][0]}. Bands: 95% intervals over images.{shaded}"
-    ),
-    alt=(
-        "Two curves on logarithmic axes. The small model's ratio is largest near sigma "
-        f"{sigmas[highest[0]]:.2g}, {ratio[0].max():.2g}, and {ratio[0][0]:.2g} at the smallest "
-        f"noise; the large model's is at most {ratio[1].max():.2g}."
-    ),
-    table=table,
-    paper_item="Figure 1",
-    claim="ours",
-    data=[data],
-    seeds={"training": seed, "noise": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-denoising-ratio
-# :again:
-# ```
+table = drawing.noise_table("ratio", ratios, "1")
+companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 
 # %% [markdown]
 # ## What must hold
@@ -290,63 +135,40 @@ figures.save(
 # others it is said. The last is where Figure 1 and its words need care.
 
 # %%
-preset_data = presets.PRESETS[f"{preset}-small"].data.name
-must = preset != "cifar10" and dataset == preset_data and (n_train, changes) == (0, "")
-must &= sigma_min <= 0.02 and sigma_max >= 10 and n_sigmas >= 15 and n_heldout >= 200
-apart = gap[1][peak] - half[1][peak] > max(gap[1][i] + half[1][i] for i in (0, -1))
-figures.claim(
-    "the small model's gap peaks in the middle: 3 times either end, with intervals apart",
-    apart and gap[1][peak] > 3 * max(gap[1][0], gap[1][-1]),
-    must=must,
-)
-figures.claim(
-    "the large model does nearly as well on new images: the ratio is below 1.5 everywhere",
-    bool(np.all(ratio[1] * factor[1] < 1.5)),
-    must=must,
-)
-figures.claim(
-    "at small noise the empirical denoiser errs 1,000 times more on new images",
-    1000 * seen[0].high[0] < unseen[0].low[0],
-    must=must,
-)
-figures.claim(
-    "at small noise the small model's ratio is not calm: above 2",
-    ratio[0][0] / factor[0][0] > 2,
-    must=False,
-)
-tallest = int(gap[2].argmax())
-figures.record(
-    dataset=data.name,
-    dimension=f"{d}",
-    small_n=f"{n:,}",
-    large_n=f"{len(everything):,}",
-    n_heldout=f"{len(heldout):,}",
-    noisy=f"{draws * n:,}",
-    sigma_first=f"{sigmas[0]:.3g}",
-    sigma_last=f"{sigmas[-1]:.3g}",
-    sigma_data=f"{models[0].experiment.train.model.sigma_data:.3g}",
-    law_above=f"{100 * (1 - law.cdf(sigmas[-1])):.2g}%",
-    zone=geometry.zone_in_words,
-    peak_sigma=f"{sigmas[peak]:.2g}",
-    **{
-        f"gap_{name}": f"{gap[1][i]:.3g} ± {half[1][i]:.2g}"
-        for name, i in (("peak", peak), ("first", 0), ("last", -1))
-    },
-    large_gap=f"{gap[2][tallest]:.3g} ± {half[2][tallest]:.2g}",
-    large_gap_sigma=f"{sigmas[tallest]:.2g}",
-    ratio_first=shown[0][0],
-    ratio_last=shown[0][-1],
-    ratio_at_gap=shown[0][peak],
-    ratio_max=shown[0][highest[0]],
-    ratio_max_sigma=f"{sigmas[highest[0]]:.2g}",
-    large_ratio_max=shown[1][highest[1]],
-    large_ratio_max_sigma=f"{sigmas[highest[1]]:.2g}",
-    large_ratio_first=shown[1][0],
-    empirical_first=f"{unseen[0].mean[0]:.3g}",
-    empirical_train_first=f"{seen[0].mean[0]:.2g}",
-    nearest=f"{nearest:.3g}",
-    noise_first=f"{d * sigmas[0] ** 2:.2g}",
-    small_first=f"{unseen[1].mean[0]:.2g}",
-    large_first=f"{unseen[2].mean[0]:.2g}",
-    new_first=f"{new[0]:.3g}",
-)
+own = (dataset, n_train, changes) == (presets.PRESETS[f"{preset}-small"].data.name, 0, "")
+must = own and preset != "cifar10" and sigma_min <= 0.02 and sigma_max >= 10
+must &= n_sigmas >= 15 and n_heldout >= 200
+apart = few.low[few.peak] > few.high[[0, -1]].max()
+apart &= few.mean[few.peak] > 3 * few.mean[[0, -1]].max()
+says = "the small model's gap peaks in the middle: 3 times either end, with intervals apart"
+companion.claim("gap-peaks", says, apart, must=must)
+says = "the large model does nearly as well on new images: the ratio is below 1.5 everywhere"
+companion.claim("large-ratio", says, np.all(calm.high < 1.5), must=must)
+copies = 1000 * errors["empirical"].train.high[0] < errors["empirical"].heldout.low[0]
+says = "at small noise the empirical denoiser errs 1,000 times more on new images"
+companion.claim("empirical-copies", says, copies, must=must)
+says = "at small noise the small model's ratio is not calm: above 2"
+companion.claim("small-ratio", says, ratio.low[0] > 2, must=False)
+
+# %% tags=["remove-cell"]
+quote, config = companion.quote, models[0].experiment.train
+quote(dataset=data.name, dimension=f"{d}", small_n=f"{n:,}", large_n=f"{len(everything):,}")
+quote(n_heldout=f"{len(heldout):,}", noisy=f"{draws * n:,}", zone=geometry.zone_in_words)
+quote(sigma_first=f"{sigmas[0]:.3g}", sigma_last=f"{sigmas[-1]:.3g}", nearest=f"{nearest:.3g}")
+quote(sigma_data=f"{config.model.sigma_data:.3g}", noise_first=f"{d * sigmas[0] ** 2:.2g}")
+quote(law_above=f"{100 * (1 - config.noise.cdf(sigmas[-1])):.2g}%")
+for kind, of in gaps.items():
+    first, top, last = (f"{of.mean[i]:.2g}" for i in places.values())
+    most = of.estimate(of.peak).plus_minus()
+    quote(**{f"{kind}_gap": most, f"{kind}_gaps": f"{first}, {top} and {last}"})
+quote(**{f"gap_{name}": few.estimate(i).plus_minus() for name, i in places.items()})
+quote(peak_sigma=f"{sigmas[few.peak]:.2g}", large_gap_sigma=f"{sigmas[many.peak]:.2g}")
+places = {"first": 0, "at_gap": few.peak, "max": ratio.peak, "last": -1}
+quote(**{f"ratio_{name}": str(ratio.estimate(i)) for name, i in places.items()})
+quote(ratio_max_sigma=f"{sigmas[ratio.peak]:.2g}", large_ratio_first=str(calm.estimate(0)))
+quote(large_ratio_max=str(calm.estimate(calm.peak)))
+quote(large_ratio_max_sigma=f"{sigmas[calm.peak]:.2g}")
+exact, small, large = (of.heldout.mean[0] for of in errors.values())  # at the smallest noise
+quote(empirical_first=f"{exact:.3g}", small_first=f"{small:.2g}", large_first=f"{large:.2g}")
+quote(empirical_train_first=f"{errors['empirical'].train.mean[0]:.2g}")
+quote(new_first=f"{small / large:.3g}")

@@ -1,13 +1,5 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
@@ -38,17 +30,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem.companion import figures
-from geomem.geometry import gaussian
+from geomem import companion
+from geomem.geometry.distances import rms_radius
+from geomem.geometry.gaussian import cumulant_norm2
 from geomem.plots import STYLE, drawing
 
 plt.style.use(STYLE)
-data = geomem.load_dataset(
-    dataset, n_train=n_train, n_heldout=image + 1, seed=None if data_seed < 0 else data_seed
-)
-sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
+data_seed = None if data_seed < 0 else data_seed
+data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=image + 1, seed=data_seed)
 flat = data.train.reshape(n_train, -1).astype(np.float64)
-print(f"{data.name}: N = {n_train}, d = {flat.shape[1]}")
+d = flat.shape[1]
+sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
 # %% [markdown]
 # ## The gap and its law
@@ -60,67 +52,35 @@ print(f"{data.name}: N = {n_train}, d = {flat.shape[1]}")
 
 # %%
 mirror = np.concatenate([flat, 2 * flat.mean(0) - flat])
-gap = gaussian.linear_gap(flat, sigmas, draws=draws, seed=seed, device=device)
-law = gaussian.linear_gap_law(flat, sigmas, device=device)
-even = gaussian.linear_gap(mirror, sigmas, queries=flat, draws=draws, seed=seed, device=device)
-even_law = gaussian.linear_gap_law(mirror, sigmas, order=4, device=device)
-linear = gaussian.linear_mmse(flat, sigmas, device=device)
-total = gaussian.linear_mmse(flat, [1e9], device=device)[0]
-print("sigma, gap, gap / law, symmetric gap / law, gap / lmmse")
-print(np.c_[sigmas, gap.mean, gap.mean / law, even.mean / even_law, gap.mean / linear].round(5))
+noise = dict(draws=draws, seed=seed, device=device)
+gap = geomem.linear_gap(flat, sigmas, **noise)
+even = geomem.linear_gap(mirror, sigmas, queries=flat, **noise)
+law = geomem.linear_gap_law(flat, sigmas, device=device)
+even_law = geomem.linear_gap_law(mirror, sigmas, order=4, device=device)
+linear = geomem.linear_mmse(flat, sigmas, device=device)
 
-# %% tags=["hide-input", "remove-output"]
+# %%
+ratio = [gap.estimate(i) / law[i] for i in range(n_sigmas)]
+even_ratio = [even.estimate(i) / even_law[i] for i in range(n_sigmas)]
+share = [gap.estimate(i) / linear[i] for i in range(n_sigmas)]
+columns = {"sigma": sigmas, "gap over its law": ratio, "with mirror images": even_ratio}
+columns["gap over the affine error"] = share
+companion.Table({heading: column[::2] for heading, column in columns.items()})
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(4.8, 3.4))
-for curve, name, marker, color, height in (
-    (gap, "training set", "o", "C0", law),
-    (even, "with mirror images", "s", "C1", even_law),
-):
-    ax.fill_between(sigmas, curve.low, curve.high, color=color, alpha=0.25, lw=0)
-    ax.plot(sigmas, curve.mean, marker, color=color, ms=4.5, label=f"gap, {name}")
-    power = r"$\|\kappa_3\|^2/2\sigma^4$" if height is law else r"$\|\kappa_4\|^2/6\sigma^6$"
-    ax.plot(sigmas, height, color=color, ls="-" if height is law else "--", label=power)
+gap.plot(ax, "gap, training set", color="C0", ls="none", marker="o", ms=4.5)
+ax.plot(sigmas, law, "C0-", label=r"$\|\kappa_3\|^2/2\sigma^4$")
+even.plot(ax, "gap, with mirror images", color="C1", ls="none", marker="s", ms=4.5)
+ax.plot(sigmas, even_law, "C1--", label=r"$\|\kappa_4\|^2/6\sigma^6$")
 drawing.sigma_axis(ax)
-ax.set_yscale("log")
-ax.set_ylim(even_law[-1] / 3, 100 * gap.mean.max())
+ax.set(yscale="log", ylim=(even_law[-1] / 3, 100 * gap.mean.max()))
 ax.set_ylabel(r"$\mathbb{E}\,\|m_\sigma - m^G_\sigma\|^2$ (data units$^2$)")
 ax.legend(loc="lower left")
-figures.save(
-    fig,
-    "fig-linear-gap",
-    title="The gap between the empirical and the Gaussian denoiser",
-    caption=(
-        rf"Mean squared distance between the empirical and the Gaussian denoiser on noisy training "
-        rf"images of {data.name} ($N = {n_train}$, {draws} draws each; bands: 95% intervals over "
-        rf"images). Circles: the training set, with its law $\|\kappa_3\|^2/2\sigma^4$. Squares: "
-        rf"the training set with its mirror images through the mean, with "
-        rf"$\|\kappa_4\|^2/6\sigma^6$. The lines are computed, not fitted."
-    ),
-    alt=(
-        "Two falling series of points on logarithmic axes; at large noise each lies on its "
-        "straight line, of slope minus four for the training set, minus six with mirror images."
-    ),
-    table={
-        "sigma [data units]": sigmas,
-        "gap [data units squared]": gap.mean,
-        "low [data units squared, 95% interval]": gap.low,
-        "high [data units squared, 95% interval]": gap.high,
-        "law, kappa_3 [data units squared]": law,
-        "gap with mirror images [data units squared]": even.mean,
-        "low with mirror images [data units squared, 95% interval]": even.low,
-        "high with mirror images [data units squared, 95% interval]": even.high,
-        "law, kappa_4 [data units squared]": even_law,
-    },
-    paper_item="Theorem 4.11",
-    claim="reconstruction",
-    data=[data],
-    seeds={"noise": seed, "data": data_seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-linear-gap
-# :again:
-# ```
+unit = "data units squared"
+table = {"sigma [data units]": sigmas, **gap.table("gap", unit), f"law, kappa_3 [{unit}]": law}
+table |= even.table("gap with mirror images", unit) | {f"law, kappa_4 [{unit}]": even_law}
+companion.figure(fig, "fig-linear-gap", table, data=[data])
 
 # %% [markdown]
 # ## The bound at one radius
@@ -129,13 +89,12 @@ figures.save(
 # $\sqrt{\operatorname{tr}\Sigma + d\sigma^2}$; there it is compared with the root mean square gap.
 
 # %%
-radius = np.sqrt(total + flat.shape[1] * sigmas**2)
-bound = gaussian.linear_gap_bound(flat, sigmas, radius, device=device)
+spread = rms_radius(flat, device=device)
+radius = np.sqrt(spread**2 + d * sigmas**2)
+bound = geomem.linear_gap_bound(flat, sigmas, radius, device=device)
 loose = bound / np.sqrt(gap.mean)
-rho = np.linalg.norm(flat - flat.mean(0), axis=1).max()
-print(f"bound over root mean square gap: {loose.min():.3g} to {loose.max():.3g}")
-telling = sigmas[bound < np.sqrt(total)]
-print("bound below the spread of the data from sigma =", telling[0] if len(telling) else "nowhere")
+columns = {"sigma": sigmas, "bound": bound, "bound over root mean square gap": loose}
+companion.Table({heading: column[::2] for heading, column in columns.items()}, digits=2)
 
 # %% [markdown]
 # ## One image at large noise
@@ -144,91 +103,53 @@ print("bound below the spread of the data from sigma =", telling[0] if len(telli
 
 # %%
 levels = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
-clean = data.heldout[image]
-noise = np.random.default_rng(seed).standard_normal(clean.shape)
-noisy = clean + levels[:, None, None, None] * noise
+clean, high = data.heldout[image], levels[:, None, None, None]
+noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 empirical = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
-affine = gaussian.gaussian_denoiser(noisy, data.train, levels, device=device)
+affine = geomem.gaussian_denoiser(noisy, data.train, levels, device=device)
 apart = np.linalg.norm((empirical - affine).reshape(len(levels), -1), axis=1)
-for level, distance in zip(levels, apart, strict=True):
-    print(f"sigma = {level:4.0f}   the answers are {distance:.3g} apart")
 
-# %% tags=["hide-input", "remove-output"]
-rows = [
-    ("noisy", noisy / levels[:, None, None, None]),
-    ("empirical", empirical),
-    ("Gauss", affine),
-]
+# %% tags=["hide-input"]
+rows = [("noisy", noisy / high), ("empirical", empirical), ("Gauss", affine)]
 fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
-fig.supxlabel("noise level $\\sigma$ (data units)", fontsize=10.5)
-figures.save(
-    fig,
-    "fig-large-noise-strip",
-    title="One image at large noise through two denoisers",
-    caption=(
-        rf"A held-out image of {data.name} with noise of level $\sigma$ (top, divided by $\sigma$ "
-        rf"to be seen), the empirical denoiser's answer (middle) and the Gaussian denoiser's "
-        rf"(bottom). Distances between the two answers, left to right: "
-        rf"{', '.join(f'{distance:.2g}' for distance in apart)}."
-    ),
-    alt=(
-        "Three rows of six images: noise, the empirical denoiser's answers and the Gaussian "
-        "ones, which differ at the left and look the same, near the mean image, at the right."
-    ),
-    table=drawing.pixel_table(levels, rows),
-    paper_item="Theorem 4.11; Equations 2 and 7",
-    claim="ours",
-    data=[data],
-    seeds={"noise": seed, "data": data_seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-large-noise-strip
-# :again:
-# ```
+fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
+companion.figure(fig, "fig-large-noise-strip", drawing.pixel_table(levels, rows), data=[data])
 
 # %% [markdown]
 # ## What must hold
 #
-# The bound is never below the gap; the gap never exceeds what a nonlinear denoiser can gain at
-# all; and at the largest noise both laws are met, with a tenth allowed for the terms they leave
-# out.
+# The bound is never below the gap; and at the largest noise both laws are met, with a tenth allowed
+# for the terms they leave out.
 
 # %%
-figures.claim("the bound is nowhere below the gap", np.all(bound >= np.sqrt(gap.mean)))
-assert np.all(gap.low <= linear)
-margin = np.maximum(0.1 * law, 2 * (gap.high - gap.mean))
-even_margin = np.maximum(0.1 * even_law, 2 * (even.high - even.mean))
-settled = sigmas**2 > 30 * flat.shape[1]  # the noise far larger than any image
-lawful = np.all(np.abs(gap.mean - law)[settled] <= margin[settled])
-figures.claim("at large noise the squared gap follows its law, sigma to the power -4", lawful)
-assert np.all(np.abs(even.mean - even_law)[settled] <= even_margin[settled])
-off = np.flatnonzero(np.maximum(gap.mean / law, law / gap.mean) > 2)
-within = sigmas[off[-1] + 1] if len(off) else sigmas[0]
+above = np.all(bound >= np.sqrt(gap.mean))
+companion.claim("bound-holds", "the bound is nowhere below the gap", above)
+settled = sigmas**2 > 30 * d  # the noise far larger than any image
+
+
+def lawful(curve, law):
+    margin = np.maximum(0.1 * law, 2 * (curve.high - curve.mean))
+    return np.all((np.abs(curve.mean - law) <= margin)[settled])
+
+
+says = "at large noise the squared gap follows its law, sigma to the power -4"
+companion.claim("law-holds", says, lawful(gap, law))
+says = "with mirror images it follows its own, sigma to the power -6"
+companion.claim("mirror-law-holds", says, lawful(even, even_law))
+
+# %% tags=["remove-cell"]
+far = np.flatnonzero(np.maximum(gap.mean / law, law / gap.mean) > 2)
+within, telling = sigmas[far.max(initial=-1) + 1 :], sigmas[bound < spread]
 middle = int(np.abs(np.log(sigmas / 10)).argmin())
-figures.record(
-    dataset=data.name,
-    n_train=str(n_train),
-    dimension=str(flat.shape[1]),
-    kappa_3=f"{gaussian.cumulant_norm2(flat, device=device):.4g}",
-    kappa_4=f"{gaussian.cumulant_norm2(mirror, 4, device=device):.4g}",
-    variance=f"{total:.3g}",
-    rho=f"{rho:.3g}",
-    within_two=f"{within:.3g}",
-    sigma_last=f"{sigmas[-1]:.3g}",
-    ratio_last=f"{gap.mean[-1] / law[-1]:.3f} "
-    f"[{gap.low[-1] / law[-1]:.3f}, {gap.high[-1] / law[-1]:.3f}]",
-    mirror_ratio_last=f"{even.mean[-1] / even_law[-1]:.3f} "
-    f"[{even.low[-1] / even_law[-1]:.3f}, {even.high[-1] / even_law[-1]:.3f}]",
-    sigma_middle=f"{sigmas[middle]:.3g}",
-    ratio_middle=f"{gap.mean[middle] / law[middle]:.2f}",
-    share_first=f"{100 * gap.mean[0] / linear[0]:.0f}%",
-    sigma_first=f"{sigmas[0]:.3g}",
-    share_middle=f"{100 * gap.mean[middle] / linear[middle]:.2g}%",
-    loose_last=f"{float(f'{loose[-1]:.2g}'):,.0f}",
-    loose_middle=f"{float(f'{loose[middle]:.2g}'):,.0f}",
-    telling=f"{telling[0]:.3g}" if len(telling) else "no level shown",
-    apart_first=f"{apart[0]:.2g}",
-    apart_last=f"{apart[-1]:.2g}",
-)
+companion.quote(dataset=data.name, dimension=str(d), variance=f"{spread**2:.3g}")
+companion.quote(kappa_3=f"{cumulant_norm2(flat, device=device):.4g}")
+companion.quote(within_two=f"{within[0]:.3g}" if len(within) else "no level shown")
+companion.quote(telling=f"{telling[0]:.3g}" if len(telling) else "no level shown")
+companion.quote(ratio_last=f"{ratio[-1]:.3f}", mirror_ratio_last=f"{even_ratio[-1]:.3f}")
+companion.quote(sigma_middle=f"{sigmas[middle]:.3g}", ratio_middle=f"{ratio[middle].value:.2f}")
+companion.quote(share_first=f"{100 * share[0].value:.0f}%")
+companion.quote(share_middle=f"{100 * share[middle].value:.2g}%")
+companion.quote(loose_last=f"{float(f'{loose[-1]:.2g}'):,.0f}")
+companion.quote(loose_middle=f"{float(f'{loose[middle]:.2g}'):,.0f}")
+companion.quote(apart_first=f"{apart[0]:.2g}", apart_last=f"{apart[-1]:.2g}")
+companion.quote(apart=", ".join(f"{distance:.2g}" for distance in apart))

@@ -1,13 +1,5 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
@@ -37,16 +29,12 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
 import geomem
+from geomem import companion
+from geomem.geometry.locality import row_spectrum
 from geomem.plots import STYLE
-from geomem.companion import figures
-from geomem.geometry.locality import circulant_sensitivity, locality_bound
 
 plt.style.use(STYLE)
-subset = dict(seed=None if data_seed < 0 else data_seed)
-sets = [
-    geomem.load_dataset(name, n_train=n_train, n_heldout=1, **subset)
-    for name in (dataset, second_dataset)
-]
+data_seed = None if data_seed < 0 else data_seed
 sigmas = np.array([low, middle, high])
 
 # %% [markdown]
@@ -57,118 +45,83 @@ sigmas = np.array([low, middle, high])
 # the mean power spectrum (periodogram) of the rows, after the mean image has been subtracted.
 
 # %%
-spectra, rows_of, bounds = [], [], []
-for data in sets:
-    images = data.train.astype(np.float64)
-    width = images.shape[-1]
-    rows = (images - images.mean(0)).reshape(-1, width)
-    spectra.append(np.mean(np.abs(np.fft.fft(rows)) ** 2, axis=0) / width)
-    rows_of.append(circulant_sensitivity(spectra[-1], sigmas))
-    bounds.append(locality_bound(spectra[-1], sigmas))
-    print(f"{data.name}: rows of {width} pixels, eigenvalues {spectra[-1].min():.3g} to")
-    print(f"  {spectra[-1].max():.3g}; T_sigma {np.round(bounds[-1], 3)} at sigma {sigmas}")
+sets = [
+    geomem.load_dataset(name, n_train=n_train, n_heldout=1, seed=data_seed)
+    for name in (dataset, second_dataset)
+]
+spectra = [row_spectrum(data.train) for data in sets]
 
-# %% tags=["hide-input", "remove-output"]
-for id, data, row, bound in zip(
-    ("fig-locality", "fig-locality-wide"), sets, rows_of, bounds, strict=True
-):
-    width = row.shape[1]
-    m = np.arange(1, width // 2 + 1)
+
+def measured(spectrum):
+    """The distances 1 to n // 2 on a circle, the sensitivities there, and T at each level."""
+    seen = np.abs(geomem.circulant_sensitivity(spectrum, sigmas))[:, 1 : len(spectrum) // 2 + 1]
+    return np.arange(1, seen.shape[1] + 1), seen, geomem.locality_bound(spectrum, sigmas)[:, None]
+
+
+bounds = [geomem.locality_bound(spectrum, sigmas) for spectrum in spectra]
+columns = {f"bound, {data.name}": bound for data, bound in zip(sets, bounds, strict=True)}
+companion.Table({"sigma": sigmas, **columns})
+
+
+# %%
+def picture(id, data, spectrum):
+    """Sensitivities (marks) and their bounds (lines) against the distance m along the row."""
     fig, ax = plt.subplots(figsize=(4.8, 3.4))
-    handles = []
-    for s, marker in enumerate("os^"):
-        (line,) = ax.loglog(m, bound[s] / m)
+    (m, seen, bound), handles = measured(spectrum), []
+    for values, most, marker in zip(seen, bound / m, "os^", strict=True):
+        (line,) = ax.loglog(m, most)
         style = dict(color=line.get_color(), ms=5, mec="k", mew=0.5)
-        (marks,) = ax.loglog(m, np.abs(row[s, m]), marker, **style)
-        handles.append((line, marks))
+        handles.append((line, *ax.loglog(m, values, marker, **style)))
     ticks = [k for k in (1, 2, 3, 4, 6, 8, 10, 14, 16) if k <= m[-1]]
-    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
     ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set(xlabel="distance $m$ along the row (pixels)", ylabel="sensitivity $|A_{0m}|$")
     ax.legend(handles, [rf"$\sigma = {sigma:g}$" for sigma in sigmas], loc="lower left")
-    largest = np.max(np.abs(row[:, m]) * m / bound[:, None], axis=1)
-    figures.save(
-        fig,
-        id,
-        title=f"Sensitivity against distance, {data.name}",
-        caption=(
-            rf"How much an output pixel of the optimal denoiser depends on an input pixel $m$ "
-            rf"further, $|A_{{0m}}|$ (marks), and the bound $T_\sigma / m$ of Theorem 4.10 "
-            rf"(lines), for the stationary part of the rows of {data.name} (width {width}, "
-            rf"{n_train} images): $\sigma = {low:g}$ (circles, solid), ${middle:g}$ (squares, "
-            rf"dashed), ${high:g}$ (triangles, dash-dotted)."
-        ),
-        alt=(
-            f"Sensitivity against pixel distance on logarithmic axes for three noise levels: "
-            f"falling marks, each set below its straight line of slope minus one; at best a mark "
-            f"reaches {largest.max():.0%} of its line."
-        ),
-        table={
-            "distance [pixels]": np.tile(m, 3),
-            "sigma [data units]": np.repeat(sigmas, len(m)),
-            "sensitivity [dimensionless]": np.abs(row[:, m]).ravel(),
-            "bound [dimensionless]": (bound[:, None] / m).ravel(),
-        },
-        paper_item="Theorem 4.10",
-        claim="reconstruction",
-        data=[data],
-        seeds={"data": data_seed},
-    )
+    table = {"distance [pixels]": np.tile(m, 3), "sigma [data units]": np.repeat(sigmas, len(m))}
+    table["sensitivity [dimensionless]"] = seen.ravel()
+    table["bound [dimensionless]"] = (bound / m).ravel()
+    companion.figure(fig, id, table, data=[data])
 
-# %% [markdown]
-# ```{companion-figure} fig-locality
-# :again:
-# ```
-#
-# ```{companion-figure} fig-locality-wide
-# :again:
-# ```
+
+# %% tags=["hide-input"]
+picture("fig-locality", sets[0], spectra[0])
+picture("fig-locality-wide", sets[1], spectra[1])
 
 # %% [markdown]
 # ## What must hold
 #
-# Every mark lies below its line, for the data and for random spectra; and the box spectrum
-# reaches its line.
+# Every mark lies below its line, for the data and for random spectra.
+
 
 # %%
-ratios = []
-for row, bound in zip(rows_of, bounds, strict=True):
-    m = np.arange(1, row.shape[1] // 2 + 1)
-    ratios.append(np.abs(row[:, m]) * m / bound[:, None])
-below = all(np.all(ratio <= 1 + 1e-9) for ratio in ratios)
-figures.claim("no sensitivity of the data's spectra is above its bound", below)
-rng = np.random.default_rng(seed)
-for n in range(2, 40):
-    half = np.exp(3 * rng.standard_normal(n))
-    random = half + np.roll(half[::-1], 1)
-    m = np.arange(1, n // 2 + 1)
-    row = np.abs(circulant_sensitivity(random, sigmas))[:, m]
-    assert np.all(row * m <= locality_bound(random, sigmas)[:, None] * (1 + 1e-9))
-box = np.zeros(28)
-box[[-1, 0, 1]] = 1
-reached = abs(circulant_sensitivity(box, middle)[14]) * 14 / locality_bound(box, middle)
-assert abs(reached - 1) < 1e-9
+def share(spectrum):
+    """What part of its bound each sensitivity is."""
+    m, seen, bound = measured(spectrum)
+    return seen * m / bound
+
+
+ratios, rng = [share(spectrum) for spectrum in spectra], np.random.default_rng(seed)
+halves = [np.exp(3 * rng.standard_normal(n)) for n in range(2, 40)]
+random = [share(half + np.roll(half[::-1], 1)) for half in halves]
+below, there = (max(map(np.max, some)) <= 1 + 1e-9 for some in (ratios, random))
+companion.claim("below-bound", "no sensitivity of the data's spectra is above its bound", below)
+companion.claim("random-below", "nor one of random spectra", there)
+
+# %% [markdown]
+# And $T_\sigma$ is small at both ends, with one peak between them.
+
+# %%
 levels = np.geomspace(1e-3, 1e3, 241)
-curves = [locality_bound(spectrum, levels) for spectrum in spectra]
+curves = [geomem.locality_bound(spectrum, levels) for spectrum in spectra]
 peaks = [levels[np.argmax(curve)] for curve in curves]
-print(f"T_sigma is largest at sigma = {peaks[0]:.2g} and {peaks[1]:.2g}")
-for curve in curves:
-    assert curve[0] < 0.05 > curve[-1]
-figures.record(
-    dataset=sets[0].name,
-    second_dataset=sets[1].name,
-    width=str(rows_of[0].shape[1]),
-    second_width=str(rows_of[1].shape[1]),
-    low=f"{low:g}",
-    middle=f"{middle:g}",
-    high=f"{high:g}",
-    bound=f"{bounds[0][1]:.3f}",
-    second_bound=f"{bounds[1][1]:.3f}",
-    ratio=f"{ratios[0].max():.2f}",
-    second_ratio=f"{ratios[1].max():.2f}",
-    second_far=f"{np.median(ratios[1][:, -1]):.2g}",
-    peak=f"{peaks[0]:.2g}",
-    second_peak=f"{peaks[1]:.2g}",
-)
+calm = all(max(curve[0], curve[-1]) < 0.05 for curve in curves)
+companion.claim("calm-ends", "the bound is below 0.05 at both ends of the noise levels", calm)
+
+# %% tags=["remove-cell"]
+for prefix, i in (("", 0), ("second_", 1)):
+    said = dict(dataset=sets[i].name, width=str(len(spectra[i])), bound=f"{bounds[i][1]:.3f}")
+    said |= dict(ratio=f"{ratios[i].max():.2f}", share=f"{ratios[i].max():.0%}")
+    said |= dict(peak=f"{peaks[i]:.2g}")
+    companion.quote(**{prefix + name: text for name, text in said.items()})
+companion.quote(second_far=f"{np.median(ratios[1][:, -1]):.2g}")

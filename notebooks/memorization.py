@@ -1,13 +1,5 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
@@ -15,12 +7,11 @@
 #
 # The paper claims that a model trained on few images answers noisy *held-out* images with copies of
 # training images in the middle of the noise levels, in the danger zone, and hardly at either end:
-# the hump of its Figure 2. Trained on many images, it does so nowhere. What came out here:
+# the hump of its Figure 2. Trained on many images, it does so nowhere. The chapter
+# [](../book/memorization.md) says what that means; here it is measured.
 #
 # ```{outcome} memorization
 # ```
-#
-# The chapter is [](../book/memorization.md).
 
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
@@ -43,29 +34,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
-from geomem import digitized
-from geomem.companion import figures
-from geomem.diffusion import presets, zoo
-from geomem.memorization import ratio_test
-from geomem.plots import STYLE, drawing
-from geomem.memorization.hump import Hump
-from geomem.geometry.regimes import measure_regimes
+from geomem import companion
+from geomem.diffusion import presets
 from geomem.geometry.intervals import Estimate, percent
-from geomem.geometry.window import Window
+from geomem.memorization.hump import Hump, goes_on
+from geomem.memorization.paper_rates import SHAPE, PaperRates, Subsets
+from geomem.memorization.ratio_test import DistinctImages, fraction_below
+from geomem.plots import STYLE, drawing
 
 plt.style.use(STYLE)
-np.set_printoptions(suppress=True, linewidth=100)
-small, large = presets.pair(
-    preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
-)
-models = zoo.train_or_load([small, large])
-data = small.data.load()
-heldout = data.heldout[:n_heldout]
-n, n_large = len(data.train), len(large.data.load().train)
-names = ["empirical", f"small, N = {n:,}", f"large, N = {n_large:,}"]
+noise = dict(seed=seed, device=device)
+pair = presets.pair(preset, dataset=dataset, n_train=n_train, changes=changes, **noise)
+models = geomem.train_or_load(pair)
+data, n_large = pair[0].data.load(), len(pair[1].data.load().train)
+heldout, n = data.heldout[:n_heldout], len(data.train)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
-options = dict(draws=draws, seed=seed, device=device)
-print(f"{data.name}: d = {heldout[0].size}, {len(heldout)} held-out images, {draws} draws each")
 
 # %% [markdown]
 # ## The rate at each noise level
@@ -76,87 +59,30 @@ print(f"{data.name}: d = {heldout[0].size}, {len(heldout)} held-out images, {dra
 # images: there a copy is the right answer.
 
 # %%
-distinct = ratio_test.DistinctImages(data.train, device)
-denoisers = [
-    lambda x, sigma: geomem.empirical_denoiser(x, distinct.images, sigma, device=device),
-    *(trained.denoise for trained in models),
-]
-empirical, few, many = (
-    ratio_test.memorization_rates(denoise, heldout, distinct, sigmas, **options)
-    for denoise in denoisers
-)
-on_train = ratio_test.memorization_rates(
-    denoisers[1], data.train[:n_heldout], distinct, sigmas, **options
-)
-floor = ratio_test.memorized_fraction(heldout, distinct)
-hump = Hump.of(few, seed=seed)
-k = hump.peak
-
-
-def rate_at(curve, i):
-    """The rate at one level, with its interval."""
-    return Estimate(curve.mean[i], curve.low[i], curve.high[i])
-
-
-peak = rate_at(few, k).percent
-print("sigma, empirical, small, its interval, large, small on training images")
-print(np.c_[sigmas, empirical.mean, few.mean, few.low, few.high, many.mean, on_train.mean].round(4))
-print(f"the hump: {peak} at sigma = {sigmas[k]:.3g}; clean held-out images: {floor}")
-
-# %% tags=["hide-input", "remove-output"]
-fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
-curves = dict(zip(names, (empirical, few, many), strict=True))
-for i, (name, curve) in enumerate(curves.items()):
-    style = dict(color=f"C{i}", marker="os^"[i], ms=3.5)
-    curve.plot(ax, name, **style)
-    if curve is not empirical:
-        curve.plot(zoom, None, **style)
-ax.plot(sigmas, on_train.mean, color="0.5", ls=":", label="small, on training images")
-drawing.sigma_axis(ax)
-drawing.sigma_axis(zoom, probability=False)
-ax.set(xlabel="", ylabel="memorization rate")
-zoom.set(ylabel="magnified", ylim=(-0.03 * few.high[k], 1.15 * few.high[k]))
-fig.legend(loc="outside lower center", ncol=2)
-figures.save(
-    fig,
-    "fig-memorization-rates",
-    title="Memorization rate against noise level",
-    caption=(
-        rf"Share of the denoised noisy held-out images of {data.name} that pass the ratio test "
-        rf"against the small training set ({len(heldout)} images, {draws} draws each; bands: 95% "
-        rf"intervals over images), for the empirical denoiser of that set and both "
-        rf"models; below, the models alone, magnified. The small model's hump: {peak} at "
-        rf"$\sigma = {sigmas[k]:.3g}$. Grey: the small model on noisy training images."
+distinct, options = DistinctImages(data.train, device), dict(draws=draws, **noise)
+asked = {
+    "empirical": lambda x, sigma: geomem.empirical_denoiser(
+        x, distinct.images, sigma, device=device
     ),
-    alt=(
-        "Memorization rate against noise level. The empirical denoiser's is "
-        f"{empirical.mean[0]:.2g} at the smallest noise; the small model's is highest near sigma "
-        f"{sigmas[k]:.2g}, {few.mean[k]:.2g}, and {few.mean[0]:.2g} and {few.mean[-1]:.2g} at the "
-        f"ends; the large one reaches {many.mean.max():.2g} at most."
-    ),
-    table={
-        "sigma [data units]": sigmas,
-        **{
-            f"{name}, {what}": getattr(curve, attribute)
-            for name, curve in {**curves, "small on training images": on_train}.items()
-            for what, attribute in (
-                ("rate [fraction]", "mean"),
-                ("low [fraction, 95% interval]", "low"),
-                ("high [fraction, 95% interval]", "high"),
-            )
-        },
-    },
-    paper_item="Figure 2",
-    claim="paper",
-    data=[data],
-    seeds={"training": seed, "noise": seed},
-    device=device,
-)
+    "small": models[0].denoise,
+    "large": models[1].denoise,
+}
+rates = {
+    name: geomem.memorization_rates(denoise, heldout, distinct, sigmas, **options)
+    for name, denoise in asked.items()
+}
+exact, few, many = rates.values()
+seen, on_train = data.train[:n_heldout], "small, on training images"
+rates[on_train] = geomem.memorization_rates(asked["small"], seen, distinct, sigmas, **options)
+shown = {name: [rate.estimate(i).percent for i in range(n_sigmas)] for name, rate in rates.items()}
+companion.Table({"sigma": sigmas, **shown})
 
-# %% [markdown]
-# ```{companion-figure} fig-memorization-rates
-# :again:
-# ```
+# %% tags=["hide-input"]
+looks = [{"color": f"C{i}", "marker": "os^"[i], "ms": 3.5} for i in range(3)]
+grey = {"color": "0.5", "ls": ":"}
+fig, _ = drawing.magnified_rates(rates, [*looks, grey], ("small", "large"))
+table = drawing.noise_table("rate", rates, "fraction")
+companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
 # ## The paper's own curves
@@ -167,107 +93,19 @@ figures.save(
 # measured there too.
 
 # %%
-paper = digitized.load("fig2_per_noise_memorization")
-marks = {
-    "empirical": paper["emp_1k_pct"] / 100,
-    "EDM, N = 1,000": paper["edm_1k_pct"] / 100,
-    "EDM, N = 50,000": paper["edm_50k_pct"] / 100,
-}
-excess = marks["EDM, N = 1,000"] - marks["EDM, N = 1,000"].min()  # the last digit is misread
-paper_centre = np.exp(excess @ np.log(paper["sigma"]) / excess.sum())
-paper_peak = percent(marks["EDM, N = 1,000"].max())
-print(f"the paper's hump: at most {paper_peak}, centre {paper_centre:.3g}")
-ours, sets, agreement = {}, [paper], {}
-if paper_subset:
-    sets += [
-        geomem.load_dataset("cifar10", n_train=1000, n_heldout=1000, seed=seed + i)
-        for i in range(4)
-    ]
-    subsets = [
-        ratio_test.memorization_rates(
-            lambda x, sigma, own=s.train: geomem.empirical_denoiser(x, own, sigma, device=device),
-            s.heldout,
-            s.train,
-            paper["sigma"],
-            seed=seed,
-            device=device,
-        )
-        for s in sets[1:]
-    ]
-    ours |= {f"empirical, subset {i}": curve for i, curve in enumerate(subsets, 1)}
-    values = np.array([curve.mean for curve in subsets])
-    apart = np.abs(marks["empirical"] - values)
-    low = np.min([curve.low for curve in subsets], 0) - 0.005  # for the reading
-    high = np.max([curve.high for curve in subsets], 0) + 0.005
-    within = (low <= marks["empirical"]) & (marks["empirical"] <= high)
-    paper_zone = measure_regimes(
-        sets[1].heldout, sets[1].train, c=c, level=level, seed=seed, device=device
-    ).regimes
-    agreement = {
-        "paper_zone": f"{paper_zone.covered} to {paper_zone.concentrated}",
-        "paper_check": f"{within.sum()} of {len(within)} marks lie within the four 95% bands, half "
-        f"a percent allowed for the reading. The largest difference of each subset from the marks "
-        f"is between {percent(apart.max(1).min())} and {percent(apart.max(1).max())}",
-    }
-    print("sigma, the paper's empirical denoiser, four subsets")
-    print(np.c_[paper["sigma"], marks["empirical"], values.T].round(3))
-    print(agreement)
-paper_scale = data.name == "cifar10" and data.train.shape == (1000, 3, 32, 32)
-if paper_scale:
+paper = PaperRates.load()
+subsets = Subsets.of_cifar10(4 if paper_subset else 0, paper.sigma, **noise)
+ours = {f"empirical, subset {i}": rate for i, rate in enumerate(subsets.rates, 1)}
+sets = [*subsets.sets]
+if data.name == "cifar10" and data.train.shape == SHAPE:
     sets.append(data)
-    for name, trained in zip(names[1:], models, strict=True):
-        ours[name] = ratio_test.memorization_rates(
-            trained.denoise, heldout, distinct, paper["sigma"], **options
-        )
+    for kind, name in (("small", "EDM, N = 1,000"), ("large", "EDM, N = 50,000")):
+        rate = geomem.memorization_rates(asked[kind], heldout, distinct, paper.sigma, **options)
+        ours[name] = rate
 
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 3.6))
-for i, (name, values) in enumerate(marks.items()):
-    ax.plot(paper["sigma"], values, "x+1"[i], color=f"C{i}", ms=7, mew=1.5, label=f"paper: {name}")
-for name, curve in ours.items():
-    first = name == "empirical, subset 1"
-    color = "C0" if "subset" in name else f"C{names.index(name)}"
-    label = "ours: empirical" if first else None if "subset" in name else f"ours: {name}"
-    curve.plot(ax, label, color=color, ls="-", lw=1)
-drawing.sigma_axis(ax)
-ax.set_ylabel("memorization rate")
-fig.legend(loc="outside lower center", ncol=2)
-figures.save(
-    fig,
-    "fig-memorization-paper",
-    title="The paper's memorization rates on CIFAR-10",
-    caption=(
-        "Marks: the paper's Figure 2, read off: CIFAR-10, the empirical denoiser of 1,000 images "
-        "and EDMs trained on 1,000 and 50,000."
-        + (
-            " Blue lines: our empirical denoiser of four random subsets of 1,000 images, on 1,000 "
-            f"held-out images each (bands: 95% intervals): {agreement['paper_check']}."
-            if paper_subset
-            else ""
-        )
-        + (" Other lines: our models." if paper_scale else "")
-    ),
-    alt=(
-        "Marks read off the paper: the empirical denoiser's memorization rate falls from 1 to 0 "
-        "as noise grows; that of EDM trained on 1,000 images has a hump of about 0.27 between "
-        "sigma 1 and 5; on 50,000 images it stays at zero."
-    ),
-    table={
-        "sigma [data units]": paper["sigma"],
-        **{f"{name}, read off [fraction]": values for name, values in marks.items()},
-        **{f"{name}, ours [fraction]": curve.mean for name, curve in ours.items()},
-    },
-    paper_item="Figure 2",
-    claim="paper" if ours else "ours",  # the marks alone are no measurement
-    data=sets,
-    seeds={"training": seed, "noise": seed, "data": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-memorization-paper
-# :again:
-# ```
+# %% tags=["hide-input"]
+fig, table = drawing.marks_and_curves(paper.sigma, paper.rates, ours)
+companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets])
 
 # %% [markdown]
 # ## How the hump grows
@@ -275,161 +113,41 @@ figures.save(
 # The same curve at the snapshots of the small model's training.
 
 # %%
-shares = [*(s for s in presets.QUARTERS if s in small.train.snapshots), 1]
-course = [
-    ratio_test.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
-    for share in shares
-]
-for share, curve in zip(shares, course, strict=True):
-    j = curve.mean.argmax()
-    print(f"step {small.train.step_of(share):6,}: at most {rate_at(curve, j).percent}, ", end="")
-    print(f"at sigma = {sigmas[j]:.3g}")
+training, course = pair[0].train, {}
+for share in (*(share for share in presets.QUARTERS if share in training.snapshots), 1):
+    rate = geomem.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
+    course[f"step {training.step_of(share):,}"] = rate
+highest = [rate.estimate(rate.peak).percent for rate in course.values()]
+at = [sigmas[rate.peak] for rate in course.values()]
+companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 3.4))
-shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(shares)))
-for share, curve, shade in zip(shares, course, shades, strict=True):
-    ax.plot(sigmas, curve.mean, color=shade, ls="-", label=f"step {small.train.step_of(share):,}")
-ax.fill_between(sigmas, few.low, few.high, color=shades[-1], alpha=0.25, lw=0)
-drawing.sigma_axis(ax, probability=False)
-ax.set_ylabel("memorization rate")
-ax.legend()
-figures.save(
-    fig,
-    "fig-memorization-growth",
-    title="The hump over training",
-    caption=(
-        f"Memorization rate of the small model ($N = {n}$) on held-out images of {data.name}, "
-        f"after {', '.join(f'{small.train.step_of(s):,}' for s in shares)} steps (band: 95% "
-        "interval over images, of the last)."
-    ),
-    alt=(
-        "Memorization rate against noise level at several moments of training. At most it is "
-        + ", ".join(
-            f"{curve.mean.max():.2g} after {small.train.step_of(share):,} steps"
-            for share, curve in zip(shares, course, strict=True)
-        )
-        + "."
-    ),
-    table={
-        "sigma [data units]": sigmas,
-        **{
-            f"step {small.train.step_of(share)}, {what}": getattr(curve, attribute)
-            for share, curve in zip(shares, course, strict=True)
-            for what, attribute in (
-                ("rate [fraction]", "mean"),
-                ("low [fraction, 95% interval]", "low"),
-                ("high [fraction, 95% interval]", "high"),
-            )
-        },
-    },
-    paper_item="Figure 2",
-    claim="ours",
-    data=[data],
-    seeds={"training": seed, "noise": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-memorization-growth
-# :again:
-# ```
+# %% tags=["hide-input"]
+shades = np.linspace(0.35, 0.95, len(course))
+looks = [{"color": color, "ls": "-"} for color in plt.get_cmap("YlOrRd")(shades)]
+fig, _ = drawing.noise_curves(course, looks, "memorization rate", height=3.6)
+table = drawing.noise_table("rate", course, "fraction")
+companion.figure(fig, "fig-memorization-growth", table, data=[data])
 
 # %% [markdown]
 # ## The hump and the danger zone
 #
 # Where the hump lies is said by its centre, the mean of $\log\sigma$ weighted by the rate: the
 # peak's own level is only known up to the grid. Its interval comes from resampling the images.
-
-# %%
-print(f"centre of the hump: sigma = {hump.centre}; half its peak from {hump.half.in_words}")
-
-# %% [markdown]
 # Coverage $C_\sigma$ of the held-out images and posterior concentration $W_\sigma$ of the small
-# training set, on a finer grid. The danger zone is our rule of [](../book/regimes.md): both at
-# least `level`. What is said of the two follows from the intervals: the hump ends with the zone
-# where less than a tenth of its area lies beyond.
+# training set are measured on a finer grid. The danger zone is our rule of [](../book/regimes.md):
+# both at least `level`. The hump ends with the zone where less than a tenth of its area lies
+# beyond.
 
 # %%
-geometry = measure_regimes(heldout, distinct.images, c=c, level=level, seed=seed, device=device)
-coverage, weight, zone = geometry.coverage, geometry.weight, geometry.zone
-centre, where = hump.centre, hump.place(zone)
-at_centre = ["none", "none"]  # without a hump there is no centre
-if np.isfinite(centre.value):
-    at_centre = [
-        percent(float(np.interp(np.log(centre.value), np.log(y.sigma), y.mean)))
-        for y in (coverage, weight)
-    ]
-beyond = {"below": Window(0.0, zone.low), "above": Window(zone.high, np.inf)}
-area = {name: hump.share(window) for name, window in (beyond | {"inside": zone}).items()}
-story = []
-for side in beyond if few.mean.any() else ():
-    words = "whether that is more than a tenth is not sure"
-    if area[side].high < 0.1:
-        words = "on this side it ends with the zone"
-    elif area[side].low > 0.1:
-        words = "it goes on there"
-    story.append(f"{side.title()} the zone lie {area[side].percent} of its area: {words}.")
-if few.mean.any() and area["below"].low > 0.1:
-    story.append(
-        "Our reading: coverage asks whether an input lies *in* a shell; a network does not stop at "
-        "the rim of what it has seen."
-    )
-print(f"danger zone: {geometry.zone_in_words}; the centre lies {where}")
-print(f"at the centre C = {at_centre[0]}, W = {at_centre[1]}; of the hump's area lie")
-print(", ".join(f"{share.percent} {name}" for name, share in area.items()))
-print(*story)
+hump = Hump.of(few, seed=seed)
+geometry = geomem.measure_regimes(heldout, distinct.images, c=c, level=level, **noise)
+area, where = hump.shares(geometry.zone), hump.place(geometry.zone)
+shown = {f"{name} the zone": [share.percent] for name, share in area.items()}
+companion.Table({"centre of the hump": [hump.centre], **shown})
 
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 3.9))
-drawing.shade_regimes(ax, geometry.regimes)
-coverage.plot(ax, r"coverage $C_\sigma$", color="C0", ls="-")
-weight.plot(ax, r"weight $W_\sigma$", color="C2", ls="-.")
-drawing.sigma_axis(ax)
-ax.set(ylabel="probability", xlim=(sigma_min, sigma_max))
-rate = ax.twinx()
-rate.grid(False)
-few.plot(rate, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
-height = 1.5 * few.high[k]
-rate.set_ylim(-0.03 * height, 1.03 * height)
-rate.set_ylabel("memorization rate", color="C1")
-rate.spines["right"].set(visible=True, color="C1")
-rate.tick_params(axis="y", colors="C1")
-fig.legend(loc="outside lower center", ncol=2)
-headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
-headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
-rows = [
-    (name, *row)
-    for name, curve in (("C_sigma", coverage), ("W_sigma", weight), ("rate, small model", few))
-    for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
-]
-figures.save(
-    fig,
-    "fig-memorization-zone",
-    title="The hump, coverage and posterior concentration",
-    caption=(
-        rf"Coverage $C_\sigma$ of the held-out images, posterior concentration $W_\sigma$ "
-        rf"($c = {c:g}$), and the small model's memorization rate on its own axis (right), on "
-        rf"{data.name} with $N = {n}$. Danger zone, both at least {level:g}: "
-        rf"{geometry.zone_in_words}. Centre of the hump: $\sigma =$ {centre}, {where}."
-    ),
-    alt=(
-        "Coverage, posterior weight and the small model's memorization rate against noise level. "
-        f"Where coverage and weight are both at least {level:g}: {geometry.zone_in_words}. Centre "
-        f"of the rate: sigma {centre}; coverage there: {at_centre[0]}, weight: {at_centre[1]}."
-    ),
-    table=dict(zip(headers, zip(*rows, strict=True), strict=True)),
-    paper_item="Figures 2 and 3",
-    claim="ours",
-    data=[data],
-    seeds={"training": seed, "noise": seed, "resampling": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-memorization-zone
-# :again:
-# ```
+# %% tags=["hide-input"]
+fig, table = drawing.zone_and_rate(geometry, few, (sigma_min, sigma_max))
+companion.figure(fig, "fig-memorization-zone", table, data=[data])
 
 # %% [markdown]
 # ## One third is a choice
@@ -440,137 +158,69 @@ figures.save(
 
 # %%
 thresholds = np.sort(np.append(np.linspace(0.1, 0.9, 33), 1 / 3))
-clean = ratio_test.neighbours(heldout, distinct).ratio
-answers = ["small model's answers", "large model's answers"]
-by_threshold = {
-    name: np.array([(r.mean[k], r.low[k], r.high[k]) for r in map(curve.at, thresholds)])
-    for name, curve in zip(answers, (few, many), strict=True)
+clean = geomem.neighbours(heldout, distinct).ratio
+passed = {
+    "small model's answers": [few.at(t).estimate(few.peak) for t in thresholds],
+    "large model's answers": [many.at(t).estimate(few.peak) for t in thresholds],
+    "clean held-out images": [fraction_below(clean, t) for t in thresholds],
 }
-floors = [ratio_test.fraction_below(clean, t) for t in thresholds]
-by_threshold["clean held-out images"] = np.array([(f.value, f.low, f.high) for f in floors])
-third, one_half = (int(np.abs(thresholds - t).argmin()) for t in (1 / 3, 0.5))
-at_threshold = {
-    name: [Estimate(*values[i]).percent for i in (third, one_half)]
-    for name, values in by_threshold.items()
-}
-for name, (at_third, at_half) in at_threshold.items():
-    print(f"{name}: 1/3: {at_third}, 1/2: {at_half}")
+at = {t: int(np.abs(thresholds - t).argmin()) for t in (1 / 3, 0.5)}
+shown = {f"t = {t:.2g}": [share[i].percent for share in passed.values()] for t, i in at.items()}
+companion.Table({"share that passes": [*passed], **shown})
 
-# %% tags=["hide-input", "remove-output"]
-fig, ax = plt.subplots(figsize=(4.8, 3.6))
-for (name, values), color in zip(by_threshold.items(), ("C1", "C2", "0.4"), strict=True):
-    mean, low, high = values.T
-    ax.plot(thresholds, mean, color=color, label=name)
-    ax.fill_between(thresholds, low, high, color=color, alpha=0.25, lw=0)
-for value, label in ((1 / 3, "1/3"), (1 / 2, "1/2")):
-    ax.axvline(value, color="k", lw=0.8, ls=":")
-    ax.text(value, 1.02, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
-ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes", ylim=(-0.02, 1.02))
-fig.legend(loc="outside lower center")
-figures.save(
-    fig,
-    "fig-memorization-thresholds",
-    title="The ratio test at other thresholds",
-    caption=(
-        rf"Share with $d_{{1\mathrm{{NN}}}} < t\,d_{{2\mathrm{{NN}}}}$ on {data.name}: held-out "
-        rf"images with noise of level $\sigma = {sigmas[k]:.3g}$, the peak of the hump, denoised "
-        "by the small and by the large model, and the clean held-out images themselves (bands: 95% "
-        "intervals). The paper takes $t = 1/3$."
-    ),
-    alt=(
-        "Three rising curves against the threshold. The share that passes at one third, and at "
-        "one half: "
-        + "; ".join(f"{name}, {a} and {b}" for name, (a, b) in at_threshold.items())
-        + "."
-    ),
-    table={
-        "threshold [ratio]": thresholds,
-        **{
-            f"{name}, {what}": values[:, i]
-            for name, values in by_threshold.items()
-            for i, what in enumerate(
-                ("share [fraction]", "low [fraction, 95%]", "high [fraction, 95%]")
-            )
-        },
-    },
-    paper_item="Section 3, the criterion of memorization",
-    claim="ours",
-    data=[data],
-    seeds={"training": seed, "noise": seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-memorization-thresholds
-# :again:
-# ```
+# %% tags=["hide-input"]
+fig, table = drawing.threshold_curves(thresholds, passed, ("C1", "C2", "0.4"))
+companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
 
 # %% [markdown]
 # ## What must hold
 #
 # The small model's hump stands out of both ends, the ends and the large model are calm, and the
 # empirical denoiser copies ever more as noise falls: all with whole intervals. For the book's own
-# models that must hold; for others it is said.
+# models that must hold; for others it is said. Of the danger zone, whatever comes out is found.
 
 # %%
 own = (dataset, n_train, changes) == (presets.PRESETS[f"{preset}-small"].data.name, 0, "")
 must = own and preset != "cifar10" and len(heldout) >= 500 and (sigma_min, sigma_max) == (0.01, 20)
-ends = (sigmas >= 5) | (sigmas <= 0.02)
-figures.claim(
-    "the small model's peak is above both ends", few.low[k] > few.high[[0, -1]].max(), must=must
-)
-figures.claim("its ends are calm: below 0.02", bool(np.all(few.high[ends] < 0.02)), must=must)
-figures.claim("the large model is calm: below 0.02", bool(np.all(many.high < 0.02)), must=must)
-falling = np.all(empirical.low[1:] <= empirical.high[:-1])
-figures.claim("the empirical denoiser's rate nowhere rises", bool(falling), must=must)
-figures.claim("it ends above 0.95", bool(empirical.low[0] > 0.95), must=must)
-if geometry.regimes.medium:  # whatever comes out is the finding
-    figures.claim("the hump's centre lies in the danger zone", where == "inside it", must=False)
-    most = area["inside"].low > 0.5
-    figures.claim("most of the hump's area lies in the danger zone", bool(most), must=False)
+ends, claim = (sigmas >= 5) | (sigmas <= 0.02), companion.claim
+stands_out = few.low[few.peak] > few.high[[0, -1]].max()
+claim("peak-above-ends", "the small model's peak is above both ends", stands_out, must=must)
+claim("ends-calm", "its ends are calm: below 0.02", np.all(few.high[ends] < 0.02), must=must)
+claim("large-calm", "the large model is calm: below 0.02", np.all(many.high < 0.02), must=must)
+falls = np.all(exact.low[1:] <= exact.high[:-1])
+claim("empirical-falls", "the empirical denoiser's rate nowhere rises", falls, must=must)
+claim("empirical-copies", "it ends above 0.95", exact.low[0] > 0.95, must=must)
+if geometry.regimes.medium:
+    inside, most = where == "inside it", area["inside"].low > 0.5
+    claim("centre-in-zone", "the hump's centre lies in the danger zone", inside, must=False)
+    claim("area-in-zone", "most of the hump's area lies in the danger zone", most, must=False)
 if paper_subset:
-    figures.claim("our four bands hold at least 8 of the paper's 10 marks", within.sum() >= 8)
-figures.record(
-    dataset=data.name,
-    n_train=f"{n:,}",
-    n_large=f"{n_large:,}",
-    n_heldout=f"{len(heldout):,}",
-    draws=f"{draws}",
-    denoised=f"{draws * len(heldout):,}",
-    peak=peak,
-    sigma_peak=f"{sigmas[k]:.2g}",
-    half_from=f"{hump.half.low:.2g}" if few.mean.any() else "none",
-    half_to=f"{hump.half.high:.2g}" if few.mean.any() else "none",
-    ends_high=percent(few.high[ends].max()) if ends.any() else "none",
-    large_most=percent(many.mean.max()),
-    large_high=percent(many.high.max()),
-    empirical_peak=percent(empirical.mean[k]),
-    empirical_low=rate_at(empirical, 0).percent,
-    train_low=percent(on_train.mean[0]),
-    zone=geometry.zone_in_words,
-    zone_from=str(geometry.regimes.covered),
-    zone_to=str(geometry.regimes.concentrated),
-    where=where,
-    centre=str(centre),
-    coverage_centre=at_centre[0],
-    weight_centre=at_centre[1],
-    **{f"area_{name}": share.percent for name, share in area.items()},
-    story=" ".join(story),
-    steps=", ".join(f"{small.train.step_of(s):,}" for s in shares),
-    course=", ".join(percent(curve.mean.max()) for curve in course),
-    **{
-        f"{when}_{who}": value
-        for who, values in zip(("small", "large", "clean"), at_threshold.values(), strict=True)
-        for when, value in zip(("third", "half"), values, strict=True)
-    },
-    paper_peak=paper_peak,
-    paper_centre=f"{paper_centre:.2g}",
-    paper_check=agreement.get("paper_check", "In this run that was not measured"),
-    paper_zone=agreement.get("paper_zone", "not measured in this run"),
-    paper_beside=(  # for the table of claims
-        f"; the paper's marks: centre {paper_centre:.2g}, zone of such images "
-        f"{agreement['paper_zone']}"
-        if paper_subset
-        else ""
-    ),
-)
+    says = "our four bands hold at least 8 of the paper's 10 marks"
+    claim("paper-marks", says, subsets.held(paper.rates["empirical"]).sum() >= 8)
+
+# %% tags=["remove-cell"]
+quote, top = companion.quote, few.peak
+quote(dataset=data.name, n_train=f"{n:,}", n_large=f"{n_large:,}", n_heldout=f"{len(heldout):,}")
+quote(denoised=f"{draws * len(heldout):,}", train_low=percent(rates[on_train].mean[0]))
+quote(peak=few.estimate(top).percent, sigma_peak=f"{sigmas[top]:.2g}")
+quote(empirical_peak=percent(exact.mean[top]), empirical_low=exact.estimate(0).percent)
+edges = zip(("half_from", "half_to"), (hump.half.low, hump.half.high), strict=True)
+quote(**{name: f"{edge:.2g}" if few.mean.any() else "none" for name, edge in edges})
+quote(ends_high=percent(few.high[ends].max()) if ends.any() else "none")
+quote(large_most=percent(many.mean.max()), large_high=percent(many.high.max()))
+quote(zone=geometry.zone_in_words, where=where, centre=str(hump.centre))
+quote(zone_from=str(geometry.regimes.covered), zone_to=str(geometry.regimes.concentrated))
+for name, curve in (("coverage", geometry.coverage), ("weight", geometry.weight)):
+    quote(**{f"{name}_centre": Estimate(curve.between(hump.centre.value)).percent})
+quote(**{f"area_{name}": share.percent for name, share in area.items()})
+quote(below=goes_on(area["below"]), above=goes_on(area["above"]))
+quote(steps=", ".join(name.removeprefix("step ") for name in course))
+quote(course=", ".join(percent(rate.mean.max()) for rate in course.values()))
+for who, share in zip(("small", "large", "clean"), passed.values(), strict=True):
+    third, one_half = (share[i].percent for i in at.values())
+    quote(**{f"third_{who}": third, f"half_{who}": one_half})
+quote(paper_peak=percent(paper.rates["EDM, N = 1,000"].max()), paper_centre=f"{paper.centre:.2g}")
+check, measured = subsets.in_words(paper.rates["empirical"]), dict(c=c, level=level, **noise)
+quote(paper_check=check, paper_zone=(paper_zone := subsets.zone_in_words(**measured)))
+beside = f"; the paper's marks: centre {paper.centre:.2g}, zone of such images {paper_zone}"
+quote(paper_beside=beside if paper_subset else "")

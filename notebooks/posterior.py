@@ -28,9 +28,11 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.special import log_softmax
 
 import geomem
 from geomem import companion, digitized
+from geomem.geometry.distances import rms_radius
 from geomem.geometry.intervals import percent
 from geomem.plots import STYLE, drawing
 
@@ -38,7 +40,6 @@ plt.style.use(STYLE)
 data_seed = None if data_seed < 0 else data_seed
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=image + 1, seed=data_seed)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
-queries = data.train[:n_queries]
 
 # %% [markdown]
 # ## Posterior concentration
@@ -47,9 +48,8 @@ queries = data.train[:n_queries]
 # 95% interval over queries.
 
 # %%
-weight = geomem.max_posterior_weight(
-    data.train, sigmas, queries=queries, draws=draws, seed=seed, device=device
-)
+same = dict(draws=draws, seed=seed, device=device)
+weight = geomem.max_posterior_weight(data.train, sigmas, queries=data.train[:n_queries], **same)
 
 # %% [markdown]
 # For CIFAR-10 with $N = 1000$ the paper shows this curve (the figure of its appendix E.3), and
@@ -76,11 +76,10 @@ table = {"sigma [data units]": sigmas, **weight.table("W_sigma", "probability")}
 if paper:
     marks = dict(fmt="kx", capsize=2, label="paper (E.3), read off")
     ax.errorbar(paper["sigma"], paper["max_weight"], spread, **marks)
-    blank = np.full(n_sigmas - len(at), np.nan)
-    table["sigma read off [data units]"] = np.concatenate([paper["sigma"], blank])
-    table["W_sigma read off [probability]"] = np.concatenate([paper["max_weight"], blank])
+    table["sigma read off [data units]"] = paper["sigma"]
+    table["W_sigma read off [probability]"] = paper["max_weight"]
 ax.legend(loc="lower left", bbox_to_anchor=(0, 0.06))
-companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
+companion.figure(fig, "fig-max-posterior-weight", drawing.filled_up(table), data=[data])
 
 # %% [markdown]
 # ## What the empirical denoiser does to one image
@@ -90,15 +89,14 @@ companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
 
 # %%
 levels = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
-clean = data.heldout[image]
-noise = np.random.default_rng(seed).standard_normal(clean.shape)
-noisy = clean + levels[:, None, None, None] * noise
+clean, high = data.heldout[image], levels[:, None, None, None]
+noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 denoised = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
 largest = geomem.posterior_weights(noisy, data.train, levels, device=device).max(1)
 companion.Table({"sigma": levels, "largest weight": largest})
 
 # %% tags=["hide-input"]
-rows = [("noisy", noisy / np.maximum(1, levels[:, None, None, None])), ("denoised", denoised)]
+rows = [("noisy", noisy / np.maximum(1, high)), ("denoised", denoised)]
 fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
 fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
 companion.figure(fig, "fig-denoiser-strip", drawing.pixel_table(levels, rows), data=[data])
@@ -111,15 +109,17 @@ companion.figure(fig, "fig-denoiser-strip", drawing.pixel_table(levels, rows), d
 
 # %%
 flat = data.train.reshape(n_train, -1)
-inputs = flat + 0.002 * np.random.default_rng(seed).standard_normal(flat.shape)
-logs = []
-for kind in (np.float32, np.float64):
-    x, y = inputs.astype(np.float32).astype(kind), flat.astype(kind)
+inputs = (flat + 0.002 * np.random.default_rng(seed).standard_normal(flat.shape)).astype(np.float32)
+
+
+def log_weights(kind):
+    x, y = inputs.astype(kind), flat.astype(kind)
     squared = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
-    log_weight = -squared.astype(np.float64) / (2 * 0.002**2)
-    logs.append(log_weight - np.logaddexp.reduce(log_weight, axis=1, keepdims=True))
-error = float(np.abs(logs[0] - logs[1]).max())
-print(f"largest error of a log-weight in float32 at sigma = 0.002: {error:.3g} nats")
+    return log_softmax(-squared.astype(np.float64) / (2 * 0.002**2), axis=1)
+
+
+error = np.abs(log_weights(np.float32) - log_weights(np.float64)).max()
+companion.Table({"largest error in single precision, nats": [error]})
 
 # %% [markdown]
 # ## What must hold
@@ -143,23 +143,12 @@ if paper:
     companion.claim("weight-paper", "our curve is in the intervals of the paper's", inside)
 
 # %% tags=["remove-cell"]
-passes = weight.mean[0] > 0.5 > weight.mean[-1]
-half = float(np.exp(np.interp(-0.5, -weight.mean, np.log(sigmas)))) if passes else np.nan
-mean = data.train.mean(0)
-radius = np.sqrt(((data.train - mean) ** 2).sum((1, 2, 3)).mean())
-companion.quote(
-    dataset=data.name,
-    dimension=str(clean.size),
-    sigma_half=f"{half:.3g}",
-    first=weight.estimate(0).percent,
-    last=weight.estimate(-1).percent,
-    floor=percent(1 / n_train),
-    single_precision=f"{error:.0f}",
-    mean_distance=f"{np.linalg.norm(denoised[-1] - mean) / radius:.0%}",
-    largest_level=f"{levels[-1]:g}",
-    largest=", ".join(f"{peak:.2g}" for peak in largest),
-    first_weight=f"{largest[0]:.3g}",
-    last_weight=f"{largest[-1]:.3g}",
-    e3_difference=f"{apart.max():.3f}" if paper else "no crosses",
-    e3_sigma=f"{paper['sigma'][apart.argmax()]:.3g}" if paper else "none",
-)
+off = np.linalg.norm(denoised[-1] - data.train.mean(0)) / rms_radius(data.train)
+companion.quote(dataset=data.name, dimension=str(clean.size), floor=percent(1 / n_train))
+companion.quote(first=weight.estimate(0).percent, last=weight.estimate(-1).percent)
+companion.quote(sigma_half=f"{weight.passes(0.5):.3g}", single_precision=f"{error:.0f}")
+companion.quote(mean_distance=f"{off:.0%}", largest=", ".join(f"{peak:.2g}" for peak in largest))
+companion.quote(first_weight=f"{largest[0]:.3g}", last_weight=f"{largest[-1]:.3g}")
+worst = apart.argmax() if paper else None
+companion.quote(e3_difference=f"{apart[worst]:.3f}" if paper else "no crosses")
+companion.quote(e3_sigma=f"{paper['sigma'][worst]:.3g}" if paper else "none")

@@ -1,13 +1,5 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
@@ -40,79 +32,44 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Annulus
 
 import geomem
-from geomem.companion import figures
+from geomem import companion
+from geomem.geometry.shell_objective import shell_losses
 from geomem.plots import STYLE, drawing
-from geomem.geometry.intervals import Estimate
-from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
 
 plt.style.use(STYLE)
-subset = dict(seed=None if data_seed < 0 else data_seed)
-data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, **subset)
+data_seed = None if data_seed < 0 else data_seed
+data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
 d = data.train[0].size
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
-print(f"{data.name}: N = {n_train}, d = {d}, {n_heldout} held-out images, c = {c}")
 
 # %% [markdown]
 # ## Shells in the plane
 #
 # In two dimensions a shell that holds nearly all the noise is no shell but a disc. To see rings
 # we take a small $c$: they are thin, and they hold only a part of the noise. In the dimension of
-# images shells are both thin and nearly full.
+# images shells are both thin and nearly full. Where the rings of the closest pair touch, all are
+# disjoint below.
 
 # %%
 points = np.array([[-1.9, 0.9], [-0.3, 1.5], [1.7, 1.1], [0.9, -1.2], [-1.2, -1.1]])
-r_in, r_out = geomem.shell_radii(2, plane_c)
-ring_mass = float(geomem.shell_mass(0.0, 2, plane_c))
-touch = disjoint_sigma(points, plane_c)
-scales = np.array([0.6, 1.0, 1.8])
-print(f"rings from {r_in:.2f} to {r_out:.2f} sigma hold {ring_mass:.0%} of the noise")
-print(f"the rings of the closest pair touch at sigma = {touch:.3g}")
+radii = np.array(geomem.shell_radii(2, plane_c))
+touch = geomem.disjoint_sigma(points, plane_c)
+levels = touch * np.array([0.6, 1.0, 1.8])
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(4.8, 2.1))
-for ax, scale in zip(axes, scales, strict=True):
-    level = scale * touch
-    for point in points:
-        ring = (level * r_out, level * (r_out - r_in))
-        ax.add_patch(Annulus(point, *ring, fc="k", alpha=0.25, lw=0))
-        ax.add_patch(Annulus(point, *ring, fc="none", ec="k", lw=0.7))
+names = ("disjoint", "the first touch", "overlapping")
+for ax, level, name in zip(axes, levels, names, strict=True):
+    drawing.rings(ax, points, *(level * radii), fc="k", alpha=0.25, lw=0)
+    drawing.rings(ax, points, *(level * radii), fc="none", ec="k", lw=0.7)
     ax.plot(*points.T, "k.", ms=5)
-    ax.set(xlim=(-4, 4), ylim=(-4, 4), aspect="equal", xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    ax.grid(False)
-    ax.set_title(rf"$\sigma = {level:.2g}$")
-for ax, name in zip(axes, ("disjoint", "the first touch", "overlapping"), strict=True):
-    ax.set_xlabel(name)
-figures.save(
-    fig,
-    "fig-shells-plane",
-    title="Shells in the plane, from disjoint to overlapping",
-    caption=(
-        rf"The shells of {len(points)} points of the plane at three noise levels, $c = "
-        rf"{plane_c:g}$. Below $\sigma = \delta / (2 r_{{\mathrm{{out}}}}) = {touch:.3g}$ all are "
-        rf"disjoint, there the closest pair touches, above it they overlap (darker). The small $c$ "
-        rf"makes them thin enough to see; they hold {100 * ring_mass:.0f}% of the noise only."
-    ),
-    alt=(
-        "Five points with a grey ring around each, three times: small separate rings, rings of "
-        "which two touch, and large rings that cross each other in many places."
-    ),
-    table={
-        "sigma [data units]": scales * touch,
-        "inner radius [data units]": scales * touch * r_in,
-        "outer radius [data units]": scales * touch * r_out,
-    },
-    paper_item="Theorem 4.9; Equation 6",
-    claim="reconstruction",
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-shells-plane
-# :again:
-# ```
+    drawing.plane(ax, 4)
+    ax.set(title=rf"$\sigma = {level:.2g}$", xlabel=name)
+table = {"sigma [data units]": levels, "inner radius [data units]": levels * radii[0]}
+table["outer radius [data units]"] = levels * radii[1]
+companion.figure(fig, "fig-shells-plane", table)
 
 # %% [markdown]
 # ## Two minimizers
@@ -124,71 +81,32 @@ figures.save(
 # %%
 plane_sigma = 0.95 * touch
 pull = partial(geomem.empirical_denoiser, train=points, sigma=plane_sigma, device="cpu")
-memorizer = shell_minimizer(points, plane_sigma, pull, plane_c, device="cpu")
-bystander = shell_minimizer(points, plane_sigma, np.copy, plane_c, device="cpu")
-
-noise = np.random.default_rng(seed).standard_normal((2000, *points.shape))
-norms = np.linalg.norm(noise, axis=2)
-own = (r_in <= norms) & (norms <= r_out)
-noisy = (points + plane_sigma * noise).reshape(-1, 2)
-target = np.tile(points, (2000, 1))
-own_losses = [
-    float(np.mean(((m(noisy) - target) ** 2).sum(1) * own.ravel())) for m in (memorizer, bystander)
+fills = {"pulls to the points": pull, "leaves alone": np.copy}
+minimizers = [
+    geomem.shell_minimizer(points, plane_sigma, fill, plane_c, device="cpu")
+    for fill in fills.values()
 ]
-whole_losses = [float(np.mean(((m(noisy) - target) ** 2).sum(1))) for m in (memorizer, bystander)]
-print(f"own-shell losses {own_losses}, whole losses {np.round(whole_losses, 3)}")
+losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers]
+on, whole = zip(*losses, strict=True)
+companion.Table({"off the shells": list(fills), "loss on the shells": on, "in all": whole})
 
-# %% tags=["hide-input", "remove-output"]
+# %%
 side = np.linspace(-3.05, 3.05, 17)
 grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.95))
-fields = [m(grid) - grid for m in (memorizer, bystander)]
-for ax, field, name in zip(axes, fields, ("pulls to the points", "leaves alone"), strict=True):
-    for point in points:
-        size = (plane_sigma * r_out, plane_sigma * (r_out - r_in))
-        ax.add_patch(Annulus(point, *size, fc="0.82", ec="0.6", lw=0.6))
-    length = np.linalg.norm(field, axis=1)
-    moved = length > 0
-    arrows = field[moved] * np.minimum(1, 0.42 / length[moved])[:, None]
-    ax.quiver(*grid[moved].T, *arrows.T, angles="xy", scale_units="xy", scale=1, width=0.008)
-    ax.plot(*grid[~moved].T, "k.", ms=1.2)
-    ax.plot(*points.T, "o", color="C1", ms=4.5, mec="k", mew=0.6, zorder=3)
-    ax.set(xlim=(-3.3, 3.3), ylim=(-3.3, 3.3), aspect="equal", xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    ax.grid(False)
-    ax.set_title(f"off the shells:\n{name}")
-figures.save(
-    fig,
-    "fig-two-minimizers",
-    title="Two minimizers of the shell-only objective",
-    caption=(
-        rf"Two denoisers as fields of arrows along $m(y) - y$ (shortened), at "
-        rf"$\sigma = {plane_sigma:.3g}$, where the shells (grey rings, $c = {plane_c:g}$) are "
-        rf"disjoint. On every ring both answer its point (circle), so both have a shell-only loss "
-        rf"of 0. Elsewhere the left one is the empirical denoiser, the right one leaves its input "
-        rf"alone (dots)."
-    ),
-    alt=(
-        "Two fields of arrows over the same five grey rings. On the rings the arrows of both point "
-        "to the ring's centre; elsewhere the left field points to the nearest centre and the right "
-        "one has dots instead of arrows."
-    ),
-    table={
-        "y_1 [data units]": grid[:, 0],
-        "y_2 [data units]": grid[:, 1],
-        "m_1 - y_1, pulls [data units]": fields[0][:, 0],
-        "m_2 - y_2, pulls [data units]": fields[0][:, 1],
-        "m_1 - y_1, leaves alone [data units]": fields[1][:, 0],
-        "m_2 - y_2, leaves alone [data units]": fields[1][:, 1],
-    },
-    paper_item="Theorem 4.9",
-    claim="paper",
-)
+fields = [minimizer(grid) - grid for minimizer in minimizers]
 
-# %% [markdown]
-# ```{companion-figure} fig-two-minimizers
-# :again:
-# ```
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.95))
+table = {"y_1 [data units]": grid[:, 0], "y_2 [data units]": grid[:, 1]}
+for ax, field, name in zip(axes, fields, fills, strict=True):
+    drawing.rings(ax, points, *(plane_sigma * radii), fc="0.82", ec="0.6", lw=0.6)
+    drawing.arrows(ax, grid, field, longest=0.42)
+    ax.plot(*points.T, "o", color="C1", ms=4.5, mec="k", mew=0.6, zorder=3)
+    drawing.plane(ax, 3.3)
+    ax.set_title(f"off the shells:\n{name}")
+for field, name in zip(fields, ("pulls", "leaves alone"), strict=True):
+    table |= {f"m_{i + 1} - y_{i + 1}, {name} [data units]": field[:, i] for i in (0, 1)}
+companion.figure(fig, "fig-two-minimizers", table)
 
 # %% [markdown]
 # ## How often they disagree on new images
@@ -197,22 +115,16 @@ figures.save(
 # mid-grey image. Disagreement and coverage are measured with noise of their own.
 
 # %%
-threshold = disjoint_sigma(data.train, c, device=device)
-alone = shell_minimizer(data.train, sigma_min, np.copy, c, device=device)
-grey = shell_minimizer(data.train, sigma_min, np.zeros_like, c, device=device)
-apart = disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
-measure = partial(
-    geomem.shell_coverage, data.heldout, data.train, sigmas, c=c, draws=draws, device=device
+threshold = geomem.disjoint_sigma(data.train, c, device=device)
+alone, grey = (
+    geomem.shell_minimizer(data.train, sigma_min, fill, c, device=device)
+    for fill in (np.copy, np.zeros_like)
 )
-coverage, same_noise = measure(seed=seed + 1), measure(seed=seed)
-at_threshold = geomem.shell_coverage(
-    data.heldout, data.train, [threshold], c=c, draws=draws, seed=seed, device=device
-)
-half = float(np.exp(np.interp(-0.5, -apart.mean, np.log(sigmas))))
-print(f"disjoint shells below sigma = {threshold:.3g}, coverage there {at_threshold.mean[0]:.3g}")
-print(f"disagreement falls through 1/2 at sigma = {half:.3g}")
+apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
+cover = partial(geomem.shell_coverage, data.heldout, data.train, c=c, draws=draws, device=device)
+coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
 
-# %% tags=["hide-input", "remove-output"]
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(4.8, 3.4))
 apart.plot(ax, "two minimizers disagree", ls="none", marker="o", ms=4.5, mfc="w")
 ax.plot(sigmas, 1 - coverage.mean, "k-", lw=1.4, label=r"$1 - C_\sigma$", zorder=1)
@@ -221,39 +133,9 @@ ax.text(threshold * 0.85, 0.4, "shells\ndisjoint", ha="right", va="center", font
 drawing.sigma_axis(ax)
 ax.set_ylabel("probability")
 ax.legend(loc="upper right")
-figures.save(
-    fig,
-    "fig-minimizer-disagreement",
-    title="How often two minimizers disagree on new images",
-    caption=(
-        rf"Two minimizers of the shell-only objective on {data.name} ($N = {n_train}$, $c = "
-        rf"{c:g}$): how often they differ at a noisy held-out image (circles; {n_heldout} images, "
-        rf"{draws} draws, 95% interval), and $1 - C_\sigma$ measured with other noise (line). "
-        rf"Left of the dotted line, $\sigma = {threshold:.3g}$, all shells are disjoint."
-    ),
-    alt=(
-        f"Probability against noise level: circles on a line that is 1 at small noise, falls "
-        f"through one half at sigma {half:.2g} and is nearly 0 at large noise. The shells are "
-        f"disjoint only left of {threshold:.2g}, where the two always disagree."
-    ),
-    table={
-        "sigma [data units]": sigmas,
-        "disagreement [probability]": apart.mean,
-        "low [probability, 95% interval]": apart.low,
-        "high [probability, 95% interval]": apart.high,
-        "1 - C_sigma [probability]": 1 - coverage.mean,
-    },
-    paper_item="Theorem 4.9; Definition 4.6",
-    claim="reconstruction",
-    data=[data],
-    seeds={"noise": seed, "noise of the coverage": seed + 1, "data": data_seed},
-    device=device,
-)
-
-# %% [markdown]
-# ```{companion-figure} fig-minimizer-disagreement
-# :again:
-# ```
+table = {"sigma [data units]": sigmas, **apart.table("disagreement", "probability")}
+table["1 - C_sigma [probability]"] = 1 - coverage.mean
+companion.figure(fig, "fig-minimizer-disagreement", table, data=[data])
 
 # %% [markdown]
 # ## What must hold
@@ -262,32 +144,21 @@ figures.save(
 # noise, disagreement is $1 - C_\sigma$ to the last image.
 
 # %%
-figures.claim("two minimizers lose nothing on the shells", own_losses == [0, 0])
-figures.claim("they differ off the shells", whole_losses[0] < whole_losses[1])
-gap = np.abs(apart.per_query - (1 - same_noise.per_query)).max()
-print(f"with the same noise, disagreement and 1 - C differ by at most {gap:.1g} for any image")
-assert gap < 1e-9
-np.testing.assert_allclose(apart.mean, 1 - coverage.mean, atol=0.06)
+companion.claim("nothing-lost", "two minimizers lose nothing on the shells", on == (0, 0))
+companion.claim("free-elsewhere", "they differ off the shells", whole[0] < whole[1])
+exact = np.allclose(apart.per_query, 1 - same_noise.per_query, rtol=0, atol=1e-9)
+companion.claim("disagreement", "with the same noise disagreement is 1 - C for each image", exact)
 differ = apart.mean[0] > 0.99 > 0.1 > apart.mean[-1]
-figures.claim("on new images they differ at small noise only", differ)
-ends = [Estimate(apart.mean[i], apart.low[i], apart.high[i]) for i in (0, -1)]
-figures.record(
-    dataset=data.name,
-    n_train=str(n_train),
-    dimension=str(d),
-    delta=f"{2 * threshold * geomem.shell_radii(d, c)[1]:.3g}",
-    r_out=f"{geomem.shell_radii(d, c)[1]:.2f}",
-    threshold=f"{threshold:.3g}",
-    coverage_at_threshold=f"{at_threshold.mean[0]:.2g}",
-    sigma_half=f"{half:.3g}",
-    missed=f"{1 - float(geomem.shell_mass(0.0, d, c)):.2g}",
-    promised=f"{2 * np.exp(-c):.2g}",
-    ring_mass=f"{100 * ring_mass:.0f}%",
-    n_points=str(len(points)),
-    differ_first=ends[0].percent,
-    differ_last=ends[1].percent,
-    sigma_first=f"{sigmas[0]:.3g}",
-    sigma_last=f"{sigmas[-1]:.3g}",
-    whole_memorizer=f"{whole_losses[0]:.3g}",
-    whole_bystander=f"{whole_losses[1]:.3g}",
-)
+companion.claim("small-noise-only", "on new images they differ at small noise only", differ)
+
+# %% tags=["remove-cell"]
+r_out, mass = geomem.shell_radii(d, c)[1], float(geomem.shell_mass(0.0, d, c))
+at_threshold = cover([threshold], seed=seed).mean[0]
+companion.quote(dataset=data.name, dimension=str(d), delta=f"{2 * threshold * r_out:.3g}")
+companion.quote(r_out=f"{r_out:.2f}", threshold=f"{threshold:.3g}", missed=f"{1 - mass:.2g}")
+companion.quote(coverage_at_threshold=f"{at_threshold:.2g}", sigma_half=f"{apart.passes(0.5):.3g}")
+companion.quote(promised=f"{2 * np.exp(-c):.2g}", n_points=str(len(points)), touch=f"{touch:.3g}")
+companion.quote(ring_mass=f"{100 * float(geomem.shell_mass(0.0, 2, plane_c)):.0f}%")
+companion.quote(differ_first=apart.estimate(0).percent, differ_last=apart.estimate(-1).percent)
+companion.quote(whole_memorizer=f"{whole[0]:.3g}", whole_bystander=f"{whole[1]:.3g}")
+companion.quote(plane_sigma=f"{plane_sigma:.3g}")

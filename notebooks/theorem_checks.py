@@ -1,13 +1,5 @@
 # ---
-# jupyter:
-#   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
 # ---
 
 # %% [markdown]
@@ -29,35 +21,33 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-from geomem.companion import figures
+from geomem import companion
+from geomem.companion.results import attach
 from geomem.theorems import STATEMENTS, verify
 
 chosen = [label] if label else list(STATEMENTS)
 rows = [row for name in chosen for row in verify(STATEMENTS[name])]
-steps = [row for row in rows if row.step > 0]
-controls = [row for row in rows if row.step < 0]
+steps, controls = [row for row in rows if row.step > 0], [row for row in rows if row.step < 0]
 kinds = Counter(row.kind for row in steps)
-print(f"{len(chosen)} statements, {len(steps)} steps, {len(controls)} negative controls")
-for kind, count in sorted(kinds.items()):
-    print(f"{kind:18} {count}")
-
-# %%
-table = [{**asdict(row), "seconds": round(row.seconds, 1)} for row in rows]
-figures.attach("checks.json", json.dumps(table, indent=1) + "\n")
-figures.record(
-    statements=str(len(chosen)),
-    steps=str(len(steps)),
-    controls=str(len(controls)),
-    symbolic=str(kinds["symbolic"]),
-    rigorous=str(kinds["rigorous numeric"]),
-    simulated=str(kinds["simulated"]),
-    words=str(kinds["in words"]),
+companion.Table(
+    {"how a step was checked": sorted(kinds), "steps": [kinds[k] for k in sorted(kinds)]}
 )
 
 # %% [markdown]
 # ## What must hold
 
 # %%
-print(*(f"{row.statement} {row.step}: {row.detail}" for row in rows if not row.held), sep="\n")
-figures.claim("every checked step holds", all(row.held for row in steps))
-figures.claim("every control fails, as it must", all(row.held for row in controls))
+for row in rows:
+    if not row.held:
+        print(f"{row.statement} {row.step}: {row.detail}")
+companion.claim("steps-hold", "every checked step holds", all(row.held for row in steps))
+fail = all(row.held for row in controls)
+companion.claim("controls-fail", "every control fails, as it must", fail)
+
+# %% tags=["remove-cell"]
+table = [{**asdict(row), "seconds": round(row.seconds, 1)} for row in rows]
+attach("checks.json", json.dumps(table, indent=1) + "\n")
+counts = {"statements": len(chosen), "steps": len(steps), "controls": len(controls)}
+counts |= {"symbolic": kinds["symbolic"], "rigorous": kinds["rigorous numeric"]}
+counts |= {"simulated": kinds["simulated"], "words": kinds["in words"]}
+companion.quote(**{name: str(count) for name, count in counts.items()})

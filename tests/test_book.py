@@ -15,7 +15,8 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
-from geomem.companion import notebooks, prose, verdicts
+import geomem
+from geomem.companion import api, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.theorems import STATEMENTS
 
@@ -51,8 +52,9 @@ def html(project):
 @pytest.fixture(scope="module")
 def pages(html):
     """Every page of the book as soup, by its path."""
-    paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
+    paths = [*html.glob("book/**/*.html"), *html.glob("notebooks/*.html")]
     contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
+    contents += map(api.page, geomem.__all__)
     found = {
         p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
     }
@@ -109,6 +111,22 @@ def test_every_internal_link_and_anchor_resolves(html, pages):
                 assert f'id="{url.fragment}"' in text, f"{page}: no anchor for {link['href']}"
             count += 1
     assert count > 200
+
+
+def test_a_public_name_and_what_it_cites_link_to_each_other(pages):
+    for name in geomem.__all__:
+        soup = pages[f"{api.page(name)}.html"]
+        assert soup.select_one(f'[id="geomem.{name}"] a[href*="_modules/geomem/"]'), "source"
+        source = soup.find("p", class_="rubric", string="References").find_next_sibling("p")
+        assert source.text.strip(), name
+        for link in source.select("a.internal"):
+            path, _, anchor = link["href"].rpartition("../")[2].partition("#")
+            if path.endswith("cite.html"):
+                continue
+            there = pages[path if "/" in path else f"book/{path}"]
+            place = there.find(id=anchor)
+            place = place if place is not None and "proof" in place.get("class", []) else there
+            assert place.select_one(f'a[href$="{name}.html#geomem.{name}"]'), (name, link["href"])
 
 
 def test_no_page_names_an_outside_resource_or_a_path_of_this_disk(html, pages, project):
@@ -260,7 +278,13 @@ def address(html):
 
 
 def visit(browser, base, pages, scheme, width):
-    """Open every page below ``base`` and return what went wrong on any of them."""
+    """Open every page below ``base`` and return what went wrong on any of them.
+
+    The pages of the API are made alike: those of the longest name and text stand for them.
+    """
+    reference = [page for page in pages if page.startswith("book/api/")]
+    extremes = {max(reference, key=len), max(reference, key=lambda page: len(pages[page].text))}
+    pages = [page for page in pages if page not in reference or page in extremes]
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, troubles = context.new_page(), []
     own = (base, "data:", "blob:")

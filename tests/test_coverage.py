@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 import geomem
+from geomem.geometry.coverage import coverage_study
 
 
 @given(st.integers(1, 20_000), st.floats(0.01, 20))
@@ -94,3 +95,15 @@ def test_coverage_is_invariant_to_order_shift_and_scale(rng):
 def test_bad_input(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_study_over_a_pool_of_equal_points_is_one_shell(rng):
+    """Whatever a trial draws, it is the same training point, at distance rho of the image."""
+    d, c, rho = 10, 1.0, 2.0
+    heldout, sigmas = rho * np.eye(1, d), np.array([0.2, 0.5, 1.0, 3.0, 50.0])
+    options = dict(size=3, trials=100, draws=40, c=c)
+    study = coverage_study(heldout, np.zeros((8, d)), sigmas, **options)
+    assert study.n == 100
+    np.testing.assert_allclose(study.mean, geomem.shell_mass(rho / sigmas, d, c), atol=0.03)
+    with pytest.raises(ValueError):
+        coverage_study(heldout, np.zeros((2, d)), sigmas, **options)

@@ -6,8 +6,9 @@ import pytest
 import geomem
 from geomem import digitized
 from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import wilson
+from geomem.geometry.intervals import Estimate, wilson
 from geomem.geometry.regimes import find_crossing, measure_regimes
+from geomem.geometry.scale import scale_table, zone_scale
 
 
 def test_grid_is_the_papers_table_2():
@@ -67,6 +68,12 @@ def ramp(sigma, low, high, n, rng):
     return Curve.from_queries(
         sigma, np.clip(p + 0.05 * rng.normal(size=(n, 1)), 0, 1), indicator=True
     )
+
+
+def test_values_between_levels():
+    slope = Curve.from_table(np.array([0.1, 1.0, 10.0]), np.array([1.0, 0.5, 0.0]))
+    assert slope.between(np.sqrt(10.0)) == pytest.approx(0.25) and slope.peak == 0
+    assert np.isnan(slope.between(np.nan))
 
 
 def test_regimes_of_known_ramps(rng):
@@ -167,3 +174,34 @@ def test_the_zone_of_large_images_is_found_beyond_the_grid(rng):
     for edge in ("covered", "concentrated"):
         value = getattr(near.regimes, edge).value
         assert getattr(far.regimes, edge).value == pytest.approx(1000 * value, rel=0.05)
+
+
+def test_a_curve_passes_a_level_where_it_first_does():
+    sigma = np.array([0.1, 1.0, 10.0, 100.0])
+    hump = Curve.from_table(sigma, np.array([0.0, 1.0, 0.5, 0.0]))
+    assert hump.passes(0.5) == pytest.approx(10**-0.5)
+    falling = Curve.from_table(sigma, np.array([1.0, 0.75, 0.25, 0.0]))
+    assert falling.passes(0.5) == pytest.approx(10**0.5)
+    assert np.isnan(falling.passes(-0.1)) and np.isnan(falling.passes(2))
+
+
+def test_an_estimate_less_or_over_a_known_number_keeps_its_interval():
+    estimate = Estimate(4.0, 3.0, 6.0)
+    assert estimate - 1 == Estimate(3.0, 2.0, 5.0) and estimate / 2 == Estimate(2.0, 1.5, 3.0)
+    assert f"{estimate / 8:.1f}" == "0.5 [0.4, 0.8]" and f"{estimate}" == str(estimate)
+    assert f"{Estimate(np.nan):.3f}" == "none"
+
+
+def test_the_scale_of_a_zone_has_its_closed_form(rng):
+    """sigma* of a regular set by hand, sigma_cov by the distance that every held-out image has."""
+    d, n, rho = 40, 30, 0.5
+    train = 10 * np.eye(n, d)
+    heldout = train + rho * np.eye(d)[-1]
+    scale = zone_scale(heldout, train)
+    assert (scale.n, scale.d) == (n, d)
+    star = 10 * np.sqrt(1 - 1 / n) / np.sqrt(2 * np.log(n))
+    assert scale.sigma_star == pytest.approx(star)
+    assert scale.sigma_cov == pytest.approx(float(geomem.coverage_sigma(rho, d, 5.0)))
+    table = scale_table([scale, scale])
+    assert table["zone ends [sigma, data units]"][1] == scale.regimes.concentrated.value
+    assert {len(column) for column in table.values()} == {2}

@@ -115,6 +115,13 @@ def test_cifar10_layout_order_and_short_test_file(small_cifar):
 
 def test_a_damaged_cifar10_is_refused(small_cifar):
     root, _ = small_cifar
+    unsummed = root / "cifar-10-batches-bin" / "test_batch.bin"  # it may be short: no MD5 then
+    whole = unsummed.read_bytes()
+    for cut in (whole[:-1], b""):
+        unsummed.write_bytes(cut)
+        with pytest.raises(DataError, match=r"test_batch\.bin is cut off"):
+            load_dataset("cifar10", root=root)
+    unsummed.write_bytes(whole)
     path = root / "cifar-10-batches-bin" / "data_batch_2.bin"
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(DataError, match=r"data_batch_2.bin.*MD5"):

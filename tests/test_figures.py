@@ -233,3 +233,16 @@ def test_what_is_misplaced_is_said_and_kept_with_the_figure(fig, tmp_path, capsy
         for id in (ID, "fig-test-wrong")
     ]
     assert kept == [[], ["'far right' is cut off"]]
+
+
+def test_rings_and_arrows_of_the_plane_are_where_they_should_be():
+    ax = plt.figure().subplots()
+    points = np.array([[0.0, 1.0], [-2.0, 0.5]])
+    drawing.rings(ax, points, 0.5, 0.75)
+    assert [ring.get_center() for ring in ax.patches] == [(0.0, 1.0), (-2.0, 0.5)]
+    assert all(r.get_radii() == (0.75, 0.75) and r.get_width() == 0.25 for r in ax.patches)
+    drawing.arrows(ax, points, np.array([[3.0, 4.0], [0.0, 0.0]]), longest=1.0)
+    (shown,) = ax.collections
+    assert (shown.U[0], shown.V[0]) == pytest.approx((0.6, 0.8))
+    np.testing.assert_array_equal(np.array(ax.lines[0].get_data()).T, points[1:])
+    plt.close("all")

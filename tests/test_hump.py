@@ -27,6 +27,10 @@ def test_centre_and_areas_of_a_triangle():
     # Of the falling side, 2 long, the last half holds a quarter of its area.
     assert hump.share(Window(np.exp(-1), 50.0)).value == pytest.approx(1 / 6)
     assert hump.share(Window(2.0, 9.0)).value == 0 and hump.share(Window(1.0, 1.0)).value == 0
+    shares = hump.shares(Window(np.exp(-3), np.exp(-2)))
+    assert [shares[k].value for k in ("below", "inside", "above")] == pytest.approx(
+        [0, 1 / 3, 2 / 3]
+    )
     assert (hump.peak, hump.half) == (2, Window(np.exp(-2), np.exp(-2)))
 
 

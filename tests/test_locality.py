@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geomem.geometry.locality import circulant_sensitivity, locality_bound
+from geomem.geometry.locality import circulant_sensitivity, locality_bound, row_spectrum
 
 
 def spectrum(shape, rng, zeros=False):
@@ -118,3 +118,10 @@ def test_shapes(rng):
 def test_bad_input(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_spectrum_of_stationary_rows_is_that_of_their_covariance(rng):
+    spectrum = np.array([4.0, 2.0, 0.5, 0.1, 0.5, 2.0])
+    noise = np.fft.fft(rng.standard_normal((20_000, 6)), norm="ortho")
+    rows = np.fft.ifft(np.sqrt(spectrum) * noise, norm="ortho").real + 3.0
+    np.testing.assert_allclose(row_spectrum(rows), spectrum, rtol=0.05)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
@@ -263,3 +264,14 @@ def test_remark_4_3_on_cifar10(cifar10):
 def test_what_is_out_of_range_says_so(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_what_is_drawn_of_the_bounds_is_what_they_say():
+    bounds = weight_bounds(np.eye(5), np.geomspace(0.1, 10, 9))
+    ax = Figure().subplots()
+    bounds.plot(ax)
+    table = bounds.table()
+    assert len(ax.lines) == len(table)
+    for line, (heading, values) in zip(ax.lines, table.items(), strict=True):
+        says = values > 0.005 if heading.startswith("lower") else values < 1
+        np.testing.assert_array_equal(line.get_ydata(), np.where(says, values, np.nan))

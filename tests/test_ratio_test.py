@@ -7,8 +7,10 @@ from scipy.stats import binom, binomtest
 
 import geomem
 from geomem.geometry.intervals import Fraction
+from geomem.memorization.paper_rates import PaperRates, Subsets
 from geomem.memorization.ratio_test import (
     DistinctImages,
+    RateCurve,
     denoising_error,
     fraction_below,
     memorization_rates,
@@ -252,3 +254,22 @@ def test_cifar10_reproduces_the_papers_empirical_curve(cifar10):
     paper = [0.028, 0.140, 0.498, 0.779, 0.910, 0.972]
     np.testing.assert_allclose(curve.mean, paper, atol=0.04)
     assert memorized_fraction(images.heldout, images.train).value < 0.005
+
+
+def test_the_centre_of_the_papers_hump_lies_where_the_paper_has_it():
+    paper = PaperRates.load()
+    assert 1.1 < paper.centre < 5.3
+    assert paper.rates["empirical"][paper.sigma < 0.3].min() > 0.95
+
+
+def test_marks_are_held_by_the_bands_of_all_sets_together():
+    sigma = np.array([0.1, 1.0])
+    rates = [RateCurve.from_ratios(sigma, np.full((1, 50, 2), ratio)) for ratio in (0.1, 0.9)]
+    found = Subsets((), tuple(rates))  # of one set all pass, of the other none
+    assert found.held(np.array([0.5, 1.0])).all() and found.apart(np.array([0.2, 0.5])) == [
+        0.8,
+        0.5,
+    ]
+    none = Subsets((), (rates[1],))
+    high = rates[1].high[0]
+    assert none.held(np.array([high + 0.004, high + 0.006])).tolist() == [True, False]

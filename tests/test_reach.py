@@ -277,6 +277,15 @@ def test_a_package_counts_with_what_runs_before_its_modules(modules):
     assert changed(source, edit) == {"geomem.kept."}
 
 
+def test_a_name_more_at_the_front_changes_nothing(package):
+    front = package / "__init__.py"
+
+    def edit():
+        write(front, front.read_text() + "\nif 1 > 0:\n    from geomem.diffusion import cost\n")
+
+    assert changed(TRAINING, edit) == changed(NOTEBOOK, edit) == set()
+
+
 def test_the_versions_are_of_what_is_named(modules):
     assert {*reached("from geomem.a import f; f(1)").versions} == {"python", "numpy"}
     assert {*reached("from geomem.a import g; g(1)").versions} == {"python"}

@@ -2,9 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 import geomem
-from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+from geomem.geometry.shell_objective import (
+    disagreement,
+    disjoint_sigma,
+    shell_losses,
+    shell_minimizer,
+)
 
 
 @pytest.mark.parametrize(("delta", "sigma"), [(8.97, 0.07772), (10.8, 0.09358), (21.2, 0.18369)])
@@ -164,3 +170,13 @@ TWO = np.array([[0.0, 0.0], [1.0, 0.0]])
 def test_bad_input(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_the_losses_of_a_denoiser_that_does_nothing_have_a_closed_form(rng):
+    """It is off by the noise: sigma^2 d in all, on the shells a part of a chi-square's mean."""
+    d, c, sigma = 6, 0.5, 0.7
+    on, whole = shell_losses(lambda x, _: x, rng.normal(size=(20, d)), sigma, c)
+    r_in, r_out = geomem.shell_radii(d, c)
+    part = chi2.cdf(r_out**2, d + 2) - chi2.cdf(r_in**2, d + 2)
+    assert whole == pytest.approx(sigma**2 * d, rel=0.02)
+    assert on == pytest.approx(sigma**2 * d * part, rel=0.02)

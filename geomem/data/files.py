@@ -28,7 +28,19 @@ EIGHT_BIT = {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}  # Pillow's mo
 
 
 class DataError(InputError):
-    """A data set that cannot be had as asked; the message says what to do."""
+    """A data set that cannot be had as asked; the message says what to do.
+
+    References
+    ----------
+    Ours.
+
+    Examples
+    --------
+    >>> import geomem
+    >>> geomem.load_dataset("digits", n_train=10_000)
+    Traceback (most recent call last):
+    geomem.data.files.DataError: digits: asked for 10000 training images; there are 1297.
+    """
 
 
 @dataclass(frozen=True)

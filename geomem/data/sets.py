@@ -32,13 +32,35 @@ class Split(NamedTuple):
 class ImageSet:
     """Training and held-out images of one data set.
 
-    Attributes
+    Parameters
     ----------
-    train, heldout : (N, C, H, W) float32 in [-1, 1].
-    labels : class numbers of both, -1 where the set has none.
-    indices : positions of both in the set's canonical order.
-    name : as asked for; ``source`` : where the images come from.
-    sha256 : over the pixels, labels and indices held here: the images that made a figure.
+    train, heldout : array (N, C, H, W)
+        float32, in [-1, 1], the paper's data units.
+    labels : Split
+        Class numbers of both parts, (N,) int64 each; -1 where the set has none.
+    indices : Split
+        Positions of both parts in the set's canonical order, (N,) int64 each.
+    name : str
+        As asked for.
+    source : str
+        Where the images come from.
+    sha256 : str
+        Over the pixels, labels and indices held here: the images that made a figure.
+
+    See Also
+    --------
+    load_dataset : Gives one.
+
+    References
+    ----------
+    Ours; the scaling is the paper's; see :doc:`/book/setting`.
+
+    Examples
+    --------
+    >>> from geomem import load_dataset
+    >>> data = load_dataset("digits", n_train=100, n_heldout=50)
+    >>> data.train.shape, data.heldout.shape, data.labels.train[:3].tolist()
+    ((100, 1, 8, 8), (50, 1, 8, 8), [0, 1, 2])
     """
 
     train: NDArray[np.float32]
@@ -65,25 +87,44 @@ def load_dataset(
 
     Parameters
     ----------
-    name : "digits" (8x8, 1,297 + 500 images) or "fashion-mini" (28x28, 2,000 + 1,000), both
+    name : str or path
+        "digits" (8x8, 1,297 + 500 images) or "fashion-mini" (28x28, 2,000 + 1,000), both
         shipped; "cifar10" (32x32 RGB, 50,000 + 10,000) or "fashion-mnist" (28x28,
         60,000 + 10,000), downloaded once with their published hashes; or a path: an .npz
         file with an array ``images`` (uint8, or float already in [-1, 1]; NHWC, NCHW or
         NHW; optional ``labels`` and ``heldout``) or a folder of images of one size. Of a
         path without ``heldout``, every fifth image is held out.
-    n_train, n_heldout : how many images; None for all.
-    seed : None keeps the set's own order (the first n); an integer draws a random subset.
-    classes : class name(s) or number(s) to keep: "automobile" gives the paper's cars.
-    grayscale : convert to luma (ITU-R 601).
-    size : side length after area down-sampling; None keeps the images as they are.
-    root : folder to look in before downloading; default the environment variable
-        GEOMEM_DATA.
+    n_train, n_heldout : int or None
+        How many images; None for all.
+    seed : int or None
+        None keeps the set's own order (the first n); a number draws a random subset.
+    classes : str, int, a list of them, or None
+        Class names or numbers to keep: "automobile" gives the paper's cars; None for all.
+    grayscale : bool
+        Convert to luma (ITU-R 601).
+    size : int or None
+        Side in pixels after area down-sampling; None keeps the images as they are.
+    root : path or None
+        Folder to look in before downloading; default the environment variable GEOMEM_DATA.
+
+    Returns
+    -------
+    ImageSet
+        Both parts as (N, C, H, W) float32 in [-1, 1], with labels and where they are from.
 
     Raises
     ------
-    DataError : unknown name, missing or damaged files, mixed sizes, values that are not
-        finite or outside [-1, 1], or more images asked for than the set holds.
+    DataError
+        If the name is unknown, files are missing or damaged, sizes are mixed, values are not
+        finite or outside [-1, 1], or the set holds fewer images than asked for.
 
+    References
+    ----------
+    Ours; the scaling is the paper's; see :doc:`/book/setting`.
+
+    Examples
+    --------
+    >>> from geomem import load_dataset
     >>> load_dataset("digits", n_train=100).train.shape
     (100, 1, 8, 8)
     """

@@ -24,20 +24,66 @@ class ModelConfig:
 
     The four fields of the images are None until `for_images` measures them; a config
     that sets them itself keeps its own (EDM's sigma_data = 0.5, say).
+
+    Parameters
+    ----------
+    network : str
+        "unet" or "mlp".
+    width : int
+        Channels of the U-Net's first level, a multiple of 8; hidden units of the MLP.
+    multipliers : tuple of ints
+        U-Net: width of each level over ``width``; one level per entry.
+    blocks : int
+        U-Net: residual blocks per level; MLP: residual blocks.
+    patch : int
+        U-Net: space-to-depth before the first level, pixels.
+    attention : tuple of ints
+        U-Net: self-attention at these grid sizes, pixels.
+    dropout : float
+        In the U-Net's blocks, in [0, 1).
+    n_classes : int
+        Above 0: class-conditional.
+    channels : int or None
+        Channels of the images.
+    size : int or None
+        Side of the images, pixels.
+    mean : float or None
+        Mean pixel, data units.
+    sigma_data : float or None
+        Standard deviation of the pixels, data units, > 0.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its range, or images of that size cannot be halved level by level.
+
+    References
+    ----------
+    Ours; the preset ``DDPMPP`` is the network of :cite:t:`karras2022elucidating`; see
+    :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import ModelConfig
+    >>> images = np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 1, 8, 8)
+    >>> config = ModelConfig("mlp", width=16).for_images(images)
+    >>> config.channels, config.size, round(config.sigma_data, 3)
+    (1, 8, 0.582)
     """
 
-    network: str = "unet"  # "unet" or "mlp"
-    width: int = 32  # channels of the U-Net's first level; hidden units of the MLP
-    multipliers: tuple[int, ...] = (1, 2)  # U-Net: width of each level; one level per entry
-    blocks: int = 1  # U-Net: residual blocks per level; MLP: residual blocks
-    patch: int = 1  # U-Net: space-to-depth before the first level, pixels
-    attention: tuple[int, ...] = ()  # U-Net: self-attention at these grid sizes, pixels
-    dropout: float = 0.0  # in the U-Net's blocks, in [0, 1)
-    n_classes: int = 0  # > 0: class-conditional
-    channels: int | None = None  # of the images
-    size: int | None = None  # side of the images, pixels
-    mean: float | None = None  # mean pixel, data units
-    sigma_data: float | None = None  # standard deviation of the pixels, data units, > 0
+    network: str = "unet"
+    width: int = 32
+    multipliers: tuple[int, ...] = (1, 2)
+    blocks: int = 1
+    patch: int = 1
+    attention: tuple[int, ...] = ()
+    dropout: float = 0.0
+    n_classes: int = 0
+    channels: int | None = None
+    size: int | None = None
+    mean: float | None = None
+    sigma_data: float | None = None
 
     def __post_init__(self) -> None:
         wrong = None
@@ -119,7 +165,28 @@ class EDMDenoiser(nn.Module):
 
     Parameters
     ----------
-    config : with every field of the images known (see `ModelConfig.for_images`).
+    config : ModelConfig
+        With every field of the images known (see `ModelConfig.for_images`).
+
+    Raises
+    ------
+    ValueError
+        If a field of the images is not known.
+
+    References
+    ----------
+    :cite:t:`karras2022elucidating`, Table 1; here Eq. :eq:`eq-edm`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from geomem import EDMDenoiser, ModelConfig
+    >>> config = ModelConfig("mlp", width=16, channels=1, size=8, mean=0.0, sigma_data=0.5)
+    >>> x = torch.ones(2, 1, 8, 8)
+    >>> with torch.no_grad():
+    ...     denoised = EDMDenoiser(config)(x, 0.5)  # untrained: c_skip x
+    >>> denoised.shape, round(denoised.mean().item(), 3)
+    (torch.Size([2, 1, 8, 8]), 0.5)
     """
 
     def __init__(self, config: ModelConfig):
@@ -137,9 +204,26 @@ class EDMDenoiser(nn.Module):
         ) -> Tensor: ...
 
     def forward(self, x: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
-        """Denoise x (B, C, H, W) of noise level sigma, a number or (B,), in data units.
+        """Denoise a batch of images.
 
-        label : (B,) class numbers of a class-conditional model; None else.
+        Parameters
+        ----------
+        x : tensor (B, C, H, W)
+            Noisy images, data units.
+        sigma : float or tensor (B,)
+            Their noise level, data units, > 0.
+        label : tensor (B,) or None
+            Class numbers of a class-conditional model; None else.
+
+        Returns
+        -------
+        tensor of the shape and dtype of ``x``
+            The denoised images, data units.
+
+        Raises
+        ------
+        ValueError
+            If sigma is not positive and finite, or labels are missing or not wanted.
         """
         c = self.config
         assert c.mean is not None and c.sigma_data is not None

@@ -23,15 +23,35 @@ class NoiseLaw:
     A draw that falls in the gap is kept with probability ``gap_keep`` and else drawn anew
     outside: the mass of the gap becomes ``gap_keep`` times what the log-normal gives it.
 
-    Attributes
+    Parameters
     ----------
-    mean : mean of ln sigma, sigma in data units; None until `for_data` sets EDM's.
-    std : standard deviation of ln sigma, > 0.
-    gap_low, gap_high : the gap (low, high], data units, 0 <= low <= high; equal: no gap.
-    gap_keep : share of the gap's mass that stays, in [0, 1].
+    mean : float or None
+        Mean of ln sigma, sigma in data units; None until `for_data` sets EDM's.
+    std : float
+        Standard deviation of ln sigma, > 0.
+    gap_low, gap_high : float
+        The gap (low, high], data units, 0 <= low <= high; equal: no gap.
+    gap_keep : float
+        Share of the gap's mass that stays, in [0, 1].
 
+    Raises
+    ------
+    ValueError
+        If a value is outside its range, or the gap covers every noise level.
+
+    References
+    ----------
+    The law of training of :cite:t:`karras2022elucidating`, Table 1; the gap is section 5 of the
+    paper; see :doc:`/book/gap_training`.
+
+    Examples
+    --------
+    >>> from geomem import NoiseLaw
     >>> NoiseLaw().for_data(0.5).mean
     -1.2
+    >>> law = NoiseLaw(mean=-1.2, gap_low=0.5, gap_high=2.0)
+    >>> bool(law.cdf(2.0) == law.cdf(0.5))
+    True
     """
 
     mean: float | None = None
@@ -99,19 +119,36 @@ def karras_sigmas(
 ) -> Floats:
     """The n noise levels of the EDM sampler, descending, without the trailing zero.
 
-    sigma_i = (sigma_max^(1/rho) + i/(n-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho.
-    The defaults are the paper's grid (Table 2).
+    The defaults are the paper's grid::
+
+        sigma_i = (sigma_max^(1/rho) + i/(n-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
 
     Parameters
     ----------
-    n : number of levels, n >= 1 (n = 1 gives sigma_max alone).
-    sigma_min, sigma_max : smallest and largest level, data units, 0 < sigma_min <= sigma_max.
-    rho : > 0; larger puts more of the levels at small noise.
+    n : int
+        Number of levels, n >= 1 (n = 1 gives sigma_max alone).
+    sigma_min, sigma_max : float
+        Smallest and largest level, data units, 0 < sigma_min <= sigma_max.
+    rho : float
+        Larger puts more of the levels at small noise, > 0.
 
     Returns
     -------
-    (n,) float64 array.
+    array (n,)
+        float64, data units, descending.
 
+    Raises
+    ------
+    ValueError
+        If a value is outside its range.
+
+    References
+    ----------
+    Table 2 of the paper; here Eq. :eq:`eq-grid`; :cite:t:`karras2022elucidating`, Eq. 5.
+
+    Examples
+    --------
+    >>> from geomem import karras_sigmas
     >>> karras_sigmas()[[0, 10, 17]].round(6).tolist()
     [80.0, 1.088171, 0.002]
     """

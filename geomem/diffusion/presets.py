@@ -71,7 +71,38 @@ def _with_dummy(images: ImageSet, seed: int) -> ImageSet:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One model: what is trained, how, and on what."""
+    """One model: what is trained, how, and on what.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Which images: the arguments of `load_dataset`, and whether with a dummy class.
+    train : TrainConfig
+        Network, noise levels and training.
+
+    Raises
+    ------
+    ConfigError
+        If a dummy class is asked for and the model has not two classes.
+
+    See Also
+    --------
+    experiment : A preset, or one of a TOML file.
+    train_or_load : Trains it.
+
+    References
+    ----------
+    Ours; the presets ``cifar10-small`` and ``cifar10-large`` are the paper's EDM-1K and EDM-50K;
+    see :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from geomem import experiment
+    >>> small = experiment("digits-mlp-small")
+    >>> replace(small, train=replace(small.train, steps=10)).train.images
+    1280
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -162,14 +193,34 @@ def experiment(
 
     Parameters
     ----------
-    name : a key of `PRESETS`, or the path of a TOML file with any of the tables [data],
-        [train], [train.model] and [train.noise], and optionally ``preset``, to start from.
-    changes : dotted name -> value, as text or typed: {"train.steps": "100"}; see `settings`.
-        "train.images" gives the budget in images instead of steps.
+    name : str or path
+        The name of a preset ("digits-mlp-small"), or the path of a TOML file with any of the
+        tables [data], [train], [train.model] and [train.noise], and optionally ``preset``, to
+        start from.
+    changes : mapping or None
+        Dotted name -> value, as text or typed: {"train.steps": "100"}. "train.images" gives the
+        budget in images instead of steps.
+
+    Returns
+    -------
+    Experiment
+        The preset with these changes.
 
     Raises
     ------
-    ConfigError : unknown preset, table or setting, or a value of the wrong type or range.
+    ConfigError
+        If a preset, table or setting is unknown, or a value is of the wrong type or range.
+
+    References
+    ----------
+    Ours; see :doc:`/book/reproduce`.
+
+    Examples
+    --------
+    >>> from geomem import experiment
+    >>> small = experiment("digits-mlp-small", {"train.steps": "100"})
+    >>> small.data.n_train, small.train.steps
+    (64, 100)
     """
     chosen = PRESETS.get(str(name))
     if chosen is None:

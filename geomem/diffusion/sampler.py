@@ -163,16 +163,46 @@ def sample(
 
     Parameters
     ----------
-    denoise, sigmas : as in `heun`; None for `karras_sigmas`, the paper's levels.
-    shape : (C, H, W) of one image.
-    n, batch : number of samples, and of those integrated at once, >= 1.
-    seed, first : whole numbers >= 0.
-    solver : "heun", or "euler" as in the paper.
-    device : "auto" (a network's own; else CUDA where there is one), or a torch device.
+    denoise : callable
+        Any denoiser, called as ``denoise(x, sigma)`` with float64 x (B, C, H, W) and one number.
+    shape : tuple of ints
+        (C, H, W) of one image.
+    n : int
+        Number of samples, >= 1.
+    seed, first : int
+        Whole numbers >= 0.
+    sigmas : array (S,) or None
+        Noise levels, data units, > 0, strictly descending; None for `karras_sigmas`, the
+        paper's levels.
+    solver : str
+        "heun", or "euler" as in the paper.
+    batch : int
+        Samples integrated at once, >= 1.
+    device : str or torch.device
+        "auto" (a network's own; else CUDA where there is one), or a torch device.
 
     Returns
     -------
-    (n, C, H, W) float32 tensor on the CPU, data units, not clipped.
+    tensor (n, C, H, W)
+        float32, on the CPU, data units, not clipped.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range, the solver is unknown, the levels do not descend, or
+        the denoiser returns another shape.
+
+    References
+    ----------
+    :cite:t:`karras2022elucidating`, Algorithm 1 without added noise; Euler's method and the levels
+    are the paper's; see :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> from geomem import gaussian_denoiser, load_dataset, sample
+    >>> train = load_dataset("digits", n_train=8).train
+    >>> sample(lambda x, sigma: gaussian_denoiser(x, train, sigma), (1, 8, 8), 2).shape
+    torch.Size([2, 1, 8, 8])
     """
     n, batch = check_count("n", n), check_count("batch", batch)
     if min(seed, first) < 0:

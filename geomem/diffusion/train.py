@@ -32,23 +32,74 @@ class TrainingError(WorkError):
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that makes a model, but for the images."""
+    """Everything that makes a model, but for the images.
+
+    Parameters
+    ----------
+    model : ModelConfig
+        The network.
+    noise : NoiseLaw
+        The noise levels to train at.
+    steps : int
+        Optimizer steps, >= 1.
+    batch : int
+        Images per step, over all processes, >= 1.
+    lr : float
+        Adam's learning rate after the warm-up, > 0.
+    warmup : int
+        Steps over which the learning rate rises, >= 0.
+    final_lr : float
+        Share of lr left at the end of the cosine, in [0, 1]; 1: constant.
+    ema : float
+        Decay of the weights' moving average per step, in [0, 1).
+    snapshots : tuple of floats
+        Shares of the steps after which the average is kept, each in (0, 1].
+    seed : int
+        Of the first weights, the batches and the noise, >= 0.
+    checkpoint : int
+        Steps between checkpoints, >= 1.
+    device : str
+        "auto", "cpu" or "cuda".
+    precision : str
+        "float32" or "bfloat16"; "auto": the latter on CUDA.
+    compile : bool
+        Use torch.compile: pays off on CUDA in long runs.
+    threads : int
+        CPU threads per process, >= 1; models train side by side instead.
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its range.
+
+    References
+    ----------
+    The training of :cite:t:`karras2022elucidating`, with a shorter warm-up and a cosine; see
+    :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> from geomem import TrainConfig
+    >>> config = TrainConfig(steps=100, batch=32)
+    >>> config.images, config.with_images(6400).steps
+    (3200, 200)
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
-    noise: NoiseLaw = field(default_factory=NoiseLaw)  # the noise levels to train at
-    steps: int = 3300  # optimizer steps
-    batch: int = 64  # images per step, over all processes
-    lr: float = 2e-3  # Adam's learning rate after the warm-up
-    warmup: int = 100  # steps over which the learning rate rises
-    final_lr: float = 0.05  # share of lr left at the end of the cosine; 1: constant
-    ema: float = 0.999  # decay of the weights' moving average per step, in [0, 1)
-    snapshots: tuple[float, ...] = ()  # shares of the steps after which the average is kept
-    seed: int = 0  # of the first weights, the batches and the noise
-    checkpoint: int = 500  # steps between checkpoints
-    device: str = "auto"  # "auto", "cpu" or "cuda"
-    precision: str = "auto"  # "float32" or "bfloat16"; auto: the latter on CUDA
-    compile: bool = False  # torch.compile: pays off on CUDA in long runs
-    threads: int = 1  # CPU threads per process; models train side by side instead
+    noise: NoiseLaw = field(default_factory=NoiseLaw)
+    steps: int = 3300
+    batch: int = 64
+    lr: float = 2e-3
+    warmup: int = 100
+    final_lr: float = 0.05
+    ema: float = 0.999
+    snapshots: tuple[float, ...] = ()
+    seed: int = 0
+    checkpoint: int = 500
+    device: str = "auto"
+    precision: str = "auto"
+    compile: bool = False
+    threads: int = 1
 
     def __post_init__(self) -> None:
         wrong = None

@@ -75,6 +75,23 @@ class Trained:
         """The denoiser: the averaged weights at the end of training."""
         return self._denoiser(self.folder / "model")
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was trained, and what it took, as text for tables and prose."""
+        config, images = self.experiment.train, self.record["images"][0]
+        # Of a training that was resumed, what it would have taken in one go.
+        seconds = self.record["seconds"] / self.record["steps_of_these_seconds"] * config.steps
+        return {
+            "n": f"{images:,}",
+            "weights": f"{sum(p.numel() for p in self.denoise.parameters()):,}",
+            "batch": f"{config.batch:,}",
+            "steps": f"{config.steps:,}",
+            "images": f"{config.images:,}",
+            "epochs": f"{config.images / images:,.0f}",
+            "seconds": f"{seconds:,.0f}",
+            "device": self.record["device"],
+        }
+
     def at(self, share: float) -> EDMDenoiser:
         """The denoiser after a share of the training: one of the config's snapshots, or 1."""
         config = self.experiment.train
@@ -114,14 +131,41 @@ def train_or_load(
 
     Parameters
     ----------
-    experiments : what to train; see `geomem.diffusion.presets`.
-    root : the store; default the environment variable GEOMEM_MODELS, else ./models.
-    jobs : processes side by side, which the models are dealt out to; default one per CPU
+    experiments : list of Experiment
+        What to train; see `experiment` for the presets.
+    root : Path or None
+        The store; default the environment variable GEOMEM_MODELS, else ./models.
+    jobs : int or None
+        Processes side by side, which the models are dealt out to; default one per CPU
         core that a model takes, and one at a time on CUDA.
+
+    Returns
+    -------
+    list of Trained
+        In the order of the experiments; of each, ``denoise`` is the denoiser, ``at(share)`` that
+        of a snapshot, ``losses`` (steps,) the loss of each step.
 
     Raises
     ------
-    TrainingError : a training that stopped; the others stop with a checkpoint.
+    TrainingError
+        If a training stopped; the others stop with a checkpoint.
+
+    References
+    ----------
+    Ours; see :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from geomem.diffusion.zoo import fit
+    >>> from geomem import experiment, train_or_load
+    >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = fit(brief, root=Path(folder))  # in this process
+    ...     (model,) = train_or_load([brief], root=Path(folder))  # found, not trained again
+    >>> model.losses.shape
+    (2,)
     """
     folders = [folder_of(e, e.data.load(), root) for e in experiments]
     todo = {f: e for f, e in zip(folders, experiments, strict=True) if not _finished(f)}
@@ -226,9 +270,40 @@ def _fit(
 def load_model(name: str | Path, root: Path | None = None, *, device: str = "auto") -> Trained:
     """A finished model by its folder, or by its name in the store or the start of it.
 
+    Parameters
+    ----------
+    name : str or Path
+        The folder of a model, or its name in the store, or how that begins.
+    root : Path or None
+        The store; default the environment variable GEOMEM_MODELS, else ./models.
+    device : str
+        Where its denoisers compute: "auto", "cpu" or "cuda".
+
+    Returns
+    -------
+    Trained
+        As `train_or_load` gives it.
+
     Raises
     ------
-    CheckpointError : no such model, several, an unfinished or a damaged one.
+    CheckpointError
+        If there is no such model, there are several, or it is unfinished or damaged.
+
+    References
+    ----------
+    Ours; see :doc:`/book/reproduce`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from geomem.diffusion.zoo import fit
+    >>> from geomem import experiment, load_model
+    >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = fit(brief, root=Path(folder))
+    ...     load_model("digits-64", Path(folder)).name == trained.name
+    True
     """
     folder = Path(name)
     if not folder.is_dir():

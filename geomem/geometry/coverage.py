@@ -13,17 +13,37 @@ from geomem.geometry.distances import like, noisy_blocks, pair
 
 
 def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
-    """Inner and outer radius of the Gaussian shell, in units of sigma (Lemma 4.5).
+    """Inner and outer radius of the Gaussian shell, in units of sigma.
 
     r_in = sqrt(d - 2 sqrt(c d)), r_out = sqrt(d + 2 sqrt(c d) + 2 c). A standard normal
-    vector of R^d has its norm between them with probability at least 1 - 2 exp(-c)
-    (Laurent and Massart). For c >= d/4 the inner radius is 0: the shell is a ball.
+    vector of R^d has its norm between them with probability at least 1 - 2 exp(-c). For
+    c >= d/4 the inner radius is 0: the shell is a ball.
 
     Parameters
     ----------
-    d : dimension, >= 1.
-    c : > 0; the paper uses 5 unless it says otherwise.
+    d : int
+        Dimension, >= 1.
+    c : float
+        The larger, the thicker the shell, > 0; the paper uses 5 unless it says otherwise.
 
+    Returns
+    -------
+    tuple of two floats
+        (r_in, r_out), 0 <= r_in < r_out.
+
+    Raises
+    ------
+    ValueError
+        If d < 1, or c is not positive and finite.
+
+    References
+    ----------
+    Lemma 4.5 of the paper; here :prf:ref:`lemma-4-5`, :prf:ref:`lem-shell`. The inequality is that
+    of :cite:t:`laurent2000adaptive`.
+
+    Examples
+    --------
+    >>> from geomem import shell_radii
     >>> [round(r, 4) for r in shell_radii(3072)]
     [53.1425, 57.705]
     """
@@ -38,20 +58,40 @@ def shell_mass(r: torch.Tensor, d: int, c: float = 5.0) -> torch.Tensor: ...
 @overload
 def shell_mass(r: float | Numbers, d: int, c: float = 5.0) -> Floats: ...
 def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
-    """Phi_{d,c}(r) = P(r_in <= ||Z + r e_1|| <= r_out), Z ~ N(0, I_d) (Theorem 4.8).
+    """Probability that noise around a point lands in the shell of another, r sigma away.
 
-    The probability that noise around a point at distance r * sigma lands in the shell of
-    a training point; the formula is forced by the definitions. ||Z + r e_1||^2 is
-    noncentral chi-square with d degrees of freedom and noncentrality r^2.
+    Phi_{d,c}(r) is the probability that ``||Z + r e_1||`` lies in [r_in, r_out], Z ~ N(0, I_d);
+    the formula is forced by the definitions. The square of that norm is noncentral chi-square
+    with d degrees of freedom and noncentrality r^2.
 
     Parameters
     ----------
-    r : distance over noise level, >= 0; a number or an array.
-    d, c : as in `shell_radii`.
+    r : float or array
+        Distance over noise level, >= 0.
+    d : int
+        Dimension, as in `shell_radii`.
+    c : float
+        Shell parameter, as in `shell_radii`.
 
     Returns
     -------
-    array of the shape and kind of ``r``, float64, in [0, 1], strictly decreasing in r.
+    array of the shape and kind of ``r``
+        float64, in [0, 1], strictly decreasing in r.
+
+    Raises
+    ------
+    ValueError
+        If r is negative or not finite, or `shell_radii` refuses d or c.
+
+    References
+    ----------
+    Phi of Theorem 4.8 of the paper; here Eq. :eq:`eq-mass`.
+
+    Examples
+    --------
+    >>> from geomem import shell_mass
+    >>> shell_mass([0.0, 10.0, 20.0], 3072).round(3).tolist()
+    [0.999, 0.973, 0.052]
     """
     from scipy.stats import ncx2  # a second, which what needs no shell need not wait
 
@@ -74,24 +114,50 @@ def shell_coverage(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> Curve:
-    """Coverage C_sigma(p, D) = P(X + sigma Z in the union of the shells) (Definition 4.6).
+    """Coverage C_sigma(p, D): how often a noisy new image lies in a shell of the training set.
 
-    X follows the data distribution p, so it is drawn from held-out images, never from
-    the training set. The shell of x_i is {y : sigma r_in <= ||y - x_i|| <= sigma r_out}.
+    C_sigma(p, D) is the probability that X + sigma Z lies in the union of the shells
+    ``{y : sigma r_in <= ||y - x_i|| <= sigma r_out}``. X follows the data distribution p, so it
+    is drawn from held-out images, never from the training set.
 
     Parameters
     ----------
-    heldout : array (Q, ...), images that the training set does not hold, in data units.
-    train : array (N, ...), the training set D.
-    sigmas : (S,) noise levels, data units, > 0.
-    c : shell parameter of Lemma 4.5, > 0.
-    draws : noise draws per image, >= 1; the same draws serve every noise level.
-    seed : seed of the noise.
-    device : "auto", or a torch device.
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    train : array (N, ...)
+        The training set D.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    c : float
+        Shell parameter of `shell_radii`, > 0.
+    draws : int
+        Noise draws per image, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    Curve of values in [0, 1], with a 95% interval over the held-out images.
+    Curve
+        Values in [0, 1], with a 95% interval over the held-out images.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, sigma <= 0, c <= 0 or draws < 1.
+
+    References
+    ----------
+    Definition 4.6 of the paper; here :prf:ref:`def-coverage`; its shells are those of Eq. 6,
+    :prf:ref:`def-shell`.
+
+    Examples
+    --------
+    >>> from geomem import shell_coverage
+    >>> curve = shell_coverage([[0.0] * 64], [[1.0] * 64], [0.1, 10.0], c=1.0)
+    >>> curve.mean.tolist()
+    [0.0, 0.875]
     """
     levels = check_sigmas(sigmas)
     q, t = pair(heldout, train, device)
@@ -110,3 +176,52 @@ def shell_coverage(
                 hit |= miss.abs_().amin(1) <= half * sigma
     per_query = covered.double().mean(1).T.cpu().numpy()
     return Curve.from_queries(levels, per_query, indicator=True)
+
+
+def coverage_study(
+    heldout: Array,
+    pool: Array,
+    sigmas: Array,
+    *,
+    size: int,
+    trials: int = 200,
+    draws: int = 10,
+    c: float = 5.0,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> Curve:
+    """Coverage as the paper's appendix E.2 measures it: every trial has a training set of its own.
+
+    A trial draws a training set from the pool, one held-out image, and noise for it. So the
+    interval, over trials, holds the choice of the training set, too.
+
+    Parameters
+    ----------
+    heldout : array (Q, ...), images that the pool does not hold, in data units.
+    pool : array (M, ...), what the training sets are drawn from, without replacement.
+    sigmas : (S,) noise levels, data units, > 0.
+    size : number N of training images of a trial, 1 to M.
+    trials : number of trials, >= 2.
+    draws : noise draws in a trial, >= 1.
+    c : shell parameter of Lemma 4.5, > 0.
+    seed : seed of the choices and of the noise.
+    device : "auto", or a torch device.
+
+    Returns
+    -------
+    Curve of values in [0, 1], with a 95% interval over the trials.
+
+    Raises
+    ------
+    ValueError : a size that the pool does not have, or as `shell_coverage`.
+    """
+    rng = np.random.default_rng(seed)
+    queries, images = (x if isinstance(x, torch.Tensor) else np.asarray(x) for x in (heldout, pool))
+    seen = []
+    for trial in range(trials):
+        train = images[rng.choice(len(images), size, replace=False)]
+        query = queries[int(rng.integers(len(queries)))][None]
+        own = seed + 1 + trial
+        curve = shell_coverage(query, train, sigmas, c=c, draws=draws, seed=own, device=device)
+        seen.append(curve.per_query[0])
+    return Curve.from_queries(check_sigmas(sigmas), np.array(seen), indicator=True)

@@ -49,33 +49,58 @@ def coverage_bounds(
     c: float = 5.0,
     device: str | torch.device = "auto",
 ) -> CoverageBounds:
-    """Bounds on C_sigma(p, D) from distances alone, without noise (Theorem 4.8).
+    """Bounds on the coverage C_sigma(p, D) from distances alone, without noise.
 
-    With rho_i the distances of a held-out image to the training points and d_1NN the least,
+    With rho_i the distances of a held-out image to the training points and d_1NN the least::
 
         E Phi(d_1NN / sigma) <= C_sigma <= E min(1, sum_i Phi(rho_i / sigma))
-                                        <= E min(1, N Phi(d_1NN / sigma)).
+                                        <= E min(1, N Phi(d_1NN / sigma))
 
     The left inequality is the paper's, with equality for N = 1; the right ones are our
     reconstruction. Valid for every law of X, every training set, d >= 1 and c > 0.
 
+    Parameters
+    ----------
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    train : array (N, ...)
+        The training set D.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    c : float
+        Shell parameter of `shell_radii`, > 0.
+    device : str or torch.device
+        "auto", or a torch device.
+
+    Returns
+    -------
+    CoverageBounds
+        ``lower_nearest``, ``upper_sum`` and ``upper_nearest``, each (S,) in [0, 1], and to
+        each its ``..._interval`` (2, S): 95% over the held-out images.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, sigma <= 0 or c <= 0.
+
+    Notes
+    -----
     Phi at the nearest point is evaluated there. In the sum it is read from a table at the
     tabulated radius to the left, and Phi decreases, so the sum stays an upper bound; for c
     near 5 each of its terms is above the exact one by at most 0.0003, for large c by more
     (0.0011 at d = 12288, c = 1000). (The bounds are as exact as SciPy's
     noncentral chi-square, which is far below the intervals.)
 
-    Parameters
+    References
     ----------
-    heldout : array (Q, ...), images that the training set does not hold, in data units.
-    train : array (N, ...), the training set D.
-    sigmas : (S,) noise levels, data units, > 0.
-    c : shell parameter of Lemma 4.5, > 0.
-    device : "auto", or a torch device.
+    Theorem 4.8 of the paper, the upper bounds our reconstruction; here :prf:ref:`theorem-4-8`.
 
-    Raises
-    ------
-    ValueError : sizes that differ, or values that are not finite or not positive.
+    Examples
+    --------
+    >>> from geomem import coverage_bounds
+    >>> bounds = coverage_bounds([[0.0] * 64], [[1.0] * 64], [1.0, 10.0], c=1.0)
+    >>> bounds.lower_nearest.round(3).tolist(), bounds.upper_nearest.round(3).tolist()
+    ([0.004, 0.866], [0.004, 0.866])
     """
     levels = check_sigmas(sigmas)
     q, t = pair(heldout, train, device)
@@ -106,23 +131,44 @@ def coverage_bounds(
 
 
 def shell_mass_envelopes(r: float | Floats, d: int, c: float = 5.0) -> tuple[Floats, Floats]:
-    """Elementary bounds on Phi_{d,c}(r), from below and above (Theorem 4.8, our reconstruction).
+    """Elementary bounds on Phi_{d,c}(r) of `shell_mass`, from below and above.
 
-    With h = r^2 - 2 sqrt(c d) - 2 c and d_eff = d + 2 r^2,
+    With h = r^2 - 2 sqrt(c d) - 2 c and d_eff = d + 2 r^2::
 
         1 - exp(-c) - exp(-x) <= Phi_{d,c}(r) <= exp(-max(h, 0)^2 / (4 d_eff)),
-        sqrt(x) = (sqrt(d_eff + 2 max(-h, 0)) - sqrt(d_eff)) / 2.
+        sqrt(x) = (sqrt(d_eff + 2 max(-h, 0)) - sqrt(d_eff)) / 2
 
     Valid for every d >= 1, c > 0 and r >= 0; the lower one is clipped at 0.
 
     Parameters
     ----------
-    r : distance over noise level, >= 0; a number or an array.
-    d, c : as in `geomem.shell_radii`.
+    r : float or array
+        Distance over noise level, >= 0.
+    d : int
+        Dimension, as in `shell_radii`.
+    c : float
+        Shell parameter, as in `shell_radii`.
 
     Returns
     -------
-    (lower, upper), each of the shape of ``r``, float64, in [0, 1].
+    tuple of two arrays
+        (lower, upper), each of the shape of ``r``, float64, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If r is negative or not finite, or `shell_radii` refuses d or c.
+
+    References
+    ----------
+    To Theorem 4.8, our reconstruction; here :prf:ref:`theorem-4-8-envelopes`.
+
+    Examples
+    --------
+    >>> from geomem import shell_mass_envelopes
+    >>> lower, upper = shell_mass_envelopes([0.0, 30.0], 3072)
+    >>> lower.round(3).tolist(), upper.round(3).tolist()
+    ([0.987, 0.0], [1.0, 0.0])
     """
     radius = np.asarray(r, dtype=np.float64)
     if not np.all(np.isfinite(radius) & (radius >= 0)):
@@ -134,21 +180,41 @@ def shell_mass_envelopes(r: float | Floats, d: int, c: float = 5.0) -> tuple[Flo
 
 
 def coverage_sigma(distance: float | Floats, d: int, c: float = 5.0) -> Floats:
-    """sigma_cov = distance / sqrt(2 sqrt(c d) + 2 c): where a shell reaches a point.
+    """The noise level at which the shell of a training point reaches a point at a distance.
 
-    At this noise level the squared norm that Phi_{d,c} measures has the outer squared radius
-    as its mean, so Phi_{d,c}(distance / sigma) is near 1/2 for large d (0.503 for d = 3072,
-    c = 5). With d_1NN as the distance: the noise level at which a held-out image becomes
-    covered. Theorem 4.8, our reconstruction.
+    sigma_cov = distance / sqrt(2 sqrt(c d) + 2 c). At this noise level the squared norm that
+    Phi_{d,c} measures has the outer squared radius as its mean, so Phi_{d,c}(distance / sigma)
+    is near 1/2 for large d (0.503 for d = 3072, c = 5). With d_1NN as the distance: the noise
+    level at which a held-out image becomes covered.
 
     Parameters
     ----------
-    distance : data units, >= 0; a number or an array.
-    d, c : as in `geomem.shell_radii`.
+    distance : float or array
+        Data units, >= 0.
+    d : int
+        Dimension, as in `shell_radii`.
+    c : float
+        Shell parameter, as in `shell_radii`.
 
     Returns
     -------
-    noise levels of the shape of ``distance``, data units, float64.
+    array of the shape of ``distance``
+        Noise levels, data units, float64.
+
+    Raises
+    ------
+    ValueError
+        If the distance is negative or not finite, or `shell_radii` refuses d or c.
+
+    References
+    ----------
+    To Theorem 4.8, our reconstruction; here Eq. :eq:`eq-sigma-cov`.
+
+    Examples
+    --------
+    >>> from geomem import coverage_sigma
+    >>> float(coverage_sigma(10.0, 3072).round(3))
+    0.623
     """
     gap = np.asarray(distance, dtype=np.float64)
     if not np.all(np.isfinite(gap) & (gap >= 0)):

@@ -39,6 +39,26 @@ class Band:
             f"{name}, high [{unit}, 95% interval]": self.high,
         }
 
+    @property
+    def peak(self) -> int:
+        """Index of the level with the highest mean."""
+        return int(self.mean.argmax())
+
+    def between(self, sigma: float) -> float:
+        """Its mean at any noise level of its grid, data units: linear in log sigma."""
+        return float(np.interp(np.log(sigma), np.log(self.sigma), self.mean))
+
+    def passes(self, level: float) -> float:
+        """The first sigma, from left to right, at which the mean passes ``level``; NaN: nowhere.
+
+        Between two noise levels the mean is taken as linear in log sigma.
+
+        >>> Curve.from_table(np.array([1.0, 4.0]), np.array([1.0, 0.0])).passes(0.5)
+        2.0
+        """
+        turns = np.flatnonzero(np.diff(self.mean >= level))
+        return between(self.sigma, self.mean, level, turns[0]) if len(turns) else float("nan")
+
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
         return Estimate(float(self.mean[index]), float(self.low[index]), float(self.high[index]))
@@ -48,14 +68,36 @@ class Band:
 class Curve(Band):
     """A probability-like quantity in [0, 1] against the noise level.
 
-    Attributes
+    Parameters
     ----------
-    sigma : (S,) noise levels, in data units, in the order given by the caller.
-    mean : (S,) the estimate: the mean over queries of their mean over noise draws.
-    low, high : (S,) the 95% interval over queries (see `from_queries`).
-    n : number of queries.
-    per_query : (n, S) each query's mean over its draws; what resampling draws from.
-        Empty (0, S) for a curve read from a table.
+    sigma : array (S,)
+        Noise levels, in data units, in the order given by the caller.
+    mean : array (S,)
+        The estimate: the mean over queries of their mean over noise draws.
+    low, high : array (S,)
+        The 95% interval over queries (see `from_queries`).
+    n : int
+        Number of queries.
+    per_query : array (n, S)
+        Each query's mean over its draws; what resampling draws from. Empty (0, S) for a curve
+        read from a table.
+
+    See Also
+    --------
+    shell_coverage, max_posterior_weight, memorization_rates : Give one.
+
+    References
+    ----------
+    Ours: the form in which C_sigma and W_sigma are estimated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import Curve
+    >>> hits = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> curve = Curve.from_queries(np.array([0.5, 2.0]), hits, indicator=True)
+    >>> curve.mean.tolist(), curve.low.round(2).tolist()
+    ([0.25, 1.0], [0.04, 0.51])
     """
 
     sigma: Floats
@@ -100,14 +142,35 @@ class Curve(Band):
 class ErrorCurve(Band):
     """A mean squared distance, >= 0 without an upper limit, against the noise level.
 
-    Attributes
+    Parameters
     ----------
-    sigma : (S,) noise levels, in data units, in the order given by the caller.
-    mean : (S,) mean over queries of their mean over noise draws, data units squared: a sum
-        over the pixels (divide by their number for the error per pixel).
-    low, high : (S,) its 95% interval over queries (normal, cut at 0); NaN for one query.
-    n : number of queries.
-    per_query : (n, S) each query's mean over its draws.
+    sigma : array (S,)
+        Noise levels, in data units, in the order given by the caller.
+    mean : array (S,)
+        Mean over queries of their mean over noise draws, data units squared: a sum over the
+        pixels (divide by their number for the error per pixel).
+    low, high : array (S,)
+        Its 95% interval over queries (normal, cut at 0); NaN for one query.
+    n : int
+        Number of queries.
+    per_query : array (n, S)
+        Each query's mean over its draws.
+
+    See Also
+    --------
+    denoising_error, linear_gap : Give one.
+
+    References
+    ----------
+    Ours: the form in which the denoising error and the gap to the Gaussian denoiser are estimated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import ErrorCurve
+    >>> curve = ErrorCurve.from_queries(np.array([1.0]), np.array([[1.0], [3.0]]))
+    >>> curve.mean.tolist(), curve.low.round(2).tolist(), curve.high.round(2).tolist()
+    ([2.0], [0.04], [3.96])
     """
 
     sigma: Floats
@@ -124,3 +187,9 @@ class ErrorCurve(Band):
         spread = per_query.std(0, ddof=1) if n > 1 else np.full(len(sigma), np.nan)
         half = 1.96 * spread / np.sqrt(n)
         return cls(sigma, mean, np.maximum(mean - half, 0), mean + half, n, per_query)
+
+
+def between(sigma: Floats, values: Floats, level: float, i: int) -> float:
+    """Where the line between the points i and i + 1, in log sigma, meets ``level``."""
+    part = (level - values[i]) / (values[i + 1] - values[i])
+    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))

@@ -228,20 +228,34 @@ def nearest(queries: Any, train: Array, k: int = 1, *, device: str | torch.devic
 
     Parameters
     ----------
-    queries : array (Q, ...) in data units.
-    train : array (N, ...) of points of the same size.
-    k : how many neighbours, 1 <= k <= N.
-    device : "auto", or a torch device.
+    queries : array (Q, ...)
+        Points, in data units.
+    train : array (N, ...)
+        Points of the same size.
+    k : int
+        How many neighbours, 1 <= k <= N.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    distances : array (Q, k), float64, ascending along the last axis, of the kind of ``queries``.
-    indices : array (Q, k), int64, of the same kind: which training points these are.
+    distances : array (Q, k)
+        float64, data units, ascending along the last axis, of the kind of ``queries``.
+    indices : array (Q, k)
+        int64, of the same kind: which training points these are.
 
     Raises
     ------
-    ValueError : k outside 1..N, sizes that differ, or values that are not finite.
+    ValueError
+        If k is outside 1..N, sizes differ, or values are not finite.
 
+    References
+    ----------
+    Textbook.
+
+    Examples
+    --------
+    >>> from geomem import nearest
     >>> distance, index = nearest([[0.0]], [[3.0], [-1.0], [1.0]], 2)
     >>> distance.tolist(), index.tolist()
     ([[1.0, 1.0]], [[1, 2]])
@@ -278,8 +292,57 @@ def nearest_distances(
 def nearest_distances(
     queries: Any, train: Array, k: int = 1, *, device: str | torch.device = "auto"
 ) -> Any:
-    """The distances of `nearest` alone: array (Q, k), float64, ascending along the last axis."""
+    """The distances of `nearest` alone.
+
+    Parameters
+    ----------
+    queries : array (Q, ...)
+        Points, in data units.
+    train : array (N, ...)
+        Points of the same size.
+    k : int
+        How many neighbours, 1 <= k <= N.
+    device : str or torch.device
+        "auto", or a torch device.
+
+    Returns
+    -------
+    array (Q, k) of the kind of ``queries``
+        float64, data units, ascending along the last axis.
+
+    Raises
+    ------
+    ValueError
+        As `nearest`.
+
+    References
+    ----------
+    Textbook.
+
+    Examples
+    --------
+    >>> from geomem import nearest_distances
+    >>> nearest_distances([[0.0]], [[3.0], [-1.0]]).tolist()
+    [[1.0]]
+    """
     return nearest(queries, train, k, device=device)[0]
+
+
+def rms_radius(points: Array, *, device: str | torch.device = "auto") -> float:
+    """Root mean square distance of points to their mean: the square root of their total variance.
+
+    Parameters
+    ----------
+    points : array (N, ...), in data units.
+    device : "auto", or a torch device.
+
+    >>> rms_radius([[0.0, 0.0], [6.0, 8.0]])
+    5.0
+    """
+    t = Points(points, "points", device)
+    centre = t.mean()
+    squares = (t.block(rows, centre).square().sum() for rows in t.slices(TRAIN_ROWS))
+    return float(sum(map(float, squares)) / len(t)) ** 0.5
 
 
 def _candidates(

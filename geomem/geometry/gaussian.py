@@ -27,7 +27,7 @@ from geomem.geometry.posterior import empirical_denoiser
 
 
 class GaussianDenoiser:
-    """The Gaussian denoiser of one training set (the paper's Eq. 7), prepared once for many calls.
+    """The Gaussian denoiser of one training set, prepared once for many calls.
 
     ``denoise(x, sigma)`` is mu + Sigma (Sigma + sigma^2 I)^{-1} (x - mu), exact for Gaussian
     data and the best affine denoiser for any; ``error(sigmas)`` is its error. Preparing finds
@@ -35,14 +35,24 @@ class GaussianDenoiser:
 
     Parameters
     ----------
-    train : array (N, ...), the training set, in data units.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, in data units.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Raises
     ------
-    ValueError : no points, or values that are not finite.
+    ValueError
+        If there are no points, or values are not finite.
 
+    References
+    ----------
+    Eq. 7 of the paper; here :prf:ref:`def-gaussian-denoiser`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import GaussianDenoiser
     >>> denoise = GaussianDenoiser(np.array([[-1.0], [1.0]]))
     >>> denoise(np.array([[4.0]]), 1.0).tolist(), denoise.error([1.0]).tolist()
     ([[2.0]], [0.5])
@@ -57,17 +67,20 @@ class GaussianDenoiser:
 
         Parameters
         ----------
-        x : array (Q, ...), the noisy inputs, in data units.
-        sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
+        x : array (Q, ...)
+            The noisy inputs, in data units.
+        sigma : float or array (Q,)
+            Noise level in data units, > 0: one for all inputs, or one for each.
 
         Returns
         -------
-        array of the shape, kind and floating dtype of ``x``.
+        array of the shape, kind and floating dtype of ``x``
+            The denoised inputs, in data units.
 
         Raises
         ------
-        ValueError : another size than the training points', values that are not finite, or
-            sigma <= 0.
+        ValueError
+            If sizes differ from the training points', values are not finite, or sigma <= 0.
         """
         q = queries_of(x, self._train)
         noise = per_query(sigma, q) ** 2
@@ -90,26 +103,41 @@ class GaussianDenoiser:
 def gaussian_denoiser(
     x: Kind, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
 ) -> Kind:
-    """The Gaussian denoiser mu + Sigma (Sigma + sigma^2 I)^{-1} (x - mu) (the paper's Eq. 7).
+    """The Gaussian denoiser mu + Sigma (Sigma + sigma^2 I)^{-1} (x - mu).
 
-    One call of `GaussianDenoiser`, which for several calls is prepared once.
+    mu and Sigma are the exact mean and covariance of the training set. It is the optimal
+    denoiser of Gaussian data, and the best affine one for any. This is one call of
+    `GaussianDenoiser`, which for several calls is prepared once.
 
     Parameters
     ----------
-    x : array (Q, ...), the noisy inputs, in data units.
-    train : array (N, ...), the training set.
-    sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
-    device : "auto", or a torch device.
+    x : array (Q, ...)
+        The noisy inputs, in data units.
+    train : array (N, ...)
+        The training set.
+    sigma : float or array (Q,)
+        Noise level in data units, > 0: one for all inputs, or one for each.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    array of the shape, kind and floating dtype of ``x``.
+    array of the shape, kind and floating dtype of ``x``
+        The denoised inputs, in data units.
 
     Raises
     ------
-    ValueError : sizes that differ, values that are not finite, or sigma <= 0.
+    ValueError
+        If sizes differ, values are not finite, or sigma <= 0.
 
+    References
+    ----------
+    Eq. 7 of the paper; here :prf:ref:`def-gaussian-denoiser`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import gaussian_denoiser
     >>> gaussian_denoiser(np.array([[4.0]]), np.array([[-1.0], [1.0]]), 1.0).tolist()
     [[2.0]]
     """
@@ -125,27 +153,47 @@ def linear_gap(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> ErrorCurve:
-    """The measured gap E |m_sigma(X_sigma) - m^G_sigma(X_sigma)|^2 of Theorem 4.11.
+    """The measured mean squared gap between the empirical and the Gaussian denoiser.
 
-    X is drawn from the queries, X_sigma = X + sigma Z. Both denoisers see an input only
-    through its projection on the span of the training set, so everything is computed there.
+    ``E ||m_sigma(X_sigma) - m^G_sigma(X_sigma)||^2``, X drawn from the queries, X_sigma = X +
+    sigma Z. Both denoisers see an input only through its projection on the span of the training
+    set, so everything is computed there.
 
     Parameters
     ----------
-    train : array (N, ...), the training set D, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    queries : array (Q, ...), or None for the training points (as the sigma^-4 law wants it).
-    draws : noise draws per query, >= 1; the same draws serve every noise level.
-    seed : seed of the noise.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set D, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    queries : array (Q, ...) or None
+        Where noise is added; None for the training points (as `linear_gap_law` wants it).
+    draws : int
+        Noise draws per query, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    ErrorCurve in data units squared, with a 95% interval over queries.
+    ErrorCurve
+        Data units squared, with a 95% interval over queries.
 
     Raises
     ------
-    ValueError : as `gaussian_denoiser`, or draws < 1.
+    ValueError
+        As `gaussian_denoiser`, or if draws < 1.
+
+    References
+    ----------
+    To Theorem 4.11 of the paper, our reconstruction; here :prf:ref:`theorem-4-11-noisy`.
+
+    Examples
+    --------
+    >>> from geomem import linear_gap
+    >>> gap = linear_gap([[0.0], [0.0], [3.0]], [1.0, 10.0])
+    >>> bool(gap.mean[1] < gap.mean[0] / 100)
+    True
     """
     levels = check_sigmas(sigmas)
     q, t = pair(train if queries is None else queries, train, device)
@@ -169,21 +217,42 @@ def linear_gap(
 def linear_gap_law(
     train: Array, sigmas: Array, *, order: int = 3, device: str | torch.device = "auto"
 ) -> Floats:
-    """What `linear_gap` on the training points tends to at large noise (Theorem 4.11, ours).
+    """What `linear_gap` on the training points tends to at large noise.
 
-    |kappa_3|^2 / (2 sigma^4), with a relative error of O(sigma^-2). Where kappa_3 = 0 (a
-    symmetric cloud, say), ``order=4``: |kappa_4|^2 / (6 sigma^6). Asymptotic, not a bound.
+    ``||kappa_3||^2 / (2 sigma^4)``, with a relative error of O(sigma^-2); kappa_3 is the third
+    cumulant of the training set. Where it is 0 (a symmetric cloud, say), ``order=4``:
+    ``||kappa_4||^2 / (6 sigma^6)``. Asymptotic, not a bound.
 
     Parameters
     ----------
-    train : array (N, ...), the training set, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    order : 3, or 4 where the third cumulant vanishes.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    order : int
+        Order of the cumulant: 3, or 4 where the third vanishes.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    (S,) float64, data units squared.
+    array (S,)
+        float64, data units squared.
+
+    Raises
+    ------
+    ValueError
+        If values are not finite, sigma <= 0, or the order is neither 3 nor 4.
+
+    References
+    ----------
+    To Theorem 4.11 of the paper, our reconstruction; here :prf:ref:`theorem-4-11-noisy`.
+
+    Examples
+    --------
+    >>> from geomem import linear_gap_law
+    >>> linear_gap_law([[0.0], [0.0], [3.0]], [1.0, 10.0]).round(6).tolist()
+    [2.0, 0.0002]
     """
     levels = check_sigmas(sigmas)
     size = cumulant_norm2(train, order, device=device)
@@ -193,26 +262,46 @@ def linear_gap_law(
 def linear_gap_bound(
     train: Array, sigmas: Array, radius: float | Array, *, device: str | torch.device = "auto"
 ) -> Floats:
-    """An upper bound on |m_sigma(x) - m^G_sigma(x)| for all |x - mu| <= r (Theorem 4.11).
+    """Bound on the distance of both denoisers, at every input at most ``radius`` from the mean.
 
-    rho^3 / (2 sigma^2) + rho osc^2 / 4 + lambda_1^2 r / sigma^4, with
-    osc = ((r + rho)^2 - max(r - rho, 0)^2) / (2 sigma^2). The constant is our reconstruction.
+    ``||m_sigma(x) - m^G_sigma(x)||`` is at most the following for all ``||x - mu|| <= r``, with rho
+    the largest distance of a training point to mu and lambda_1 the largest eigenvalue of Sigma::
+
+        rho^3 / (2 sigma^2) + rho osc^2 / 4 + lambda_1^2 r / sigma^4,
+        osc = ((r + rho)^2 - max(r - rho, 0)^2) / (2 sigma^2)
+
     It holds for every sigma and r, and says something only where it is below rho + r.
 
     Parameters
     ----------
-    train : array (N, ...), the training set, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    radius : r in data units, >= 0: a number, or (S,) one for each noise level.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    radius : float or array (S,)
+        The radius r in data units, >= 0: one for all noise levels, or one for each.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    (S,) float64, data units (not squared).
+    array (S,)
+        float64, data units (not squared).
 
     Raises
     ------
-    ValueError : sigma <= 0, a negative radius, or radii that do not match the sigmas.
+    ValueError
+        If sigma <= 0, a radius is negative, or the radii do not match the sigmas.
+
+    References
+    ----------
+    Theorem 4.11 of the paper; the constant is our reconstruction; here :prf:ref:`theorem-4-11`.
+
+    Examples
+    --------
+    >>> from geomem import linear_gap_bound
+    >>> linear_gap_bound([[-1.0], [1.0]], [10.0], radius=1.0).round(4).tolist()
+    [0.0052]
     """
     levels = check_sigmas(sigmas)
     r = np.asarray(radius, dtype=np.float64)
@@ -230,18 +319,38 @@ def linear_gap_bound(
 def linear_mmse(train: Array, sigmas: Array, *, device: str | torch.device = "auto") -> Floats:
     """The error of the best affine denoiser, sum_k lambda_k sigma^2 / (lambda_k + sigma^2).
 
-    E |X - m^G_sigma(X_sigma)|^2 with X uniform on the training set. By Theorem 4.11 it
-    exceeds the error of the empirical denoiser by exactly the gap of `linear_gap`.
+    ``E ||X - m^G_sigma(X_sigma)||^2`` with X uniform on the training set, lambda_k the eigenvalues
+    of its covariance. It exceeds the error of the empirical denoiser by exactly the gap of
+    `linear_gap`.
 
     Parameters
     ----------
-    train : array (N, ...), the training set, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    (S,) float64, data units squared, increasing in sigma from 0 to tr Sigma.
+    array (S,)
+        float64, data units squared, increasing in sigma from 0 to tr Sigma.
+
+    Raises
+    ------
+    ValueError
+        If values are not finite, or sigma <= 0.
+
+    References
+    ----------
+    To Theorem 4.11 of the paper, our reconstruction; here :prf:ref:`theorem-4-11-mmse`.
+
+    Examples
+    --------
+    >>> from geomem import linear_mmse
+    >>> linear_mmse([[-1.0], [1.0]], [1.0, 1000.0]).round(4).tolist()
+    [0.5, 1.0]
     """
     return GaussianDenoiser(train, device=device).error(sigmas)
 

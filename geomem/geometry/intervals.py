@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,11 +22,29 @@ class Estimate:
     low: float = np.nan
     high: float = np.nan
 
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval."""
+        return self.value, self.low, self.high
+
     def __str__(self) -> str:
-        if not np.isfinite(self.value):
-            return "none"
-        interval = f" [{self.low:.3g}, {self.high:.3g}]" if np.isfinite(self.low) else ""
-        return f"{self.value:.3g}{interval}"
+        return self._text("{:.3g}".format)
+
+    def __format__(self, spec: str) -> str:
+        """With every number in this format.
+
+        >>> f"{Estimate(0.9604, 0.951, 0.9698):.3f}"
+        '0.960 [0.951, 0.970]'
+        """
+        return self._text(lambda number: format(number, spec)) if spec else str(self)
+
+    def __sub__(self, known: float) -> Self:
+        """What it exceeds a known number by."""
+        return replace(self, value=self.value - known, low=self.low - known, high=self.high - known)
+
+    def __truediv__(self, known: float) -> Self:
+        """How many times a known number > 0 it is."""
+        return replace(self, value=self.value / known, low=self.low / known, high=self.high / known)
 
     @property
     def percent(self) -> str:
@@ -34,10 +53,26 @@ class Estimate:
         >>> Estimate(-0.6523, -0.711, -0.588).percent
         '-65% [-71%, -59%]'
         """
+        return self._text(percent)
+
+    def _text(self, written: Callable[[float], str]) -> str:
         if not np.isfinite(self.value):
             return "none"
-        interval = f" [{percent(self.low)}, {percent(self.high)}]" if np.isfinite(self.low) else ""
-        return percent(self.value) + interval
+        interval = f" [{written(self.low)}, {written(self.high)}]" if np.isfinite(self.low) else ""
+        return written(self.value) + interval
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    def plus_minus(self, value: str = ".3g", half: str = ".2g") -> str:
+        """The value and half the width of its interval, which reads best where it is symmetric.
+
+        >>> Estimate(7.462, 7.1, 7.824).plus_minus()
+        '7.46 ± 0.36'
+        """
+        return f"{self.value:{value}} ± {self.half:{half}}"
 
 
 @dataclass(frozen=True)
@@ -64,9 +99,18 @@ class Fraction:
         high = float(betaincinv(count + 1, n - count, 0.975)) if count < n else 1.0
         return cls(count / n, low, high, count, n)
 
+    @property
+    def percent(self) -> str:
+        """The share in percent with two digits, and its interval."""
+        return f"{percent(self.value)} [{percent(self.low)}, {percent(self.high)}]"
+
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """The value and the ends of its interval."""
+        return self.value, self.low, self.high
+
     def __str__(self) -> str:
-        interval = f"[{percent(self.low)}, {percent(self.high)}]"
-        return f"{self.count:,} of {self.n:,}, {percent(self.value)} {interval}"
+        return f"{self.count:,} of {self.n:,}, {self.percent}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +119,23 @@ class Change(Estimate):
 
     def __str__(self) -> str:
         return self.percent
+
+
+def mean_of(values: ArrayLike) -> Estimate:
+    """The mean of what each of n images gave, with its normal 95% interval.
+
+    Parameters
+    ----------
+    values : (n,) one value of each image, n >= 2.
+
+    >>> mean_of([1.0, 2.0, 3.0]).plus_minus()
+    '2 ± 1.1'
+    """
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1 or len(found) < 2:
+        raise ValueError(f"mean over images: needs (n,) values, n >= 2, got {found.shape}.")
+    mean, half = float(found.mean()), float(1.96 * found.std(ddof=1) / np.sqrt(len(found)))
+    return Estimate(mean, mean - half, mean + half)
 
 
 def columns(

@@ -14,28 +14,40 @@ from geomem.geometry.arrays import Floats, check_sigmas
 
 
 def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
-    """First row of A = Sigma (Sigma + sigma^2 I)^-1, for a circulant covariance Sigma.
+    """How much an output pixel of the optimal denoiser listens to each input pixel.
 
-    A is the Jacobian of the optimal denoiser: its entry m is the derivative of an output
-    pixel by the input pixel m further around the circle. On the torus (a spectrum with
-    two axes) the entry (m_1, m_2) is that of the pixel m_1 rows and m_2 columns further.
+    First row of A = Sigma (Sigma + sigma^2 I)^-1, for a circulant covariance Sigma. A is the
+    Jacobian of the optimal denoiser: its entry m is the derivative of an output pixel by the
+    input pixel m further around the circle. On the torus (a spectrum with two axes) the entry
+    (m_1, m_2) is that of the pixel m_1 rows and m_2 columns further.
 
     Parameters
     ----------
-    spectrum : (n,) or (n_1, n_2) eigenvalues of Sigma in the order of the discrete Fourier
-        transform, >= 0, squared data units; symmetric under k -> -k, as those of a real
-        covariance are.
-    sigma : noise level(s) in data units, > 0.
+    spectrum : array (n,) or (n_1, n_2)
+        Eigenvalues of Sigma in the order of the discrete Fourier transform, >= 0, squared data
+        units; symmetric under k -> -k, as those of a real covariance are.
+    sigma : float or array
+        Noise levels in data units, > 0.
 
     Returns
     -------
-    array of the shape of ``sigma`` and then that of ``spectrum``, float64, in [-1, 1].
+    array of the shape of ``sigma`` and then that of ``spectrum``
+        float64, in [-1, 1].
 
     Raises
     ------
-    ValueError : sigma <= 0, or a spectrum that is negative, not finite, not symmetric, of
-        fewer than 2 eigenvalues along an axis or of more than 2 axes.
+    ValueError
+        If sigma <= 0, or the spectrum is negative, not finite, not symmetric, of fewer than 2
+        eigenvalues along an axis or of more than 2 axes.
 
+    References
+    ----------
+    Theorem 4.10 of the paper, our reconstruction; here :prf:ref:`theorem-4-10`. Ours on the torus:
+    :prf:ref:`theorem-4-10-torus`.
+
+    Examples
+    --------
+    >>> from geomem import circulant_sensitivity
     >>> circulant_sensitivity([3.0, 1.0, 1.0], 1.0).round(3).tolist()
     [0.583, 0.083, 0.083]
     """
@@ -46,25 +58,37 @@ def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
 def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -> Floats:
     """T_sigma, so that the sensitivity at wrap-around distance m >= 1 is at most T_sigma / m.
 
-    T_sigma = (1/4) sum_k |g_{k+1} - g_k|, a quarter of the total variation of the gains
+    ``T_sigma = (1/4) sum_k |g_{k+1} - g_k|``, a quarter of the total variation of the gains
     around the circle. Of a torus it is the mean, over the other axis, of that along
-    ``axis``, and m is the distance along ``axis``. That the bound has the form T_sigma / m is
-    the paper's; the constant is our reconstruction, and the torus ours.
+    ``axis``, and m is the distance along ``axis``.
 
     Parameters
     ----------
-    spectrum, sigma : as in `circulant_sensitivity`.
-    axis : axis of the spectrum along which distance is measured.
+    spectrum : array (n,) or (n_1, n_2)
+        Eigenvalues of the covariance, as in `circulant_sensitivity`.
+    sigma : float or array
+        Noise levels in data units, > 0.
+    axis : int
+        Axis of the spectrum along which distance is measured.
 
     Returns
     -------
-    array of the shape of ``sigma``, float64, >= 0; at most 1/2 for a spectrum that rises
-    once and falls once.
+    array of the shape of ``sigma``
+        float64, >= 0; at most 1/2 for a spectrum that rises once and falls once.
 
     Raises
     ------
-    ValueError : as in `circulant_sensitivity`, or an axis that the spectrum does not have.
+    ValueError
+        As `circulant_sensitivity`, or if the spectrum does not have that axis.
 
+    References
+    ----------
+    Theorem 4.10 of the paper, which has the form T_sigma / m, with the constant our
+    reconstruction; here :prf:ref:`theorem-4-10`. Ours on the torus: :prf:ref:`theorem-4-10-torus`.
+
+    Examples
+    --------
+    >>> from geomem import locality_bound
     >>> float(locality_bound([3.0, 1.0, 1.0], 1.0))
     0.125
     """
@@ -74,6 +98,29 @@ def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -
     along = axes[axis]
     variation = np.abs(np.roll(gain, -1, axis=along) - gain).sum(along, keepdims=True)
     return np.asarray(variation.mean(axes) / 4)
+
+
+def row_spectrum(images: ArrayLike) -> Floats:
+    """The spectrum of the stationary part of image rows: their mean periodogram.
+
+    Rows of images are not stationary. These are the eigenvalues of the circulant matrix nearest,
+    in the Frobenius norm, to the covariance of a row, after the mean image has been subtracted.
+
+    Parameters
+    ----------
+    images : (N, ..., width), in data units.
+
+    Returns
+    -------
+    (width,) float64, >= 0, squared data units, in the order of the discrete Fourier transform.
+
+    >>> row_spectrum([[1.0, 1.0], [-1.0, -1.0]]).tolist()
+    [2.0, 0.0]
+    """
+    values = np.asarray(images, dtype=np.float64)
+    width = values.shape[-1]
+    rows = (values - values.mean(0)).reshape(-1, width)
+    return np.asarray(np.mean(np.abs(np.fft.fft(rows)) ** 2, axis=0) / width)
 
 
 def _gain(spectrum: ArrayLike, sigma: float | Floats) -> tuple[Floats, tuple[int, ...]]:

@@ -22,19 +22,39 @@ from geomem.geometry.distances import nearest_distances
 def overlap_coverage(
     heldout: Array, train: Array, sigmas: Array, *, device: str | torch.device = "auto"
 ) -> Curve:
-    """The mean overlap 2 Q(d_1NN / (2 sigma)) of a new image's noise and its neighbour's (ours).
+    """Mean overlap of the noise around a new image with that around its nearest training image.
+
+    The overlap 1 - TV of two normal laws r apart is 2 Q(r / (2 sigma)), Q the normal tail,
+    whatever the dimension: how often a noisy new image is taken for a noisy training image.
 
     Parameters
     ----------
-    heldout : array (Q, ...), images that the training set does not hold, in data units.
-    train : array (N, ...), the training set.
-    sigmas : (S,) noise levels, data units, > 0.
-    device : "auto", or a torch device.
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    train : array (N, ...)
+        The training set.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    Curve of values in [0, 1], rising in sigma, with a 95% interval over the held-out images.
+    Curve
+        Values in [0, 1], rising in sigma, with a 95% interval over the held-out images.
 
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, or sigma <= 0.
+
+    References
+    ----------
+    Ours, used in :doc:`/book/dimension`.
+
+    Examples
+    --------
+    >>> from geomem import overlap_coverage
     >>> overlap_coverage([[0.0], [0.0]], [[2.0]], [1.0]).mean.round(4).tolist()
     [0.3173]
     """

@@ -30,20 +30,30 @@ KEPT_BYTES = 2**28  # a training set up to this size is kept as float64; a large
 class EmpiricalDenoiser:
     """The empirical optimal denoiser of one training set, prepared once for many calls.
 
-    ``denoise(x, sigma)`` is the posterior mean sum_i w_i(x, sigma) x_i (the paper's Eq. 2), and
-    ``weights(x, sigma)`` are the w_i. Both are streamed over the training set with a running
-    maximum, so that memory grows neither with N nor with Q * N.
+    ``denoise(x, sigma)`` is the posterior mean sum_i w_i(x, sigma) x_i, and ``weights(x, sigma)``
+    are the w_i. Both are streamed over the training set with a running maximum, so that memory
+    grows neither with N nor with Q * N.
 
     Parameters
     ----------
-    train : array (N, ...), the training set, in data units.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, in data units.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Raises
     ------
-    ValueError : no points, or values that are not finite.
+    ValueError
+        If there are no points, or values are not finite.
 
+    References
+    ----------
+    Eq. 2 and Eq. 3 of the paper; here :prf:ref:`def-denoiser`, :prf:ref:`def-weights`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import EmpiricalDenoiser
     >>> denoise = EmpiricalDenoiser(np.array([[0.0], [1.0]]))
     >>> denoise(np.array([[0.5]]), 0.1).tolist(), denoise.weights(np.array([[0.5]]), 0.1).tolist()
     ([[0.5]], [[0.5, 0.5]])
@@ -60,18 +70,20 @@ class EmpiricalDenoiser:
 
         Parameters
         ----------
-        x : array (Q, ...), the noisy inputs, in data units.
-        sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
+        x : array (Q, ...)
+            The noisy inputs, in data units.
+        sigma : float or array (Q,)
+            Noise level in data units, > 0: one for all inputs, or one for each.
 
         Returns
         -------
-        array of the shape, kind and floating dtype of ``x``: a point of the training set's
-        convex hull.
+        array of the shape, kind and floating dtype of ``x``
+            For each input a point of the training set's convex hull.
 
         Raises
         ------
-        ValueError : another size than the training points', values that are not finite, or
-            sigma <= 0.
+        ValueError
+            If sizes differ from the training points', values are not finite, or sigma <= 0.
         """
         q = queries_of(x, self._train)
         mean = torch.zeros(len(q), q.dim, dtype=torch.float64, device=q.device)
@@ -120,26 +132,41 @@ class EmpiricalDenoiser:
 def posterior_weights(
     x: Kind, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
 ) -> Kind:
-    """The posterior weights of every training point (the paper's Eq. 3).
+    """The posterior weights of every training point, given noisy inputs.
 
-    w_i(x, sigma) = exp(-||x - x_i||^2 / (2 sigma^2)) / sum_j exp(-||x - x_j||^2 / (2 sigma^2)).
+    Formula::
+
+        w_i(x, sigma) = exp(-||x - x_i||^2 / (2 sigma^2)) / sum_j exp(-||x - x_j||^2 / (2 sigma^2))
 
     Parameters
     ----------
-    x : array (Q, ...), the noisy inputs, in data units.
-    train : array (N, ...), the training set.
-    sigma : noise level(s) in data units, > 0: one number, or (Q,) one for each input.
-    device : "auto", or a torch device.
+    x : array (Q, ...)
+        The noisy inputs, in data units.
+    train : array (N, ...)
+        The training set.
+    sigma : float or array (Q,)
+        Noise level in data units, > 0: one for all inputs, or one for each.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    array (Q, N), float64, of the kind of ``x``; each row sums to 1.
+    array (Q, N) of the kind of ``x``
+        float64, in [0, 1]; each row sums to 1.
 
     Raises
     ------
-    ValueError : sizes that differ, values that are not finite, or sigma <= 0.
+    ValueError
+        If sizes differ, values are not finite, or sigma <= 0.
 
+    References
+    ----------
+    Eq. 3 of the paper; here :prf:ref:`def-weights`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import posterior_weights
     >>> posterior_weights(np.array([[0.5]]), np.array([[0.0], [1.0]]), 0.1).tolist()
     [[0.5, 0.5]]
     """
@@ -149,13 +176,41 @@ def posterior_weights(
 def empirical_denoiser(
     x: Kind, train: Array, sigma: float | Array, *, device: str | torch.device = "auto"
 ) -> Kind:
-    """The empirical optimal denoiser m_sigma(x) = sum_i w_i(x, sigma) x_i (the paper's Eq. 2).
+    """The empirical optimal denoiser m_sigma(x) = sum_i w_i(x, sigma) x_i.
 
-    One call of `EmpiricalDenoiser`. Arguments and errors as in `posterior_weights`.
+    One call of `EmpiricalDenoiser`, which for several calls is prepared once.
+
+    Parameters
+    ----------
+    x : array (Q, ...)
+        The noisy inputs, in data units.
+    train : array (N, ...)
+        The training set.
+    sigma : float or array (Q,)
+        Noise level in data units, > 0: one for all inputs, or one for each.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    array of the shape, kind and floating dtype of ``x``: a point of the convex hull of ``train``.
+    array of the shape, kind and floating dtype of ``x``
+        For each input a point of the convex hull of ``train``.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, or sigma <= 0.
+
+    References
+    ----------
+    Eq. 2 of the paper; here :prf:ref:`def-denoiser`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import empirical_denoiser
+    >>> empirical_denoiser(np.array([[0.9]]), np.array([[0.0], [1.0]]), 0.1).round(3).tolist()
+    [[1.0]]
     """
     return EmpiricalDenoiser(train, device=device)(x, sigma)
 
@@ -169,24 +224,47 @@ def max_posterior_weight(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> Curve:
-    """Posterior concentration W_sigma(D) = E max_i w_i(X + sigma Z, sigma) (Definition 4.1).
+    """Posterior concentration W_sigma(D), the mean of the largest posterior weight.
 
-    X is drawn from the queries, Z from N(0, I). By the definition the queries are the
-    training points themselves (``queries=None``); held-out queries answer a different
-    question, and the paper's crossing for cars is only found with them.
+    W_sigma(D) = E max_i w_i(X + sigma Z, sigma), X drawn from the queries, Z from N(0, I). By the
+    definition the queries are the training points themselves (``queries=None``); held-out
+    queries answer a different question, and the paper's crossing for cars is only found with
+    them.
 
     Parameters
     ----------
-    train : array (N, ...), the training set D, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    queries : array (Q, ...), or None for the training points.
-    draws : noise draws per query, >= 1; the same draws serve every noise level.
-    seed : seed of the noise.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set D, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    queries : array (Q, ...) or None
+        Where noise is added; None for the training points.
+    draws : int
+        Noise draws per query, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    Curve of values in [1/N, 1], with a 95% interval over queries.
+    Curve
+        Values in [1/N, 1], with a 95% interval over queries.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, sigma <= 0 or draws < 1.
+
+    References
+    ----------
+    Definition 4.1 of the paper; here :prf:ref:`def-concentration`.
+
+    Examples
+    --------
+    >>> from geomem import max_posterior_weight
+    >>> max_posterior_weight([[0.0], [1.0]], [0.01, 100.0]).mean.round(2).tolist()
+    [1.0, 0.5]
     """
     levels = check_sigmas(sigmas)
     q, t = pair(train if queries is None else queries, train, device)

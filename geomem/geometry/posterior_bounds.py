@@ -9,6 +9,7 @@ simplices and orthogonal sets is ours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
@@ -20,6 +21,14 @@ GROUPS = 96  # distinct values that the orthogonal bound rounds its lengths down
 SMOOTH = 4  # ratio of lengths up to which the trapezoidal rule resolves every factor
 TINY = 1e-150  # stands for a length of 0: its quotients stay finite
 WIDTH_ERRORS = 4  # standard errors of the simulated width that the bounds give away
+LOOKS = {  # how they are drawn
+    "(II) pairs": (("lower_sum", "upper_nearest"), {"color": "C0", "ls": "-", "marker": "o"}),
+    "(III) call option": (("upper_call",), {"color": "C1", "ls": "--", "marker": "s"}),
+    "(III) closed form": (("upper_closed",), {"color": "C1", "ls": ":", "marker": "x"}),
+    "(IV) width": (("lower_width", "upper_width"), {"color": "C2", "ls": "-.", "marker": "^"}),
+    "simplex": (("lower_simplex", "upper_simplex"), {"color": "C3", "ls": ":", "marker": "d"}),
+    "orthogonal": (("lower_orthogonal",), {"color": "0.35", "ls": "--", "marker": "v"}),
+}
 
 
 @dataclass(frozen=True)
@@ -68,24 +77,60 @@ class WeightBounds:
         parts = (self.upper_nearest, self.upper_call, self.upper_closed)
         return np.fmin.reduce([*parts, self.upper_width, self.upper_simplex])
 
+    def plot(self, ax: Any) -> None:
+        """Draw into matplotlib axes what they leave open, and each where it says something."""
+        leave = {"color": "0.9", "lw": 0, "label": "what they leave"}
+        ax.fill_between(self.sigma, self.lower, self.upper, **leave)
+        for label, (names, look) in LOOKS.items():
+            for name in names:
+                value = getattr(self, name)
+                says = value > 0.005 if name.startswith("lower") else value < 1
+                line = ax.plot(self.sigma, np.where(says, value, np.nan), lw=1.3, ms=4, **look)[0]
+                line.set(markevery=3, label=label if name == names[0] else None)
+
+    def table(self) -> dict[str, Floats]:
+        """Every bound under a heading with its unit."""
+        names = [name for bounds, _ in LOOKS.values() for name in bounds]
+        return {f"{name} [probability]": getattr(self, name) for name in names}
+
 
 def weight_bounds(train: Array, sigmas: Array, *, draws: int = 2000, seed: int = 0) -> WeightBounds:
-    """Lower and upper bounds on W_sigma(D) (Theorem 4.2 B; our reconstruction, and ours).
+    """Lower and upper bounds on W_sigma(D) from the distances of the training points.
 
     Time grows as S N^2 and memory as N^2. Repeated points are allowed.
 
     Parameters
     ----------
-    train : array (N, ...), N >= 2, the training set D, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    draws : noise draws for the width w, >= 2.
-    seed : seed of these draws.
+    train : array (N, ...)
+        The training set D, N >= 2, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    draws : int
+        Noise draws for the Gaussian width w, >= 2.
+    seed : int
+        Seed of these draws.
+
+    Returns
+    -------
+    WeightBounds
+        Every bound by name, each (S,) in [0, 1]; ``lower`` and ``upper`` are the best of them at
+        each noise level.
 
     Raises
     ------
-    ValueError : fewer than two points or draws, values that are not finite, or sigma <= 0.
+    ValueError
+        If there are fewer than two points or draws, values are not finite, or sigma <= 0.
 
+    References
+    ----------
+    To Theorem 4.2 of the paper, part B, our reconstruction; here :prf:ref:`theorem-4-2-b-small`,
+    :prf:ref:`theorem-4-2-b-large`. Ours, by the width and by comparison:
+    :prf:ref:`theorem-4-2-b-width`, :prf:ref:`theorem-4-2-comparison`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import weight_bounds
     >>> bounds = weight_bounds(np.array([[0.0], [2.0]]), [1.0])
     >>> [round(float(b[0]), 4) for b in (bounds.lower_sum, bounds.upper_call)]
     [0.8413, 0.8413]
@@ -121,7 +166,7 @@ def weight_bounds(train: Array, sigmas: Array, *, draws: int = 2000, seed: int =
 def weight_thresholds(
     train: Array, *, delta: float = 0.05, low: float = 0.6, high: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """Noise levels at which Theorem 4.2 A decides the weight of each point (our reconstruction).
+    """Noise levels below and above which the weight of each training point is decided.
 
     With X = x_i + sigma Z: w_i(X, sigma) >= ``high`` with probability at least 1 - delta for
     every sigma <= sigma_lo[i]; w_i(X, sigma) <= ``low`` with probability at least 1 - delta
@@ -129,19 +174,37 @@ def weight_thresholds(
 
     Parameters
     ----------
-    train : array (N, ...), N >= 2, in data units.
-    delta : in (0, 1/2).
-    low : in (1/N, 1).
-    high : in (1/2, 1); below 1/2 the lower bound need not be monotone in sigma.
+    train : array (N, ...)
+        The training set, N >= 2, in data units.
+    delta : float
+        Probability that is given away, in (0, 1/2).
+    low : float
+        A small weight, in (1/N, 1).
+    high : float
+        A large weight, in (1/2, 1); below 1/2 the lower bound need not be monotone in sigma.
 
     Returns
     -------
-    (sigma_lo, sigma_hi), each (N,), data units. 0 where x_i has so many copies that the
-    weight never reaches ``high``, or never exceeds ``low``.
+    tuple of two arrays (N,)
+        (sigma_lo, sigma_hi), data units. 0 where x_i has so many copies that the weight never
+        reaches ``high``, or never exceeds ``low``.
 
     Raises
     ------
-    ValueError : fewer than two points, or a parameter outside its range.
+    ValueError
+        If there are fewer than two points, or a parameter is outside its range.
+
+    References
+    ----------
+    Theorem 4.2 of the paper, part A, our reconstruction; here :prf:ref:`theorem-4-2-a`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import weight_thresholds
+    >>> sigma_lo, sigma_hi = weight_thresholds(np.array([[0.0], [2.0]]))
+    >>> sigma_lo.round(3).tolist(), sigma_hi.round(3).tolist()
+    ([0.371, 0.371], [11.032, 11.032])
     """
     _, distances = _distances(train)
     n = len(distances)

@@ -9,13 +9,14 @@ here is ours: both curves at least ``level``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.coverage import shell_coverage
-from geomem.geometry.curve import Curve
+from geomem.geometry.curve import Curve, between
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.posterior import max_posterior_weight
 from geomem.geometry.window import Window
@@ -29,14 +30,38 @@ LARGEST = 1e5  # beyond it nobody looks for a zone
 class Regimes:
     """Where coverage and posterior weight pass ``level``, and where they cross.
 
-    Attributes
+    Parameters
     ----------
-    level : the level of the rule.
-    covered : sigma at which C_sigma rises through ``level``.
-    concentrated : sigma at which W_sigma falls through ``level``.
-    crossing : sigma at which C_sigma = W_sigma.
-    crossing_value : their common value there.
-    sigma_min, sigma_max : ends of the grid that the curves were measured on.
+    level : float
+        The level of the rule, in (0, 1).
+    covered : Estimate
+        The sigma at which C_sigma rises through ``level``, data units.
+    concentrated : Estimate
+        The sigma at which W_sigma falls through ``level``, data units.
+    crossing : Estimate
+        The sigma at which C_sigma = W_sigma, data units.
+    crossing_value : float
+        Their common value there, in [0, 1].
+    sigma_min, sigma_max : float
+        Ends of the grid that the curves were measured on, data units.
+
+    See Also
+    --------
+    find_regimes, measure_regimes : Give one.
+
+    References
+    ----------
+    Section 4.2 of the paper, in words; the rule is ours; see :doc:`/book/regimes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import Curve, find_regimes
+    >>> sigma, rising = np.array([0.1, 1.0, 10.0]), np.array([0.0, 0.9, 1.0])
+    >>> tables = [Curve.from_table(sigma, values) for values in (rising, rising[::-1])]
+    >>> regimes = find_regimes(*tables)
+    >>> print(regimes.covered, "to", regimes.concentrated, "crossing at", regimes.crossing)
+    0.774 to 1.29 crossing at 1
     """
 
     level: float
@@ -79,6 +104,21 @@ class Geometry:
     weight: Curve
     regimes: Regimes
 
+    def plot(self, ax: Any, **style: Any) -> None:
+        """Draw both curves into matplotlib axes, with their intervals."""
+        self.coverage.plot(ax, r"coverage $C_\sigma$", marker="o", **style)
+        self.weight.plot(ax, r"weight $W_\sigma$", marker="s", **style)
+
+    def table(self) -> dict[str, Floats]:
+        """Both curves and their noise levels, each column under a heading with its unit."""
+        levels = {"sigma [data units]": self.coverage.sigma}
+        curves = {"C_sigma": self.coverage, "W_sigma": self.weight}
+        return levels | {
+            heading: column
+            for name, curve in curves.items()
+            for heading, column in curve.table(name, "probability").items()
+        }
+
     @property
     def zone(self) -> Window:
         """The danger zone; where the rule finds none, from the crossing to twice that level."""
@@ -108,15 +148,40 @@ def measure_regimes(
 
     Parameters
     ----------
-    heldout : array (Q, ...), images that the training set does not hold, in data units.
-    train : array (N, ...), the training set.
-    c : shell parameter of Lemma 4.5.
-    level, seed : as in `find_regimes`; the seed is that of the noise, too.
-    device : "auto", or a torch device.
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    train : array (N, ...)
+        The training set.
+    c : float
+        Shell parameter of `shell_radii`, > 0.
+    level : float
+        Level of the rule, as in `find_regimes`.
+    seed : int
+        Seed of the noise and of the resampling.
+    device : str or torch.device
+        "auto", or a torch device.
+
+    Returns
+    -------
+    Geometry
+        ``coverage`` and ``weight``, a `Curve` each; ``regimes``, the `Regimes`; ``zone``, the
+        danger zone as a window of noise levels, data units.
 
     Raises
     ------
-    ValueError : as `find_regimes`.
+    ValueError
+        As `find_regimes`.
+
+    References
+    ----------
+    Section 4.2 of the paper, in words; the rule is ours; see :doc:`/book/regimes`.
+
+    Examples
+    --------
+    >>> from geomem import load_dataset, measure_regimes
+    >>> data = load_dataset("digits", n_train=20, n_heldout=20)
+    >>> print(measure_regimes(data.heldout, data.train).zone)
+    [0.657, 1.43)
     """
     grid = GRID
     while True:
@@ -135,7 +200,7 @@ def find_regimes(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Regimes:
-    """Small, medium (danger zone) and large noise from the two curves. The rule is ours.
+    """Small, medium (danger zone) and large noise from the two curves.
 
     The danger zone is where both C_sigma and W_sigma are at least ``level``. The default
     is calibrated on the paper's Figure 5: on that figure's own curves it gives
@@ -145,15 +210,40 @@ def find_regimes(
 
     Parameters
     ----------
-    coverage, weight : curves on one grid of at least two noise levels.
-    level : strictly between 0 and 1.
-    resamples : bootstrap resamples; curves without queries (from a table) get no interval.
-    seed : seed of the resampling.
+    coverage : Curve
+        C_sigma, as `shell_coverage` gives it.
+    weight : Curve
+        W_sigma on the same grid of at least two noise levels, as `max_posterior_weight` gives it.
+    level : float
+        Level of the rule, strictly between 0 and 1.
+    resamples : int
+        Bootstrap resamples; curves without queries (from a table) get no interval.
+    seed : int
+        Seed of the resampling.
+
+    Returns
+    -------
+    Regimes
+        Edges and crossing, data units, each with its 95% interval.
 
     Raises
     ------
-    ValueError : different grids, a level outside (0, 1), or a grid on which a curve does
-        not pass ``level``.
+    ValueError
+        If the grids differ, the level is outside (0, 1), or a curve does not pass ``level`` on
+        the grid.
+
+    References
+    ----------
+    Section 4.2 of the paper, in words; the rule is ours; see :doc:`/book/regimes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import Curve, find_regimes
+    >>> sigma, rising = np.array([0.1, 1.0, 10.0]), np.array([0.0, 0.9, 1.0])
+    >>> found = find_regimes(*(Curve.from_table(sigma, c) for c in (rising, rising[::-1])))
+    >>> [round(edge, 2) for edge in found.medium]
+    [0.77, 1.29]
     """
     order = np.argsort(coverage.sigma)
     sigma = coverage.sigma[order]
@@ -230,7 +320,7 @@ def _last_rise(sigma: Floats, values: Floats, level: float) -> float:
     below = np.flatnonzero(values < level)
     if len(below) == 0 or below[-1] == len(sigma) - 1:
         return float("nan")
-    return _between(sigma, values, level, below[-1])
+    return between(sigma, values, level, below[-1])
 
 
 def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
@@ -238,13 +328,7 @@ def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
     below = np.flatnonzero(values < level)
     if len(below) == 0 or below[0] == 0:
         return float("nan")
-    return _between(sigma, values, level, below[0] - 1)
-
-
-def _between(sigma: Floats, values: Floats, level: float, i: int) -> float:
-    """Where the line between points i and i + 1, in log sigma, meets ``level``."""
-    part = (level - values[i]) / (values[i + 1] - values[i])
-    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+    return between(sigma, values, level, below[0] - 1)
 
 
 def _resampled(curve: Curve, resamples: int, rng: np.random.Generator) -> Floats:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, Floats, check_sigmas
+from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import QUERY_ROWS, nearest_distances, pair, squared_distances
@@ -20,27 +20,39 @@ Denoiser = Callable[..., Floats]  # m(x, sigma): an array of the shape of x
 
 
 def disjoint_sigma(train: Array, c: float = 5.0, *, device: str | torch.device = "auto") -> float:
-    """The noise level below which all shells are disjoint: delta / (2 r_out).
+    """The noise level below which all shells of a training set are disjoint: delta / (2 r_out).
 
     delta is the smallest distance between two training points. For d >= 2 the level is
     exact: at and above it two shells meet. For d = 1 it is sufficient only, because a shell
-    is two intervals there and can interlock with another (Theorem 4.9 (a), our reconstruction).
+    is two intervals there and can interlock with another.
 
     Parameters
     ----------
-    train : array (N, ...), N >= 2, in data units.
-    c : shell parameter of Lemma 4.5, > 0.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, N >= 2, in data units.
+    c : float
+        Shell parameter of `shell_radii`, > 0.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    noise level in data units; 0 where a training point is repeated.
+    float
+        Noise level in data units; 0 where a training point is repeated.
 
     Raises
     ------
-    ValueError : fewer than two points, values that are not finite, or c <= 0.
+    ValueError
+        If there are fewer than two points, values are not finite, or c <= 0.
 
+    References
+    ----------
+    Theorem 4.9 (a) of the paper, our reconstruction; here :prf:ref:`theorem-4-9-formal`.
+
+    Examples
+    --------
     >>> import numpy as np
+    >>> from geomem import disjoint_sigma
     >>> round(disjoint_sigma(np.array([[0.0, 0.0], [3.0, 4.0]]), c=0.05), 4)
     1.5124
     """
@@ -60,29 +72,49 @@ def shell_minimizer(
 ) -> Denoiser:
     """A global minimizer of the shell-only objective, with values of your choice off the shells.
 
-    With phi_i the density of N(x_i, sigma^2 I), it is sum_i x_i phi_i 1_{S_i} / sum_i phi_i 1_{S_i}
-    on the union of the shells: just x_i on S_i where the shells are disjoint, and then the
-    objective is 0. Off the union it is ``fill``. Up to null sets there is no other minimizer
-    (Theorem 4.9 (b), our reconstruction; that the values off the union are arbitrary is
-    the paper's).
+    With phi_i the density of N(x_i, sigma^2 I), it is
+    ``sum_i x_i phi_i 1_{S_i} / sum_i phi_i 1_{S_i}`` on the union of the shells: just x_i on S_i
+    where the shells are disjoint, and then the objective is 0. Off the union it is ``fill``. Up
+    to null sets there is no other minimizer.
 
     Parameters
     ----------
-    train : array (N, ...), the training set, in data units.
-    sigma : noise level in data units, > 0.
-    fill : from an array of noisy inputs (n, ...) to an array of the same shape.
-    c : shell parameter of Lemma 4.5, > 0.
-    device : "auto", or a torch device.
+    train : array (N, ...)
+        The training set, in data units.
+    sigma : float
+        Noise level in data units, > 0.
+    fill : callable
+        From an array of noisy inputs (n, ...) to an array of the same shape.
+    c : float
+        Shell parameter of `shell_radii`, > 0.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    m(x, level=sigma) : from an array (Q, ...) to a float64 array of the same shape; another
-        ``level`` gives the minimizer for that noise level.
+    callable
+        ``m(x, level=sigma)``, from an array (Q, ...) to a float64 array of the same shape;
+        another ``level`` gives the minimizer for that noise level.
 
     Raises
     ------
-    ValueError : sigma that is not one positive number, c <= 0, sizes that differ, or a
-        ``fill`` of another shape; some of them when m is called.
+    ValueError
+        If sigma is not one positive number, c <= 0, sizes differ, or ``fill`` returns another
+        shape; some of them when m is called.
+
+    References
+    ----------
+    Theorem 4.9 of the paper, by which the values off the union are arbitrary; here
+    :prf:ref:`theorem-4-9`. The formula is our reconstruction, (b) of :prf:ref:`theorem-4-9-formal`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import shell_minimizer
+    >>> train = np.array([[0.0, 0.0], [3.0, 4.0]])
+    >>> m = shell_minimizer(train, 1.0, fill=np.zeros_like, c=0.05)
+    >>> m(np.array([[3.0, 5.3], [9.0, 9.0]])).tolist()
+    [[3.0, 4.0], [0.0, 0.0]]
     """
     _one_level(sigma)
 
@@ -121,31 +153,49 @@ def disagreement(
     draws: int = 4,
     seed: int = 0,
 ) -> Curve:
-    """How often two denoisers differ on a noisy held-out point: P(m(Y) != m'(Y)), Y = X + sigma Z.
+    """How often two denoisers differ on a noisy held-out point.
 
-    For two minimizers of the shell-only objective it is at most 1 - C_sigma, and equal to
-    it where their fills never coincide (Theorem 4.9 (d), our reconstruction). The noise is
-    that of `shell_coverage` with the same seed.
+    P(m(Y) != m'(Y)), Y = X + sigma Z. For two minimizers of the shell-only objective it is at
+    most 1 - C_sigma, and equal to it where their fills never coincide. The noise is that of
+    `shell_coverage` with the same seed.
 
     Parameters
     ----------
-    first, second : m(x, sigma), as `shell_minimizer` makes them.
-    heldout : array (Q, ...), images that the training set does not hold, in data units.
-    sigmas : (S,) noise levels, data units, > 0.
-    draws : noise draws per image, >= 1; the same draws serve every noise level.
-    seed : seed of the noise.
+    first, second : callable
+        Denoisers m(x, sigma), as `shell_minimizer` makes them.
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    draws : int
+        Noise draws per image, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
 
     Returns
     -------
-    Curve of values in [0, 1], with a 95% interval over the held-out images.
+    Curve
+        Values in [0, 1], with a 95% interval over the held-out images.
 
     Raises
     ------
-    ValueError : sigma <= 0, draws < 1, or what the denoisers raise.
+    ValueError
+        If sigma <= 0, draws < 1, or a denoiser raises it.
+
+    References
+    ----------
+    Theorem 4.9 (d), our reconstruction; here :prf:ref:`theorem-4-9-formal`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from geomem import disagreement, shell_minimizer
+    >>> train = np.array([[0.0, 0.0], [3.0, 4.0]])
+    >>> zeros, ones = (shell_minimizer(train, 1.0, fill) for fill in (np.zeros_like, np.ones_like))
+    >>> disagreement(zeros, ones, np.array([[50.0, 50.0]]), [0.5]).mean.tolist()
+    [1.0]
     """
-    levels = check_sigmas(sigmas)
-    if draws < 1:
-        raise ValueError(f"draws must be a whole number of at least 1, got {draws}.")
+    levels, draws = check_sigmas(sigmas), check_count("draws", draws)
     x = np.asarray(heldout, dtype=np.float64)
     differ = np.empty((draws, len(levels), len(x)))
     for k in range(draws):
@@ -155,6 +205,50 @@ def disagreement(
             unequal = first(noisy, sigma) != second(noisy, sigma)
             differ[k, s] = unequal.reshape(len(x), -1).any(1)
     return Curve.from_queries(levels, differ.mean(0).T, indicator=True)
+
+
+def shell_losses(
+    denoiser: Denoiser,
+    train: Array,
+    sigma: float,
+    c: float = 5.0,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The shell-only objective of a denoiser, and its loss over all the noise, by simulation.
+
+    A noisy point counts for the first where it lies in the shell of its own training point.
+    Memory grows as draws * N * d.
+
+    Parameters
+    ----------
+    denoiser : m(x, sigma).
+    train : array (N, ...), in data units.
+    sigma : noise level in data units, > 0.
+    c : shell parameter of Lemma 4.5, > 0.
+    draws : noise draws per training point, >= 1.
+    seed : seed of the noise.
+
+    Returns
+    -------
+    (on the shells, in all), data units squared, >= 0, the first at most the second.
+
+    Raises
+    ------
+    ValueError : as `shell_minimizer`, or draws < 1.
+    """
+    noise_level = _one_level(sigma)
+    points = np.asarray(train, dtype=np.float64)
+    size = (check_count("draws", draws), len(points), points[0].size)
+    noise = np.random.default_rng(seed).standard_normal(size)
+    r_in, r_out = shell_radii(size[2], c)
+    norms = np.linalg.norm(noise, axis=2)
+    noisy = points + noise_level * noise.reshape(draws, *points.shape)
+    answers = np.asarray(denoiser(noisy.reshape(-1, *points.shape[1:]), noise_level))
+    error = ((answers.reshape(noisy.shape) - points) ** 2).reshape(size).sum(2)
+    own = (r_in <= norms) & (norms <= r_out)
+    return float(np.mean(error * own)), float(np.mean(error))
 
 
 def _one_level(sigma: object) -> float:

@@ -37,6 +37,14 @@ class Window:
         """Its ends as text where brackets would read as an interval of confidence."""
         return f"{self.low:.3g} to {self.high:.3g}"
 
+    def rounded(self, digits: int = 2) -> Window:
+        """With ends of so many significant digits, which the last bit of a sum does not move.
+
+        >>> Window(0.05812, 0.8449).rounded()
+        Window(low=0.058, high=0.84)
+        """
+        return Window(*(float(f"{end:.{digits}g}") for end in (self.low, self.high)))
+
     @classmethod
     def of_steps(cls, first: int, last: int, sigmas: ArrayLike) -> Window:
         """The window that holds exactly the steps ``first`` to ``last`` of a descending grid.
@@ -111,3 +119,14 @@ class Window:
             side: max(windows, key=lambda window: len(window.steps(levels)))
             for side, windows in (("above", above), ("below", below))
         }
+
+
+def span(sigmas: ArrayLike, chosen: ArrayLike) -> str:
+    """The noise levels from the first to the last chosen one, as text.
+
+    >>> span([0.5, 1.0, 2.0], [False, True, True]), span([0.5, 1.0], [False, False])
+    ('1 to 2', 'no level')
+    """
+    levels = check_sigmas(sigmas)[np.asarray(chosen, dtype=bool)]
+    ends = [f"{level:.2g}" for level in levels[[0, -1]]] if len(levels) else ["no level"]
+    return " to ".join(ends[:1] if len(levels) == 1 else ends)

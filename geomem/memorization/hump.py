@@ -38,14 +38,43 @@ def place(level: Estimate, window: Window) -> str:
     return "inside it" if inside else "on its edge: the interval crosses it"
 
 
+def goes_on(beyond: Estimate, much: float = 0.1) -> str:
+    """What a hump does at an end of a zone, by the share of its area beyond; in words.
+
+    >>> goes_on(Estimate(0.83, 0.80, 0.86)), goes_on(Estimate(0.04, 0.02, 0.05))
+    ('goes on', 'ends with the zone')
+    """
+    if not np.isfinite(beyond.value):
+        return "is none"
+    if beyond.high < much:
+        return "ends with the zone"
+    return "goes on" if beyond.low > much else "may go on or end"
+
+
 @dataclass(frozen=True)
 class Hump:
-    """Where a memorization rate lies on the axis of log sigma (ours).
+    """Where a memorization rate lies on the axis of log sigma.
 
-    Attributes
+    Parameters
     ----------
-    curve : the rate, at ascending levels.
-    resampled : (R, S) rates of resampled images, what the intervals come from.
+    curve : Curve
+        The rate, at ascending noise levels, data units.
+    resampled : array (R, S)
+        Rates of resampled images, in [0, 1]: what the intervals come from.
+
+    References
+    ----------
+    Figure 2 of the paper shows the hump; centre and shares are ours; see :doc:`/book/memorization`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rates = np.tile([0.0, 1.0, 0.0], (20, 1))
+    >>> from geomem.geometry.window import Window
+    >>> from geomem import Curve, Hump
+    >>> hump = Hump.of(Curve.from_queries(np.array([0.1, 1.0, 10.0]), rates, indicator=True))
+    >>> round(hump.centre.value, 3), round(hump.share(Window(1.0, 10.0)).value, 3)
+    (1.0, 0.5)
     """
 
     curve: Curve
@@ -57,9 +86,22 @@ class Hump:
 
         Parameters
         ----------
-        curve : a rate in [0, 1] at two or more levels, in ascending order.
-        resamples : bootstrap resamples of the images.
-        seed : of the resampling.
+        curve : Curve
+            A rate in [0, 1] at two or more noise levels, in ascending order.
+        resamples : int
+            Bootstrap resamples of the images.
+        seed : int
+            Seed of the resampling.
+
+        Returns
+        -------
+        Hump
+            With the rates of the resampled images.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two levels, not ascending, or no images behind the rate.
         """
         if len(curve.sigma) < 2 or not np.all(np.diff(curve.sigma) > 0):
             raise ValueError("hump: needs a rate at two or more noise levels, ascending.")
@@ -96,6 +138,15 @@ class Hump:
                 / self._area(rates, np.inf)
             )
         )
+
+    def shares(self, zone: Window) -> dict[str, Estimate]:
+        """The shares of its area "below" a zone, "inside" it and "above" it."""
+        below, above = Window(0.0, zone.low), Window(zone.high, np.inf)
+        return {
+            "below": self.share(below),
+            "inside": self.share(zone),
+            "above": self.share(above),
+        }
 
     def place(self, window: Window) -> str:
         """Where the centre lies against a window, in words; decided by its interval."""

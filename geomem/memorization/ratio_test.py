@@ -131,17 +131,37 @@ def neighbours(
 ) -> Neighbours:
     """The two nearest distinct training images of each image.
 
+    Exact duplicates in the training set count as one image, or a duplicate would hide a copy.
+
     Parameters
     ----------
-    images : array (Q, ...), in data units.
-    train : array (N, ...), the training set, or its `DistinctImages`.
-    device : "auto", or a torch device.
+    images : array (Q, ...)
+        Images, in data units.
+    train : array (N, ...) or DistinctImages
+        The training set, or what is prepared of it once for many tests.
+    device : str or torch.device
+        "auto", or a torch device.
+
+    Returns
+    -------
+    Neighbours
+        ``first`` and ``second``, the distances d_1NN <= d_2NN, (Q,) float64, data units;
+        ``index`` (Q,), which training image is the nearest; ``ratio`` (Q,) in [0, 1].
 
     Raises
     ------
-    ValueError : fewer than 2 distinct training images, sizes that differ, or values that
-        are not finite.
+    ValueError
+        If there are fewer than 2 distinct training images, sizes differ, or values are not
+        finite.
 
+    References
+    ----------
+    Section 3 of the paper, the test of :cite:t:`yoon2023diffusion`; see :doc:`/book/models`. That
+    duplicates count as one is ours.
+
+    Examples
+    --------
+    >>> from geomem import neighbours
     >>> found = neighbours([[0.25]], [[0.0], [0.0], [1.0]])
     >>> found.ratio.tolist(), found.index.tolist()
     ([0.3333333333333333], [0])
@@ -174,13 +194,42 @@ def memorized_fraction(
     *,
     device: str | torch.device = "auto",
 ) -> Fraction:
-    """The share of the images that pass the ratio test, with its interval.
+    """The share of images that the ratio test takes for copies, with its interval.
 
-    Of generated samples: the paper's trajectory-level memorization. Of clean held-out
-    images: the floor. Arguments and errors as in `neighbours`; 0 < threshold <= 1.
+    An image is memorized when d_1NN < threshold * d_2NN. Of generated samples the share is the
+    paper's trajectory-level memorization; of clean held-out images it is the floor.
 
-    >>> memorized_fraction([[0.1], [0.4]], [[0.0], [1.0]]).value
-    0.5
+    Parameters
+    ----------
+    images : array (Q, ...)
+        Images, in data units.
+    train : array (N, ...) or DistinctImages
+        The training set, or what is prepared of it once for many tests.
+    threshold : float
+        Of the ratio test, 0 < threshold <= 1.
+    device : str or torch.device
+        "auto", or a torch device.
+
+    Returns
+    -------
+    Fraction
+        ``value`` in [0, 1], its 95% interval ``low``, ``high`` (Clopper and Pearson), and the
+        ``count`` of ``n`` images.
+
+    Raises
+    ------
+    ValueError
+        As `neighbours`, or if the threshold is outside (0, 1].
+
+    References
+    ----------
+    Section 3 of the paper, the test of :cite:t:`yoon2023diffusion`; see :doc:`/book/models`.
+
+    Examples
+    --------
+    >>> from geomem import memorized_fraction
+    >>> print(memorized_fraction([[0.1], [0.4]], [[0.0], [1.0]]))
+    1 of 2, 50% [1.3%, 99%]
     """
     return fraction_below(neighbours(images, train, device=device).ratio, threshold)
 
@@ -197,29 +246,56 @@ def memorization_rates(
     batch: int = 256,
     device: str | torch.device = "auto",
 ) -> RateCurve:
-    """The paper's per-noise-level memorization: the share of m_sigma(x + sigma Z) that pass.
+    """Per-noise-level memorization: the share of denoised noisy new images that are copies.
 
-    x is a held-out image: a good denoiser gives a noisy training image back, memorized or not.
+    M(sigma) is the probability that m_sigma(x + sigma Z) passes the ratio test, x a held-out image:
+    a good denoiser gives a noisy training image back, memorized or not.
 
     Parameters
     ----------
-    denoise : any denoiser; it sees float32 tensors (B, ...) on the device, B <= batch.
-    heldout : array (Q, ...), images that the training set does not hold, in data units.
-    train : array (N, ...), the denoiser's training set, or its `DistinctImages`.
-    sigmas : (S,) noise levels, data units, > 0.
-    draws : noise draws per image, >= 1; the same draws serve every noise level.
-    seed : seed of the noise.
-    threshold : of the ratio test, 0 < threshold <= 1.
-    batch : images denoised at once.
-    device : "auto", or a torch device.
+    denoise : callable
+        Any denoiser ``denoise(x, sigma)``; it sees float32 tensors (B, ...) on the device, B <=
+        batch.
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    train : array (N, ...) or DistinctImages
+        The denoiser's training set, or what is prepared of it once for many tests.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    draws : int
+        Noise draws per image, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
+    threshold : float
+        Of the ratio test, 0 < threshold <= 1.
+    batch : int
+        Images denoised at once, >= 1.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    RateCurve of values in [0, 1], with a 95% interval over the held-out images.
+    RateCurve
+        A `Curve` of values in [0, 1], with a 95% interval over the held-out images, that keeps
+        the ``ratios`` (draws, Q, S); ``at(threshold)`` judges them by another threshold.
 
     Raises
     ------
-    ValueError : as `neighbours`; a denoiser that returns NaN or another shape.
+    ValueError
+        As `neighbours`, or if the denoiser returns NaN or another shape.
+
+    References
+    ----------
+    Section 3 of the paper; here :prf:ref:`def-rate`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from geomem import empirical_denoiser, memorization_rates
+    >>> train = torch.tensor([[0.0], [1.0]])
+    >>> denoise = lambda x, sigma: empirical_denoiser(x, train, sigma)
+    >>> memorization_rates(denoise, [[0.4], [0.9]], train, [0.01, 10.0]).mean.tolist()
+    [1.0, 0.0]
     """
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
@@ -240,23 +316,50 @@ def denoising_error(
     batch: int = 256,
     device: str | torch.device = "auto",
 ) -> ErrorCurve:
-    """The denoising error MSE(sigma) = E ||m_sigma(X_sigma) - X||_2^2 (the paper's Eq. 5).
+    """The denoising error of any denoiser at every noise level.
 
-    Summed over the pixels: divide by their number for the error per pixel. The answer of the
-    denoiser is float32, which hides errors below about 1e-15 a pixel.
+    ``MSE(sigma) = E ||m_sigma(X_sigma) - X||^2``, summed over the pixels: divide by their number
+    for the error per pixel. The answer of the denoiser is float32, which hides errors below
+    about 1e-15 a pixel.
 
     Parameters
     ----------
-    images : array (Q, ...), X: training or held-out images, in data units.
-    denoise, sigmas, draws, seed, batch, device : as in `memorization_rates`.
+    denoise : callable
+        Any denoiser ``denoise(x, sigma)``; it sees float32 tensors (B, ...) on the device, B <=
+        batch.
+    images : array (Q, ...)
+        Clean images X, training or held-out, in data units.
+    sigmas : array (S,)
+        Noise levels, data units, > 0.
+    draws : int
+        Noise draws per image, >= 1; the same draws serve every noise level.
+    seed : int
+        Seed of the noise.
+    batch : int
+        Images denoised at once, >= 1.
+    device : str or torch.device
+        "auto", or a torch device.
 
     Returns
     -------
-    ErrorCurve in data units squared, with a 95% interval over the images.
+    ErrorCurve
+        Data units squared, with a 95% interval over the images.
 
     Raises
     ------
-    ValueError : values that are not finite, sigma <= 0, or a bad denoiser, as there.
+    ValueError
+        If values are not finite, sigma <= 0, or the denoiser returns NaN or another shape.
+
+    References
+    ----------
+    Eq. 5 of the paper; here :prf:ref:`def-denoising-error`.
+
+    Examples
+    --------
+    >>> from geomem import denoising_error
+    >>> zero = lambda x, sigma: 0 * x
+    >>> denoising_error(zero, [[1.0, 1.0], [2.0, 0.0]], [0.5]).mean.tolist()
+    [3.0]
     """
     levels, clean = check_sigmas(sigmas), Points(images, "images", device)
     errors = np.zeros((len(clean), len(levels)))

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.sampler import sample
+from geomem.diffusion.sampler import SOLVER_NAMES, sample
+from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Band, ErrorCurve
 from geomem.geometry.denoiser import Denoiser
@@ -54,6 +55,11 @@ class Judged:
     @property
     def copies(self) -> Fraction:
         return Fraction.of(int(self.passed.sum()), len(self.passed))
+
+    @property
+    def measured(self) -> dict[str, Fraction | Estimate]:
+        """The share "memorized", and each distance by its name."""
+        return {"memorized": self.copies, **self.distance}
 
 
 class Bench:
@@ -108,6 +114,17 @@ class Bench:
         passed = neighbours(pictures, self.train).memorized()
         return Judged(pictures, passed, self.distances(pictures), error, images)
 
+    def judge_trained(
+        self, trained: Trained, share: float = 1, *, seed: int | None = None
+    ) -> Judged:
+        """Judge a model of the store after a ``share`` of its training; `judge` says the rest.
+
+        Of a model with a dummy class the samples are those of the real one.
+        """
+        found, config = trained.at(share), trained.experiment.train
+        denoise: Denoiser = found.given(0) if trained.experiment.data.dummy else found
+        return self.judge(denoise, config.batch * config.step_of(share), seed=seed)
+
     def distances(self, images: Array) -> dict[str, Estimate]:
         """Distances of images (k, C, H, W), in an order that means nothing, to unseen ones.
 
@@ -123,6 +140,13 @@ class Bench:
         return found | {
             "sliced Wasserstein": quality.sliced_estimate(some, against, seed=self.seed)
         }
+
+    def in_words(self) -> dict[str, str]:
+        """Images compared, accuracy of a classifier, and the solver, as text, for prose."""
+        accuracy = getattr(self.features.get("classifier features"), "accuracy", None)
+        known = "not in this run" if accuracy is None else f"{accuracy:.0%}"
+        solver = SOLVER_NAMES[self.solver]
+        return {"n_quality": f"{self.compared:,}", "accuracy": known, "solver": solver}
 
     def references(self, real: NDArray) -> dict[str, dict[str, Estimate]]:
         """Between what a distance stands: real held-out images, and a perfect copier.
@@ -171,6 +195,27 @@ class Ratio(Band):
     @property
     def value(self) -> Floats:
         return self.mean
+
+    def lower(self, inside: NDArray[np.bool_] | bool = True) -> NDArray[np.bool_]:
+        """At which of the levels ``inside`` the error is lower than the other's, (S,)."""
+        return (self.high < 1) & inside
+
+    def higher(self, inside: NDArray[np.bool_] | bool = True) -> NDArray[np.bool_]:
+        """At which of the levels ``inside`` the error is higher than the other's, (S,)."""
+        return (self.low > 1) & inside
+
+    def mostly_lower(self, inside: NDArray[np.bool_]) -> bool:
+        """Whether it is lower at more than half of the levels ``inside``, and nowhere higher."""
+        most = 2 * self.lower(inside).sum() > inside.sum()
+        return bool(most) and not self.higher(inside).any()
+
+    def in_words(self, inside: NDArray[np.bool_] | bool = True) -> str:
+        """At how many of the levels ``inside``, (S,), it is lower or higher."""
+        n = int(np.broadcast_to(inside, self.sigma.shape).sum())
+        if n == 0:
+            return "not known, since none of the levels measured lies there"
+        lower, higher = self.lower(inside).sum(), self.higher(inside).sum()
+        return f"lower at {lower} and higher at {higher} of {n} levels"
 
 
 def error_ratio(ones: Sequence[ErrorCurve], others: Sequence[ErrorCurve]) -> Ratio:

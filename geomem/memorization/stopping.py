@@ -1,12 +1,16 @@
-"""Early stopping, the baseline of every remedy: when would the held-out loss have said stop?
+"""The loss of a training, and early stopping: when would the held-out loss have said stop?
 
-Nobody needs to look at copies for it. Some images are held out for nothing else, the training
-loss is measured on them at each snapshot, and the snapshot where it is lowest is taken.
+Early stopping is the baseline of every remedy. Nobody needs to look at copies for it. Some images
+are held out for nothing else, the training loss is measured on them at each snapshot, and the
+snapshot where it is lowest is taken.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +19,12 @@ from numpy.typing import NDArray
 from geomem.diffusion.network import loss_weight
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.zoo import Trained
-from geomem.geometry.arrays import Array
+from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.intervals import Estimate, mean_of
 from geomem.memorization.ratio_test import denoising_error
 
+MARKS = ("C0o-", "C1s:", "C2^--", "C3d-.")  # of `plot_losses`
 QUANTILES = 16  # noise levels of a loss, at equal steps of probability
 
 
@@ -33,18 +38,38 @@ def split_heldout(heldout: NDArray) -> tuple[NDArray, NDArray]:
     return heldout[::2], heldout[1::2]
 
 
-def heldout_loss(
+def running_mean(losses: Array, points: int = 400) -> tuple[NDArray[np.int64], Floats]:
+    """The mean loss around some of the steps of a training, over a quarter of the steps done.
+
+    Parameters
+    ----------
+    losses : (n,) the loss of each step's batch, n >= 1.
+    points : steps asked for, evenly spaced in their logarithm; equal ones count once.
+
+    Returns
+    -------
+    steps : (k,) ascending, from 1 to n, k <= points.
+    means : (k,) over the steps from 7/8 to 9/8 of each, as far as there are so many.
+    """
+    total, end = np.append(0, np.cumsum(losses)), len(losses)
+    steps = np.unique(np.geomspace(1, end, points).astype(int))
+    low, high = steps - steps // 8 - 1, np.minimum(steps + steps // 8, end)
+    return steps, (total[high] - total[low]) / (high - low)
+
+
+def weighted_loss(
     denoise: Denoiser,
     images: Array,
     law: NoiseLaw,
     sigma_data: float,
     *,
+    levels: int = QUANTILES,
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> Estimate:
-    """EDM's training loss on images that training did not see: 1 for an untrained network.
+    """EDM's training loss, measured on any images: 1 for an untrained network.
 
-    E over the law's noise levels of weight(sigma) |m_sigma(x + sigma z) - x|^2 / d, at 16 levels
+    E over the law's noise levels of weight(sigma) |m_sigma(x + sigma z) - x|^2 / d, at levels
     that the law makes equally likely. Equal seeds give equal noise, so that denoisers compare.
 
     Parameters
@@ -53,6 +78,7 @@ def heldout_loss(
     images : array (Q, C, H, W), Q >= 2, in data units.
     law : where training draws its noise levels, its mean known.
     sigma_data : standard deviation of the pixels that the weight is made for, data units.
+    levels : noise levels, >= 1.
     seed : of the noise.
     device : "auto", or a torch device.
 
@@ -60,23 +86,21 @@ def heldout_loss(
     -------
     Estimate of the mean over images, with its normal 95% interval.
     """
-    sigmas = law.quantile((np.arange(QUANTILES) + 0.5) / QUANTILES)
+    sigmas = law.quantile((np.arange(levels) + 0.5) / levels)
     errors = denoising_error(denoise, images, sigmas, seed=seed, device=device).per_query
     weight = loss_weight(torch.from_numpy(sigmas), sigma_data).numpy()
-    each = (weight * errors).mean(1) / np.prod(np.shape(images)[1:])
-    half = 1.96 * each.std(ddof=1) / np.sqrt(len(each))
-    return Estimate(float(each.mean()), float(each.mean() - half), float(each.mean() + half))
+    return mean_of((weight * errors).mean(1) / np.prod(np.shape(images)[1:]))
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """The held-out loss over a training, and where it says stop.
+    """The loss on some images over a training; on held-out ones, where it says stop.
 
     Attributes
     ----------
     shares : (K,) of the training done, ascending, the last one 1.
     steps : (K,) optimizer steps at these moments.
-    losses : the held-out loss at each.
+    losses : the loss at each.
     """
 
     shares: tuple[float, ...]
@@ -85,7 +109,13 @@ class Stopping:
 
     @classmethod
     def of(
-        cls, trained: Trained, images: Array, *, seed: int = 0, label: int | None = None
+        cls,
+        trained: Trained,
+        images: Array,
+        *,
+        levels: int = QUANTILES,
+        seed: int = 0,
+        label: int | None = None,
     ) -> Stopping:
         """Measured at every snapshot of a finished training and at its end.
 
@@ -93,8 +123,8 @@ class Stopping:
         ----------
         trained : a model of the store; its law of noise levels without a gap is used, so that
             models with and without one are judged alike.
-        images : array (Q, C, H, W), held out for this alone, in data units.
-        seed : of the noise.
+        images : array (Q, C, H, W), in data units; to stop by it, held out for this alone.
+        levels, seed : as in `weighted_loss`.
         label : the class to ask a class-conditional model for.
         """
         config = trained.experiment.train
@@ -106,17 +136,73 @@ class Stopping:
             denoise = trained.at(share)
             device = next(denoise.parameters()).device
             asked = denoise if label is None else denoise.given(label)
+            sigma_data = config.model.sigma_data
             losses.append(
-                heldout_loss(asked, images, law, config.model.sigma_data, seed=seed, device=device)
+                weighted_loss(
+                    asked, images, law, sigma_data, levels=levels, seed=seed, device=device
+                )
             )
         return cls(shares, tuple(map(config.step_of, shares)), tuple(losses))
 
     @property
+    def lowest(self) -> int:
+        """The index of the moment at which the loss is lowest."""
+        return int(np.argmin([loss.value for loss in self.losses]))
+
+    @property
     def best(self) -> float:
-        """The share of the training after which the held-out loss is lowest."""
-        return self.shares[int(np.argmin([loss.value for loss in self.losses]))]
+        """The share of the training after which the loss is lowest."""
+        return self.shares[self.lowest]
 
     @property
     def step(self) -> int:
         """The step of `best`."""
-        return self.steps[self.shares.index(self.best)]
+        return self.steps[self.lowest]
+
+    @property
+    def rows(self) -> list[tuple[int, float, float]]:
+        """(K,) rows: the step, the loss, and half the width of its 95% interval."""
+        found = zip(self.steps, self.losses, strict=True)
+        return [(step, loss.value, loss.half) for step, loss in found]
+
+    def plot(self, ax: Any, label: str | None = None, **style: Any) -> None:
+        """Draw it into matplotlib axes: marks with their 95% intervals, against the steps."""
+        steps, values, halves = zip(*self.rows, strict=True)
+        ax.errorbar(steps, values, halves, capsize=2, elinewidth=1, label=label, **style)
+
+
+LOSS_HEADERS = (
+    "curve [name]",
+    "step [count]",
+    "loss [weighted, 1]",
+    "half width of the interval [weighted, 1, 95%]",
+)
+
+
+def plot_losses(
+    ax: Any, losses: Floats, courses: Mapping[str, Stopping]
+) -> list[tuple[str, int, float, float]]:
+    """The losses of a training's batches, their running mean, and marks of the averaged weights.
+
+    Parameters
+    ----------
+    ax : matplotlib axes; both become logarithmic.
+    losses : (n,) the loss of each step's batch.
+    courses : label -> the loss of the averaged weights at some moments; at most four.
+
+    Returns
+    -------
+    Rows of the table under `LOSS_HEADERS`.
+    """
+    steps, mean = running_mean(losses)
+    curves = {"one batch": losses[steps - 1], "running mean": mean}
+    ax.plot(steps, curves["one batch"], color="0.8", ls="-", lw=0.7, label="one batch")
+    ax.plot(steps, mean, color="0.4", ls="-", label="running mean")
+    rows = list[tuple[str, int, float, float]]()
+    for (name, course), style in zip(courses.items(), MARKS[: len(courses)], strict=True):
+        course.plot(ax, name, fmt=style, ms=5)
+        rows += [(name, *row) for row in course.rows]
+    for name, curve in curves.items():
+        rows += [(name, *at, math.nan) for at in zip(steps.tolist(), curve.tolist(), strict=True)]
+    ax.set(xscale="log", yscale="log", xlabel="training step")
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,13 +11,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Annulus, Rectangle
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import bars
-from geomem.geometry.regimes import Regimes
+from geomem.geometry.curve import Band, Curve
+from geomem.geometry.intervals import Estimate, Fraction, bars
+from geomem.geometry.regimes import Geometry, Regimes
 from geomem.memorization.remedies import Ratio
 from geomem.memorization.swaps import PAPER_TABLE, SwapTable
 
@@ -36,6 +36,175 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
     ax.set_xlabel(SIGMA_LABEL)
     if probability:
         ax.set_ylim(-0.03, 1.03)
+
+
+def noise_curves(
+    curves: Mapping[str, Band],
+    styles: Sequence[Mapping[str, Any]],
+    ylabel: str,
+    *,
+    zone: tuple[float, float] | None = None,
+    height: float = 3.6,
+    columns: int = 2,
+) -> tuple[Figure, Axes]:
+    """Curves with their bands against the noise level, and a legend below.
+
+    Parameters
+    ----------
+    curves : label -> the curve.
+    styles : of each curve, as matplotlib's ``plot`` takes it.
+    zone : the danger zone, shaded, where there is one.
+    height : of the figure, inches.
+    columns : of the legend.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, height))
+    for (name, curve), style in zip(curves.items(), styles, strict=True):
+        curve.plot(ax, name, **style)
+    if zone is not None:
+        ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
+    sigma_axis(ax, probability=False)
+    ax.set_ylabel(ylabel)
+    fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
+    return fig, ax
+
+
+def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style: Any) -> None:
+    """A vertical band with its name above it, at the height ``y`` of the data axis."""
+    ax.axvspan(*band, lw=0, zorder=0, **style)
+    ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=9)
+
+
+def magnified_rates(
+    rates: Mapping[str, Curve], styles: Sequence[Mapping[str, Any]], zoomed: Sequence[str]
+) -> tuple[Figure, Axes]:
+    """Memorization rates against the noise level, and below some of them magnified.
+
+    Parameters
+    ----------
+    rates : label -> the rate.
+    styles : of each, as matplotlib's ``plot`` takes it.
+    zoomed : the labels of those below; the axis there ends above the first one's interval.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
+    for (name, rate), style in zip(rates.items(), styles, strict=True):
+        rate.plot(ax, name, **style)
+        if name in zoomed:
+            rate.plot(zoom, None, **style)
+    sigma_axis(ax)
+    sigma_axis(zoom, probability=False)
+    first = rates[zoomed[0]]
+    ax.set(xlabel="", ylabel="memorization rate")
+    zoom.set(ylabel="magnified", ylim=np.array([-0.03, 1.15]) * first.high[first.peak])
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig, ax
+
+
+def marks_and_curves(
+    sigma: np.ndarray, marks: Mapping[str, np.ndarray], ours: Mapping[str, Band]
+) -> tuple[Figure, dict[str, Any]]:
+    """Rates read off the paper as marks, and our own at the same levels as lines; with the table.
+
+    Parameters
+    ----------
+    sigma : (S,) the levels of both, data units.
+    marks : label -> (S,) what was read off; at most three.
+    ours : label -> the curve; one takes the colour of the marks whose label begins as its own.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    table: dict[str, Any] = {"sigma [data units]": sigma}
+    for i, (name, values) in enumerate(marks.items()):
+        ax.plot(sigma, values, "x+1"[i], color=f"C{i}", ms=7, mew=1.5, label=f"paper: {name}")
+        table[f"{name}, read off [fraction]"] = values
+    for name, curve in ours.items():
+        color = next(f"C{i}" for i, mark in enumerate(marks) if name.startswith(mark))
+        curve.plot(ax, f"ours: {name}", color=color, ls="-", lw=1)
+        table[f"{name}, ours [fraction]"] = curve.mean
+    sigma_axis(ax)
+    ax.set_ylabel("memorization rate")
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig, table
+
+
+def threshold_curves(
+    thresholds: np.ndarray,
+    shares: Mapping[str, Sequence[Estimate | Fraction]],
+    colors: Sequence[str],
+) -> tuple[Figure, dict[str, Any]]:
+    """Shares that pass the ratio test against its threshold, 1/3 and 1/2 marked; with the table.
+
+    Parameters
+    ----------
+    thresholds : (T,) in (0, 1].
+    shares : label -> T estimates.
+    colors : of each.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    table: dict[str, Any] = {"threshold [ratio]": thresholds}
+    for (name, share), color in zip(shares.items(), colors, strict=True):
+        mean, low, high = np.transpose([(e.value, e.low, e.high) for e in share])
+        ax.plot(thresholds, mean, color=color, label=name)
+        ax.fill_between(thresholds, low, high, color=color, alpha=0.25, lw=0)
+        table[f"{name}, share [fraction]"] = mean
+        table[f"{name}, low [fraction, 95%]"] = low
+        table[f"{name}, high [fraction, 95%]"] = high
+    for value, label in ((1 / 3, "1/3"), (1 / 2, "1/2")):
+        ax.axvline(value, color="k", lw=0.8, ls=":")
+        ax.text(value, 1.02, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
+    ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes", ylim=(-0.02, 1.02))
+    fig.legend(loc="outside lower center")
+    return fig, table
+
+
+def noise_table(name: str, curves: Mapping[str, Band], unit: str) -> dict[str, Any]:
+    """The table of curves on one grid of noise levels, named by the quantity and their labels."""
+    table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
+    for label, curve in curves.items():
+        table |= curve.table(f"{name}, {label}", unit)
+    return table
+
+
+def zone_and_rate(
+    geometry: Geometry, rate: Curve, xlim: tuple[float, float]
+) -> tuple[Figure, dict[str, Any]]:
+    """The regimes, both curves they come from, and a memorization rate on its own axis (right).
+
+    Returns the figure and its table, one row a curve and level.
+    """
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.8, 3.9))
+    shade_regimes(ax, geometry.regimes)
+    geometry.coverage.plot(ax, r"coverage $C_\sigma$", color="C0", ls="-")
+    geometry.weight.plot(ax, r"weight $W_\sigma$", color="C2", ls="-.")
+    sigma_axis(ax)
+    ax.set(ylabel="probability", xlim=xlim)
+    right = ax.twinx()
+    right.grid(False)
+    rate.plot(right, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
+    height = 1.5 * rate.high[rate.peak]
+    right.set_ylim(-0.03 * height, 1.03 * height)
+    right.yaxis.set_major_locator(MaxNLocator(5))  # short numbers, which leave the label its room
+    right.set_ylabel("memorization rate", color="C1")
+    right.spines["right"].set(visible=True, color="C1")
+    right.tick_params(axis="y", colors="C1")
+    fig.legend(loc="outside lower center", ncol=2)
+    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight, "rate, small model": rate}
+    rows = [
+        (name, *row)
+        for name, curve in curves.items()
+        for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
+    ]
+    headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
+    headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
+    return fig, from_rows(headers, rows)
 
 
 def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:
@@ -58,6 +227,11 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
     if np.isfinite(regimes.crossing.value):
         ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
     ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
+
+
+def long_table(rows: Iterable[Sequence[Any]], *headings: str) -> dict[str, list[Any]]:
+    """Rows under headings, as columns: what a figure of several kinds of curve plots."""
+    return dict(zip(headings, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def share_curves(
@@ -206,8 +380,54 @@ def pixel_table(
         for index, value in np.ndenumerate(image)
     ]
     headers = [header, "image [name]", "channel [index]", "row [index]"]
-    headers += ["column [index]", "pixel value [data units]"]
-    return dict(zip(headers, zip(*lines, strict=True), strict=True))
+    return from_rows([*headers, "column [index]", "pixel value [data units]"], lines)
+
+
+def from_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """A table of columns from its rows, one entry a header each.
+
+    >>> from_rows(["a", "b"], [(1, 2), (3, 4)])
+    {'a': (1, 3), 'b': (2, 4)}
+    """
+    return dict(zip(headers, zip(*rows, strict=True), strict=True))
+
+
+def plane(ax: Axes, half: float) -> None:
+    """A square of the plane around the origin, to its ``half`` side, framed and without ticks."""
+    ends = (-half, half)
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.grid(False)
+
+
+def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any) -> None:
+    """The shells of (N, 2) points of the plane."""
+    for x, y in points:
+        ax.add_patch(Annulus((x, y), outer, outer - inner, **style))
+
+
+def arrows(ax: Axes, places: np.ndarray, field: np.ndarray, *, longest: float) -> None:
+    """A field on (N, 2) places of the plane: arrows cut to a longest one, dots where it is 0."""
+    length = np.linalg.norm(field, axis=1)
+    moved = length > 0
+    cut = field[moved] * np.minimum(1, longest / length[moved])[:, None]
+    ax.quiver(*places[moved].T, *cut.T, angles="xy", scale_units="xy", scale=1, width=0.008)
+    ax.plot(*places[~moved].T, "k.", ms=1.2)
+
+
+def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of unequal lengths as a table: the shorter ones end in NaN.
+
+    >>> filled_up({"a": np.arange(2), "b": np.array([0.5])})["b"].tolist()
+    [0.5, nan]
+    """
+    most = max(map(len, columns.values()))
+    return {
+        heading: np.append(column, np.full(most - len(column), np.nan))
+        if len(column) < most
+        else column
+        for heading, column in columns.items()
+    }
 
 
 def misplaced(fig: Figure) -> list[str]:

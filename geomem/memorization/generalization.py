@@ -1,0 +1,100 @@
+"""The denoising error on training and on new images, and what lies between (the paper's Figure 1).
+
+The two are means over different images, so the interval of what is made of them takes both in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.curve import Band, ErrorCurve
+from geomem.geometry.denoiser import Denoiser
+from geomem.memorization.ratio_test import denoising_error
+
+
+@dataclass(frozen=True)
+class Compared(Band):
+    """Two errors compared, level by level: (S,) each, with the 95% interval."""
+
+    sigma: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+class Gap(Compared):
+    """The difference of two errors; as a table with half the width of its interval."""
+
+    def table(self, name: str, unit: str) -> dict[str, Floats]:
+        half = (self.high - self.low) / 2
+        return {f"{name} [{unit}]": self.mean, f"{name}, half width [{unit}, 95% interval]": half}
+
+
+@dataclass(frozen=True)
+class Generalization:
+    """The error of one denoiser on images that it was trained on, and on others.
+
+    Attributes
+    ----------
+    train, heldout : MSE(sigma) on either, data units squared.
+    """
+
+    train: ErrorCurve
+    heldout: ErrorCurve
+
+    @classmethod
+    def of(
+        cls,
+        denoise: Denoiser,
+        train: Array,
+        heldout: Array,
+        sigmas: Array,
+        *,
+        noisy: int = 1,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+    ) -> Generalization:
+        """Measured as `denoising_error` does.
+
+        Parameters
+        ----------
+        denoise : any denoiser.
+        train, heldout : arrays (Q, ...) of images, data units, not of one number necessarily.
+        sigmas : (S,) noise levels, data units, > 0.
+        noisy : noisy images of each kind at every level, about: as many draws of each image, at
+            least one, as come nearest to it.
+        seed, device : as in `denoising_error`.
+        """
+        seen, unseen = (
+            denoising_error(
+                denoise,
+                images,
+                sigmas,
+                draws=max(1, round(noisy / len(images))),
+                seed=seed,
+                device=device,
+            )
+            for images in (train, heldout)
+        )
+        return cls(seen, unseen)
+
+    @property
+    def gap(self) -> Gap:
+        """Held-out minus training error, data units squared: the generalization gap."""
+        gap = self.heldout.mean - self.train.mean
+        half = np.hypot(self.heldout.high - self.heldout.mean, self.train.high - self.train.mean)
+        return Gap(self.train.sigma, gap, gap - half, gap + half)
+
+    @property
+    def ratio(self) -> Compared:
+        """Held-out over training error; its interval is symmetric in the logarithm.
+
+        Infinite where the training error is 0, as that of the empirical denoiser at small noise.
+        """
+        parts = [curve.high / curve.mean - 1 for curve in (self.heldout, self.train)]
+        ratio, factor = self.heldout.mean / self.train.mean, np.exp(np.hypot(*parts))
+        return Compared(self.train.sigma, ratio, ratio / factor, ratio * factor)

@@ -1,0 +1,468 @@
+"""Several remedies against memorization, over several trainings, judged and compared.
+
+A `Case` is what they are tried on: one data set, a small and a large experiment on it, and the
+images that judge. A `Study` is what came of it: every pair of remedies is compared in copies, in
+the error on held-out images and in the distances of samples, each with its interval or in words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomem.data.sets import ImageSet
+from geomem.diffusion import presets, zoo
+from geomem.diffusion.noise import NoiseLaw
+from geomem.diffusion.presets import ConfigError, Experiment
+from geomem.diffusion.train import device_of
+from geomem.diffusion.zoo import Trained
+from geomem.geometry.arrays import Floats
+from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.intervals import Change, Estimate, columns
+from geomem.memorization import quality
+from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.quality import Features, unseen_images
+from geomem.memorization.ratio_test import DistinctImages
+from geomem.memorization.remedies import (
+    Bench,
+    Judged,
+    Ratio,
+    copies_changed,
+    error_ratio,
+    told_apart,
+)
+from geomem.memorization.stopping import Stopping, split_heldout
+
+Key = tuple[str, int]  # the kind of a model, and the seed of its training
+MISSING = "not in this run"
+REFERENCES = {"held-out": "real held-out images", "training set": "the training set itself"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What remedies are tried on: a small model that copies, a large one that does not.
+
+    Attributes
+    ----------
+    small, large : the experiments; they differ in their training images.
+    data, everything : the images of each; the large set begins with the small one.
+    distinct : the small training set, as the ratio test takes it.
+    heldout : (Q, C, H, W) images that no model sees, Q >= 4.
+    unseen : (M, C, H, W) the large set's other images, which the small models do not see.
+    own : whether all this is as the preset has it.
+    """
+
+    small: Experiment
+    large: Experiment
+    data: ImageSet
+    everything: ImageSet
+    distinct: DistinctImages
+    heldout: NDArray
+    unseen: NDArray
+    own: bool
+
+    @classmethod
+    def of(
+        cls,
+        preset: str,
+        dataset: str,
+        n_train: int = 0,
+        changes: str = "",
+        *,
+        n_heldout: int | None = None,
+        stop_share: float = 1.0,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> Case:
+        """Of a preset's name, as `geomem.diffusion.presets.pair` takes it.
+
+        Parameters
+        ----------
+        n_heldout : held-out images, at most.
+        stop_share : of the small training, after which it will be looked at, in (0, 1].
+        seed, device : of training.
+
+        Raises
+        ------
+        ConfigError : a share at which the training keeps no snapshot, and as `presets.pair`.
+        ValueError : too few images are left to judge by.
+        """
+        small, large = presets.pair(
+            preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
+        )
+        if stop_share not in (shares := (*small.train.snapshots, 1)):
+            known = ", ".join(map(str, shares))
+            raise ConfigError(f"stop_share: no snapshot at {stop_share} of the steps: {known}.")
+        data, everything = small.data.load(), large.data.load()
+        unseen = unseen_images(data.train, everything.train)
+        distinct = DistinctImages(data.train, device)
+        heldout = data.heldout[:n_heldout]
+        own_data = presets.PRESETS[f"{preset}-small"].data.name
+        own = (dataset, n_train, changes) == (own_data, 0, "")
+        return cls(small, large, data, everything, distinct, heldout, unseen, own)
+
+    @property
+    def choosing(self) -> NDArray:
+        """Half of the held-out images: on them is chosen when to stop."""
+        return split_heldout(self.heldout)[0]
+
+    @property
+    def judging(self) -> NDArray:
+        """The other half, which chooses nothing."""
+        return split_heldout(self.heldout)[1]
+
+    @property
+    def law(self) -> NoiseLaw:
+        """Where the small model's training draws its noise levels."""
+        return self.small.train.for_images(self.data.train).noise
+
+    def copy_range(self, denoise: Denoiser, *, c: float = 5.0, level: float = 0.8) -> CopyRange:
+        """Its zone and copy window, by a denoiser that does not copy: see `CopyRange.of`."""
+        train = self.small.train
+        options: dict[str, Any] = {"c": c, "level": level, "seed": train.seed}
+        device = train.device
+        return CopyRange.of(self.distinct, self.heldout, denoise, **options, device=device)
+
+    @property
+    def dummy(self) -> dict[str, Any]:
+        """What a model with the paper's baseline, a class of noise, changes: see `Case.train`.
+
+        It keeps the real images' mean and standard deviation: those of both classes together
+        would shift the noise levels that it is trained at.
+        """
+        own = self.small.train.for_images(self.data.train).model
+        classes = {"data.dummy": True, "train.model.n_classes": 2}
+        return classes | {"train.model.mean": own.mean, "train.model.sigma_data": own.sigma_data}
+
+    def train(
+        self, settings: Mapping[str, Mapping[str, Any]], keys: Iterable[Key]
+    ) -> dict[Key, Trained]:
+        """Small models of several kinds, trained now where the store does not hold them.
+
+        Parameters
+        ----------
+        settings : kind -> what it changes, as `geomem.diffusion.presets.changed` takes it.
+        keys : kind and seed of each training.
+        """
+        wanted = {
+            (kind, seed): presets.changed(self.small, {**settings[kind], "train.seed": seed})
+            for kind, seed in keys
+        }
+        return dict(zip(wanted, zoo.train_or_load([*wanted.values()]), strict=True))
+
+    def bench(
+        self,
+        *,
+        n: int,
+        sigmas: Floats,
+        solver: str = "heun",
+        features: Mapping[str, Features] | None = None,
+        inception: bool = False,
+    ) -> Bench:
+        """The bench of its models, judged by the held-out images that chose nothing.
+
+        Parameters
+        ----------
+        n, sigmas, solver : as of `Bench`.
+        features : name -> features of the Frechet distances; default `quality.features_of`.
+        inception : also those of Inception, for FID.
+        """
+        seed, device = self.small.train.seed, device_of(self.small.train.device)
+        found = dict(features or quality.features_of(self.everything, self.unseen, seed=seed))
+        if inception:
+            found["Inception features (FID)"] = quality.InceptionFeatures(device=device)
+        options: dict[str, Any] = {"n": n, "sigmas": sigmas, "solver": solver}
+        judges = self.distinct, self.judging, self.unseen
+        return Bench(*judges, found, **options, seed=seed, device=device)
+
+    def in_words(self, stops: Mapping[int, Stopping], stop_share: float) -> dict[str, str]:
+        """Its data set, numbers of images and steps, and when it is stopped, as text, for prose."""
+        sizes = {
+            "n_train": len(self.data.train),
+            "n_unseen": len(self.unseen),
+            "n_choosing": len(self.choosing),
+            "n_judging": len(self.judging),
+            "n_steps": self.small.train.steps,
+            "fixed_step": self.small.train.step_of(stop_share),
+        }
+        return {
+            "dataset": self.data.name,
+            "stop_steps": ", ".join(f"{stop.step:,}" for stop in stops.values()),
+            "stop_share": f"{stop_share:.1%}",
+            **{name: f"{size:,}" for name, size in sizes.items()},
+        }
+
+
+def broken_down(models: Mapping[Key, Trained]) -> list[str]:
+    """The trainings whose loss has not fallen (`Trained.broke_down`), in words."""
+    return [f"{kind}, seed {seed}" for (kind, seed), model in models.items() if model.broke_down]
+
+
+def broken_in_words(broken: Sequence[str]) -> str:
+    """What `broken_down` found, as a sentence without its stop."""
+    if broken:
+        return f"Broken down here: {', '.join(broken)}"
+    return "None of the trainings here broke down"
+
+
+def judge_all(
+    bench: Bench, models: Mapping[Key, Trained], stops: Mapping[int, Stopping], stop_share: float
+) -> dict[Key, Judged]:
+    """Every model at its end, and "plain" stopped, each by samples of its training's seed.
+
+    Parameters
+    ----------
+    stops : seed -> when the held-out loss says stop: the kind "stopped".
+    stop_share : of the training, after which the kind "fixed stop" stops.
+    """
+    judged = {key: bench.judge_trained(model, seed=key[1]) for key, model in models.items()}
+    for seed, stop in stops.items():
+        plain = models["plain", seed]
+        judged["stopped", seed] = bench.judge_trained(plain, stop.best, seed=seed)
+        judged["fixed stop", seed] = bench.judge_trained(plain, stop_share, seed=seed)
+    return judged
+
+
+def plane(ones: Iterable[Judged], distance: str) -> dict[str, list[float]]:
+    """Copies and a Frechet distance, each with its interval, as columns of a table."""
+    found = [*ones]
+    return columns("memorized", "fraction", [one.copies for one in found]) | columns(
+        "distance", "feature units squared", [one.distance[distance] for one in found]
+    )
+
+
+def course(
+    bench: Bench, models: Mapping[str, Trained], shares: Sequence[float], study: Study
+) -> dict[str, list[Judged]]:
+    """Models over their training: kind -> what each was after the ``shares`` of its steps.
+
+    Parameters
+    ----------
+    models : kind -> its first training; at the end, a share of 1, it is taken from the study.
+    """
+    return {
+        kind: [
+            bench.judge_trained(model, share) if share < 1 else study.first[kind]
+            for share in shares
+        ]
+        for kind, model in models.items()
+    }
+
+
+def relative_course(
+    shares: Sequence[float], course: Mapping[str, Sequence[Judged]], distance: str
+) -> dict[str, Floats]:
+    """Copies over the training, and a distance over the last one of "plain".
+
+    Parameters
+    ----------
+    shares : (K,) of the training done.
+    course : kind -> what it was at each; "plain" among them.
+
+    Returns
+    -------
+    kind -> (K, 3): share of the training done, share memorized, relative distance.
+    """
+    last = course["plain"][-1].distance[distance].value
+    return {
+        kind: np.array(
+            [
+                (share, one.copies.value, one.distance[distance].value / last)
+                for share, one in zip(shares, ones, strict=True)
+            ]
+        )
+        for kind, ones in course.items()
+    }
+
+
+@dataclass(frozen=True)
+class Study:
+    """What became of remedies, each trained once or more, on one `Bench`.
+
+    Two kinds are compared over the trainings whose seeds both have. The interval is Student's
+    over trainings; of one training it is over samples or images, paired.
+
+    Attributes
+    ----------
+    judged : (kind, seed of its training) -> what became of it.
+    base : the kind whose training costs 100%.
+    """
+
+    judged: Mapping[Key, Judged]
+    base: str = "plain"
+
+    def __contains__(self, kind: str) -> bool:
+        return any(kind == known for known, _ in self.judged)
+
+    def of(self, kind: str, like: str | None = None) -> list[Judged]:
+        """Each training of a kind, by ascending seed; of those that ``like`` has as well."""
+        other = kind if like is None else like
+        seeds = sorted(seed for known, seed in self.judged if known == kind)
+        return [self.judged[kind, seed] for seed in seeds if (other, seed) in self.judged]
+
+    @property
+    def first(self) -> dict[str, Judged]:
+        """The first training of each kind, in the order given."""
+        return {kind: self.of(kind)[0] for kind, _ in self.judged}
+
+    @property
+    def distances(self) -> list[str]:
+        """The names of the distances that were taken."""
+        return [*next(iter(self.judged.values())).distance]
+
+    def cost(self, kind: str) -> float:
+        """Images that the first training of a kind has seen, over those of the base's."""
+        return self.of(kind)[0].images / self.of(self.base)[0].images
+
+    def copies(self, kind: str, other: str) -> Change | None:
+        """How many more samples are copies with ``kind`` than with ``other``, as a share of all.
+
+        None where no seed has both.
+        """
+        ones, others = self.of(kind, other), self.of(other, kind)
+        return copies_changed(ones, others) if ones else None
+
+    def fewer(self, kind: str, other: str = "plain", by: float = 0.0) -> bool:
+        """Whether the whole interval of `copies` lies below ``by``; not where no seed has both."""
+        change = self.copies(kind, other)
+        return change is not None and change.high < by
+
+    def little(self, kind: str, share: float, other: str = "plain") -> bool:
+        """Whether the whole interval of `copies` is smaller than a share; not where unknown."""
+        change = self.copies(kind, other)
+        return change is not None and max(abs(change.low), abs(change.high)) < share
+
+    def error(self, kind: str, other: str) -> Ratio | None:
+        """The held-out error of ``kind`` over that of ``other``; None where no seed has both."""
+        ones, others = self.of(kind, other), self.of(other, kind)
+        return error_ratio([x.error for x in ones], [x.error for x in others]) if ones else None
+
+    def quality(self, kind: str, other: str) -> dict[str, str]:
+        """By each distance: whether ``kind`` is better than ``other``, worse, or not told apart.
+
+        Empty where no seed has both.
+        """
+        ones, others = self.of(kind, other), self.of(other, kind)
+        return {
+            name: told_apart([x.distance[name] for x in ones], [x.distance[name] for x in others])
+            for name in (self.distances if ones else [])
+        }
+
+    def errors(self, kinds: Iterable[str], other: str) -> dict[str, Ratio]:
+        """`error` of each of the kinds against another one, where there is one."""
+        found = {kind: self.error(kind, other) for kind in kinds}
+        return {kind: ratio for kind, ratio in found.items() if ratio is not None}
+
+    def nearer(self, kind: str, other: str = "plain") -> bool:
+        """Whether every distance shows the samples of ``kind`` to be better than the other's."""
+        return {*self.quality(kind, other).values()} == {"better"}
+
+    def no_worse(self, kind: str, other: str = "plain") -> bool:
+        """Whether no distance shows them to be worse."""
+        return "worse" not in self.quality(kind, other).values()
+
+    def front(self, distance: str, kinds: Iterable[str] | None = None) -> list[str]:
+        """The kinds that no other beats in both, copies and a distance, by ascending copies.
+
+        By the values of the first trainings; of equal ones the first is taken.
+
+        Parameters
+        ----------
+        distance : the name of one of `distances`.
+        kinds : which compete; default all.
+        """
+        first = self.first
+        found = {kind: first[kind] for kind in kinds or first}
+        plane = {k: (x.copies.value, x.distance[distance].value) for k, x in found.items()}
+        order = sorted(plane, key=lambda kind: plane[kind])
+        nearest = np.minimum.accumulate([np.inf, *(plane[kind][1] for kind in order)])
+        return [k for k, best in zip(order, nearest[:-1], strict=True) if plane[k][1] < best]
+
+    def long_table(self, ratios: Mapping[str, Ratio], other: str) -> dict[str, list[Any]]:
+        """The copies of every training, and below them errors over that of a kind, as columns.
+
+        Parameters
+        ----------
+        ratios : kind -> `error` against ``other``.
+        """
+        rows: list[tuple[Any, ...]] = [
+            ("memorized", kind, seed, math.nan, *one.copies.numbers, one.images)
+            for (kind, seed), one in self.judged.items()
+        ]
+        for kind, ratio in ratios.items():
+            levels = zip(ratio.sigma, ratio.mean, ratio.low, ratio.high, strict=True)
+            what = f"held-out error over the {other} model's"
+            rows += [(what, kind, "all", *numbers, math.nan) for numbers in levels]
+        headings = ["quantity [name]", "model [name]", "training seed [index]"]
+        headings += ["sigma [data units]", "value [fraction or ratio]", "low [95% interval]"]
+        headings += ["high [95% interval]", "images seen [count]"]
+        return dict(zip(headings, map(list, zip(*rows, strict=True)), strict=True))
+
+    def table(
+        self,
+        names: Mapping[str, str],
+        references: Mapping[str, Mapping[str, Estimate]] | None = None,
+    ) -> dict[str, list[Any]]:
+        """Copies of each training, distances and cost of the first, as columns.
+
+        Parameters
+        ----------
+        names : kind -> what the table calls it.
+        references : as `Bench.references` gives them: lines below.
+        """
+        below = {REFERENCES[name]: found for name, found in (references or {}).items()}
+        first, blank = self.first, [""] * len(below)
+        n = len(first[self.base].passed)
+        copies = [", ".join(f"{x.copies.count:,}" for x in self.of(kind)) for kind in names]
+        return {
+            "": [*names.values(), *below],
+            f"copies, of {n:,} each": [*copies, *blank],
+            **{
+                name: [
+                    *(first[kind].distance[name] for kind in names),
+                    *(found[name] for found in below.values()),
+                ]
+                for name in self.distances
+            },
+            "images seen": [*(f"{self.cost(kind):.0%}" for kind in names), *blank],
+        }
+
+    def comparisons(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
+        """Pairs of kinds compared, as columns; those of which no seed has both are left out."""
+        known = [pair for pair in pairs if self.of(*pair)]
+        words = [self.quality(*pair) for pair in known]
+        return {
+            "": [f"{kind}, against {other}" for kind, other in known],
+            "copies": [self.copies(*pair) for pair in known],
+            **{name: [found[name] for found in words] for name in self.distances},
+        }
+
+    def framed(self, kinds: Iterable[str], n: int) -> dict[str, str]:
+        """How many of the first n samples are memorized, as text for prose: KIND_framed."""
+        first = self.first
+        return {f"{k.replace(' ', '_')}_framed": str(int(first[k].passed[:n].sum())) for k in kinds}
+
+    def in_words(self, kinds: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+        """Its numbers as text, for prose; what is not there says so.
+
+        Parameters
+        ----------
+        kinds : of each KIND_memorized, the copies, and KIND_PRINCIPAL, say, the distances by their
+            first words, all of the first training.
+        pairs : of each KIND_OTHER_change, how copies change from the other to the kind.
+        """
+        first, found = self.first, dict[str, str]()
+        for kind in kinds:
+            measured = first[kind].measured if kind in self else {}
+            for name in ("memorized", *self.distances):
+                key = f"{kind}_{name.split()[0]}".replace(" ", "_")
+                found[key] = str(measured.get(name, MISSING))
+        for kind, other in pairs:
+            key = f"{kind}_{other}_change".replace(" ", "_")
+            found[key] = str(self.copies(kind, other) or MISSING)
+        return found

@@ -1,0 +1,347 @@
+"""How remedies against memorization are drawn: beside one another, over their training, as gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from geomem.geometry.arrays import Floats
+from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.window import Window
+from geomem.memorization.remedies import Judged, Ratio
+from geomem.memorization.stopping import Stopping
+from geomem.memorization.study import Study
+from geomem.plots.drawing import image_grid, long_table, pixel_table, sigma_axis
+
+Interval = Estimate | Fraction
+Bars = Sequence[tuple[str, Window | None, Interval]]  # name, gap if any, share memorized
+Source = tuple[Bars, Mapping[str, Curve]]
+CURVES = {  # label, colour, line, mark
+    "coverage": (r"coverage $C_\sigma$", "C0", "-", "o"),
+    "concentration": (r"concentration $W_\sigma$", "C1", "--", "s"),
+}
+Mark = tuple[str | None, Judged, Mapping[str, Any]]
+References = Mapping[str, Mapping[str, Estimate]]  # as `Bench.references` gives them
+LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "plain": {"color": "C1", "marker": "o", "ls": "-"},
+    "stopped": {"color": "k", "marker": "X", "ls": "-"},
+    "fixed stop": {"color": "0.5", "marker": "P", "ls": ":"},
+    "zone gap": {"color": "C3", "marker": "D", "ls": "-."},
+    "copy gap": {"color": "C2", "marker": "s", "ls": "--"},
+    "copy gap, none kept": {"color": "C2", "marker": "v", "ls": ":"},
+    "dummy": {"color": "C0", "marker": "^", "ls": ":"},
+    "stopped inside": {"color": "0.3", "marker": "*", "ls": ":"},
+    "large": {"color": "0.6", "marker": "h", "ls": "-"},
+}
+SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
+
+
+def labels(
+    study: Study, zone: Window, window: Window, *, keep: float, stop_share: float, n_large: int
+) -> dict[str, str]:
+    """What the kinds of a study are called, in the order of `LOOKS`: kind -> label.
+
+    Parameters
+    ----------
+    zone, window : left out by the zone gap and the copy gap, of which ``keep`` is kept.
+    stop_share : after which "fixed stop" stops.
+    n_large : training images of the large model.
+    """
+    names = {
+        "plain": "plain, to the end",
+        "stopped": "plain, stopped: lowest held-out loss",
+        "fixed stop": f"plain, stopped: {stop_share:.1%} of the steps",
+        "zone gap": f"without the zone {zone.in_words}",
+        "copy gap": f"without our window {window.in_words}, {keep:.0%} kept",
+        "copy gap, none kept": "without our window, none kept",
+        "dummy": "dummy class",
+        "stopped inside": "stopped in our window only",
+        "large": f"large, N = {n_large:,}",
+    }
+    return {kind: names[kind] for kind in LOOKS if kind in study}
+
+
+def beside(
+    study: Study,
+    names: Mapping[str, str],
+    ratios: Mapping[str, Ratio],
+    shaded: Sequence[Window],
+    against: str,
+) -> Figure:
+    """Copies of every training and images seen; below, errors over that of one kind.
+
+    Parameters
+    ----------
+    names : kind of `LOOKS` -> its label, from above.
+    ratios : kind -> its error over that of the kind ``against``.
+    shaded : windows, the first one darker.
+    """
+    fig, (ax, lower) = plt.subplots(2, 1, figsize=(4.8, 8.2), height_ratios=(1.5, 1))
+    for place, kind in enumerate(names):
+        look = LOOKS[kind]
+        for shift, one in zip(SHIFTS, study.of(kind), strict=False):
+            x, y, ends = one.copies.value, place + shift, _whiskers(one.copies)
+            ax.errorbar(x, y, xerr=ends, fmt=look["marker"], color=look["color"])
+        ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=9)
+    ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=9)
+    ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()], fontsize=8.5)
+    ax.invert_yaxis()
+    ax.set(xlabel="share of memorized samples", xlim=(-0.03, 1.03))
+    for window, shade in zip(shaded, ("0.85", "0.94"), strict=False):
+        lower.axvspan(window.low, window.high, color=shade, lw=0, zorder=0)
+    lower.axhline(1, color="k", lw=1)
+    for kind, ratio in ratios.items():
+        ratio.plot(lower, kind, ms=4, **LOOKS[kind])
+    sigma_axis(lower, probability=False)
+    lower.set(ylabel=f"held-out error /\nthe {against} model's", yscale="log", ylim=(0.4, 4))
+    lower.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    lower.minorticks_off()
+    fig.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncol=4)
+    return fig
+
+
+def over_training(
+    stops: Mapping[int, Stopping],
+    course: Mapping[str, Sequence[Judged]],
+    steps: Sequence[int],
+    references: References,
+) -> tuple[Figure, dict[str, list[Any]]]:
+    """The held-out loss of the plain model, and below it copies and distances of several kinds.
+
+    Parameters
+    ----------
+    stops : seed -> the losses, the lowest one marked.
+    course : kind of `LOOKS` -> what it was after each of the ``steps``.
+
+    Returns
+    -------
+    The figure, and what it plots as a table.
+    """
+    measures = [*next(iter(course.values()))[0].measured]
+    size = (4.8, 1.9 * len(measures) + 3.1)
+    fig, (top, *axes) = plt.subplots(1 + len(measures), 1, figsize=size, sharex=True)
+    curves: list[tuple[str, str, Sequence[int], Sequence[Interval]]] = []
+    for seed, stop in stops.items():
+        _course(top, stop.steps, stop.losses, color="C1", lw=1)
+        top.plot(stop.step, min(loss.value for loss in stop.losses), **LOOKS["stopped"])
+        curves.append(("held-out loss", f"plain, seed {seed}", stop.steps, stop.losses))
+    top.set_ylabel("held-out loss")
+    for ax, name in zip(axes, measures, strict=True):
+        for kind, ones in course.items():
+            found = [one.measured[name] for one in ones]
+            _course(ax, steps, found, label=kind, ms=4.5, **LOOKS[kind])
+            curves.append((name, kind, steps, found))
+        if name == "memorized":
+            ax.set(ylabel="memorized share", ylim=(-0.03, 1.03))
+        else:
+            _distance_axis(ax, name, references)
+    axes[-1].set(xlabel="training step", xscale="log")
+    axes[-1].set_xticks(steps, [f"{step:,}" for step in steps])
+    axes[-1].minorticks_off()
+    fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    rows = [(*of, x, *y.numbers) for *of, xs, ys in curves for x, y in zip(xs, ys, strict=True)]
+    headings = ["quantity [name]", "model [name]", "step [count]"]
+    headings += ["value [loss, fraction, feature units squared or data units]"]
+    return fig, long_table(rows, *headings, "low [95% interval]", "high [95% interval]")
+
+
+def against_paper(
+    theirs: Mapping[str, Floats], ours: Mapping[str, Floats]
+) -> tuple[Figure, dict[str, list[Any]]]:
+    """The paper's course of training as marks, ours as lines.
+
+    Parameters
+    ----------
+    theirs, ours : kind of `LOOKS` -> (K, 3) share of the training done, share memorized,
+        distance over the last one of the baseline. Kinds that are not ours are left out.
+
+    Returns
+    -------
+    The figure, and what it plots as a table.
+    """
+    sources = {"paper": theirs, "ours": ours}
+    courses = {
+        (source, kind): sources[source][kind]
+        for kind in theirs
+        if kind in ours
+        for source in sources
+    }
+    fig, axes = plt.subplots(2, 1, figsize=(4.8, 5.0), sharex=True)
+    for (source, kind), (done, *columns) in ((key, c.T) for key, c in courses.items()):
+        line = {"ls": "none", "ms": 5} if source == "paper" else {"ls": "-", "lw": 1, "marker": ""}
+        for ax, column in zip(axes, columns, strict=True):
+            ax.plot(done, column, label=f"{source}: {kind}", **{**LOOKS[kind], **line})
+    axes[0].set(ylabel="memorized share", ylim=(-0.03, 1.03))
+    axes[1].set(ylabel="distance over\nthe baseline's last", xlabel="share of the training done")
+    axes[1].set_ylim(0, None)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    rows = [(*key, *row) for key, course in courses.items() for row in course.tolist()]
+    headings = ["source [name]", "model [name]", "share of the training [fraction]"]
+    headings += ["memorized [fraction]", "distance over the baseline's last [ratio]"]
+    return fig, long_table(rows, *headings)
+
+
+def planes(
+    panels: Mapping[str, tuple[Sequence[Mark], References, Sequence[Judged]]],
+    distance: str,
+    columns: int = 1,
+) -> Figure:
+    """Copies across, a Frechet distance upwards, in panels above one another.
+
+    Parameters
+    ----------
+    panels : title -> marks (label or None, judged, style), the lines to read them against, and
+        what a grey line of steps joins, the front.
+    columns : of the legend.
+    """
+    size = (4.8, 2.2 + 2.8 * len(panels))
+    fig, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False)
+    for ax, (title, (marks, references, front)) in zip(axes[:, 0], panels.items(), strict=True):
+        if front:
+            line = [(one.copies.value, one.distance[distance].value) for one in front]
+            ax.plot(*np.transpose(line), "0.6", lw=1, ds="steps-post", zorder=0, label="front")
+        for label, one, style in marks:
+            x, y = one.copies, one.distance[distance]
+            look = {"lw": 0.8, **style, "ls": "none"}
+            ax.errorbar(x.value, y.value, _whiskers(y), _whiskers(x), label=label, **look)
+        _distance_axis(ax, distance, references)
+        ax.set(title=title, xlim=(-0.03, 1.03))
+    ax.set_xlabel("share of memorized samples")
+    legend = ax.get_legend_handles_labels()
+    fig.legend(*legend, loc="outside lower center", ncol=columns, fontsize=8.5)
+    return fig
+
+
+def plain_looks(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a marker for each of many kinds, grey for the large model."""
+    return {
+        kind: {
+            "marker": "os^DvPX*<>phd"[i % 13],
+            "color": "0.4" if kind == "large" else f"C{i % 5}",
+        }
+        for i, kind in enumerate(kinds)
+    }
+
+
+def sheet(study: Study, labels: Mapping[str, str], n: int) -> Figure:
+    """The first n samples of the first training of each kind, with frames: kind -> label."""
+    first = study.first
+    rows = [(label, first[kind].pictures[:n]) for kind, label in labels.items()]
+    framed = [first[kind].passed[:n] for kind in labels]
+    return image_grid(rows, [str(i) for i in range(n)], framed)
+
+
+def sheet_table(study: Study, labels: Mapping[str, str], n: int) -> dict[str, list[Any]]:
+    """The pixels of a `sheet`."""
+    rows = [(label, study.first[kind].pictures[:n]) for kind, label in labels.items()]
+    return pixel_table(np.arange(n), rows, "initial noise [index]")
+
+
+def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) -> Figure:
+    """Of each source its curves, and below them the gaps tried there, coloured by copies.
+
+    Parameters
+    ----------
+    sources : title -> its gaps, and its curves by the names of `CURVES`.
+    zones : of each source, shaded.
+    marked : the source whose curves were read off, and so are marks.
+    """
+    heights = [max(1.5, 0.21 * len(bars)) for bars, _ in sources.values()]
+    ratios = [h for height in heights for h in (1.4, height)]
+    size = (4.8, 2.6 * len(sources) + sum(heights))
+    fig, axes = plt.subplots(2 * len(sources), 1, figsize=size, height_ratios=ratios)
+    places = zip(sources.items(), zones, axes[::2], axes[1::2], strict=True)
+    for (title, (bars, curves)), zone, ax, below in places:
+        lowest = min(window.low for _, window, _ in bars if window)
+        ends = min(0.05, lowest / 1.5), max(10.0, 2 * zone.high)
+        for name, (label, color, line, mark) in CURVES.items():
+            if title == marked:
+                ax.plot(curves[name].sigma, curves[name].mean, color + mark, ms=3.5)
+            else:
+                curves[name].plot(ax, label, color=color, ls=line)
+        _gap_bars(below, bars, ends)
+        for panel in (ax, below):
+            panel.axvspan(zone.low, zone.high, color="0.9", lw=0, zorder=0)
+        ax.set(title=title, xlim=ends)
+        sigma_axis(ax)
+        ax.set_xlabel("")
+    shades = ScalarMappable(cmap=colormaps["viridis"])
+    bar = fig.colorbar(shades, ax=[*axes], location="bottom", aspect=40)
+    bar.set_label("share of memorized samples")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    return fig
+
+
+def gaps_table(
+    sources: Mapping[str, Source], marked: str, studies: Mapping[str, Study]
+) -> dict[str, list[Any]]:
+    """What `gaps` plots, and of each source's study also the further trainings."""
+
+    def of_curves(title: str) -> list[tuple[Any, ...]]:
+        return [
+            (title, name, level, level, *numbers)
+            for name, c in sources[title][1].items()
+            for level, *numbers in zip(c.sigma, c.mean, c.low, c.high, strict=True)
+        ]
+
+    rows: list[tuple[Any, ...]] = []
+    for title, (bars, _) in sources.items():
+        rows += of_curves(title) if title != marked else []
+        for name, gap, share in bars:
+            ends = (gap.low, gap.high) if gap else (np.nan, np.nan)
+            rows.append((title, f"memorized, {name}", *ends, *share.numbers))
+    for title, study in studies.items():
+        first = min(seed for _, seed in study.judged)
+        rows += [
+            (title, f"memorized, {kind}, seed {seed}", np.nan, np.nan, *one.copies.numbers)
+            for (kind, seed), one in study.judged.items()
+            if seed != first
+        ]
+    headings = ["source [name]", "quantity [name]", "sigma, low [data units]"]
+    headings += ["sigma, high [data units]", "value [fraction]"]
+    headings += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
+    return long_table(rows + of_curves(marked), *headings)
+
+
+def _gap_bars(ax: Axes, bars: Bars, ends: tuple[float, float]) -> None:
+    """Gaps over the noise levels, from above; without one, a thin line from end to end."""
+    note: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+    for place, (_, window, share) in enumerate(bars):
+        low, high = (window.low, window.high) if window else ends
+        height, color = 0.7 if window else 0.12, colormaps["viridis"](share.value)
+        ax.barh(place, high - low, left=low, height=height, color=color, zorder=2)
+        text = f"{share.value:.0%}"
+        ax.annotate(text, (high, place), fontsize=8.5, annotation_clip=False, **note)
+    ax.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=8.5)
+    ax.invert_yaxis()
+    ax.set_xlim(ends)
+    sigma_axis(ax, probability=False)
+
+
+def _course(ax: Axes, x: Sequence[float], found: Sequence[Interval], **style: Any) -> None:
+    """Estimates over the course of something: a line with the band of their intervals."""
+    value, low, high = np.transpose([one.numbers for one in found])
+    (line,) = ax.plot(x, value, **style)
+    ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
+
+
+def _distance_axis(ax: Axes, name: str, references: References) -> None:
+    """An axis of a distance upwards, with the lines that it is read against."""
+    held_out, copier = (references[of][name].value for of in ("held-out", "training set"))
+    ax.axhline(held_out, color="0.4", ls=":", label="real, held out")
+    ax.axhline(copier, color="0.4", ls="--", label="training set")
+    label = name if name == "sliced Wasserstein" else f"Frechet distance,\n{name}"
+    ax.set(ylabel=label, ylim=(0, None))
+
+
+def _whiskers(one: Interval) -> list[list[float]]:
+    return [[one.value - one.low], [one.high - one.value]]

@@ -1,0 +1,113 @@
+"""Gaps: how much they hold, where they are moved, and sweeps of known outcome."""
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from scipy.stats import norm
+from test_study import judged
+
+from geomem import digitized
+from geomem.diffusion import presets
+from geomem.diffusion.noise import NoiseLaw
+from geomem.geometry.window import Window
+from geomem.memorization import gaps
+from geomem.memorization.gaps import Gap, Sweep
+from geomem.memorization.study import Study
+from geomem.memorization.swaps import PAPER_CELEBA_ZONE
+from geomem.plots import remedies
+from geomem.plots.drawing import misplaced
+
+
+def test_a_gap_holds_what_the_normal_law_says_and_reaches_the_training():
+    gap, law = Gap(Window(0.1, 1.0), 0.25), NoiseLaw(-1.2, 1.2)
+    wanted = np.diff(norm.cdf((np.log([0.1, 1.0]) + 1.2) / 1.2))[0]
+    assert gap.mass(law) == pytest.approx(wanted)
+    changed = presets.changed(presets.PRESETS["digits-mlp-small"], gap.settings).train.noise
+    assert (changed.gap_low, changed.gap_high, changed.gap_keep) == (0.1, 1.0, 0.25)
+
+
+def test_halves_adjoin_and_are_equally_wide():
+    low, high = gaps.halves(Window(0.5, 2.0)).values()
+    assert (low, high) == (Window(0.5, 1.0), Window(1.0, 2.0))
+
+
+def test_the_papers_gaps_stay_where_they_are_in_the_papers_zone():
+    paper = gaps.paper_gaps(digitized.load("fig5_celeba_gaps"))
+    windows = {name: one.window for name, one in paper.items() if one.window}
+    found = gaps.gaps_to_try(PAPER_CELEBA_ZONE, Window(0.05, 1.3), windows, keep=0.2)
+    assert all(found[name].window == window.rounded() for name, window in windows.items())
+    assert [found[k].keep for k in ("copy window", "copy window, 20% kept")] == [0, 0.2]
+    # As the paper's text has them: 74.97% without a gap, 9.24% with steps 100 to 350 left out.
+    assert paper["plain"].window is None and paper["plain"].memorized.value == 0.7497
+    widest = gaps.by_width(windows)[-1]
+    assert paper[widest].steps == (100, 350) and paper[widest].memorized.value == 0.0924
+
+
+def test_the_papers_course_ends_at_its_numbers():
+    found = gaps.paper_course(digitized.load("fig4_gap_training"))
+    done, memorized, fid = found["plain"][-1]
+    assert (done, fid) == (pytest.approx(1, abs=0.03), 1) and memorized == pytest.approx(
+        0.79, abs=0.01
+    )
+    # FID 2.35 with the gap over 3.72 without, in the paper's words.
+    assert found["zone gap"][-1, 2] == pytest.approx(2.35 / 3.72, abs=0.01)
+
+
+def test_nested_pairs_are_ordered_and_equal_windows_are_none():
+    windows = {"a": Window(1, 8), "b": Window(2, 4), "c": Window(1, 4), "d": Window(1, 8)}
+    windows["e"] = Window(3, 9)
+    found = {*gaps.nested(windows)}
+    assert found == {("a", "b"), ("a", "c"), ("c", "b"), ("d", "b"), ("d", "c")}
+
+
+def test_depth_counts_by_ranks():
+    assert gaps.depth_rank([1, 2, 3], [0.9, 0.5, 0.1]) == pytest.approx(-1)
+    assert math.isnan(gaps.depth_rank([1, 2, 3], [0.0, 0.0, 0.0]))
+
+
+@pytest.fixture
+def sweep():
+    """The low half halves the copies, the high half does nothing, the zone takes them all."""
+    copies = {"plain": 80, "zone": 0, "low half": 40, "high half": 80, "stopped": 0}
+    runs = {(kind, s): judged(n + s, 2.0) for s in range(3) for kind, n in copies.items()}
+    windows = {"zone": Window(1, 4), **gaps.halves(Window(1, 4))}
+    return Sweep({name: Gap(window) for name, window in windows.items()}, Study(runs))
+
+
+def test_a_sweep_of_known_outcome(sweep):
+    assert sweep.halves.value == pytest.approx(0.4)
+    assert sweep.verdict == "lowers memorization more than" and sweep.low_half_does_it
+    assert sweep.effective == ["zone", "low half"]
+    inside = {("zone", "low half"): -0.4, ("zone", "high half"): -0.8}
+    found = sweep.nested(["zone", "low half", "high half"])
+    assert {pair: pytest.approx(change.value) for pair, change in found.items()} == inside
+    assert [change.value for change in sweep.apart.values()] == pytest.approx([0.4] * 3)
+    assert sweep.rank == gaps.depth_rank([1, 1, 2], [0.0, 0.4, 0.8])
+    with pytest.raises(ValueError, match="'dummy'"):
+        sweep.change("dummy")
+
+
+def test_halves_that_differ_by_training_only_are_not_told_apart(sweep):
+    runs = dict(sweep.study.judged)
+    runs |= {("high half", s): judged(n, 2.0) for s, n in enumerate((20, 41, 62))}
+    same = Sweep(sweep.gaps, Study(runs))
+    assert same.verdict == "is not to be told from" and not same.low_half_does_it
+
+
+def test_tables_of_a_sweep(sweep):
+    table = sweep.table("pca", Window(0.5, 20.0))
+    by_gap = dict(zip(table["gap"], table["error"], strict=True))
+    assert by_gap["zone"] == "1.00" and table["noise levels"][:2] == ["none", "1 to 4"]
+    assert [share.count for share in sweep.halves_table()["low half left out"]] == [40, 41, 42]
+
+
+def test_gaps_are_drawn_where_they_lie(sweep):
+    fig, ax = plt.subplots()
+    remedies._gap_bars(ax, sweep.marks(), (0.05, 10))
+    drawn = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
+    windows = [sweep.gaps[k].window for k in ("zone", "low half", "high half")]
+    assert drawn[1:4] == [(w.low, w.high) for w in windows] and drawn[0] == (0.05, 10)
+    assert misplaced(fig) == []
+    plt.close(fig)

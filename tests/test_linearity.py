@@ -1,0 +1,58 @@
+"""Distances of a model to the closed forms, where the model is one of them."""
+
+import numpy as np
+import pytest
+
+import geomem
+from geomem.memorization.linearity import Linearity, answers_to_one
+
+SIGMAS = np.array([0.3, 1.0, 3.0, 30.0])
+
+
+@pytest.fixture
+def images(rng):
+    return rng.normal(size=(30, 6)), rng.normal(size=(80, 6))
+
+
+def gaussian(train):
+    return lambda x, sigma: geomem.gaussian_denoiser(x, train, sigma)
+
+
+def test_the_gaussian_denoiser_is_at_no_distance_from_itself(images):
+    train, heldout = images
+    found = Linearity.of(gaussian(train), train, heldout, SIGMAS, seed=1)
+    assert np.all(found.gaussian.mean == 0)
+    np.testing.assert_allclose(found.empirical.mean, found.gap.mean)
+    assert np.all(found.side == -1)
+    assert found.apart(0.0).all() and not found.apart(0.0, 1e-12).any()
+    # By Eq. 7 the mean image is nearer the larger the noise, and the closed forms come together.
+    assert np.all(np.diff(found.mean.mean) < 0) and found.gap.mean[-1] < 0.01 * found.gap.mean[0]
+
+
+def test_the_empirical_denoiser_takes_its_own_side(images):
+    train, heldout = images
+    found = Linearity.of(
+        lambda x, sigma: geomem.empirical_denoiser(x, train, sigma), train, heldout, SIGMAS
+    )
+    assert np.all(found.empirical.mean == 0) and np.all(found.side == 1)
+    np.testing.assert_array_equal(found.gaussian.mean, found.gap.mean)
+
+
+def test_a_constant_shift_is_all_in_common(images):
+    """m^G + s is at |s|^2 / tr Sigma from m^G, for every input the same."""
+    train, heldout = images
+    shifted = gaussian(train)
+    found = Linearity.of(lambda x, s: shifted(x, s) + 0.5, train, heldout, SIGMAS)
+    variance = train.var(0).sum()
+    np.testing.assert_allclose(found.gaussian.mean, 6 * 0.25 / variance)
+    np.testing.assert_allclose(found.common, 1)
+    assert found.variance == pytest.approx(variance)
+
+
+def test_one_image_is_answered_at_each_level_as_among_others(rng):
+    train, image, noise = (rng.normal(size=(n, 1, 2, 3)) for n in (20, 1, 1))
+    found = answers_to_one(lambda x, s: x / s, train, image[0], noise[0], SIGMAS)
+    noisy = image + SIGMAS[:, None, None, None] * noise
+    np.testing.assert_allclose(found.model, noisy / SIGMAS[:, None, None, None])
+    np.testing.assert_allclose(found.empirical, geomem.empirical_denoiser(noisy, train, SIGMAS))
+    np.testing.assert_allclose(found.gaussian, geomem.gaussian_denoiser(noisy, train, SIGMAS))
