@@ -78,9 +78,6 @@ companion.Table(shown | {"steps that it holds": list(held.values())})
 
 # %%
 table = swaps.SwapTable.of(few.denoise, many.denoise, windows, distinct, n_samples, **sampled)
-compared = dict(danger_above="danger", danger_below="danger", copy_above="copy", copy_below="copy")
-compared["zone"] = "copy"
-beyond = {name: table.change("small", of, since=name) for name, of in compared.items()}
 shares = [[table.share(base, name) for name in ("", *windows)] for base in ("small", "large")]
 names = ["none", *windows]
 companion.Table({"window of the other": names, "small": shares[0], "large": shares[1]})
@@ -102,21 +99,15 @@ options = dict(n=n_samples, sigmas=inner, device=sampler.device_of(few.denoise),
 bench = remedies.Bench(distinct, judging, judging, features, **options)
 wanted = {name: windows[name] for name in ("medium", "zone", "copy")}
 beside = swaps.StopOrSwap.of(bench, plain, many, wanted, choosing, stop_share)
-for name in ("stop_loss", "stop_share"):  # the first training's initial noises are the table's
-    first = beside.judged[name][0]
-    table.add(("small", name), first.pictures, first.passed)
-found = beside.in_words
-shown = {what: [found[name][what] for name in found] for what in found["plain"]}
-companion.Table({"small model": list(found), **shown})
+beside.add_to(table)  # the first training, whose initial noises are those of the table
+companion.Table(beside.columns)
 
 # %% tags=["hide-input"]
 titles = swaps.TITLES | {"stop_share": f"stopped at\n{stop_share:.3g} of the steps"}
 names = {"small": f"small, N = {len(data.train):,}"}
 names["large"] = f"large, N = {len(everything.train):,}"
-fig = drawing.swap_table(table, titles, names, swaps.PAPER_TABLE)
-plotted = table.table(titles)
-plotted["paper, Table 1 [percent]"] = [swaps.PAPER_TABLE.get(key, np.nan) for key in table.passed]
-companion.figure(fig, "fig-swap-table", plotted, data=[data])
+fig = drawing.swap_table(table, titles, names)
+companion.figure(fig, "fig-swap-table", table.table(titles), data=[data])
 
 # %% [markdown]
 # ## One switch
@@ -157,10 +148,7 @@ companion.figure(fig, "fig-swap-cumulative", switch.table(), data=[data])
 
 # %%
 ratios = [beside.error_ratio(name) for name in ("plain", "medium", "stop_loss", "stop_share")]
-apart = beside.error_ratio("stop_loss", over="medium")
-sure = {"lower": inner[apart.high < 1], "higher": inner[apart.low > 1]}
-sure = {side: ", ".join(f"{s:.2g}" for s in at) or "no level" for side, at in sure.items()}
-told = remedies.all_told_apart(beside.judged["stop_loss"], beside.judged["medium"])
+told = beside.told_apart
 companion.Table({"stopped against swapped, by": list(told), "samples": list(told.values())})
 
 # %% tags=["hide-input"]
@@ -207,19 +195,16 @@ text = "at large noise neither changes it by more than a tenth"
 companion.claim("large-noise", text, table.most("large") < 0.1, must=must)
 text = "at small noise neither changes it by more than a tenth"
 companion.claim("small-noise", text, table.most("small") < 0.1, must=False)
-
-
-# %%
 text = "the large denoiser in the paper's danger zone alone undoes part of it"
 companion.claim("danger-part", text, table.undoes_part("danger"), must=False)
 text = "the copy window undoes more than windows as wide elsewhere"
-more = max(beyond["copy_above"].high, beyond["copy_below"].high)
+more = max(table.beyond["copy_above"].high, table.beyond["copy_below"].high)
 companion.claim("copy-window", text, more < -0.2, must=must)
 if zone and len(zone.steps(levels)):
     text = "the large denoiser in our danger zone alone undoes part of it"
     companion.claim("zone-part", text, table.undoes_part("zone"), must=False)
     text = "a window that reaches below our danger zone undoes more"
-    companion.claim("zone-too-narrow", text, beyond["zone"].high < 0, must=must)
+    companion.claim("zone-too-narrow", text, table.beyond["zone"].high < 0, must=must)
 if zone:  # whatever comes out of it is the finding
     text = "a single switch decides inside the danger zone"
     companion.claim("switch-inside", text, set(turned.values()) == {"inside it"}, must=False)
@@ -236,30 +221,15 @@ companion.quote(
     n_small=f"{len(data.train):,}",
     n_large=f"{len(everything.train):,}",
     solver=sampler.SOLVER_NAMES[solver],
-    zone=reach.geometry.zone_in_words,
-    zone_from=str(reach.geometry.regimes.covered),
-    zone_to=str(reach.geometry.regimes.concentrated),
-    edge=str(reach.edge),
-    medium=windows["medium"].in_words,
-    copy_window=windows["copy"].in_words,
-    **{f"{name}_window": windows[name].in_words for name in ("danger", *list(compared)[:4])},
+    medium=words["medium"],
+    copy_window=words["copy"],
+    **{f"{name}_window": words[name] for name in ("danger", *[*swaps.COMPARED][:4])},
     **{f"{name}_steps": text for name, text in held.items()},
+    **reach.in_words,
     **table.in_words,
-    **{f"beyond_{name}": str(difference) for name, difference in beyond.items()},
-    turn_begun=str(turn[0]),
-    turn_ended=str(turn[1]),
-    **{f"turned_{way}": text for way, text in turned.items()},
-    switched=" to ".join(f"{sigma:.2g}" for sigma in switch.sigma[[0, -1]]),
-    small_switched=" to ".join(f"{share:.2g}" for share in switch.curve("small").mean[[0, -1]]),
-    large_switched=" to ".join(f"{share:.2g}" for share in switch.curve("large").mean[[0, -1]]),
-    stop_steps=", ".join(f"{stop.step:,}" for stop in beside.stops),
+    **switch.in_words(zone),
+    **beside.in_words,
     steps=f"{small.train.steps:,}",
     share_step=f"{small.train.step_of(stop_share):,}",
-    stop_lower=sure["lower"],
-    stop_higher=sure["higher"],
-    stop_told="; ".join(f"{kind}: {text}" for kind, text in told.items()),
-    stop_most=f"{ratios[2].mean.max():.2g}",
-    plain_most=f"{ratios[0].mean.max():.2g}",
-    **{f"{name}_{what}": text for name in found for what, text in found[name].items()},
     eight="; ".join(f"{n} in {row}" for n, row in zip(counts, named, strict=True)),
 )

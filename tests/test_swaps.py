@@ -259,7 +259,7 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     assert table.change("small", "all").value == -1 and table.change("large", "all").value == 1
     assert table.change("small", "none", since="all").value == 1
     assert table.most("all") == 1 and table.most("narrow") == 0
-    assert table.in_words["small_all_change"] == "-100% [-100%, -100%]"
+    assert str(table.change("small", "all")) == "-100% [-100%, -100%]"
     torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
 
 
@@ -276,6 +276,7 @@ def test_a_part_is_less_than_at_medium_noise():
         found["window, low [data units]"][0]
     )
     assert found["memorized [count]"] == [90, 0, 60, 90]
+    assert found["paper, Table 1 [percent]"][:2] == [92.2, 0.0]
     assert found["change [fraction]"] == pytest.approx([0, -1, -1 / 3, 0])
 
 

@@ -73,6 +73,13 @@ class CopyRange:
         """The copy window: from half of the edge, or the zone's lower end, to its upper end."""
         return Window(float(np.nanmin([self.edge.value / 2, self.zone.low])), self.zone.high)
 
+    @property
+    def in_words(self) -> dict[str, str]:
+        """The zone, its ends "zone_from" and "zone_to" with intervals, and the edge, as text."""
+        regimes = self.geometry.regimes
+        ends = {"zone_from": str(regimes.covered), "zone_to": str(regimes.concentrated)}
+        return {"zone": self.geometry.zone_in_words, **ends, "edge": str(self.edge)}
+
 
 def copy_edge(sigma: Floats, error: Floats, nearest: float) -> float:
     """The noise level below which a denoiser hardly changes whether a sample is a copy (ours).

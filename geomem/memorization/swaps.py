@@ -27,7 +27,14 @@ from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.hump import place
 from geomem.memorization.ratio_test import DistinctImages, neighbours
-from geomem.memorization.remedies import Bench, Judged, Ratio, error_ratio, in_words
+from geomem.memorization.remedies import (
+    Bench,
+    Judged,
+    Ratio,
+    all_told_apart,
+    error_ratio,
+    in_words,
+)
 from geomem.memorization.stopping import Stopping
 
 Condition = tuple[str, str]  # a base, and the window in which the other model answers
@@ -60,6 +67,15 @@ TITLES: Mapping[str, str] = {
     "copy_below": "wide as copy window,\nless noise",
     "stop_loss": "stopped at\nthe lowest loss",
     "stop_share": "stopped at\na share of the steps",
+}
+
+# Each control with the window that it is as wide as, and the zone with the copy window around it.
+COMPARED: Mapping[str, str] = {
+    "danger_above": "danger",
+    "danger_below": "danger",
+    "copy_above": "copy",
+    "copy_below": "copy",
+    "zone": "copy",
 }
 
 # The danger zone that the paper gives for its CelebA images (section 5, Figure 5).
@@ -212,6 +228,11 @@ class SwapTable:
         """How much it changes from one condition to another, paired by their noises."""
         return paired_difference(self.passed[base, since], self.passed[base, name], seed=self.seed)
 
+    @property
+    def beyond(self) -> dict[str, Change]:
+        """Of each pair of `COMPARED`: how many more copies the second leaves than the first."""
+        return {name: self.change("small", of, since=name) for name, of in COMPARED.items()}
+
     def most(self, name: str) -> float:
         """How much the other model's answers there may change it, either way and of either base.
 
@@ -227,14 +248,14 @@ class SwapTable:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """Every share and change as text, under BASE_WINDOW and BASE_WINDOW_change."""
+        """Shares, changes and `beyond` as text: BASE_WINDOW, BASE_WINDOW_change, beyond_WINDOW."""
         names = {f"{base}_{name or 'none'}": (base, name) for base, name in self.passed}
         copies = {name: str(self.share(*condition)) for name, condition in names.items()}
         changes = {f"{name}_change": str(self.change(*key)) for name, key in names.items()}
-        return copies | changes
+        return copies | changes | {f"beyond_{name}": str(by) for name, by in self.beyond.items()}
 
     def table(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
-        """Every condition: its window, its share and its change against no swap.
+        """Every condition: its window, its share, its change against no swap, and the paper's.
 
         Parameters
         ----------
@@ -254,6 +275,7 @@ class SwapTable:
             "samples [count]": [one.n for one in copies],
             **columns("memorized", "fraction", copies),
             **columns("change", "fraction", changes),
+            "paper, Table 1 [percent]": [PAPER_TABLE.get(key, math.nan) for key in self.passed],
         }
 
 
@@ -321,6 +343,12 @@ class StopOrSwap:
         judged["large"] = [bench.judge(large.denoise, large.experiment.train.images)]
         return cls(judged, stops)
 
+    def add_to(self, table: SwapTable) -> None:
+        """Put the first training, stopped, into a table of swaps from the same initial noises."""
+        for name in ("stop_loss", "stop_share"):
+            first = self.judged[name][0]
+            table.add(("small", name), first.pictures, first.passed)
+
     def error_ratio(self, name: str, over: str = "large") -> Ratio:
         """How much larger the held-out error is than another's, as `remedies.error_ratio`."""
         one, other = ([judged.error for judged in self.judged[key]] for key in (name, over))
@@ -333,9 +361,39 @@ class StopOrSwap:
         return any(one.copies.high >= whole.copies.value / 10 for one, whole in pairs)
 
     @property
-    def in_words(self) -> dict[str, dict[str, str]]:
-        """What each does, as text (`remedies.in_words`), by its name."""
-        return {name: in_words(each) for name, each in self.judged.items()}
+    def told_apart(self) -> dict[str, str]:
+        """Samples of the stopped training against those of the swap at medium noise."""
+        return all_told_apart(self.judged["stop_loss"], self.judged["medium"])
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The columns of a table, one row each: what it does, as `remedies.in_words` has it."""
+        found = {name: in_words(each) for name, each in self.judged.items()}
+        names = {"small model": list(found)}
+        return names | {what: [one[what] for one in found.values()] for what in found["plain"]}
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """All that prose says of it, as text.
+
+        What each does, under NAME_copies and the like; and of the training that stops at the
+        lowest loss: its steps, the levels where its error is surely lower and higher than that
+        of the swap at medium noise, and its largest ratio of errors beside that of the plain one.
+        """
+        found = {name: in_words(each) for name, each in self.judged.items()}
+        beside = self.error_ratio("stop_loss", over="medium")
+        sure = {"lower": beside.high < 1, "higher": beside.low > 1}
+        return {
+            **{f"{name}_{what}": text for name in found for what, text in found[name].items()},
+            "stop_steps": ", ".join(f"{stop.step:,}" for stop in self.stops),
+            **{
+                f"stop_{way}": ", ".join(f"{s:.2g}" for s in beside.sigma[at]) or "no level"
+                for way, at in sure.items()
+            },
+            "stop_told": "; ".join(f"{kind}: {text}" for kind, text in self.told_apart.items()),
+            "stop_most": f"{self.error_ratio('stop_loss').mean.max():.2g}",
+            "plain_most": f"{self.error_ratio('plain').mean.max():.2g}",
+        }
 
 
 @dataclass(frozen=True)
@@ -434,6 +492,22 @@ class Switch:
         return {
             name: (place(at, zone) if zone else "") or unknown
             for name, at in (("begun", self.begun), ("ended", self.ended))
+        }
+
+    def in_words(self, zone: Window | None) -> dict[str, str]:
+        """All that prose says of it, as text; the zone as in `against`.
+
+        "turn_begun" and "turn_ended" are the two levels, "turned_begun" and "turned_ended" where
+        they lie; "switched" is from where to where the switch was tried, "small_switched" and
+        "large_switched" the shares there, by the model that begins.
+        """
+        ends = {"switched": self.sigma, "small_switched": self.curve("small").mean}
+        ends |= {"large_switched": self.curve("large").mean}
+        return {
+            "turn_begun": str(self.begun),
+            "turn_ended": str(self.ended),
+            **{f"turned_{way}": text for way, text in self.against(zone).items()},
+            **{name: f"{values[0]:.2g} to {values[-1]:.2g}" for name, values in ends.items()},
         }
 
     def table(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from geomem.geometry.curve import Band, Curve
 from geomem.geometry.intervals import Estimate, Fraction, bars
 from geomem.geometry.regimes import Geometry, Regimes
 from geomem.memorization.remedies import Ratio
-from geomem.memorization.swaps import SwapTable
+from geomem.memorization.swaps import PAPER_TABLE, SwapTable
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
@@ -271,14 +271,12 @@ def swap_table(
     table: SwapTable,
     titles: Mapping[str, str],
     bases: Mapping[str, str],
-    paper: Mapping[tuple[str, str], float],
 ) -> Figure:
     """The share of memorized samples of each condition, one row a window, for both bases.
 
     titles : how the windows are called, in the order of the rows; controls, those beside
         another window, have open marks.
     bases : how the models are called.
-    paper : the paper's shares of some conditions, percent.
     """
     from matplotlib import pyplot as plt
 
@@ -299,9 +297,9 @@ def swap_table(
                 dict(mfc="white") if open_marks else dict(label=f"base: {bases[base]}")
             )
             ax.errorbar(middle, places, xerr=ends, fmt=marker, color=color, ms=5, **look)
-        known = [(row, name) for row, name in enumerate(rows) if (base, name) in paper]
+        known = [(row, name) for row, name in enumerate(rows) if (base, name) in PAPER_TABLE]
         label = "paper, Table 1" if base == "small" else None
-        values, at = [paper[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
+        values, at = [PAPER_TABLE[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
         ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
     ax.set_yticks(range(len(rows)), [*titles.values()], fontsize=8.5)
     ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
