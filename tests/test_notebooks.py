@@ -39,6 +39,7 @@ D = Parameter("device", "str", "auto", "where, in {auto, cpu, cuda}")
     [
         (N, "7", 7),
         (N, 7, 7),
+        (N, 7.0, 7),  # as a setting of an experiment
         (P, "0.25", 0.25),
         (B, "true", True),
         (B, "False", False),
@@ -70,7 +71,6 @@ def test_a_data_set_may_be_left_out_only_where_it_is_by_default():
         (N, "many"),
         (N, "1"),
         (N, True),
-        (N, 7.0),
         (P, "1"),
         (P, "0"),
         (P, "nan"),
