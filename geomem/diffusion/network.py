@@ -217,7 +217,7 @@ class EDMDenoiser(nn.Module):
 
         Returns
         -------
-        tensor of the shape and dtype of ``x``
+        tensor of the shape and dtype of x
             The denoised images, data units.
 
         Raises

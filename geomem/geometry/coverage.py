@@ -75,7 +75,7 @@ def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
 
     Returns
     -------
-    array of the shape and kind of ``r``
+    array of the shape and kind of r
         float64, in [0, 1], strictly decreasing in r.
 
     Raises

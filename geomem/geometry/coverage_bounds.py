@@ -198,7 +198,7 @@ def coverage_sigma(distance: float | Floats, d: int, c: float = 5.0) -> Floats:
 
     Returns
     -------
-    array of the shape of ``distance``
+    array of the shape of distance
         Noise levels, data units, float64.
 
     Raises

@@ -40,7 +40,7 @@ class Denoiser(Protocol):
 
         Returns
         -------
-        tensor of the shape of ``x``
+        tensor of the shape of x
             The denoised images, in data units.
         """
         ...

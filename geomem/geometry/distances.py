@@ -307,7 +307,7 @@ def nearest_distances(
 
     Returns
     -------
-    array (Q, k) of the kind of ``queries``
+    array (Q, k) of the kind of queries
         float64, data units, ascending along the last axis.
 
     Raises

@@ -74,7 +74,7 @@ class GaussianDenoiser:
 
         Returns
         -------
-        array of the shape, kind and floating dtype of ``x``
+        array of the shape, kind and floating dtype of x
             The denoised inputs, in data units.
 
         Raises
@@ -122,7 +122,7 @@ def gaussian_denoiser(
 
     Returns
     -------
-    array of the shape, kind and floating dtype of ``x``
+    array of the shape, kind and floating dtype of x
         The denoised inputs, in data units.
 
     Raises

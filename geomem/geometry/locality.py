@@ -31,7 +31,7 @@ def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
 
     Returns
     -------
-    array of the shape of ``sigma`` and then that of ``spectrum``
+    array of the shape of sigma and then that of spectrum
         float64, in [-1, 1].
 
     Raises
@@ -73,7 +73,7 @@ def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -
 
     Returns
     -------
-    array of the shape of ``sigma``
+    array of the shape of sigma
         float64, >= 0; at most 1/2 for a spectrum that rises once and falls once.
 
     Raises

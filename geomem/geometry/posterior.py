@@ -77,7 +77,7 @@ class EmpiricalDenoiser:
 
         Returns
         -------
-        array of the shape, kind and floating dtype of ``x``
+        array of the shape, kind and floating dtype of x
             For each input a point of the training set's convex hull.
 
         Raises
@@ -151,7 +151,7 @@ def posterior_weights(
 
     Returns
     -------
-    array (Q, N) of the kind of ``x``
+    array (Q, N) of the kind of x
         float64, in [0, 1]; each row sums to 1.
 
     Raises
@@ -193,7 +193,7 @@ def empirical_denoiser(
 
     Returns
     -------
-    array of the shape, kind and floating dtype of ``x``
+    array of the shape, kind and floating dtype of x
         For each input a point of the convex hull of ``train``.
 
     Raises
