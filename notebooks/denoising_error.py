@@ -55,13 +55,15 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
 # %%
 denoisers = {
-    "empirical": lambda x, sigma: geomem.empirical_denoiser(x, data.train, sigma, device=device),
+    "empirical": geomem.EmpiricalDenoiser(data.train, device=device),
     "small": models[0].denoise,
     "large": models[1].denoise,
 }
 seen = {"empirical": data.train, "small": data.train, "large": everything[:n_heldout]}
 errors = {
-    name: Generalization.of(denoise, seen[name], heldout, sigmas, noisy=draws * n, **options)
+    name: companion.kept(Generalization.of)(
+        denoise, seen[name], heldout, sigmas, noisy=draws * n, **options
+    )
     for name, denoise in denoisers.items()
 }
 distinct = DistinctImages(data.train, device)

@@ -74,7 +74,7 @@ options = dict(n=n_samples, n_switched=n_switched, c=c, level=level, seed=seed, 
 for few, many, images in zip(models[::2], models[1::2], data, strict=True):
     distinct, heldout = ratio_test.DistinctImages(images.train, device), images.heldout[:n_heldout]
     measured = few.denoise, many.denoise, distinct, heldout, levels
-    found.append(study.Measured.of(*measured, name=images.name, **options))
+    found.append(companion.kept(study.Measured.of)(*measured, name=images.name, **options))
 companion.Table(study.overview(found))
 
 # %% [markdown]

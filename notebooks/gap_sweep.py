@@ -75,7 +75,7 @@ few = [name for name in theirs if name in (widest, narrowest) or paper[name].ste
 moved = {name: theirs[name] for name in (theirs if gaps == "nine" else few)}
 options = dict(keep=gap_keep, trainings=trainings, stop_share=stop_share, c=c, level=level)
 options |= dict(n=n_samples, sigmas=np.geomspace(0.01, 20, 18), solver=solver)
-sweeps = [gap.Swept.of(case, moved, **options) for case in cases]
+sweeps = [companion.kept(gap.Swept.of)(case, moved, **options) for case in cases]
 sweep = sweeps[0]  # the book's numbers are those of the first data set
 found, first = sweep.study, sweep.study.first
 companion.Table(gap.gaps_table(sweep.gaps, sweep.case.law))

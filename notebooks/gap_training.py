@@ -65,7 +65,7 @@ small, data = case.small, [case.data]
 
 # %%
 _, many = zoo.train_or_load([small, case.large])
-reach = case.copy_range(many.denoise, c=c, level=level)
+reach = companion.kept(case.copy_range)(many.denoise, c=c, level=level)
 zone, window = gaps.zone_and_window(reach, gap_low, gap_high)
 ours = {"copy gap": gaps.Gap(window, gap_keep)}
 ours |= {"copy gap, none kept": gaps.Gap(window)} if none_kept else {}
@@ -104,7 +104,7 @@ companion.Table({"step": stops[seed].steps, **losses})
 # %%
 sigmas = np.geomspace(0.01, 20, n_sigmas)
 bench = case.bench(n=n_samples, sigmas=sigmas, solver=solver, inception=inception)
-judged = study.judge_all(bench, models, stops, stop_share)
+judged = companion.kept(study.judge_all)(bench, models, stops, stop_share)
 plain = models["plain", seed]
 inside = swaps.swap(plain.denoise, plain.at(stop_share), window)
 judged["stopped inside", seed] = bench.judge(inside, small.train.images)
@@ -139,7 +139,9 @@ companion.figure(fig, "fig-gap-stopping", found.long_table(ratios, "stopped"), d
 
 # %% tags=["hide-input"]
 shares = [*(share for share in presets.QUARTERS if share in small.train.snapshots), 1]
-course = study.course(bench, {kind: models[kind, seed] for kind in new}, shares, found)
+course = companion.kept(study.course)(
+    bench, {kind: models[kind, seed] for kind in new}, shares, found
+)
 steps = [small.train.step_of(share) for share in shares]
 fig, plotted = remedies.over_training(stops, course, steps, references)
 companion.figure(fig, "fig-gap-training", plotted, data=data)

@@ -61,19 +61,19 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # %%
 distinct, options = DistinctImages(data.train, device), dict(draws=draws, **noise)
 asked = {
-    "empirical": lambda x, sigma: geomem.empirical_denoiser(
-        x, distinct.images, sigma, device=device
-    ),
+    "empirical": geomem.EmpiricalDenoiser(distinct.images, device=device),
     "small": models[0].denoise,
     "large": models[1].denoise,
 }
 rates = {
-    name: geomem.memorization_rates(denoise, heldout, distinct, sigmas, **options)
+    name: companion.kept(geomem.memorization_rates)(denoise, heldout, distinct, sigmas, **options)
     for name, denoise in asked.items()
 }
 exact, few, many = rates.values()
 seen, on_train = data.train[:n_heldout], "small, on training images"
-rates[on_train] = geomem.memorization_rates(asked["small"], seen, distinct, sigmas, **options)
+rates[on_train] = companion.kept(geomem.memorization_rates)(
+    asked["small"], seen, distinct, sigmas, **options
+)
 shown = {name: [rate.estimate(i).percent for i in range(n_sigmas)] for name, rate in rates.items()}
 companion.Table({"sigma": sigmas, **shown})
 
@@ -100,7 +100,9 @@ sets = [*subsets.sets]
 if data.name == "cifar10" and data.train.shape == SHAPE:
     sets.append(data)
     for kind, name in (("small", "EDM, N = 1,000"), ("large", "EDM, N = 50,000")):
-        rate = geomem.memorization_rates(asked[kind], heldout, distinct, paper.sigma, **options)
+        rate = companion.kept(geomem.memorization_rates)(
+            asked[kind], heldout, distinct, paper.sigma, **options
+        )
         ours[name] = rate
 
 # %% tags=["hide-input"]
@@ -115,7 +117,9 @@ companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets
 # %%
 training, course = pair[0].train, {}
 for share in (*(share for share in presets.QUARTERS if share in training.snapshots), 1):
-    rate = geomem.memorization_rates(models[0].at(share), heldout, distinct, sigmas, **options)
+    rate = companion.kept(geomem.memorization_rates)(
+        models[0].at(share), heldout, distinct, sigmas, **options
+    )
     course[f"step {training.step_of(share):,}"] = rate
 highest = [rate.estimate(rate.peak).percent for rate in course.values()]
 at = [sigmas[rate.peak] for rate in course.values()]
@@ -140,7 +144,9 @@ companion.figure(fig, "fig-memorization-growth", table, data=[data])
 
 # %%
 hump = Hump.of(few, seed=seed)
-geometry = geomem.measure_regimes(heldout, distinct.images, c=c, level=level, **noise)
+geometry = companion.kept(geomem.measure_regimes)(
+    heldout, distinct.images, c=c, level=level, **noise
+)
 area, where = hump.shares(geometry.zone), hump.place(geometry.zone)
 shown = {f"{name} the zone": [share.percent] for name, share in area.items()}
 companion.Table({"centre of the hump": [hump.centre], **shown})

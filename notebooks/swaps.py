@@ -63,7 +63,7 @@ sampled = dict(seed=seed, solver=solver)
 
 # %%
 measured = dict(c=c, level=level, seed=seed, device=device)
-reach = CopyRange.of(distinct, heldout, many.denoise, **measured)
+reach = companion.kept(CopyRange.of)(distinct, heldout, many.denoise, **measured)
 windows = swaps.windows_for(reach, levels)
 held = {name: window.steps_in_words(levels) for name, window in windows.items()}
 words = {name: window.in_words for name, window in windows.items()}
@@ -77,7 +77,9 @@ companion.Table(shown | {"steps that it holds": list(held.values())})
 # that hold the same steps are one condition to the sampler, and sampled once.
 
 # %%
-table = swaps.SwapTable.of(few.denoise, many.denoise, windows, distinct, n_samples, **sampled)
+table = companion.kept(swaps.SwapTable.of)(
+    few.denoise, many.denoise, windows, distinct, n_samples, **sampled
+)
 shares = [[table.share(base, name) for name in ("", *windows)] for base in ("small", "large")]
 names = ["none", *windows]
 companion.Table({"window of the other": names, "small": shares[0], "large": shares[1]})
@@ -98,7 +100,7 @@ inner = levels[(levels >= 0.01) & (levels <= 20)][::-1]
 options = dict(n=n_samples, sigmas=inner, device=sampler.device_of(few.denoise), **sampled)
 bench = remedies.Bench(distinct, judging, judging, features, **options)
 wanted = {name: windows[name] for name in ("medium", "zone", "copy")}
-beside = swaps.StopOrSwap.of(bench, plain, many, wanted, choosing, stop_share)
+beside = companion.kept(swaps.StopOrSwap.of)(bench, plain, many, wanted, choosing, stop_share)
 beside.add_to(table)  # the first training, whose initial noises are those of the table
 companion.Table(beside.columns)
 
@@ -118,7 +120,9 @@ companion.figure(fig, "fig-swap-table", table.table(titles), data=[data])
 # the edges of the windows do; at infinity the other denoiser answers alone, at 0 never.
 
 # %%
-switch = swaps.Switch.of(few.denoise, many.denoise, distinct, n_cumulative, **sampled)
+switch = companion.kept(swaps.Switch.of)(
+    few.denoise, many.denoise, distinct, n_cumulative, **sampled
+)
 zone = reach.zone if reach.geometry.regimes.medium else None
 turn, turned = [switch.begun, switch.ended], switch.against(zone)
 shown = {"half of the copies": list(turned), "at sigma": turn}

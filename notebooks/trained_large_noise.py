@@ -69,7 +69,7 @@ companion.Table(shown, digits=2)
 
 # %%
 found = {
-    kind: Linearity.of(model.denoise, sets[kind], heldout, sigmas, **noise)
+    kind: companion.kept(Linearity.of)(model.denoise, sets[kind], heldout, sigmas, **noise)
     for kind, model in models.items()
 }
 geometry = geomem.measure_regimes(heldout, DistinctImages(data.train, device).images, **noise)

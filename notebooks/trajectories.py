@@ -57,12 +57,14 @@ names = [f"small, N = {len(data.train):,}", f"large, N = {n_large:,}"]
 
 # %%
 distinct = ratio_test.DistinctImages(data.train, device)
-geometry = geomem.measure_regimes(heldout, distinct.images, c=c, level=level, **options)
-course = trajectories.Course.of(few.denoise, distinct, n_samples, c=c, **way)
-other = trajectories.Course.of(many.denoise, distinct, n_samples, c=c, **way)
+geometry = companion.kept(geomem.measure_regimes)(
+    heldout, distinct.images, c=c, level=level, **options
+)
+course = companion.kept(trajectories.Course.of)(few.denoise, distinct, n_samples, c=c, **way)
+other = companion.kept(trajectories.Course.of)(many.denoise, distinct, n_samples, c=c, **way)
 inner, memorized = levels[(levels >= 0.01) & (levels <= 20)], course.memorized
 options["draws"] = draws
-rate = geomem.memorization_rates(few.denoise, heldout, distinct, inner, **options)
+rate = companion.kept(geomem.memorization_rates)(few.denoise, heldout, distinct, inner, **options)
 peak = int(rate.mean.argmax())
 companion.Table({"model": names, "copies among samples": [course.fraction, other.fraction]})
 
@@ -148,7 +150,7 @@ companion.figure(fig, "fig-trajectories-states", table, data=[data])
 # %%
 parts = [part for part in presets.QUARTERS if part in small.train.snapshots]
 judged = few, parts, distinct, heldout, n_samples, inner
-moments = trajectories.over_training(*judged, **way | options)
+moments = companion.kept(trajectories.over_training)(*judged, **way | options)
 moments.append(trajectories.Moment(small.train.steps, course.fraction, rate.estimate(peak)))
 moment, generated, peaks = zip(*moments, strict=True)
 shown = {"copies among samples": generated, "peak of the rate": [one.percent for one in peaks]}

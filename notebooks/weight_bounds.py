@@ -91,7 +91,7 @@ for n, size in choices:
     options = dict(n_train=n, n_heldout=scale_heldout, size=size, seed=data_seed)
     some = geomem.load_dataset(scale_dataset, **options)
     same = dict(c=c, level=level, seed=seed, device=device)
-    scales.append(zone_scale(some.heldout, some.train, **same))
+    scales.append(companion.kept(zone_scale)(some.heldout, some.train, **same))
 
 # %%
 table = {"varied [name]": ["N"] * len(counts) + ["d"] * len(sizes), **scale_table(scales)}

@@ -1,6 +1,7 @@
 """What is computed once, and what makes it be computed again."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -21,6 +22,9 @@ def count(path, values, seed=0):
     with Path(path).open("a") as calls:
         calls.write("x")
     return values.sum() + seed
+
+
+count.__module__ = "geomem.geometry.window"  # as if it were of this package
 
 
 def test_equal_arguments_are_answered_from_disk_and_others_are_not(tmp_path, monkeypatch, rng):
@@ -57,6 +61,12 @@ def test_a_description_is_of_what_a_value_holds(rng):
     assert len({digest(denoise) for denoise in swapped}) == 3
     assert digest(swap(network(0), other, Window(1, 2))) == digest(swapped[0])
     assert digest(one.given) != digest(other.given)
+
+
+def test_what_says_nothing_of_itself_is_refused():
+    for silent in (lambda x, sigma: x, partial(int, "7"), iter([1])):
+        with pytest.raises(TypeError, match="cannot be told from its like"):
+            described(silent)
 
 
 @pytest.mark.parametrize(("new", "same"), [("1 / 3  # a comment", True), ("1 / 4", False)])

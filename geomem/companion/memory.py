@@ -9,14 +9,15 @@ import os
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from geomem.diffusion.zoo import Trained
-from geomem.reach import reached
+from geomem.reach import NAME, reached
 
 KEPT_VARIABLE = "GEOMEM_KEPT"  # the folder, set by the runner; without it nothing is kept
 P = ParamSpec("P")
@@ -31,7 +32,12 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
 
     Parameters
     ----------
-    function : of this package, at the top level of its module, or a class method there.
+    function : of this package, at the top level of its module, or a method there.
+
+    Raises
+    ------
+    TypeError : an argument that says nothing of itself, such as a function of a notebook, which
+        may use any name there.
     """
     folder = os.environ.get(KEPT_VARIABLE)
     if not folder:
@@ -68,16 +74,23 @@ def described(value: Any) -> Any:
         return [described(part) for part in value]
     if isinstance(value, Mapping):
         return [(str(key), described(part)) for key, part in value.items()]
-    if isinstance(value, FunctionType):
+    if isinstance(value, FunctionType) and _ours(value):
         inside = [cell.cell_contents for cell in value.__closure__ or ()]
         return _code(value), described(inside)
-    if callable(getattr(value, "__func__", None)):  # a method
+    if isinstance(value, MethodType):
         return _code(value), described(value.__self__)
-    if isinstance(value, nn.Module):
-        return _code(type(value)), described(value.state_dict())
-    if isinstance(value, type) or not hasattr(value, "__dict__"):  # a device, say
+    if isinstance(value, (type, slice, torch.device, Path)):
         return repr(value)
-    return _code(type(value)), described(vars(value))
+    if not _ours(type(value)):
+        raise TypeError(f"kept: {value!r} cannot be told from its like; hand over what it is of.")
+    parts = dict(vars(value))
+    if isinstance(value, nn.Module):  # its fields are torch's, but for its configuration
+        parts = {**value.state_dict(), "config": getattr(value, "config", None)}
+    return _code(type(value)), described(parts)
+
+
+def _ours(of: Any) -> bool:
+    return str(of.__module__).split(".")[0] == NAME
 
 
 def _code(of: Any) -> Any:
