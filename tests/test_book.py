@@ -20,7 +20,7 @@ from geomem.companion import api, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.theorems import STATEMENTS
 
-SOURCES = ["_config.yml", "_toc.yml", "book", "notebooks"]
+SOURCES = ["_config.yml", "_toc.yml", "CITATION.cff", "book", "notebooks"]
 VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
 

@@ -29,6 +29,7 @@ def life(rank, root, port):
     first left there.
     """
     faulthandler.dump_traceback_later(100, exit=True)  # rather than wait for each other
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is off
     os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
     os.environ[zoo.STORE_VARIABLE] = str(root)

@@ -38,6 +38,7 @@ def project(tmp_path_factory):
     return root
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TRAINING)
 def test_the_gpu_profile_runs_but_for_its_length(name, project, cifar10, tmp_path):
     notebook = notebooks.pick(ROOT, name)

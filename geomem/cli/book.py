@@ -184,11 +184,14 @@ def _make_book(
 
 def cite(options: argparse.Namespace) -> None:
     root = project_root()
-    known = {record["id"]: record for record in prose.described(root)}
-    if options.figure not in known:
-        names = ", ".join(sorted(known)) or "none yet: run `geomem book` first"
-        raise ParameterError(f"no figure {options.figure!r}; known: {names}.")
-    print(figures.bibtex(known[options.figure]))
+    described = prose.words(root)
+    if options.figure not in described:
+        known = ", ".join(sorted(described))
+        raise ParameterError(f"no figure {options.figure!r}; known: {known}.")
+    found = [record for record in prose.described(root) if record["id"] == options.figure]
+    if not found:
+        raise ParameterError(f"{options.figure}: not drawn yet; run `geomem book` first.")
+    print(figures.bibtex(found[0]))
     print(citation.entries(root).to_string("bibtex"))  # the book, then the paper
 
 

@@ -133,7 +133,8 @@ def filled(text: str, found: Mapping[str, Mapping[str, str]], where: str) -> str
         try:
             return found[match[1]][match[2]]
         except KeyError:
-            raise ProseError(f"{where}: no run has quoted {match[1]}.{match[2]}.") from None
+            number = f"{match[1]}.{match[2]}"
+            raise ProseError(f"{where}: no run has quoted {number}; run `geomem book`.") from None
 
     return NUMBER.sub(number, text)
 
