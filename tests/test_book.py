@@ -38,6 +38,10 @@ def project(tmp_path_factory):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.ipynb"))
         else:
             shutil.copy(ROOT / name, root)
+    # What a book of this checkout kept answers here, too, as its models do.
+    (ROOT / runs.KEPT).mkdir(parents=True, exist_ok=True)
+    (root / runs.KEPT).parent.mkdir()
+    (root / runs.KEPT).symlink_to(ROOT / runs.KEPT)
     built = geomem_command(root, "book", "--profile", "smoke")
     assert built.returncode == 0, built.stdout + built.stderr
     assert built.stdout.splitlines()[-2:] == ["book built:", "_build/html/index.html"]

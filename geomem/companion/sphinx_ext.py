@@ -31,8 +31,9 @@ from sphinx.util.docutils import SphinxDirective
 from geomem import theorems
 from geomem.companion import book, citation, figures, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
+from geomem.project import project_root
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
 FILES = (*FIGURE_FILES, ".bib")
