@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from conftest import ROOT
 
 import geomem
-from geomem.companion import api, notebooks, prose, verdicts
+from geomem.companion import api, notebooks, prose, runs, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.theorems import STATEMENTS
 
