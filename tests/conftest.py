@@ -2,13 +2,21 @@
 
 import multiprocessing
 import os
+import re
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from bs4 import BeautifulSoup
+from filelock import FileLock
 
+import geomem
+from geomem.companion import api, runs
 from geomem.companion.notebooks import pick, pick_profile, resolve
 
 torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
@@ -105,3 +113,61 @@ def prepare(root, **overrides):
     notebook = pick(root, "quick")
     values = {k: str(v) for k, v in overrides.items()}
     return notebook, resolve(notebook, pick_profile(root, "cpu"), values)
+
+
+# The smoke book, built once for all the tests that read it
+
+SOURCES = ["_config.yml", "_toc.yml", "CITATION.cff", "book", "notebooks"]
+
+
+def geomem_command(project, *arguments):
+    command = [sys.executable, "-m", "geomem", *arguments]
+    shared = {**os.environ, "GEOMEM_MODELS": os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))}
+    return subprocess.run(command, cwd=project, env=shared, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """A copy of the sources with its book; of two workers one builds it and the other waits."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root, built = base / "smoke", base / "smoke" / "_build" / "html" / "index.html"
+    with FileLock(base / "smoke.lock"):
+        if not root.exists():
+            build(root)
+    assert built.is_file(), "it did not build; the first worker says why"
+    return root
+
+
+def build(root):
+    root.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.ipynb"))
+        else:
+            shutil.copy(ROOT / name, root)
+    # What a book of this checkout kept answers here, too, as its models do.
+    (ROOT / runs.KEPT).mkdir(parents=True, exist_ok=True)
+    (root / runs.KEPT).parent.mkdir()
+    (root / runs.KEPT).symlink_to(ROOT / runs.KEPT)
+    made = geomem_command(root, "book", "--profile", "smoke")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert made.stdout.splitlines()[-2:] == ["book built:", "_build/html/index.html"]
+
+
+@pytest.fixture(scope="session")
+def html(smoke):
+    return smoke / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def pages(html):
+    """Every page of the book as soup, by its path."""
+    paths = [*html.glob("book/**/*.html"), *html.glob("notebooks/*.html")]
+    contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
+    contents += map(api.page, geomem.__all__)
+    found = {
+        p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
+    }
+    assert sorted(found) == sorted(f"{name}.html" for name in contents)
+    return found

@@ -1,69 +1,21 @@
-"""The built book itself: the smoke profile from a copy of the sources, then every page."""
+"""The built book itself: every page of the smoke profile, as it lies on the disk."""
 
-import functools
-import http.server
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
-import threading
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
-from conftest import ROOT
+from conftest import ROOT, geomem_command
 
 import geomem
-from geomem.companion import api, notebooks, prose, runs, verdicts
+from geomem.companion import api, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.theorems import STATEMENTS
 
-SOURCES = ["_config.yml", "_toc.yml", "CITATION.cff", "book", "notebooks"]
-VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
-
-
-def geomem_command(project, *arguments):
-    command = [sys.executable, "-m", "geomem", *arguments]
-    shared = {**os.environ, "GEOMEM_MODELS": os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))}
-    return subprocess.run(command, cwd=project, env=shared, capture_output=True, text=True)
-
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    root = tmp_path_factory.mktemp("project")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.ipynb"))
-        else:
-            shutil.copy(ROOT / name, root)
-    # What a book of this checkout kept answers here, too, as its models do.
-    (ROOT / runs.KEPT).mkdir(parents=True, exist_ok=True)
-    (root / runs.KEPT).parent.mkdir()
-    (root / runs.KEPT).symlink_to(ROOT / runs.KEPT)
-    built = geomem_command(root, "book", "--profile", "smoke")
-    assert built.returncode == 0, built.stdout + built.stderr
-    assert built.stdout.splitlines()[-2:] == ["book built:", "_build/html/index.html"]
-    return root
-
-
-@pytest.fixture(scope="module")
-def html(project):
-    return project / "_build" / "html"
-
-
-@pytest.fixture(scope="module")
-def pages(html):
-    """Every page of the book as soup, by its path."""
-    paths = [*html.glob("book/**/*.html"), *html.glob("notebooks/*.html")]
-    contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
-    contents += map(api.page, geomem.__all__)
-    found = {
-        p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
-    }
-    assert sorted(found) == sorted(f"{name}.html" for name in contents)
-    return found
+def project(smoke):
+    return smoke
 
 
 def test_nothing_changed_nothing_runs(project):
@@ -248,96 +200,3 @@ def test_a_broken_page_fails_the_build_and_keeps_the_last_book(project, html):
     assert broken.returncode == 1 and "fig-that-is-not-there" in broken.stderr
     assert (html / "index.html").is_file()
     assert "fig-that-is-not-there" not in (html / "book" / "cite.html").read_text()
-
-
-# In a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine: install it to check the pages in a browser")
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=flags)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def address(html):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-def visit(browser, base, pages, scheme, width):
-    """Open every page below ``base`` and return what went wrong on any of them.
-
-    The pages of the API are made alike: those of the longest name and text stand for them.
-    """
-    reference = [page for page in pages if page.startswith("book/api/")]
-    extremes = {max(reference, key=len), max(reference, key=lambda page: len(pages[page].text))}
-    pages = [page for page in pages if page not in reference or page in extremes]
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page, troubles = context.new_page(), []
-    own = (base, "data:", "blob:")
-    page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("requestfailed", lambda r: troubles.append(r.url))
-    page.on("response", lambda r: troubles.append(r.url) if r.status >= 400 else None)
-    page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(r.url))
-    for name in pages:
-        page.goto(base + name, wait_until="load")
-        page.wait_for_function(
-            "document.querySelectorAll('mjx-container').length"
-            " >= document.querySelectorAll('.math').length"
-        )
-        if page.query_selector('[data-mml-node="merror"], [data-mjx-error]'):
-            troubles.append(f"{name}: a formula did not render")
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            troubles.append(f"{name}: wider than {width} px")
-        if page.evaluate("document.documentElement.dataset.theme") != scheme:
-            troubles.append(f"{name}: not in the {scheme} theme")
-    context.close()
-    return troubles
-
-
-@pytest.mark.parametrize(("scheme", "width"), VIEWS)
-def test_every_page_in_a_browser(browser, address, pages, scheme, width):
-    """No request to the outside, no failed one, no console error, no overflow, all math set."""
-    assert visit(browser, address, pages, scheme, width) == []
-
-
-def test_every_page_from_the_disk(browser, html, pages):
-    assert visit(browser, html.as_uri() + "/", pages, "light", 1280) == []
-
-
-def test_search_finds_coverage(browser, address):
-    page = browser.new_page()
-    page.goto(address + "search.html?q=coverage", wait_until="load")
-    page.wait_for_selector("#search-results li")
-    found = page.locator("#search-results li a").all_inner_texts()
-    assert any("Shells and coverage" in text for text in found), found
-    page.close()
-
-
-def test_figures_stay_on_white_in_dark_mode(browser, address):
-    context = browser.new_context(color_scheme="dark")
-    page = context.new_page()
-    page.goto(address + "book/regimes.html", wait_until="load")
-    style = page.eval_on_selector(
-        "figure img", "i => [getComputedStyle(i).backgroundColor, getComputedStyle(i).filter]"
-    )
-    assert style == ["rgb(255, 255, 255)", "none"]
-    context.close()

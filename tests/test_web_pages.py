@@ -1,0 +1,100 @@
+"""Every page of the smoke book in a browser."""
+
+import functools
+import http.server
+import shutil
+import threading
+
+import pytest
+
+VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: install it to check the pages in a browser")
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=flags)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def address(html):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(html))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def visit(browser, base, pages, scheme, width):
+    """Open every page below ``base`` and return what went wrong on any of them.
+
+    The pages of the API are made alike: those of the longest name and text stand for them.
+    """
+    reference = [page for page in pages if page.startswith("book/api/")]
+    extremes = {max(reference, key=len), max(reference, key=lambda page: len(pages[page].text))}
+    pages = [page for page in pages if page not in reference or page in extremes]
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, troubles = context.new_page(), []
+    own = (base, "data:", "blob:")
+    page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("requestfailed", lambda r: troubles.append(r.url))
+    page.on("response", lambda r: troubles.append(r.url) if r.status >= 400 else None)
+    page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(r.url))
+    for name in pages:
+        page.goto(base + name, wait_until="load")
+        page.wait_for_function(
+            "document.querySelectorAll('mjx-container').length"
+            " >= document.querySelectorAll('.math').length"
+        )
+        if page.query_selector('[data-mml-node="merror"], [data-mjx-error]'):
+            troubles.append(f"{name}: a formula did not render")
+        if page.evaluate("document.documentElement.scrollWidth") > width:
+            troubles.append(f"{name}: wider than {width} px")
+        if page.evaluate("document.documentElement.dataset.theme") != scheme:
+            troubles.append(f"{name}: not in the {scheme} theme")
+    context.close()
+    return troubles
+
+
+@pytest.mark.parametrize(("scheme", "width"), VIEWS)
+def test_every_page_in_a_browser(browser, address, pages, scheme, width):
+    """No request to the outside, no failed one, no console error, no overflow, all math set."""
+    assert visit(browser, address, pages, scheme, width) == []
+
+
+def test_every_page_from_the_disk(browser, html, pages):
+    assert visit(browser, html.as_uri() + "/", pages, "light", 1280) == []
+
+
+def test_search_finds_coverage(browser, address):
+    page = browser.new_page()
+    page.goto(address + "search.html?q=coverage", wait_until="load")
+    page.wait_for_selector("#search-results li")
+    found = page.locator("#search-results li a").all_inner_texts()
+    assert any("Shells and coverage" in text for text in found), found
+    page.close()
+
+
+def test_figures_stay_on_white_in_dark_mode(browser, address):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(address + "book/regimes.html", wait_until="load")
+    style = page.eval_on_selector(
+        "figure img", "i => [getComputedStyle(i).backgroundColor, getComputedStyle(i).filter]"
+    )
+    assert style == ["rgb(255, 255, 255)", "none"]
+    context.close()
