@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-VIEWS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
+# Scheme, width, and whether a server gives the pages or the disk does.
+VIEWS = [("light", 1280, True), ("dark", 1280, False), ("light", 390, False), ("dark", 390, True)]
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +71,11 @@ def visit(browser, base, pages, scheme, width):
     return troubles
 
 
-@pytest.mark.parametrize(("scheme", "width"), VIEWS)
-def test_every_page_in_a_browser(browser, address, pages, scheme, width):
+@pytest.mark.parametrize(("scheme", "width", "served"), VIEWS)
+def test_every_page_in_a_browser(browser, address, html, pages, scheme, width, served):
     """No request to the outside, no failed one, no console error, no overflow, all math set."""
-    assert visit(browser, address, pages, scheme, width) == []
-
-
-def test_every_page_from_the_disk(browser, html, pages):
-    assert visit(browser, html.as_uri() + "/", pages, "light", 1280) == []
+    base = address if served else html.as_uri() + "/"
+    assert visit(browser, base, pages, scheme, width) == []
 
 
 def test_search_finds_coverage(browser, address):
