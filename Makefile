@@ -1,5 +1,5 @@
 # make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
-# make test                                     set up, check, run the tests (five minutes)
+# make test                                     set up, check, run the tests (six minutes)
 # make test-all                                 the same with every long sweep and every proof
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
