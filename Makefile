@@ -18,8 +18,10 @@ test test-all: setup
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m "")
 
-# Installs again only when the lock (or the package's own metadata) has changed.
+# Installs again only when the lock (or the package's own metadata) has changed, or when what is
+# there does not run, as the environment of a host does not in a container.
 setup:
+	@$(BIN)/python -c "" 2>/dev/null || rm -rf .venv
 	@cat requirements.lock pyproject.toml | cmp -s - .venv/installed || { \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
 	  echo "setting up .venv (about two minutes, 1.5 GB)" && \
