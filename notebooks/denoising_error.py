@@ -78,7 +78,7 @@ curves = {
 looks = [{"color": color, "ls": line} for color in ("k", "C1", "C0") for line in ("-", ":")]
 label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
 fig, _ = drawing.noise_curves(curves, looks, label, zone=zone, height=4.2, columns=3)
-table = drawing.noise_table("MSE", curves, "data units squared")
+table = drawing.noise_table(curves, "data units squared", "MSE")
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
 # %% [markdown]
@@ -104,7 +104,7 @@ looks = [("k", "o", "-"), ("C1", "s", "-"), ("C0", "^", "--")]
 looks = [{"color": c, "marker": m, "ls": line, "ms": 4, "markevery": 2} for c, m, line in looks]
 label = r"held-out $-$ training MSE (data units$^2$)"
 fig, _ = drawing.noise_curves(gaps, looks, label, zone=zone, columns=3)
-table = drawing.noise_table("gap", gaps, "data units squared")
+table = drawing.noise_table(gaps, "data units squared", "gap")
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
 
 # %% [markdown]
@@ -127,7 +127,7 @@ label = "held-out / training MSE"
 fig, ax = drawing.noise_curves(ratios, looks[1:], label, zone=zone, height=3.4)
 ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
 ax.set_yscale("log")
-table = drawing.noise_table("ratio", ratios, "1")
+table = drawing.noise_table(ratios, "1", "ratio")
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 
 # %% [markdown]

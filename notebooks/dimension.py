@@ -38,7 +38,7 @@ import numpy as np
 
 from geomem import companion
 from geomem.diffusion import presets, zoo
-from geomem.memorization import ratio_test, sizes as study
+from geomem.memorization import ratio_test, dimension
 from geomem.plots import STYLE, drawing
 
 plt.style.use(STYLE)
@@ -74,18 +74,18 @@ options = dict(n=n_samples, n_switched=n_switched, c=c, level=level, seed=seed, 
 for few, many, images in zip(models[::2], models[1::2], data, strict=True):
     distinct, heldout = ratio_test.DistinctImages(images.train, device), images.heldout[:n_heldout]
     measured = few.denoise, many.denoise, distinct, heldout, levels
-    found.append(companion.kept(study.Measured.of)(*measured, name=images.name, **options))
-companion.Table(study.overview(found))
+    found.append(companion.kept(dimension.Measured.of)(*measured, name=images.name, **options))
+companion.Table(dimension.overview(found))
 
 # %% [markdown]
 # Each prediction is held against the centre of the hump and against the middle of the two levels of
 # the switch, as a factor: 1 is right, 2 is twice too high.
 
 # %%
-ratios = study.factors(found)
-compared = {"": [*study.overview(found)["images"], "*off on average by*"]}
+ratios = dimension.factors(found)
+compared = {"": [*dimension.overview(found)["images"], "*off on average by*"]}
 for (prediction, target), ratio in ratios.items():
-    compared[f"{prediction} / {target}"] = [*ratio, study.off(ratio)]
+    compared[f"{prediction} / {target}"] = [*ratio, dimension.off(ratio)]
 companion.Table(compared, digits=2)
 
 # %% tags=["hide-input"]
@@ -99,7 +99,7 @@ ax.set_yticks(at := [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20], [f"{sigma:g}" 
 ax.minorticks_off()
 ax.set_ylabel(drawing.SIGMA_LABEL)
 fig.legend(loc="outside lower center", ncol=2)
-companion.figure(fig, "fig-dimension-zone", study.level_table(found), data=data)
+companion.figure(fig, "fig-dimension-zone", dimension.level_table(found), data=data)
 
 # %% [markdown]
 # ## The curves
@@ -115,7 +115,7 @@ for ax, one in zip(np.atleast_1d(axes), found, strict=True):
     ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=9)
 ax.set_xlabel(drawing.SIGMA_LABEL)
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2)
-companion.figure(fig, "fig-dimension-curves", study.curve_table(found), data=data)
+companion.figure(fig, "fig-dimension-curves", dimension.curve_table(found), data=data)
 
 # %% [markdown]
 # ## What a copy looks like
@@ -160,10 +160,10 @@ if all(
     companion.claim("centre-in-zone", text, inside == found, must=False)
     text = "the hump's centre lies in the zone at the largest size"
     companion.claim("centre-in-zone-largest", text, largest in inside, must=False)
-if (near := study.within(found, "zone", "switch")) is not None:
+if (near := dimension.within(found, "zone", "switch")) is not None:
     text = "zone: within a factor of two of the switch at every size"
     companion.claim("zone-near-switch", text, near, must=False)
-if (near := study.within(found, "copy edge", "switch")) is not None:
+if (near := dimension.within(found, "copy edge", "switch")) is not None:
     text = "copy edge: within a factor of two of the switch at every size"
     companion.claim("edge-near-switch", text, near, must=False)
 
@@ -171,7 +171,10 @@ if (near := study.within(found, "copy edge", "switch")) is not None:
 of_kind = [[one for one, (of, _) in zip(found, asked, strict=True) if of is kind] for kind in kinds]
 where = [f"{one.name} {one.size}: σ = {one.hump.centre}, {one.place}" for one in found]
 zones = [f"(zone {one.zone.in_words})" for one in found]
-targets = {t: min((study.off(ratios[n, t]), n) for n in study.PREDICTIONS) for t in study.TARGETS}
+targets = {
+    t: min((dimension.off(ratios[n, t]), n) for n in dimension.PREDICTIONS)
+    for t in dimension.TARGETS
+}
 companion.quote(
     n_train=f"{len(data[0].train):,}",
     n_heldout=f"{len(data[0].heldout[:n_heldout]):,}",
@@ -180,7 +183,7 @@ companion.quote(
     n_sizes=str(len(found)),
     n_inside=str(len(inside)),
     inside_at=", ".join(f"{one.name} {one.size}" for one in inside) or "none of them",
-    table=companion.Table(study.overview(found)).markdown,
+    table=companion.Table(dimension.overview(found)).markdown,
     factors=companion.Table(compared, digits=2).markdown,
     largest=f"{largest.name} at {largest.size}",
     largest_d=f"{largest.d:,}",
@@ -190,7 +193,7 @@ companion.quote(
     largest_inside=largest.hump.share(largest.zone).percent,
     largest_copies=str(small.copies),
     six=str(copied.sum()),
-    growth=" ".join(filter(None, map(study.growth, of_kind))),
+    growth=" ".join(filter(None, map(dimension.growth, of_kind))),
     places="; ".join(f"{at} {zone}" for at, zone in zip(where, zones, strict=True)),
     **{f"best_{t}": n if np.isfinite(by) else "none" for t, (by, n) in targets.items()},
     **{f"best_{t}_off": f"{by:.2g}" for t, (by, _) in targets.items()},

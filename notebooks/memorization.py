@@ -81,7 +81,7 @@ companion.Table({"sigma": sigmas, **shown})
 looks = [{"color": f"C{i}", "marker": "os^"[i], "ms": 3.5} for i in range(3)]
 grey = {"color": "0.5", "ls": ":"}
 fig, _ = drawing.magnified_rates(rates, [*looks, grey], ("small", "large"))
-table = drawing.noise_table("rate", rates, "fraction")
+table = drawing.noise_table(rates, "fraction", "rate")
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -129,7 +129,7 @@ companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 shades = np.linspace(0.35, 0.95, len(course))
 looks = [{"color": color, "ls": "-"} for color in plt.get_cmap("YlOrRd")(shades)]
 fig, _ = drawing.noise_curves(course, looks, "memorization rate", height=3.6)
-table = drawing.noise_table("rate", course, "fraction")
+table = drawing.noise_table(course, "fraction", "rate")
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
 
 # %% [markdown]

@@ -38,6 +38,7 @@ from geomem.diffusion import presets, sampler, zoo
 from geomem.geometry.intervals import bars
 from geomem.memorization import quality, ratio_test, remedies, stopping, swaps
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.switch import Switch
 from geomem.plots import STYLE, drawing
 
 plt.style.use(STYLE)
@@ -120,9 +121,7 @@ companion.figure(fig, "fig-swap-table", table.table(titles), data=[data])
 # the edges of the windows do; at infinity the other denoiser answers alone, at 0 never.
 
 # %%
-switch = companion.kept(swaps.Switch.of)(
-    few.denoise, many.denoise, distinct, n_cumulative, **sampled
-)
+switch = companion.kept(Switch.of)(few.denoise, many.denoise, distinct, n_cumulative, **sampled)
 zone = reach.zone if reach.geometry.regimes.medium else None
 turn, turned = [switch.begun, switch.ended], switch.against(zone)
 shown = {"half of the copies": list(turned), "at sigma": turn}
@@ -160,7 +159,7 @@ labels = ("no swap", "large at medium noise", "stopped, lowest loss")
 drawn = dict(zip((*labels, f"stopped, {stop_share:.3g} of steps"), ratios, strict=True))
 looks = [("C1", "o", "-"), ("C2", "s", "--"), ("C0", "^", "-."), ("k", "D", ":")]
 fig = drawing.error_ratios(drawn, looks, "held-out error / large model's")
-companion.figure(fig, "fig-swap-stopping", drawing.curve_table(drawn, "ratio"), data=[data])
+companion.figure(fig, "fig-swap-stopping", drawing.noise_table(drawn, "ratio"), data=[data])
 
 # %% [markdown]
 # ## Samples

@@ -102,7 +102,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 curves = {
     f"{kind}, {name}": curve for kind, of in found.items() for name, curve in of.curves.items()
 }
-table = drawing.noise_table("distance", curves, "share of the variance")
+table = drawing.noise_table(curves, "share of the variance", "distance")
 companion.figure(fig, "fig-trained-large-noise", table, data=[data])
 
 # %% [markdown]

@@ -101,7 +101,7 @@ companion.Table({"the copy is settled": list(when.copies), "copies": list(when.c
 settled = trajectories.settled_shares(course, other)
 looks = [("C0", "-"), ("C1", "--"), ("0.5", ":"), ("C2", "-.")]
 fig = drawing.share_curves(geometry.regimes, settled, looks, "share that is settled")
-table = drawing.curve_table(settled, "fraction")
+table = drawing.noise_table(settled, "fraction")
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])
 
 # %% [markdown]
@@ -137,7 +137,7 @@ middle = int(np.abs(on_heldout - 0.5).argmin())
 drawn = {"held-out images": coverage, **states}
 looks = [("C0", ":"), ("C1", "-"), ("C1", "--"), ("C2", "-.")]
 fig = drawing.share_curves(geometry.regimes, drawn, looks, "share inside a shell")
-table = drawing.curve_table(states, "fraction")
+table = drawing.noise_table(states, "fraction")
 table["C_sigma, held-out images [fraction]"] = on_heldout
 companion.figure(fig, "fig-trajectories-states", table, data=[data])
 

@@ -15,7 +15,8 @@ from geomem.memorization.copy_range import CopyRange, copy_edge
 from geomem.memorization.ratio_test import DistinctImages
 from geomem.memorization.remedies import Judged, in_words
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.swaps import PAPER_STEPS, StopOrSwap, SwapTable, Switch, half_level, swap
+from geomem.memorization.swaps import PAPER_STEPS, StopOrSwap, SwapTable, swap
+from geomem.memorization.switch import Switch, half_level
 
 
 def half(x, sigma):

@@ -163,11 +163,11 @@ def threshold_curves(
     return fig, table
 
 
-def noise_table(name: str, curves: Mapping[str, Band], unit: str) -> dict[str, Any]:
-    """The table of curves on one grid of noise levels, named by the quantity and their labels."""
+def noise_table(curves: Mapping[str, Band], unit: str, name: str = "") -> dict[str, Any]:
+    """The table of curves on one grid of noise levels, under a quantity's name and their labels."""
     table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
     for label, curve in curves.items():
-        table |= curve.table(f"{name}, {label}", unit)
+        table |= curve.table(f"{name}, {label}" if name else label, unit)
     return table
 
 
@@ -256,15 +256,6 @@ def share_curves(
     ax.set(ylabel=label, xlim=(0.01, 20))
     fig.legend(loc="outside lower center", ncol=2)
     return fig
-
-
-def curve_table(curves: Mapping[str, Curve], unit: str) -> dict[str, np.ndarray]:
-    """The table of curves on one grid: the noise levels, then each with its interval."""
-    sigma = next(iter(curves.values())).sigma
-    table = {"sigma [data units]": sigma}
-    for name, curve in curves.items():
-        table |= curve.table(name, unit)
-    return table
 
 
 def swap_table(

@@ -33,7 +33,7 @@ from geomem.memorization.ratio_test import (
     memorization_rates,
     neighbours,
 )
-from geomem.memorization.swaps import Switch
+from geomem.memorization.switch import Switch
 
 PREDICTIONS = ("zone", "copy edge", "overlap")
 TARGETS = ("hump", "switch")

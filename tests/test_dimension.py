@@ -9,10 +9,10 @@ import pytest
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import measure_regimes
-from geomem.memorization import sizes
+from geomem.memorization import dimension
+from geomem.memorization.dimension import Measured
 from geomem.memorization.ratio_test import DistinctImages
-from geomem.memorization.sizes import Measured
-from geomem.memorization.swaps import Switch
+from geomem.memorization.switch import Switch
 
 
 def size(d: int, zone: float, hump: tuple, switch: tuple):
@@ -31,32 +31,32 @@ LARGE = size(8, 8.0, (4.0, 3.0, 5.0), (4.5, 4.2, 7.0))
 
 
 def test_factors_are_predicted_over_measured():
-    found = sizes.factors([SMALL, LARGE])
+    found = dimension.factors([SMALL, LARGE])
     assert found["zone", "hump"].tolist() == [2, 2]
     assert found["copy edge", "hump"].tolist() == [1, 0.25]
     assert np.isnan(found["overlap", "switch"]).all()
-    assert sizes.off(found["copy edge", "hump"]) == pytest.approx(2)
-    assert sizes.off(1 / found["copy edge", "hump"]) == pytest.approx(2)
+    assert dimension.off(found["copy edge", "hump"]) == pytest.approx(2)
+    assert dimension.off(1 / found["copy edge", "hump"]) == pytest.approx(2)
 
 
 def test_near_means_near_to_all_of_where_the_target_may_lie():
-    assert sizes.within([LARGE], "zone", "switch")
-    assert not sizes.within([SMALL], "zone", "switch")  # 2 / 0.9
-    assert not sizes.within([SMALL, LARGE], "zone", "switch")
-    assert sizes.within([SMALL, LARGE], "zone", "switch", factor=2.5)
-    assert sizes.within([SMALL], "overlap", "hump") is None
+    assert dimension.within([LARGE], "zone", "switch")
+    assert not dimension.within([SMALL], "zone", "switch")  # 2 / 0.9
+    assert not dimension.within([SMALL, LARGE], "zone", "switch")
+    assert dimension.within([SMALL, LARGE], "zone", "switch", factor=2.5)
+    assert dimension.within([SMALL], "overlap", "hump") is None
     no_interval = size(4, 2.0, (2.0,), (2.0,))
-    assert sizes.within([no_interval], "zone", "hump") is False
+    assert dimension.within([no_interval], "zone", "hump") is False
 
 
 def test_growth_is_from_the_smallest_to_the_largest():
     middle = size(4, 3.0, (2.0, 1.0, 3.0), (2.0, 1.0, 3.0))
-    said = sizes.growth([LARGE, middle, SMALL])
+    said = dimension.growth([LARGE, middle, SMALL])
     assert said.startswith(
         "On tiles, from 2x2 to 8x8, grow: the middle of the zone by a factor of 4"
     )
     assert "the level of the switch by a factor of 4.5" in said
-    assert sizes.growth([SMALL]) == ""
+    assert dimension.growth([SMALL]) == ""
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +107,10 @@ def test_the_switch_decides_between_its_two_levels(measured):
 
 def test_tables_have_what_is_drawn(measured):
     one = measured[0]
-    table = sizes.level_table([one, one])
+    table = dimension.level_table([one, one])
     assert table["quantity [name]"] == (*one.levels, *one.levels)
     assert table["sigma [data units]"][2] == one.hump.centre.value
-    curves = sizes.curve_table([one])
+    curves = dimension.curve_table([one])
     assert len(curves["value [fraction]"]) == sum(len(c.sigma) for c in one.curves.values())
     assert curves["value [fraction]"][-9:] == tuple(one.rate.mean)
-    assert [*sizes.overview([one])["images"]] == ["tiles, 4x4"]
+    assert [*dimension.overview([one])["images"]] == ["tiles, 4x4"]
