@@ -195,8 +195,8 @@ companion.quote(
     six=str(copied.sum()),
     growth=" ".join(filter(None, map(dimension.growth, of_kind))),
     places="; ".join(f"{at} {zone}" for at, zone in zip(where, zones, strict=True)),
-    **{f"best_{t}": n if np.isfinite(by) else "none" for t, (by, n) in targets.items()},
+    **{f"best_{t}": n if np.isfinite(by) else "one not known" for t, (by, n) in targets.items()},
     **{f"best_{t}_off": f"{by:.2g}" for t, (by, _) in targets.items()},
     zone_switch=", ".join(f"{x:.2g}" for x in ratios["zone", "switch"]),
-    copy_edge_switch=", ".join(f"{x:.2g}" for x in ratios["copy edge", "switch"]),
+    copy_edge_levels=", ".join(dimension.over_switch(one, "copy edge") for one in found),
 )

@@ -30,6 +30,12 @@ SMALL = size(2, 2.0, (1.0, 0.8, 1.2), (1.0, 0.9, 1.5))
 LARGE = size(8, 8.0, (4.0, 3.0, 5.0), (4.5, 4.2, 7.0))
 
 
+def test_a_prediction_is_held_against_each_level_of_the_switch():
+    switch = SimpleNamespace(begun=Estimate(0.5), ended=Estimate(4.0))
+    one = SimpleNamespace(predicted={"copy edge": 1.0}, switch=switch)
+    assert dimension.over_switch(one, "copy edge") == "2 and 0.25"
+
+
 def test_factors_are_predicted_over_measured():
     found = dimension.factors([SMALL, LARGE])
     assert found["zone", "hump"].tolist() == [2, 2]

@@ -235,7 +235,8 @@ class Measured:
         half, size = self.hump.half, self.zone.high - self.zone.low
         zone = "danger zone" if named else None
         ax.bar(place, size, 0.8, self.zone.low, color="0.85", zorder=0, label=zone)
-        ax.plot([place - 0.2] * 2, [half.low, half.high], color="C1", ls="-", lw=5, alpha=0.35)
+        band: dict[str, Any] = dict(color="C1", ls="-", lw=5, alpha=0.35, solid_capstyle="butt")
+        ax.plot([place - 0.2] * 2, [half.low, half.high], **band)
         mark(-0.2, [self.hump.centre], "hump: centre, half-width", fmt="o", color="C1")
         mark(0, [self.switch.begun], "switch, small to large", fmt="v", color="C0")
         mark(0, [self.switch.ended], "switch, large to small", fmt="^", color="C0")
@@ -320,6 +321,12 @@ def factors(sizes: Sequence[Measured]) -> dict[tuple[str, str], Floats]:
         for target in TARGETS
         for name in PREDICTIONS
     }
+
+
+def over_switch(one: Measured, prediction: str) -> str:
+    """A prediction over each of the two levels of the switch, small to large first, as text."""
+    level = one.predicted[prediction]
+    return f"{level / one.switch.begun.value:.2g} and {level / one.switch.ended.value:.2g}"
 
 
 def off(found: Floats) -> float:
