@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from filelock import FileLock
 
 import geomem
-from geomem.companion import api, runs
+from geomem.companion import api, results, runs
 from geomem.companion.notebooks import pick, pick_profile, resolve
 
 torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
@@ -113,6 +113,14 @@ def prepare(root, **overrides):
     notebook = pick(root, "quick")
     values = {k: str(v) for k, v in overrides.items()}
     return notebook, resolve(notebook, pick_profile(root, "cpu"), values)
+
+
+def recorded(folder, **made):
+    """What stands in a folder as the result of a run, with its hashes."""
+    usual = {"key": "", "seconds": 1, "date": "2026-01-01", "commit": None, "dirty": None}
+    inputs = {kind: {} for kind in results.KINDS} | made.pop("inputs", {})
+    run = {**usual, **made, "inputs": inputs, "files": results.files(folder)}
+    results.write_run(folder, run)
 
 
 # The smoke book, built once for all the tests that read it

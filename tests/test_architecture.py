@@ -8,6 +8,8 @@ from conftest import ROOT
 # From the ground up: each floor may import from those before it, and from itself.
 FLOORS = [
     "errors",
+    "disk",
+    "children",
     "typed",
     "project",
     "progress",

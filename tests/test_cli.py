@@ -1,14 +1,19 @@
 """The command line: what it says, and that bad input is one line with exit code 2."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, forked
 
 from geomem import theorems
+from geomem.cli import book
 from geomem.cli.main import main
 
 
@@ -39,6 +44,55 @@ def test_bad_input_is_one_line(arguments, message, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     code, error = failing(arguments, capsys)
     assert code == 2 and message in error
+
+
+OURS = ["GEOMEM_DATA", "GEOMEM_MODELS"]
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("value", [__file__, "~nobody-of-this-name/x", "a\nb", "\udcff", "\x1b[1m"])
+def test_rubbish_in_a_variable_is_one_line(name, value, capsys, monkeypatch):
+    monkeypatch.setenv(name, value)
+    code, error = failing(["verify", "theorem-9-9"], capsys)
+    assert code == 2 and error.startswith(f"geomem: {name}: ")
+
+
+def test_variables_for_its_own_kernels_do_not_reach_it(project, capsys, monkeypatch):
+    sources = "".join(path.read_text() for path in (ROOT / "geomem").rglob("*.py"))
+    inner = {*re.findall(r"GEOMEM_[A-Z]+", sources)} - {*OURS}
+    for name in inner:
+        monkeypatch.setenv(name, "{rubbish")
+    main(["list"])
+    assert "quick: stale (never run)" in capsys.readouterr().out
+    assert not inner & {*os.environ}
+
+
+@pytest.mark.parametrize("number", [28, 30, 13, 20, 21, 122])
+def test_what_the_disk_refuses_is_one_line(number, project, capsys, monkeypatch):
+    error = OSError(number, os.strerror(number), str(project / "results"))
+
+    def refuse(options):
+        raise error
+
+    monkeypatch.setattr(book, "list_notebooks", refuse)
+    assert failing(["list"], capsys) == (1, f"geomem: {os.strerror(number)}: '{project}/results'")
+    error = OSError("of no system")
+    with pytest.raises(OSError, match="of no system"):
+        main(["list"])
+
+
+def test_stopped_while_packages_load_it_says_so_and_ends(capfd, monkeypatch):
+    def load(name):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        except BaseException as error:  # as packages do that look for others
+            raise ImportError(name) from error
+
+    monkeypatch.setattr("geomem.cli.main.import_module", load)
+    process = forked(main, ["list"])
+    process.join(30)
+    assert process.exitcode == 130 and capfd.readouterr().err == "geomem: stopped\n"
 
 
 VERBS = ["list", "run", "book", "cite", "figures", "verify", "train", "sample", "models"]

@@ -250,6 +250,17 @@ def test_samples_are_the_samplers_and_can_be_read_back(filled, capsys):
     )
 
 
+@pytest.mark.parametrize("taken", ["some.npz", "some.png"])
+def test_samples_replace_nothing_unless_they_are_told(taken, filled, capsys):
+    Path(taken).write_text("mine")
+    command = ["sample", filled.name, "-n", "1", "--out", "some.npz"]
+    code, error = failing(command, capsys)
+    assert code == 2 and f"{taken} is there already" in error and "--force" in error
+    assert [path.read_text() for path in Path().iterdir()] == ["mine"]
+    main([*command, "--force"])
+    assert Path(taken).read_bytes() != b"mine" and len([*Path().iterdir()]) == 2
+
+
 def test_copies_of_a_dummy_class_are_none(models, capsys):
     trained = fit(models, **{"data.dummy": "true", "train.model.n_classes": "2"})
     main(["sample", trained.name, "--label", "0", "-n", "4"])
@@ -278,7 +289,7 @@ def test_the_classes_of_colour_images_that_are_gone(models, capsys, rng):
     main(["sample", "mine", "--label", "1", "-n", "1"])
     assert "is not what this model was trained on" in capsys.readouterr().out
     Path("mine.npz").unlink()
-    main(["sample", "mine", "--label", "1", "-n", "1"])
+    main(["sample", "mine", "--label", "1", "-n", "1", "--force"])
     assert "not on this disk" in capsys.readouterr().out
 
 
@@ -333,7 +344,7 @@ def test_a_swap_is_the_librarys(way, two, both, capsys, monkeypatch):
 
 def test_the_window_is_the_one_that_was_asked_for(both, capsys):
     def pixels(*arguments):
-        main(["swap", *both, *arguments, "-n", "3", "--out", "some.png"])
+        main(["swap", *both, *arguments, "-n", "3", "--out", "some.png", "--force"])
         with np.load("some.npz") as file:
             return file["images"], capsys.readouterr().out
 
@@ -384,7 +395,7 @@ def test_swaps_of_other_images_with_classes_and_of_images_that_are_gone(models, 
     main(words(**mine))
     np.savez("tiny.npz", images=pixels[:, :4, :4])
     main(words(**{"data.name": "tiny.npz", "data.n_train": "none"}))
-    command = ["swap", made.name, "mine", "--low", "0.1", "-n", "2", "--out", "some.npz"]
+    command = ["swap", made.name, "mine", "--low", "0.1", "-n", "2", "--out", "some.npz", "--force"]
     code, error = failing(["swap", made.name, "tiny", *command[3:]], capsys)
     assert code == 2 and "1x8x8 and 1x4x4" in error
     code, error = failing(command, capsys)

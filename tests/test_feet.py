@@ -1,6 +1,7 @@
 """What the foot of a page says of the run that it shows."""
 
 import pytest
+from conftest import recorded
 
 from geomem.companion import book
 from geomem.companion.results import Result
@@ -44,10 +45,9 @@ def shown(tmp_path):
                 "data": dict.fromkeys(sets, "sum"),
             }
             made = {"date": date, "commit": commit, "dirty": commit == "changed"}
-            result = Result(tmp_path, name)
-            result.folder.mkdir(parents=True, exist_ok=True)
-            result.write_run({"inputs": inputs, "key": name, "files": {}, **made})
-            result.executed.touch()
+            folder = Result(tmp_path, name).folder
+            folder.mkdir(parents=True, exist_ok=True)
+            recorded(folder, inputs=inputs, key=name, **made)
         return book.feet(tmp_path)
 
     return make

@@ -7,10 +7,14 @@ import shutil
 import nbformat
 import pytest
 from conftest import prepare
+from pybtex.database import BibliographyData
 
 from geomem import reach
-from geomem.companion import fresh, prose, runs
-from geomem.companion.results import Result
+from geomem.cli import book as cli
+from geomem.cli.main import main
+from geomem.companion import book, fresh, prose, runs
+from geomem.companion.notebooks import pick_profile
+from geomem.companion.results import KINDS, RUN_HOLDS, Result
 
 CHAPTER = """# Quick
 ```{companion-figure} fig-quick
@@ -76,10 +80,10 @@ def test_versions_count_where_they_are_reached(ran, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "old", "new", "expected"),
     [
-        ("notebooks/quick.ipynb", "a line", "a curve", "quick.ipynb is changed"),
+        ("results/quick/quick.ipynb", "a line", "a curve", "quick.ipynb is changed"),
         ("results/quick/fig-quick.csv", "2", "7.77", "fig-quick.csv is changed"),
         ("results/quick/run.json", '"key"', '"kex"', "unreadable"),
-        ("results/quick/run.json", "{", "[", "unreadable"),
+        ("results/quick/run.json", '"n": 3', '"n": 4', "run.json is changed"),
     ],
 )
 def test_what_was_edited_by_hand_is_never_published(ran, path, old, new, expected):
@@ -87,6 +91,53 @@ def test_what_was_edited_by_hand_is_never_published(ran, path, old, new, expecte
     assert state(ran) == [expected]
     (ran / path).unlink()
     assert state(ran)[0] in (f"{(ran / path).name} is missing", "never run")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b"3", b"null", b'{"key": 1}', b"\xff\x00", b"[" * 100_000]
+    + [key.encode() for key in (*RUN_HOLDS, *KINDS)],
+)
+def test_a_run_that_cannot_be_read_is_stale_and_kills_no_verb(ran, content, capsys):
+    path = ran / "results" / "quick" / "run.json"
+    run = json.loads(path.read_text())
+    for part in (run, run["inputs"]):
+        if part.pop(content.decode(errors="replace"), None) is not None:
+            content = json.dumps(run).encode()
+    path.write_bytes(content)
+    assert state(ran) == ["unreadable"]
+    main(["list"])
+    assert "quick: stale (unreadable)" in capsys.readouterr().out
+    notebook, parameters = prepare(ran)
+    assert cli._seconds(ran, notebook, parameters, pick_profile(ran, "cpu")) == 3
+    assert prose.numbers(ran) == {} and book.feet(ran) == {}
+
+
+def test_an_edited_page_is_made_anew_from_the_result(ran):
+    result, notebook = Result(ran, "quick"), prepare(ran)[0]
+    page = result.page.read_bytes()
+    for damaged in (page.replace(b"a line", b"a curve"), b"\xff", b""):
+        result.page.write_bytes(damaged)
+        assert state(ran) == []
+        fresh.restamp(result, notebook)
+        assert result.page.read_bytes() == page
+
+
+@pytest.mark.parametrize("name", ["fig-quick.csv", "fig-quick.json", "values.json", "run.json"])
+def test_figures_and_citations_are_of_whole_results_only(ran, chapter, name, capsys, monkeypatch):
+    monkeypatch.setattr(cli.citation, "entries", lambda root: BibliographyData())
+    main(["figures"])
+    main(["cite", "fig-quick"])
+    out = capsys.readouterr().out
+    assert "fig-quick: A line" in out and "@misc{geomem-fig-quick" in out
+    (ran / "results" / "quick" / name).write_text("7.77")
+    for command in (["figures"], ["cite", "fig-quick"]):
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        out, error = capsys.readouterr()
+        said = "unreadable" if name == "run.json" else f"{name} is changed"
+        assert caught.value.code == 2 and f"quick: {said}" in error and "fig-quick: A" not in out
+        assert error.count("\n") == 1
 
 
 def test_a_file_of_no_run_is_not_published(ran):
@@ -140,7 +191,7 @@ def test_words_and_commits_are_stamped_on_a_fresh_result_and_nothing_runs(ran, m
     before = contents(result)
     assert state(ran) == []
     fresh.restamp(result, prepare(ran)[0])
-    page = nbformat.read(result.executed, 4)
+    page = nbformat.read(result.page, 4)
     text = "\n".join(cell.source for cell in page.cells)
     assert "# Slow" in text and "# a straight line" in text
     assert any(cell.get("outputs") for cell in page.cells), "the outputs stay"
@@ -149,9 +200,9 @@ def test_words_and_commits_are_stamped_on_a_fresh_result_and_nothing_runs(ran, m
     } == before
     assert (result.run["commit"], result.run["dirty"]) == ("abc", False)
     assert state(ran) == []
-    stamped = result.executed.read_bytes(), (result.folder / "run.json").read_bytes()
+    stamped = result.page.read_bytes(), (result.folder / "run.json").read_bytes()
     fresh.restamp(result, prepare(ran)[0])
-    assert (result.executed.read_bytes(), (result.folder / "run.json").read_bytes()) == stamped
+    assert (result.page.read_bytes(), (result.folder / "run.json").read_bytes()) == stamped
 
 
 def test_a_page_shows_the_citable_figure_after_the_cell_that_drew_it(ran):

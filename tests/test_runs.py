@@ -10,13 +10,15 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from conftest import NOTEBOOK, prepare
+from conftest import NOTEBOOK, forked, prepare
 
-from geomem.companion import runs
+from geomem import disk
+from geomem.companion import results, runs
 from geomem.companion.fresh import stale
-from geomem.companion.notebooks import ParameterError, pick, pick_profile, resolve
+from geomem.companion.notebooks import ParameterError, pick, pick_profile, read, resolve
 from geomem.companion.results import Result
 from geomem.data.files import DataError
+from geomem.errors import InputError, refused
 
 
 def state(root, name, parameters):
@@ -173,12 +175,184 @@ def test_two_at_once_are_refused(project):
         pass
 
 
-def test_an_out_that_cannot_be_is_said_before_the_run(project):
+# What is in the way, and what fails at the end
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """No kernel: what it would have left, and what is called when it has."""
+    called = []
+
+    def execute(root, notebook, parameters, work, line):
+        (work / results.VALUES).write_text(json.dumps({"n": str(parameters["n"])}))
+        for call in called:
+            call()
+        return read(notebook.path)
+
+    monkeypatch.setattr(runs, "_execute", execute)
+    return called
+
+
+def everything(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        {"a-trained-network/weights": "77 MB"},
+        {"run.json": "[]"},
+        {"run.json": '{"files": {}}', "notes.md": "mine"},
+        {"other.ipynb": "{}"},
+        {".hidden": ""},
+        None,
+    ],
+)
+def test_an_out_that_is_of_no_run_is_refused_before_and_after(project, executed, held):
     notebook, parameters = prepare(project)
-    (project / "taken").write_text("a file")
-    with pytest.raises(runs.RunError, match="--out"):
-        runs.run(project, notebook, parameters, out=project / "taken")
-    assert not (project / "_build" / "running" / "quick").exists()
+
+    def fill():
+        taken = project / "here" / "quick"
+        for name, content in (held or {}).items():
+            (taken / name).parent.mkdir(parents=True, exist_ok=True)
+            (taken / name).write_text(content)
+        if held is None:
+            taken.parent.mkdir(exist_ok=True)
+            taken.write_text("a file")
+
+    executed.append(fill)  # it comes to be while the notebook runs
+    with pytest.raises(runs.RunError, match="computed, in _build/unpublished-quick, not in its"):
+        runs.run(project, notebook, parameters, out=project / "here")
+    kept = project / "_build" / "unpublished-quick"
+    assert json.loads((kept / results.VALUES).read_text()) == {"n": "3"}
+    before = everything(project / "here")
+    executed[:] = [lambda: pytest.fail("it ran")]
+    with pytest.raises(InputError, match="--out") as error:
+        runs.run(project, notebook, parameters, out=project / "here")
+    assert "\n" not in str(error.value) and everything(project / "here") == before
+
+
+def test_an_out_that_is_empty_or_of_its_own_run_is_replaced_unless_it_holds_more(project, executed):
+    notebook, out = prepare(project)[0], project / "here"
+    (out / "quick").mkdir(parents=True)
+    for n in (3, 4):
+        runs.run(project, notebook, prepare(project, n=n)[1], out=out)
+        assert json.loads((out / "quick" / results.VALUES).read_text()) == {"n": str(n)}
+    (out / "quick" / "notes.md").write_text("mine")
+    with pytest.raises(InputError, match=r"holds notes\.md, of no run"):
+        runs.run(project, notebook, prepare(project)[1], out=out)
+    assert (out / "quick" / "notes.md").read_text() == "mine"
+
+
+def full(*arguments):
+    raise OSError(28, "No space left on device", "somewhere")
+
+
+@pytest.mark.parametrize("out", [None, "here"])
+def test_a_result_that_cannot_be_put_in_place_is_kept_and_so_is_the_old_one(
+    project, executed, out, monkeypatch
+):
+    notebook, parameters = prepare(project)
+    place = {"out": out and project / out}
+    old = {path: path.read_bytes() for path in runs.run(project, notebook, parameters, **place)}
+    monkeypatch.setattr(disk, "_move", full)
+    with pytest.raises(runs.RunError, match="in its place: No space left on device") as error:
+        runs.run(project, notebook, prepare(project, n=4)[1], **place)
+    kept = project / "_build" / "unpublished-quick"
+    assert "\n" not in str(error.value) and str(kept.relative_to(project)) in str(error.value)
+    assert json.loads((kept / results.VALUES).read_text()) == {"n": "4"}
+    assert {path: path.read_bytes() for path in old} == old
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_the_disk_refuses_is_one_line_also_beside_others(project, three, jobs, monkeypatch):
+    monkeypatch.setattr(runs, "_execute", full)
+    with pytest.raises(runs.RunError, match=r"^a: No space left on device: 'somewhere'$"):
+        list(runs.run_all(project, three[: jobs + 1], jobs))
+
+
+def test_what_was_asked_for_wrongly_stays_the_inputs_fault(project, three, monkeypatch):
+    def absent(*arguments):
+        raise DataError("no data set")
+
+    monkeypatch.setattr(runs, "_execute", absent)
+    with pytest.raises(DataError, match="no data set"):
+        list(runs.run_all(project, three, 1))
+
+
+def test_a_process_that_ends_with_a_traceback_is_not_called_killed(project, three, monkeypatch):
+    stand_in(monkeypatch, a=lambda: 1 / 0)
+    with pytest.raises(runs.RunError, match="a: its process ended with the traceback above"):
+        list(runs.run_all(project, three, 1))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(30, "Read-only file system", "x"), "Read-only file system: 'x'"),
+        ("digits-64: OSError: [Errno 122] Disk quota exceeded", "Disk quota exceeded"),
+        ("warned\nException: [Errno 28] No space left\nand more", "No space left"),
+        (ValueError("28"), ""),
+    ],
+)
+def test_what_the_system_refused_is_found_in_errors_and_in_what_quotes_them(error, said):
+    assert refused(error) == said
+
+
+# Killed
+
+
+def test_processes_end_with_a_parent_that_was_killed_and_their_folders_go(
+    project, three, monkeypatch
+):
+    ours, theirs = os.pipe()  # at its end when nobody holds the other one
+
+    def work():
+        with results.scratch(project, "a"):
+            os.write(theirs, b"x")
+            time.sleep(60)
+
+    stand_in(monkeypatch, a=work, b=work)
+    parent = forked(lambda: list(runs.run_all(project, three, 2)))
+    os.close(theirs)
+    assert os.read(ours, 1) + os.read(ours, 1) == b"xx" and len(left(project)) == 2
+    killed = time.monotonic()
+    parent.kill()
+    parent.join()
+    assert os.read(ours, 1) == b"" and left(project) == [] and time.monotonic() - killed < 20
+    os.close(ours)
+
+
+def left(root):
+    return [*(root / results.WORK).iterdir()]
+
+
+def test_what_a_killed_process_left_is_gone_or_put_right_at_the_next_start(project, executed):
+    notebook, parameters = prepare(project)
+    runs.run(project, notebook, parameters)
+    result = Result(project, "quick")
+    (project / results.WORK / "quick-0123" / "quick").mkdir(parents=True)
+    result.folder.rename(result.folder.with_name(f".quick{disk.OLD}"))
+    result.folder.with_name(f".quick{disk.NEW}").mkdir()
+    assert state(project, "quick", parameters) == ["never run"]
+    with runs.alone(project):
+        assert state(project, "quick", parameters) == []
+        assert not (project / results.WORK).exists()
+        assert [path.name for path in result.folder.parent.iterdir()] == ["quick"]
+
+
+@pytest.mark.parametrize("error", [OSError(37, "No locks available"), NotImplementedError("flock")])
+def test_a_project_that_cannot_be_locked_is_one_line(project, error, monkeypatch):
+    def refuse(*arguments, **named):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "FileLock", refuse)
+        with pytest.raises(runs.RunError, match=r"cannot be locked: (No locks|flock)"):
+            runs.alone(project).__enter__()
+    (project / "_build" / "lock").mkdir(parents=True)
+    with pytest.raises(runs.RunError, match=r"cannot be locked: .*lock"):
+        runs.alone(project).__enter__()
 
 
 def test_a_path_outside_the_project_names_no_disk(project, tmp_path_factory, monkeypatch, rng):

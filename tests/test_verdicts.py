@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, recorded
 
 from geomem.companion import notebooks, verdicts
 from geomem.companion.results import CLAIMS, VALUES, Result
@@ -49,12 +49,11 @@ def project(tmp_path):
         result = Result(tmp_path, "quick")
         result.folder.mkdir(parents=True, exist_ok=True)
         parameters = {"n_train": n_train, "changes": "", "seed": 0}
-        result.write_run({"key": "", "files": {}, "inputs": {"parameters": parameters}})
-        result.executed.touch()
         held = {"rises": rises, "falls": falls}
         tests = {id: {"says": id, "holds": holds} for id, holds in held.items()}
         (result.folder / CLAIMS).write_text(json.dumps(tests))
         (result.folder / VALUES).write_text(json.dumps({"peak": "3 [2, 4]", **values}))
+        recorded(result.folder, inputs={"parameters": parameters})
         return tmp_path
 
     return make
@@ -89,9 +88,10 @@ def test_the_verdict_follows_from_claims_and_scale(project, rises, falls, n_trai
 
 def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
     root = project(True, True, 1000, "big")
-    tests = Result(root, "quick").folder / CLAIMS
+    result = Result(root, "quick")
     for made in ({"rises": {"says": "", "holds": True}}, {}):
-        tests.write_text(json.dumps(made))
+        (result.folder / CLAIMS).write_text(json.dumps(made))
+        recorded(result.folder, inputs=result.run["inputs"])
         (found,) = verdicts.claims(root)
         assert (found.verdict, found.ours, found.scale) == ("not in this run", "", "")
 

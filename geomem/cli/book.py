@@ -190,20 +190,30 @@ def cite(options: argparse.Namespace) -> None:
         raise ParameterError(f"no figure {options.figure!r}; known: {known}.")
     found = [record for record in prose.described(root) if record["id"] == options.figure]
     if not found:
-        raise ParameterError(f"{options.figure}: not drawn yet; run `geomem book` first.")
+        said = "; ".join(["not drawn yet", *_left_out(root)])
+        raise ParameterError(f"{options.figure}: {said}; run `geomem book` first.")
     print(figures.bibtex(found[0]))
     print(citation.entries(root).to_string("bibtex"))  # the book, then the paper
 
 
 def list_figures(options: argparse.Namespace) -> None:
-    records = prose.described(project_root())
-    if not records:
+    root = project_root()
+    records, left_out = prose.described(root), _left_out(root)
+    if not records and not left_out:
         raise ParameterError("no figures yet: run `geomem book` first.")
     for record in records:
-        stem = Result(project_root(), record["notebook"]).figure(record["id"], "")
+        stem = Result(root, record["notebook"]).figure(record["id"], "")
         print(f"{record['id']}: {record['title']}")
         print(f"  notebook {record['notebook']}; {record['paper']}; {record['claim']}")
         print(f"  {os.path.relpath(stem)}{{{','.join(FIGURE_FILES)}}}")
+    if left_out:
+        raise ParameterError(f"left out: {'; '.join(left_out)}; run `geomem book`.")
+
+
+def _left_out(root: Path) -> list[str]:
+    """Whose figures are not shown, since the results are not what their runs left, and how."""
+    results = [Result(root, name) for name in notebooks(root)]
+    return [f"{r.name}: {r.altered}" for r in results if r.exists and r.altered]
 
 
 def _resolved(

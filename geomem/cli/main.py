@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
-from geomem.errors import InputError, WorkError
+from geomem.errors import InputError, WorkError, refused
 
 # Each verb: the module of `geomem.cli` whose ``add_VERB`` knows its arguments, and what it does.
 # Only the module of the verb that is asked for is imported: torch alone takes seconds.
@@ -58,15 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb; what is wrong with the input is one line on stderr and exit code 2."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
+        _on_stop(_leave)
         options = _parser(*given[:1]).parse_args(given)
         options.start = Path.cwd()
-        for name in ("GEOMEM_DATA", "GEOMEM_MODELS"):  # before this process moves to the root
-            if os.environ.get(name):
-                os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
-        for name in ("SIGTERM", "SIGHUP"):  # stop as Ctrl-C does: nothing half-left
-            number = getattr(signal, name, None)  # Windows has one of them
-            if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
-                signal.signal(number, signal.default_int_handler)
+        _environment()
+        _on_stop(signal.default_int_handler)
         options.verb(options)
     except InputError as error:
         sys.exit(_fail(error, 2))
@@ -83,6 +80,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(_fail(stop if stop.args else kept, 130))
     except BrokenPipeError:  # the reader of our output went away: `geomem list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a disk that is full, or may only be read, and the like
+        if not refused(error):
+            raise
+        sys.exit(_fail(refused(error), 1))
+
+
+def _on_stop(handler: Callable[[int, FrameType | None], object]) -> None:
+    """What SIGTERM and SIGHUP do is what Ctrl-C does: nothing half-left."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows lacks one of them
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """While packages load nothing is to be kept; as an exception it may come out as another."""
+    os._exit(_fail("stopped", 130))
+
+
+def _environment() -> None:
+    """The variables of this package, checked, with paths that hold wherever this process goes."""
+    for name in ("GEOMEM_RUN", "GEOMEM_KEPT", "GEOMEM_PLACES"):
+        os.environ.pop(name, None)  # what this process says to those that it starts
+    for name in ("GEOMEM_DATA", "GEOMEM_MODELS"):
+        given = os.environ.get(name)
+        if not given:
+            continue
+        try:
+            path = Path(given).expanduser().resolve()
+        except RuntimeError as error:  # of a user that does not exist, or a circle of links
+            raise InputError(f"{name}: {given!r} is no path ({error}).") from None
+        if not given.isprintable() or (path.exists() and not path.is_dir()):
+            raise InputError(f"{name}: {given!r} is not a folder.")
+        os.environ[name] = str(path)
 
 
 def _extra(verb: str) -> str:

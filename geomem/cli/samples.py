@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
-from collections.abc import Callable
+import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from geomem import disk
 from geomem.cli.main import examples
 from geomem.cli.models import checked_device, store_root
 from geomem.data.sets import source_sha256
@@ -78,6 +80,7 @@ def _add_sampling(verb: argparse.ArgumentParser, n: int) -> None:
     verb.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     verb.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
+    verb.add_argument("--force", action="store_true", help="replace what has these names")
 
 
 # geomem sample
@@ -85,7 +88,7 @@ def _add_sampling(verb: argparse.ArgumentParser, n: int) -> None:
 
 def sample_images(options: argparse.Namespace) -> None:
     trained = zoo.load_model(options.model, store_root(), device=checked_device(options.device))
-    archive, sheet = _outputs(options.out or f"{trained.name}-seed{options.seed}.npz")
+    archive, sheet = _outputs(options, f"{trained.name}-seed{options.seed}.npz")
     _check(options)
     denoise = _denoiser(trained, options.label)
     print(
@@ -122,7 +125,7 @@ def swap_denoisers(options: argparse.Namespace) -> None:
     )
     first, last = window.steps(karras_sigmas())[[0, -1]]
     archive, sheet = _outputs(
-        options.out or f"{base.name}-steps{first}-{last}-{donor.name}-seed{options.seed}.npz"
+        options, f"{base.name}-steps{first}-{last}-{donor.name}-seed{options.seed}.npz"
     )
     _check(options)
     conditions = _conditions(base, donor, window, options.label)
@@ -247,18 +250,26 @@ def _save(images: Tensor, label: int | None, archive: Path, sheet: Path) -> None
     arrays: dict[str, Any] = {"images": pixels}
     if label is not None:
         arrays["labels"] = np.full(len(pixels), label)
-    _write(archive, lambda handle: np.savez_compressed(handle, **arrays))
-    _write(sheet, lambda handle: _sheet(pixels).save(handle, "png"))
+    numbers, picture = io.BytesIO(), io.BytesIO()
+    np.savez_compressed(numbers, **arrays)
+    _sheet(pixels).save(picture, "png")
+    disk.write(archive, numbers.getvalue())
+    disk.write(sheet, picture.getvalue())
 
 
-def _outputs(asked: str) -> tuple[Path, Path]:
+def _outputs(options: argparse.Namespace, usual: str) -> tuple[Path, Path]:
     """The archive and the sheet beside it; a name of either asks for both."""
+    asked = options.out or usual
     path = Path(asked)
     if path.suffix not in (".npz", ".png"):
         raise InputError(f"--out: a name in .npz or .png, got {asked!r}.")
     if not path.parent.is_dir():
         raise InputError(f"--out: there is no folder {str(path.parent)!r}.")
-    return path.with_suffix(".npz"), path.with_suffix(".png")
+    archive, sheet = path.with_suffix(".npz"), path.with_suffix(".png")
+    for there in (archive, sheet):
+        if os.path.lexists(there) and not options.force:
+            raise InputError(f"{there} is there already; choose another --out, or add --force.")
+    return archive, sheet
 
 
 def _sheet(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -270,10 +281,3 @@ def _sheet(pixels: NDArray[np.uint8]) -> Image.Image:
     rows = tiles.reshape(-1, columns, *tiles.shape[1:]).transpose(0, 2, 1, 3, 4)
     sheet = rows.reshape(-1, columns * (width + 1), channels)
     return Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1).astype(np.uint8).squeeze())
-
-
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("wb") as handle:
-        save(handle)
-    partial.replace(path)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from geomem import disk
 from geomem.companion.notebooks import notebooks, profiles, resolve
-from geomem.companion.results import Result
-from geomem.errors import WorkError
+from geomem.companion.results import scratch, whole
+from geomem.errors import WorkError, refused
 
 BUILD_LOG = "book.log"
+RENDER = "from jupyter_book.cli.main import main; main()"
 
 
 class BookError(WorkError):
@@ -32,26 +34,28 @@ def build(root: Path) -> tuple[Path, bool]:
     index = root / "_build" / "html" / "index.html"
     stamp = root / "_build" / "html" / ".inputs"
     fingerprint = _fingerprint(root)
-    if index.is_file() and stamp.is_file() and stamp.read_text() == fingerprint:
+    if index.is_file() and stamp.is_file() and stamp.read_bytes() == fingerprint.encode():
         return index, False
-    fresh = root / "_build" / "next"
-    shutil.rmtree(fresh, ignore_errors=True)
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
-    command += ["-n", "-W", "--keep-going", "--path-output", str(fresh)]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    page = fresh / "_build" / "html" / "index.html"
-    if result.returncode or not page.is_file():
-        log = root / "_build" / BUILD_LOG
-        log.write_text(result.stdout + result.stderr)
-        log.write_text(re.sub(r"\x1b\[[0-9;]*m", "", log.read_text()))  # without colours
-        lines = [x for x in log.read_text().splitlines() if "WARNING" in x or "ERROR" in x]
-        shown = "\n".join(lines[:20] or result.stderr.splitlines()[-20:])
-        raise BookError(f"the book did not build; all of it: {log.relative_to(root)}\n{shown}")
-    (page.parent / ".inputs").write_text(fingerprint)
-    shutil.rmtree(index.parent, ignore_errors=True)
-    page.parent.replace(index.parent)
-    shutil.rmtree(fresh)
+    with scratch(root, "book") as fresh:
+        code = f"from geomem.children import end_with; end_with({os.getpid()}); {RENDER}"
+        command = [sys.executable, "-c", code, "build", "."]
+        command += ["-n", "-W", "--keep-going", "--path-output", str(fresh)]
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+        page = fresh / "_build" / "html" / "index.html"
+        if result.returncode or not page.is_file():
+            raise BookError(_why(root, result.stdout + result.stderr))
+        disk.write(page.parent / ".inputs", fingerprint)
+        disk.replace(page.parent, index.parent)
     return index, True
+
+
+def _why(root: Path, said: str) -> str:
+    """Why it did not build, in brief; all of it goes into a file."""
+    plain, log = re.sub(r"\x1b\[[0-9;]*m", "", said), root / "_build" / BUILD_LOG
+    disk.write(log, plain)
+    lines = [line for line in plain.splitlines() if "WARNING" in line or "ERROR" in line]
+    shown = lines[:20] or [*filter(None, [refused(plain)])] or plain.splitlines()[-20:]
+    return "\n".join([f"the book did not build; all of it: {log.relative_to(root)}", *shown])
 
 
 def feet(root: Path) -> dict[str, str]:
@@ -60,7 +64,7 @@ def feet(root: Path) -> dict[str, str]:
     By notebook, for the pages that belong to one; under "" for those of the whole book, whose
     profile is the one that all notebooks ran with, and whose date is that of the newest run.
     """
-    runs = {name: result.run for name in notebooks(root) if (result := Result(root, name)).exists}
+    runs = {name: result.run for name, result in whole(root, notebooks(root)).items()}
     ran = {name: _profiles(root, name, run) for name, run in runs.items()}
     common = set[str]().union(*ran.values()).intersection(*ran.values())
     lines = {
@@ -69,8 +73,8 @@ def feet(root: Path) -> dict[str, str]:
     }
     if runs:
         newest = max(runs.values(), key=lambda run: (run["date"], run["key"]))
-        whole = _named(common) if common or not all(ran.values()) else "several profiles"
-        lines[""] = f"{whole} · {_data(runs.values())} · newest {_when(newest)}"
+        profile = _named(common) if common or not all(ran.values()) else "several profiles"
+        lines[""] = f"{profile} · {_data(runs.values())} · newest {_when(newest)}"
     return lines
 
 

@@ -14,9 +14,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from geomem import disk
 from geomem.companion.figures import commit
 from geomem.companion.notebooks import Notebook, read
-from geomem.companion.results import Result, sha256, write
+from geomem.companion.results import Result, write_run
 from geomem.data.sets import source_sha256
 from geomem.reach import reached, without_words
 from geomem.typed import Value
@@ -47,36 +48,28 @@ def stale(result: Result, notebook: Notebook, parameters: Mapping[str, Value]) -
     """Why the result in the book does not answer for these parameters; empty when fresh."""
     if not result.exists:
         return ["never run"]
-    try:
-        run = result.run
-        known, now = dict(run["files"]), result.files()
-        old = {kind: dict(entries) for kind, entries in run["inputs"].items()}
-    except (ValueError, TypeError, AttributeError):
-        return ["unreadable"]
-    for name in sorted({*known, *now}):
-        if name not in now:
-            return [f"{name} is missing"]
-        if known.get(name) != now[name]:
-            return [f"{name} is {'changed' if name in known else 'of no run'}"]
+    if result.altered:
+        return [result.altered]
+    run = result.run
+    if run["key"] != key(run["inputs"]):
+        return ["run.json is changed"]
     return [
         f"{kind}: {', '.join(changes)}"
         for kind, new in inputs(notebook, parameters).items()
-        if (changes := _changes(old.get(kind, {}), new, show=kind == "parameters"))
+        if (changes := _changes(run["inputs"][kind], new, show=kind == "parameters"))
     ]
 
 
 def restamp(result: Result, notebook: Notebook) -> None:
-    """Put today's words and commit on a fresh result."""
+    """Make the page of a fresh result with today's words, and put today's commit on it."""
     import nbformat
 
-    run = result.run
     executed = nbformat.read(result.executed, 4)
     text = nbformat.writes(page(notebook, executed)) + "\n"
-    if text != result.executed.read_text():
-        write(result.executed, text)
-    files = {**run["files"], result.executed.name: sha256(result.executed)}
-    if (new := {**run, "files": files, **commit()}) != run:
-        result.write_run(new)
+    if not result.page.is_file() or result.page.read_bytes() != text.encode():
+        disk.write(result.page, text)
+    if (new := {**result.run, **commit()}) != result.run:
+        write_run(result.folder, new)
 
 
 def page(notebook: Notebook, executed: Any) -> Any:

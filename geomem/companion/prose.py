@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from geomem.companion.notebooks import notebooks
-from geomem.companion.results import VALUES, Result, keep
+from geomem.companion.results import VALUES, keep, whole
 from geomem.errors import InputError
 
 NUMBER = re.compile(r"\{\{ *([a-z]\w*)\.(\w+) *\}\}")
@@ -103,11 +103,9 @@ def _checked(where: str, said: Words) -> Words:
 
 def numbers(root: Path) -> dict[str, dict[str, str]]:
     """The parameters of each notebook's run, and over them what it quoted, by its name."""
-    results = {name: Result(root, name) for name in notebooks(root)}
     return {
         name: {**_parameters(result.run), **result.values}
-        for name, result in results.items()
-        if result.exists
+        for name, result in whole(root, notebooks(root)).items()
     }
 
 
@@ -147,9 +145,8 @@ def described(root: Path) -> list[dict[str, Any]]:
     ProseError : a figure that no chapter describes, or a number that no run has.
     """
     said, found, records = words(root), numbers(root), []
-    for name in sorted(notebooks(root)):
-        result = Result(root, name)
-        for figure in result.figures if result.exists else []:
+    for name, result in sorted(whole(root, notebooks(root)).items()):
+        for figure in result.figures:
             id, run = figure["id"], result.run
             if id not in said:
                 raise ProseError(f"{name}: no chapter describes its figure {id}.")

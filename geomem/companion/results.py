@@ -1,9 +1,10 @@
 """Where the results of the notebooks lie, and what they hold: nothing else knows the layout.
 
-A result is a folder, ``results/NOTEBOOK/``, with the executed notebook beside its source,
-``notebooks/NOTEBOOK.ipynb``. In the folder: ``run.json`` (how it was computed), ``values.json``
-(numbers for the prose), ``claims.json`` (what was tested), and of each figure ``ID.svg``,
-``ID.png`` (300 dpi), ``ID.csv`` (the plotted values) and ``ID.json`` (its data sets).
+A result is a folder, ``results/NOTEBOOK/``: ``NOTEBOOK.ipynb`` (executed), ``run.json`` (how it was
+computed, and the hashes of the others), ``values.json`` (numbers for the prose), ``claims.json``
+(what was tested), and of each figure ``ID.svg``, ``ID.png`` (300 dpi), ``ID.csv`` (the plotted
+values) and ``ID.json`` (its data sets). The book's page, ``notebooks/NOTEBOOK.ipynb``, is made from
+it with today's words.
 """
 
 from __future__ import annotations
@@ -11,17 +12,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geomem import disk
+from geomem.errors import InputError
 from geomem.progress import RUN_VARIABLE
 
 RUN, VALUES, CLAIMS = "run.json", "values.json", "claims.json"
 FIGURE_FILES = (".svg", ".png", ".csv", ".json")
+WORK = Path("_build", "running")  # of what runs now, under the project's lock; else left over
+RUN_HOLDS: dict[str, Any] = {
+    "key": str,
+    "inputs": dict,
+    "files": dict,
+    "seconds": (int, float),
+    "date": str,
+    "commit": (str, type(None)),
+    "dirty": (bool, type(None)),
+}
+KINDS = ("notebook", "parameters", "geomem", "data", "versions")  # of inputs
 
 
 @dataclass(frozen=True)
@@ -37,25 +53,34 @@ class Result:
 
     @property
     def executed(self) -> Path:
-        """The executed notebook, which becomes a page."""
+        return self.folder / f"{self.name}.ipynb"
+
+    @property
+    def page(self) -> Path:
         return self.root / "notebooks" / f"{self.name}.ipynb"
 
     @property
     def exists(self) -> bool:
-        return (self.folder / RUN).is_file() and self.executed.is_file()
+        return (self.folder / RUN).is_file()
 
     @property
     def run(self) -> dict[str, Any]:
-        """How it was computed: ``inputs``, ``files``, ``seconds``, ``date``, ``commit``.
+        """How it was computed: `RUN_HOLDS`; ValueError where what stands there is not of a run."""
+        return _run(self.folder)
 
-        Raises
-        ------
-        ValueError : what stands there is not of a run.
-        """
-        found = json.loads((self.folder / RUN).read_text())
-        if not isinstance(found, dict) or not {"key", "inputs", "files"} <= found.keys():
-            raise ValueError(f"{self.folder / RUN}: not of a run.")
-        return found
+    @property
+    def altered(self) -> str:
+        """How it differs from what its run left, by hash; "" where it does not."""
+        try:
+            known, now = self.run["files"], files(self.folder)
+        except (OSError, ValueError):
+            return "unreadable"
+        for name in sorted({*known, *now}):
+            if name not in now:
+                return f"{name} is missing"
+            if known.get(name) != now[name]:
+                return f"{name} is {'changed' if name in known else 'of no run'}"
+        return ""
 
     @property
     def values(self) -> dict[str, str]:
@@ -79,24 +104,46 @@ class Result:
         """What the notebook attached as JSON under this name."""
         return json.loads((self.folder / name).read_text())
 
-    def files(self) -> dict[str, str]:
-        """SHA-256 of the executed notebook and of every file of the folder but `RUN`."""
-        paths = [self.executed, *self.folder.iterdir()]
-        return {p.name: sha256(p) for p in sorted(paths) if p.name != RUN and p.is_file()}
 
-    def write_run(self, run: Mapping[str, Any]) -> None:
-        write(self.folder / RUN, json.dumps(run, indent=1, sort_keys=True) + "\n")
+def files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a result's folder but `RUN`."""
+    return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name != RUN and p.is_file()}
 
 
-def move(work: Path, name: str, folder: Path, page: Path) -> list[Path]:
-    """Move a finished run to its place: the notebook last, so that a kill leaves it stale."""
-    executed = work / f"{name}.ipynb"
-    shutil.rmtree(folder, ignore_errors=True)
+def write_run(folder: Path, run: Mapping[str, Any]) -> None:
+    disk.write(folder / RUN, json.dumps(run, indent=1, sort_keys=True) + "\n")
+
+
+def whole(root: Path, names: Iterable[str]) -> dict[str, Result]:
+    """The results that are as their runs left them, by notebook: what may be shown."""
+    results = {name: Result(root, name) for name in names}
+    return {name: result for name, result in results.items() if not result.altered}
+
+
+def check_replaceable(folder: Path, name: str) -> None:
+    """InputError unless this is where a result of the notebook may go: what is lost is a run's."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; choose another --out.")
+    held, ours = {path.name for path in folder.iterdir()}, dict[str, str]()
+    with suppress(OSError, ValueError):
+        ours = _run(folder)["files"]
+    if held and f"{name}.ipynb" not in ours:
+        raise InputError(f"{folder} is not of a run of {name}; choose another --out.")
+    if strange := sorted(held - {*ours, RUN}):
+        raise InputError(f"{folder} holds {strange[0]}, of no run; choose another --out.")
+
+
+@contextmanager
+def scratch(root: Path, name: str) -> Iterator[Path]:
+    """A new folder to work in, of this process alone, and gone at the end."""
+    folder = root / WORK / f"{name}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
-    moved = [(path, folder / path.name) for path in sorted(work.iterdir()) if path != executed]
-    for source, target in [*moved, (executed, page / executed.name)]:
-        shutil.move(source, target)  # another file system, too
-    return [page / executed.name, *(target for _, target in moved)]
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # Of the notebook that runs now
@@ -114,7 +161,7 @@ def attach(name: str, content: bytes | str) -> Path:
     """Keep a file with the run's results, for a page of the book that is made from it."""
     folder = Path(current()["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / name, content)
+    disk.write(folder / name, content)
     return folder / name
 
 
@@ -124,14 +171,20 @@ def keep(name: str, entries: Mapping[str, Any]) -> None:
     attach(name, json.dumps({**known, **entries}, indent=1, sort_keys=True) + "\n")
 
 
-def write(path: Path, content: bytes | str) -> None:
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)
-
-
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """`Result.run` of a folder."""
+    try:
+        found = json.loads((folder / RUN).read_text())
+        holds = all(isinstance(found[key], kind) for key, kind in RUN_HOLDS.items())
+        if holds and all(isinstance(found["inputs"][kind], dict) for kind in KINDS):
+            return dict(found)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise ValueError(f"{folder / RUN}: not of a run.")
 
 
 def _read(path: Path) -> dict[str, Any]:

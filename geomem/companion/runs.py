@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -21,22 +22,22 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from geomem import disk
+from geomem.children import end_with
 from geomem.companion import results
 from geomem.companion.figures import commit
 from geomem.companion.fresh import inputs, key, page
 from geomem.companion.memory import KEPT_VARIABLE
-from geomem.companion.notebooks import Notebook, ParameterError, read
-from geomem.companion.results import Result, sha256, write
+from geomem.companion.notebooks import Notebook, ParameterError, notebooks, read
+from geomem.companion.results import Result
 from geomem.data.files import DataError
 from geomem.data.named import LOADERS
 from geomem.data.sets import dataset_sizes, source_sha256
-from geomem.errors import WorkError
+from geomem.errors import InputError, WorkError, refused
 from geomem.progress import RUN_VARIABLE
 from geomem.typed import Value
 
 PACKAGE = Path(__file__).resolve().parents[1]
-
-
 KEPT = Path("_build", "kept")  # what `geomem.companion.memory` keeps, safe to delete
 
 
@@ -46,13 +47,23 @@ class RunError(WorkError):
 
 @contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Hold the project's lock: two runs at once would mix their results."""
-    (root / "_build").mkdir(exist_ok=True)
+    """Hold the project's lock: two runs at once would mix their results.
+
+    What a killed process left half done is put right, or removed.
+    """
+    build = root / "_build"
     try:
-        lock = FileLock(root / "_build" / "lock").acquire(blocking=False)
+        build.mkdir(exist_ok=True)
+        with warnings.catch_warnings(action="ignore"):  # where there is no flock, a file stands in
+            lock = FileLock(build / "lock").acquire(blocking=False)
     except Timeout:
         raise RunError("another geomem is at work in this project; wait for it.") from None
+    except (OSError, NotImplementedError) as error:
+        raise RunError(f"the project cannot be locked: {refused(error) or error}") from None
     with lock:
+        shutil.rmtree(root / results.WORK, ignore_errors=True)
+        for place in [build / "html", *(Result(root, name).folder for name in notebooks(root))]:
+            disk.recover(place)
         yield
 
 
@@ -97,7 +108,7 @@ def run_all(
     RunError : of the first notebook that failed.
     """
     fork = multiprocessing.get_context("fork")
-    waiting, failed = list(todo), list[RunError]()
+    waiting, failed = list(todo), list[Exception]()
     running: dict[Any, tuple[Notebook, Any, int]] = {}
     try:
         while running or (waiting and not failed):
@@ -105,16 +116,15 @@ def run_all(
                 notebook, parameters = waiting.pop(0)
                 slot = min({*range(jobs)} - {slot for *_, slot in running.values()})
                 ours, its = fork.Pipe(duplex=False)
-                arguments = (its, root, notebook, parameters, (slot, jobs))
+                arguments = (os.getpid(), its, root, notebook, parameters, (slot, jobs))
                 process = fork.Process(target=_run_beside, args=arguments)
                 process.start()
                 its.close()  # so that its end is seen here
                 running[ours] = (notebook, process, slot)
             for ready in wait([*running]):
                 notebook, process, _ = running.pop(ready)
-                result = _received(ready, notebook)
-                process.join()
-                if isinstance(result, RunError):
+                result = _received(ready, notebook, process)
+                if isinstance(result, Exception):
                     failed.append(result)
                 else:
                     yield notebook, result
@@ -127,22 +137,26 @@ def run_all(
         raise failed[0]
 
 
-def _run_beside(its: Connection, *arguments: Any) -> None:
+def _run_beside(parent: int, its: Connection, *arguments: Any) -> None:
     """The life of a process of `run_all`."""
     os.setpgrp()  # Ctrl-C reaches it through its parent alone
-    with suppress(KeyboardInterrupt):
+    end_with(parent)
+    with suppress(KeyboardInterrupt, BrokenPipeError):
         root, notebook, parameters, line = arguments
         try:
             its.send(run(root, notebook, parameters, line=line))
-        except RunError as error:
+        except (InputError, WorkError) as error:
             its.send(error)
 
 
-def _received(ours: Any, notebook: Notebook) -> list[Path] | RunError:
+def _received(ours: Any, notebook: Notebook, process: Any) -> list[Path] | Exception:
     try:
-        result: list[Path] | RunError = ours.recv()
+        result: list[Path] | Exception = ours.recv()
     except EOFError:
-        return RunError(f"{notebook.name}: its process was killed; the next call begins it anew.")
+        result = RunError(f"{notebook.name}: its process was killed; the next call begins it anew.")
+    process.join()
+    if process.exitcode and process.exitcode > 0:
+        return RunError(f"{notebook.name}: its process ended with the traceback above.")
     return result
 
 
@@ -158,49 +172,76 @@ def run(
 
     Parameters
     ----------
-    out : folder for the executed notebook and its figures; None for the book's own place.
+    out : folder for a folder of the notebook's name; None for the book's own place.
     line : of how many notebooks that are executed side by side this is which.
 
     Raises
     ------
+    InputError : ``out`` holds something else than a result of this notebook.
     RunError : a cell failed. The last good result stays; the failed copy, with its
-        traceback, lies in ``_build/failed/``.
+        traceback, lies in ``_build/failed/``. Or the disk refused something.
     """
+    try:
+        if out is not None:
+            results.check_replaceable(out / notebook.name, notebook.name)
+            out.mkdir(parents=True, exist_ok=True)
+        with results.scratch(root, notebook.name) as folder:
+            work = folder / notebook.name
+            work.mkdir()
+            _compute(root, notebook, parameters, work, line)
+            return _publish(root, notebook.name, work, out)
+    except OSError as error:
+        raise RunError(f"{notebook.name}: {refused(error) or error}") from error
+
+
+def _compute(
+    root: Path,
+    notebook: Notebook,
+    parameters: Mapping[str, Value],
+    work: Path,
+    line: tuple[int, int],
+) -> None:
     import nbformat
 
-    if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"--out: cannot make the folder {out} ({error.strerror}).") from error
-    work = root / "_build" / "running" / notebook.name
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    dependencies = inputs(notebook, parameters)
+    started = time.time()
+    slot, slots = line
+    state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
+    if sys.stderr.isatty():  # for the bars of long cells
+        state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
+    disk.write(work / results.RUN, json.dumps(state))
+    executed = page(notebook, _execute(root, notebook, parameters, work, line))
+    nbformat.write(executed, work / f"{notebook.name}.ipynb")
+    made = {
+        "key": key(dependencies),
+        "inputs": dependencies,
+        "files": results.files(work),
+        "seconds": round(time.time() - started, 1),
+        "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
+        **commit(),
+    }
+    results.write_run(work, made)
+
+
+def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:
+    """Put a computed result in its place; where that fails it is kept, and said where."""
+    result = Result(root, name)
+    folder = result.folder if out is None else out / name
     try:
-        dependencies = inputs(notebook, parameters)
-        started = time.time()
-        slot, slots = line
-        state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
-        if sys.stderr.isatty():  # for the bars of long cells
-            state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
-        write(work / results.RUN, json.dumps(state))
-        executed = page(notebook, _execute(root, notebook, parameters, work, line))
-        nbformat.write(executed, work / f"{notebook.name}.ipynb")
-        made = {
-            "key": key(dependencies),
-            "inputs": dependencies,
-            "files": {p.name: sha256(p) for p in sorted(work.iterdir()) if p.name != results.RUN},
-            "seconds": round(time.time() - started, 1),
-            "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
-            **commit(),
-        }
-        write(work / results.RUN, json.dumps(made, indent=1, sort_keys=True) + "\n")
-        result = Result(root, notebook.name)
-        folder = result.folder if out is None else out / notebook.name
-        place = result.executed.parent if out is None else folder
-        return results.move(work, notebook.name, folder, place)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if out is not None:
+            results.check_replaceable(folder, name)  # it may have come to be since
+        disk.replace(work, folder)
+    except (OSError, InputError) as error:
+        kept = root / "_build" / f"unpublished-{name}"
+        disk.remove(kept)
+        work.rename(kept)
+        why = f"not in its place: {refused(error) or error}"
+        raise RunError(f"{name} is computed, in {kept.relative_to(root)}, {why}") from error
+    made = sorted(folder.iterdir())
+    if out is not None:
+        return made
+    disk.write(result.page, result.executed.read_bytes())
+    return [result.page, *(path for path in made if path != result.executed)]
 
 
 def _execute(
@@ -216,15 +257,14 @@ def _execute(
 
     target, (slot, slots) = work / f"{notebook.name}.ipynb", line
     bar = {"desc": notebook.name, "position": slot, "leave": slots == 1}
+    connection = {"connection_file": str(work.parent / "kernel.json")}
+    if sys.platform == "linux":  # no open ports, and no files, whose paths may be too long
+        connection |= {"transport": "ipc", "ip": f"@geomem-{secrets.token_hex(8)}"}
+    # A cell's error arrives in the notebook; what the kernel logs besides is that it was
+    # interrupted, which each one is at its end.
+    silent = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
     try:
-        with (
-            _environment(root, work, notebook, slots),
-            tempfile.TemporaryDirectory(prefix="geomem-") as sockets,
-        ):
-            # Sockets in files, not open ports. A cell's error arrives in the notebook; what the
-            # kernel logs besides is that it was interrupted, which each one is at its end.
-            transport = {"transport": "ipc", "ip": f"{sockets}/kernel"}
-            silent = {"extra_arguments": ["--IPKernelApp.log_level=CRITICAL"]}
+        with _environment(root, work, notebook, slots):
             executed = papermill.execute_notebook(
                 read(notebook.path),
                 str(target),
@@ -232,14 +272,16 @@ def _execute(
                 kernel_name="python3",
                 cwd=str(root),
                 progress_bar=bar if sys.stderr.isatty() else False,
-                config=Config(KernelManager=transport, NotebookClient=silent),
+                config=Config(KernelManager=connection, NotebookClient=silent),
             )
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
-        raise RunError(f"{_keep_failed(root, target)}\n{error}") from error
+        said = refused(getattr(error, "evalue", error)) or f"\n{error}"
+        raise RunError(f"{_keep_failed(root, target)}: {said}") from error
     # The strict book refuses pages with warnings, which name paths of this disk as well.
-    said = [o["text"] for c in executed.cells for o in c.get("outputs", []) if _is_stderr(o)]
-    if said:
-        raise RunError(f"{_keep_failed(root, target)}\nit wrote to stderr: {''.join(said)}")
+    outputs = (o for cell in executed.cells for o in cell.get("outputs", []))
+    if said := "".join(o["text"] for o in outputs if _is_stderr(o)):
+        said = refused(said) or f"\nit wrote to stderr: {said}"
+        raise RunError(f"{_keep_failed(root, target)}: {said}")
     return executed
 
 

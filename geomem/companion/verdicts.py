@@ -97,7 +97,7 @@ def claims(root: Path) -> list[Claim]:
     listed = check(root)
     found = numbers(root)
     return [
-        _judge(root, entry, listed["scales"], found.get(entry["notebook"], {}))
+        _judge(root, entry, listed["scales"], found.get(entry["notebook"]))
         for entry in listed["claim"]
     ]
 
@@ -204,13 +204,17 @@ def _listed(root: Path) -> dict[str, Any]:
 
 
 def _judge(
-    root: Path, entry: Mapping[str, Any], scales: Mapping[str, Any], values: Mapping[str, str]
+    root: Path,
+    entry: Mapping[str, Any],
+    scales: Mapping[str, Any],
+    values: Mapping[str, str] | None,
 ) -> Claim:
+    """A claim with what its notebook's result says; ``values`` are that one's, if it is there."""
     result = Result(root, entry["notebook"])
-    tested = result.claims
+    tested = {} if values is None else result.claims
     names = ("id", "notebook", "whose", "says", "item", "paper")
     fixed = {**{key: entry[key] for key in names}, "figure": entry.get("figure", "")}
-    if not result.exists or not entry["decided_by"] or not tested.keys() >= {*entry["decided_by"]}:
+    if values is None or not entry["decided_by"] or not tested.keys() >= {*entry["decided_by"]}:
         return Claim(**fixed, scale="", ours="", verdict=verdict([], paper_scale=False))
     try:
         texts = {key: entry[key].format_map(values) for key in ("scale", "ours")}

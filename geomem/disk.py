@@ -1,0 +1,99 @@
+"""Files and folders whole or not at all: what stands there stays until the new one does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+NEW, OLD = ".geomem-new", ".geomem-old"  # beside what is replaced, while it is
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file under another name, flushed, then renamed; what fails leaves the old one."""
+    partial = path.with_name(path.name + ".part")
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        _flush(partial)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # on a full disk it would be in the way
+        raise
+
+
+def replace(new: Path, place: Path) -> None:
+    """Put a folder in the place of another.
+
+    It is written beside the place, on the same disk, and flushed; two renames swap the two, and
+    the old one goes last. Whatever fails leaves the old one there and the new one where it was; a
+    process killed between the renames leaves both, and `recover` gives the old one back.
+
+    Raises
+    ------
+    OSError : full, read only, and the like.
+    """
+    recover(place)
+    beside, old = _names(place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _move(new, beside)
+        for path in [*beside.rglob("*"), beside]:
+            _flush(path)
+        if os.path.lexists(place):
+            _move(place, old)
+            remove(place)
+        beside.rename(place)
+    except BaseException:
+        if beside.exists() and not new.exists():
+            beside.rename(new)
+        recover(place)
+        raise
+    with suppress(OSError):
+        _flush(place.parent)
+    shutil.rmtree(new, ignore_errors=True)  # it was copied, from another file system
+    remove(old)
+
+
+def recover(place: Path) -> None:
+    """Undo what a killed `replace` left half done."""
+    beside, old = _names(place)
+    if os.path.lexists(old) and not os.path.lexists(place):
+        old.rename(place)
+    for left in (beside, old):
+        remove(left)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder with all that it holds, as far as that is allowed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
+
+
+def _names(place: Path) -> tuple[Path, Path]:
+    return place.with_name(f".{place.name}{NEW}"), place.with_name(f".{place.name}{OLD}")
+
+
+def _move(folder: Path, target: Path) -> None:
+    """Rename, or copy to another file system; the folder itself then stays."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copytree(folder, target)
+
+
+def _flush(path: Path) -> None:
+    """To the disk itself: a rename must not survive a power cut that its content does not."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # no such thing on some file systems
+            raise
+    finally:
+        os.close(handle)

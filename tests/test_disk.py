@@ -1,0 +1,105 @@
+"""Whatever the disk refuses, and wherever: the old or the new stands there, whole."""
+
+import errno
+import itertools
+import os
+
+import pytest
+
+from geomem import disk
+
+CHANGES = ("mkdir", "fsync", "rename", "replace", "unlink", "rmdir")
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """From the n-th change of the disk on, or at that one alone, an error."""
+
+    def from_the(n, alone):
+        calls = itertools.count()
+
+        def refusing(real):
+            def change(*arguments, **named):
+                call = next(calls)
+                if call == n or (call > n and not alone):
+                    raise OSError(errno.ENOSPC, "No space left on device", arguments[0])
+                return real(*arguments, **named)
+
+            return change
+
+        for name in CHANGES:
+            monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+    return from_the
+
+
+@pytest.fixture(params=["one disk", "two disks"])
+def folders(tmp_path, request, monkeypatch):
+    """A folder and what is to replace it."""
+    for name, content in (("results/one", "old"), ("work/one", "new")):
+        for part in ("a", "deep/b"):
+            path = tmp_path / name / part
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+    if request.param == "two disks":
+        real = os.rename
+
+        def rename(source, target):
+            if ("work" in os.fspath(source)) != ("work" in os.fspath(target)):
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            real(source, target)
+
+        monkeypatch.setattr(os, "rename", rename)
+    return tmp_path / "work" / "one", tmp_path / "results" / "one"
+
+
+def held(folder):
+    """What a folder holds: one word where it is whole."""
+    parts = (folder / "a", folder / "deep" / "b")
+    found = {path.read_text() if path.exists() else "nothing" for path in parts}
+    return found.pop() if len(found) == 1 else found
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("n", range(16))
+def test_a_replaced_folder_is_the_old_or_the_new_one_and_the_new_one_is_kept(
+    folders, n, alone, refuse, monkeypatch
+):
+    new, place = folders
+    refuse(n, alone)
+    try:
+        disk.replace(new, place)
+    except OSError:
+        assert not alone or (held(place), held(new)) == ("old", "new")
+    else:
+        assert held(place) == "new"
+    monkeypatch.undo()
+    disk.recover(place)  # as the next start does
+    assert held(place) in ("old", "new")
+    assert [path.name for path in place.parent.iterdir()] == ["one"], "nothing is left over"
+
+
+def test_that_was_every_change(folders, refuse):
+    refuse(16, False)
+    disk.replace(*folders)
+    assert held(folders[1]) == "new"
+
+
+@pytest.mark.parametrize("n", range(2))
+def test_a_file_that_cannot_be_written_stays_the_old_one(tmp_path, n, refuse):
+    path = tmp_path / "file"
+    disk.write(path, "old")
+    refuse(n, True)
+    with pytest.raises(OSError):
+        disk.write(path, "new")
+    assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
+    disk.write(path, "new")
+    assert path.read_text() == "new" and [*tmp_path.iterdir()] == [path]
+
+
+def test_what_only_looks_like_a_leftover_stays(tmp_path):
+    for name in (".bashrc.old", ".one.old", "one.part", ".one.new"):
+        (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    disk.recover(tmp_path / "one")
+    assert sorted(tmp_path.iterdir()) == before
