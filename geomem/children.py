@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-LOOK_SECONDS, GRACE_SECONDS = 0.5, 5.0
+LOOK_SECONDS, GRACE_SECONDS = 0.5, 10.0
 
 
 def end_with(parent: int) -> None:

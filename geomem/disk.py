@@ -15,8 +15,10 @@ def write(path: Path, content: bytes | str) -> None:
     """Write a file under another name, flushed, then renamed; what fails leaves the old one."""
     partial = path.with_name(path.name + ".part")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        _flush(partial)
+        with partial.open("wb") as handle:
+            handle.write(content.encode() if isinstance(content, str) else content)
+            handle.flush()
+            os.fsync(handle.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)  # on a full disk it would be in the way

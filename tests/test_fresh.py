@@ -6,7 +6,8 @@ import shutil
 
 import nbformat
 import pytest
-from conftest import prepare
+from conftest import prepare, recorded
+from nbformat.v4 import new_output
 from pybtex.database import BibliographyData
 
 from geomem import reach
@@ -14,7 +15,7 @@ from geomem.cli import book as cli
 from geomem.cli.main import main
 from geomem.companion import book, fresh, prose, runs
 from geomem.companion.notebooks import pick_profile
-from geomem.companion.results import KINDS, RUN_HOLDS, Result
+from geomem.companion.results import KINDS, RUN_HOLDS, VALUES, Result
 
 CHAPTER = """# Quick
 ```{companion-figure} fig-quick
@@ -205,6 +206,18 @@ def test_words_and_commits_are_stamped_on_a_fresh_result_and_nothing_runs(ran, m
     assert (result.page.read_bytes(), (result.folder / "run.json").read_bytes()) == stamped
 
 
+def test_a_page_does_not_tell_in_how_many_pieces_a_print_arrived(ran):
+    notebook, pages = prepare(ran)[0], []
+    picture = new_output("display_data", {"text/plain": "a picture"})
+    for pieces in (["a\nb\n"], ["a\n", "b\n"], ["a", "\nb\n"]):
+        printed = [new_output("stream", name="stdout", text=text) for text in pieces]
+        executed = nbformat.read(Result(ran, "quick").executed, 4)
+        cell = next(cell for cell in executed.cells if cell.get("outputs"))
+        cell.outputs = [*printed, picture, *printed]
+        pages.append(nbformat.writes(fresh.page(notebook, executed)))
+    assert pages[0] == pages[1] == pages[2] and pages[0].count("a\\n") == 2
+
+
 def test_a_page_shows_the_citable_figure_after_the_cell_that_drew_it(ran):
     cells = nbformat.read(Result(ran, "quick").executed, 4).cells
     (at,) = (i for i, cell in enumerate(cells) if "companion.figure(" in cell.source)
@@ -254,6 +267,7 @@ def test_words_that_do_not_fit_are_one_clear_line(ran, chapter, old, new, messag
 
 
 def test_numbers_are_text_and_never_a_template(ran, chapter):
-    values = Result(ran, "quick").folder / "values.json"
-    values.write_text(json.dumps({"n": "{{ quick.dataset }} {% raw %}"}))
+    result = Result(ran, "quick")
+    (result.folder / VALUES).write_text(json.dumps({"n": "{{ quick.dataset }} {% raw %}"}))
+    recorded(result.folder, inputs=result.run["inputs"])
     assert "{{ quick.dataset }} {% raw %} points" in prose.described(ran)[0]["caption"]

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from conftest import NOTEBOOK, forked, prepare
 
 from geomem import disk
-from geomem.companion import results, runs
+from geomem.companion import book, results, runs
 from geomem.companion.fresh import stale
 from geomem.companion.notebooks import ParameterError, pick, pick_profile, read, resolve
 from geomem.companion.results import Result
@@ -45,11 +47,16 @@ def test_a_failure_keeps_the_last_good_result_and_so_does_what_goes_to_stderr(pr
     assert not list((project / "_build" / "running").iterdir())
 
 
-def test_two_runs_give_the_same_bytes_but_for_the_time(project, tmp_path):
+def test_two_runs_give_the_same_bytes_but_for_the_time(project, tmp_path, monkeypatch):
     notebook, parameters = prepare(project)
     outs = [tmp_path / "a", tmp_path / "b"]
-    for out in outs:
-        runs.run(project, notebook, parameters, out=out)
+    runs.run(project, notebook, parameters, out=outs[0])
+    far = tmp_path / ("far" * 40)  # too far for the path of a socket
+    far.mkdir()
+    monkeypatch.setenv("TMPDIR", str(far))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    runs.run(project, notebook, parameters, out=outs[1])
+    assert not [*far.iterdir()], "nothing is left there"
     outs = [out / "quick" for out in outs]
     names = sorted(p.name for p in outs[0].iterdir())
     assert names == sorted(p.name for p in outs[1].iterdir()) and "fig-quick.png" in names
@@ -297,6 +304,52 @@ def test_a_process_that_ends_with_a_traceback_is_not_called_killed(project, thre
 )
 def test_what_the_system_refused_is_found_in_errors_and_in_what_quotes_them(error, said):
     assert refused(error) == said
+
+
+@pytest.fixture
+def rendered(project, monkeypatch):
+    """No Sphinx: the folders that it would have written to, and what it says and returns."""
+    for name in ("_config.yml", "CITATION.cff"):
+        (project / name).touch()
+    folders, says = [], []
+
+    def render(command, **how):
+        folders.append(Path(command[-1]))
+        assert [*folders[-1].iterdir()] == [], "nobody else is there"
+        page = folders[-1] / "_build" / "html" / "index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text(f"book {len(folders)}")
+        return subprocess.CompletedProcess(command, bool(says), "", "".join(says))
+
+    monkeypatch.setattr(book.subprocess, "run", render)
+    return folders, says
+
+
+def test_pages_are_rendered_apart_and_replaced_whole_or_not_at_all(project, rendered, monkeypatch):
+    folders, index = rendered[0], project / "_build" / "html" / "index.html"
+    assert [book.build(project) for _ in range(2)] == [(index, True), (index, False)]
+    (project / "CITATION.cff").write_text("more")
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_move", full)
+        with pytest.raises(OSError, match="No space left"):
+            book.build(project)
+    assert index.read_text() == "book 1"
+    (project / results.WORK / "book-of-a-killed-one").mkdir()
+    book.build(project)
+    assert index.read_text() == "book 3"
+    assert len({*folders}) == 3 and not any(folder.exists() for folder in folders)
+
+
+def test_a_disk_that_is_full_while_pages_are_rendered_is_said_and_the_last_ones_stay(
+    project, rendered
+):
+    index, _ = book.build(project)
+    (project / "CITATION.cff").write_text("more")
+    rendered[1].append("Traceback\nmore\nOSError: [Errno 28] No space left on device: 'x'\n")
+    with pytest.raises(book.BookError) as error:
+        book.build(project)
+    assert str(error.value).splitlines()[1:] == ["No space left on device: 'x'"]
+    assert index.read_text() == "book 1"
 
 
 # Killed

@@ -61,7 +61,7 @@ def add_run(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(verb=run_notebook)
     verb.add_argument("name", metavar="NAME", help="the notebook, as `geomem list` names it")
     _add_parameters(verb)
-    verb.add_argument("--out", metavar="DIR", help="put the executed notebook and its figures here")
+    verb.add_argument("--out", metavar="DIR", help="put the result into DIR/NAME instead")
 
 
 def add_book(verb: argparse.ArgumentParser) -> None:
@@ -212,8 +212,8 @@ def list_figures(options: argparse.Namespace) -> None:
 
 def _left_out(root: Path) -> list[str]:
     """Whose figures are not shown, since the results are not what their runs left, and how."""
-    results = [Result(root, name) for name in notebooks(root)]
-    return [f"{r.name}: {r.altered}" for r in results if r.exists and r.altered]
+    results = [result for name in notebooks(root) if (result := Result(root, name)).exists]
+    return [f"{r.name}: {altered}" for r in results if (altered := r.altered)]
 
 
 def _resolved(

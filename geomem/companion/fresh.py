@@ -48,8 +48,8 @@ def stale(result: Result, notebook: Notebook, parameters: Mapping[str, Value]) -
     """Why the result in the book does not answer for these parameters; empty when fresh."""
     if not result.exists:
         return ["never run"]
-    if result.altered:
-        return [result.altered]
+    if altered := result.altered:
+        return [altered]
     run = result.run
     if run["key"] != key(run["inputs"]):
         return ["run.json is changed"]
@@ -89,7 +89,7 @@ def page(notebook: Notebook, executed: Any) -> Any:
         if cell.cell_type != "code":
             continue
         ran = next(runs)
-        cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+        cell.outputs, cell.execution_count = _joined(ran.outputs), ran.execution_count
         shown = [o.metadata.geomem for o in cell.outputs if "geomem" in o.get("metadata", {})]
         if shown:
             cell.metadata.setdefault("tags", []).append("remove-output")
@@ -108,6 +108,20 @@ def page(notebook: Notebook, executed: Any) -> Any:
     made.nbformat, made.nbformat_minor = 4, 5
     nbformat.validate(made)
     return made
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with neighbouring prints as one: in how many pieces they arrive is chance."""
+    from nbformat.v4 import new_output
+
+    joined = list[Any]()
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            joined[-1] = new_output("stream", name=output.name, text=last.text + output.text)
+        else:
+            joined.append(output)
+    return joined
 
 
 def _is(cell: Any, tag: str) -> bool:
