@@ -40,12 +40,16 @@ def replace(new: Path, place: Path) -> None:
     beside, old = _names(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _move(new, beside)
+        try:
+            new.rename(beside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copytree(new, beside)  # from another file system
         for path in [*beside.rglob("*"), beside]:
             _flush(path)
         if os.path.lexists(place):
-            _move(place, old)
-            remove(place)
+            place.rename(old)
         beside.rename(place)
     except BaseException:
         if beside.exists() and not new.exists():
@@ -54,8 +58,8 @@ def replace(new: Path, place: Path) -> None:
         raise
     with suppress(OSError):
         _flush(place.parent)
-    shutil.rmtree(new, ignore_errors=True)  # it was copied, from another file system
-    remove(old)
+    for done in (new, old):
+        remove(done)
 
 
 def recover(place: Path) -> None:
@@ -77,16 +81,6 @@ def remove(path: Path) -> None:
 
 def _names(place: Path) -> tuple[Path, Path]:
     return place.with_name(f".{place.name}{NEW}"), place.with_name(f".{place.name}{OLD}")
-
-
-def _move(folder: Path, target: Path) -> None:
-    """Rename, or copy to another file system; the folder itself then stays."""
-    try:
-        folder.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        shutil.copytree(folder, target)
 
 
 def _flush(path: Path) -> None:

@@ -262,7 +262,7 @@ def test_a_result_that_cannot_be_put_in_place_is_kept_and_so_is_the_old_one(
     notebook, parameters = prepare(project)
     place = {"out": out and project / out}
     old = {path: path.read_bytes() for path in runs.run(project, notebook, parameters, **place)}
-    monkeypatch.setattr(disk, "_move", full)
+    monkeypatch.setattr(disk, "_flush", full)
     with pytest.raises(runs.RunError, match="in its place: No space left on device") as error:
         runs.run(project, notebook, prepare(project, n=4)[1], **place)
     kept = project / "_build" / "unpublished-quick"
@@ -330,7 +330,7 @@ def test_pages_are_rendered_apart_and_replaced_whole_or_not_at_all(project, rend
     assert [book.build(project) for _ in range(2)] == [(index, True), (index, False)]
     (project / "CITATION.cff").write_text("more")
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "_move", full)
+        patch.setattr(disk, "_flush", full)
         with pytest.raises(OSError, match="No space left"):
             book.build(project)
     assert index.read_text() == "book 1"

@@ -116,7 +116,7 @@ def _joined(outputs: list[Any]) -> list[Any]:
 
     joined = list[Any]()
     for output in outputs:
-        last = joined[-1] if joined else {}
+        last: Any = joined[-1] if joined else {}
         if output.output_type == "stream" and last.get("name") == output.name:
             joined[-1] = new_output("stream", name=output.name, text=last.text + output.text)
         else:

@@ -105,7 +105,7 @@ def run_all(
 
     Raises
     ------
-    RunError : of the first notebook that failed.
+    RunError, InputError : of the first notebook that failed.
     """
     fork = multiprocessing.get_context("fork")
     waiting, failed = list(todo), list[Exception]()
