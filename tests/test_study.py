@@ -31,7 +31,7 @@ def study():
 
 def test_kinds_are_compared_over_the_seeds_that_both_have(study):
     change = study.copies("gap", "plain")
-    assert change.value == pytest.approx(-0.7) and change.low == pytest.approx(change.high)
+    assert change.value == pytest.approx(-0.7) and 0 < change.half < 0.06  # of 300 samples
     one = study.copies("once", "plain")  # of seed 0 alone: over samples, paired
     assert one.value == pytest.approx(-0.75) and one.low < one.value < one.high
     assert [len(study.of(*pair)) for pair in (("plain",), ("plain", "once"))] == [3, 1]
@@ -51,7 +51,7 @@ def test_what_is_missing_is_said_and_never_counted(study):
 def test_fewer_and_little_are_of_whole_intervals(study):
     assert study.fewer("gap") and not study.fewer("plain", "gap")
     assert study.fewer("once", by=-0.5) and not study.fewer("once", by=-0.75)
-    assert study.little("plain", 0.01, "plain") and not study.little("gap", 0.69)
+    assert study.little("plain", 0.02, "plain") and not study.little("gap", 0.69)
 
 
 def test_errors_and_distances_of_known_ratio(study):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geomem.diffusion.noise import karras_sigmas
-from geomem.geometry.intervals import Estimate, Fraction, over_trainings, paired_difference
+from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import Geometry, Regimes, measure_regimes
 from geomem.geometry.window import Window
@@ -169,30 +169,6 @@ def test_the_copy_window_reaches_from_the_edge_or_the_zone_to_the_zones_end(
     assert ("none" in geometry.zone_in_words) == (found.medium is None)
 
 
-def test_paired_bootstrap_agrees_with_every_resample():
-    base, other = np.array([1, 1, 0, 1], bool), np.array([0, 1, 0, 0], bool)
-    change = other.astype(int) - base
-    every = np.array(np.meshgrid(*[change] * 4)).reshape(4, -1).mean(0)  # all 256 resamples
-    found = paired_difference(base, other, resamples=200_000)
-    assert found.value == change.mean() == -0.5
-    assert found.low == np.quantile(every, 0.025) and found.high == np.quantile(every, 0.975)
-    same = paired_difference(base, base)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
-    with pytest.raises(ValueError, match="paired"):
-        paired_difference(base[:0], other[:0])
-
-
-def test_the_interval_over_trainings_is_students(rng):
-    found = over_trainings([0.0, 1.0])  # one degree of freedom: a Cauchy law, tan(0.475 pi)
-    half = 0.5 * np.tan(0.475 * np.pi)
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half))
-    trials = [over_trainings(rng.normal(0.3, 2, size=3)) for _ in range(2000)]
-    assert np.mean([t.low <= 0.3 <= t.high for t in trials]) == pytest.approx(0.95, abs=0.015)
-    for wrong in ([0.1], [], [[0.1, 0.2]]):
-        with pytest.raises(ValueError, match="n >= 2"):
-            over_trainings(wrong)
-
-
 SWITCH = np.exp(np.array([2.0, 1.0, 0.0, -3.0]))  # descending, unevenly
 
 
@@ -259,8 +235,8 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     assert (table.share("small", "all").count, table.share("large", "all").count) == (0, 12)
     assert table.change("small", "all").value == -1 and table.change("large", "all").value == 1
     assert table.change("small", "none", since="all").value == 1
-    assert table.most("all") == 1 and table.most("narrow") == 0
-    assert str(table.change("small", "all")) == "-100% [-100%, -100%]"
+    assert table.most("narrow") < table.most("all") == 1
+    assert str(table.change("small", "all")).startswith("-100% [-100%, -")
     torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
 
 

@@ -109,7 +109,7 @@ def _memorized(images: Tensor, trained: zoo.Trained) -> str:
     except ValueError as error:
         return f"memorized: not known, {error}"
     return (
-        f"memorized: {share.count} of {share.n}, {share} of the samples (95% interval), are less "
+        f"memorized: {share} of the samples (95% interval), are less "
         f"than a third as\n  far from the nearest of the {len(train):,} training images as "
         "from the second nearest"
     )
@@ -146,10 +146,10 @@ def swap_denoisers(options: argparse.Namespace) -> None:
         images = _drawn(denoise, base, options)
         passed[name] = neighbours(images, distinct).memorized()
         share = Fraction.of(int(passed[name].sum()), options.n)
-        print(f"  {name:11} {share.count} of {share.n}, {share}", flush=True)
+        print(f"  {name:11} {share}", flush=True)
     _save(images, options.label, archive, sheet)  # the last condition's, the swap's
-    change = paired_difference(passed["base alone"], passed["swap"], seed=options.seed)
-    print(f"the swap changes the share of the base by {change} (bootstrap, paired by the noise)")
+    change = paired_difference(passed["base alone"], passed["swap"])
+    print(f"the swap changes the share of the base by {change} (paired by the noise)")
 
 
 def _window(options: argparse.Namespace) -> Window:

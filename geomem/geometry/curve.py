@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from geomem.geometry.arrays import Floats
-from geomem.geometry.intervals import Estimate, wilson
+from geomem.geometry.intervals import Estimate, positive_mean, wilson
 
 FEW = 5  # events seen below which an interval does not trust the observed spread
 
@@ -150,7 +150,7 @@ class ErrorCurve(Band):
         Mean over queries of their mean over noise draws, data units squared: a sum over the
         pixels (divide by their number for the error per pixel).
     low, high : array (S,)
-        Its 95% interval over queries (normal, cut at 0); NaN for one query.
+        Its 95% interval over queries (see `positive_mean`); NaN for one query.
     n : int
         Number of queries.
     per_query : array (n, S)
@@ -168,9 +168,9 @@ class ErrorCurve(Band):
     --------
     >>> import numpy as np
     >>> from geomem import ErrorCurve
-    >>> curve = ErrorCurve.from_queries(np.array([1.0]), np.array([[1.0], [3.0]]))
+    >>> curve = ErrorCurve.from_queries(np.array([1.0]), np.array([[1.0], [2.0], [3.0]]))
     >>> curve.mean.tolist(), curve.low.round(2).tolist(), curve.high.round(2).tolist()
-    ([2.0], [0.04], [3.96])
+    ([2.0], [0.58], [6.93])
     """
 
     sigma: Floats
@@ -182,11 +182,8 @@ class ErrorCurve(Band):
 
     @classmethod
     def from_queries(cls, sigma: Floats, per_query: Floats) -> ErrorCurve:
-        """The curve of (n, S) per-query means over noise draws, with its normal interval."""
-        n, mean = len(per_query), per_query.mean(0)
-        spread = per_query.std(0, ddof=1) if n > 1 else np.full(len(sigma), np.nan)
-        half = 1.96 * spread / np.sqrt(n)
-        return cls(sigma, mean, np.maximum(mean - half, 0), mean + half, n, per_query)
+        """The curve of (n, S) per-query means over noise draws, with its interval."""
+        return cls(sigma, *positive_mean(per_query), len(per_query), per_query)
 
 
 def between(sigma: Floats, values: Floats, level: float, i: int) -> float:

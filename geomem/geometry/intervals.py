@@ -122,20 +122,56 @@ class Change(Estimate):
 
 
 def mean_of(values: ArrayLike) -> Estimate:
-    """The mean of what each of n images gave, with its normal 95% interval.
+    """The mean of what each of n images, or trainings, gave, with Student's 95% interval.
 
     Parameters
     ----------
-    values : (n,) one value of each image, n >= 2.
+    values : (n,) one value of each image or training (with a seed of its own), n >= 2.
 
     >>> mean_of([1.0, 2.0, 3.0]).plus_minus()
-    '2 ± 1.1'
+    '2 ± 2.5'
     """
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or len(found) < 2:
-        raise ValueError(f"mean over images: needs (n,) values, n >= 2, got {found.shape}.")
-    mean, half = float(found.mean()), float(1.96 * found.std(ddof=1) / np.sqrt(len(found)))
+        raise ValueError(f"mean: needs (n,) values of images or trainings, n >= 2: {found.shape}.")
+    mean, half = float(found.mean()), float(_student(found))
     return Estimate(mean, mean - half, mean + half)
+
+
+def positive_mean(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Means of numbers >= 0 that a few large ones may decide, with their 95% intervals.
+
+    Parameters
+    ----------
+    values : array (n, S)
+        One value >= 0 of each of n queries, for each of S levels.
+
+    Returns
+    -------
+    tuple of three arrays (S,)
+        The means and both ends. Student's interval of the mean's logarithm, its upper end moved
+        up where the skewness asks for more (Hall 1992): 92 to 96% for exponential and squared
+        normal values, n = 5 to 500; 83 to 94% where the tail is lognormal with 1.5. For one
+        query the ends are NaN.
+    """
+    n, mean = len(values), values.mean(0)
+    if n < 2:
+        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    half = _student(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(half > 0, half / mean, 0)
+        skew = ((values - mean) ** 3).mean(0) / values.std(0, ddof=1) ** 3 / np.sqrt(n)
+        turned = np.cbrt(1 - skew * (stdtrit(n - 1, 0.975) + skew / 6))
+        skewed = half / stdtrit(n - 1, 0.975) * 3 * (1 - turned) / skew
+    with np.errstate(over="ignore"):
+        high = np.fmax(mean * np.exp(share), mean + np.where(half > 0, skewed, 0))
+    return mean, mean * np.exp(-share), high
+
+
+def _student(values: Floats) -> Floats:
+    """Half of Student's 95% interval of the mean of (n, ...) values."""
+    n = len(values)
+    return np.asarray(stdtrit(n - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(n))
 
 
 def columns(
@@ -175,55 +211,46 @@ def bars(values: Sequence[Estimate | Fraction]) -> tuple[Floats, Floats]:
     return middle, np.maximum([middle - low, high - middle], 0)
 
 
-def student(values: ArrayLike) -> Estimate:
-    """The mean of a number that each of n trainings gave, with Student's 95% interval.
+def over_trainings(changes: Sequence[Change]) -> Change:
+    """The mean change of a share over n trainings, with its 95% interval.
+
+    An interval over samples of one model leaves out what another training would change. This
+    one is Student's over trainings, but never narrower than their samples alone allow: of equal
+    changes it has the width of one training with all samples. What one training in ten does,
+    three do not show.
 
     Parameters
     ----------
-    values : (n,) one value of each training, n >= 2, with seeds of their own.
+    changes : sequence of n >= 2 changes
+        Of each training, with its interval over samples.
     """
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or len(found) < 2:
-        raise ValueError(f"over trainings: needs (n,) values, n >= 2, got {found.shape}.")
-    error = found.std(ddof=1) / np.sqrt(len(found))
-    mean, half = float(found.mean()), float(stdtrit(len(found) - 1, 0.975) * error)
-    return Estimate(mean, mean - half, mean + half)
+    mean = mean_of([change.value for change in changes])
+    half = max(mean.half, float(np.linalg.norm([c.half for c in changes])) / len(changes))
+    return Change(mean.value, max(mean.value - half, -1), min(mean.value + half, 1))
 
 
-def over_trainings(values: ArrayLike) -> Change:
-    """The mean change of a share over n trainings, with the interval of `student`.
-
-    An interval over samples of one model leaves out what another training would change; this
-    one has both.
-    """
-    mean = student(values)
-    return Change(mean.value, mean.low, mean.high)
-
-
-def paired_difference(
-    base: NDArray[np.bool_], other: NDArray[np.bool_], *, resamples: int = 10_000, seed: int = 0
-) -> Change:
+def paired_difference(base: NDArray[np.bool_], other: NDArray[np.bool_]) -> Change:
     """How much the memorized share changes from one condition to another, on paired samples.
 
     Parameters
     ----------
     base, other : (n,) whether the sample of each seed is memorized, in both conditions.
-    resamples : bootstrap resamples of the seeds, for the 95% percentile interval.
-    seed : of the resampling.
 
     Returns
     -------
-    Change, mean(other) - mean(base), in [-1, 1].
+    Change, mean(other) - mean(base), in [-1, 1]; its 95% interval is the adjusted Wald interval
+    of Bonett and Price (2012), which has a width, and holds, where few samples change or none.
+
+    >>> print(paired_difference(np.array([True, True]), np.array([True, True])))
+    0% [-69%, 69%]
     """
-    change = other.astype(np.int64) - base.astype(np.int64)
-    if change.ndim != 1 or len(change) == 0:
+    if base.shape != other.shape or base.ndim != 1 or len(base) == 0:
         raise ValueError("paired_difference: needs two (n,) arrays of the same n >= 1.")
-    counts = [np.count_nonzero(change == value) for value in (-1, 0, 1)]
-    draws = np.random.default_rng(seed).multinomial(
-        len(change), np.array(counts) / len(change), size=resamples
-    )
-    low, high = np.quantile((draws[:, 2] - draws[:, 0]) / len(change), [0.025, 0.975])
-    return Change(float(change.mean()), float(low), float(high))
+    n, more, fewer = len(base), (other & ~base).sum(), (base & ~other).sum()
+    up, down = (more + 1) / (n + 2), (fewer + 1) / (n + 2)
+    half = 1.96 * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    low, high = max(up - down - half, -1), min(up - down + half, 1)
+    return Change(float(more - fewer) / n, float(low), float(high))
 
 
 def wilson(mean: Floats, size: Floats, level: float = 0.95) -> tuple[Floats, Floats]:

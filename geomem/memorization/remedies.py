@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from geomem.diffusion.sampler import SOLVER_NAMES, sample
 from geomem.diffusion.zoo import Trained
@@ -24,9 +25,9 @@ from geomem.geometry.intervals import (
     Change,
     Estimate,
     Fraction,
+    mean_of,
     over_trainings,
     paired_difference,
-    student,
 )
 from geomem.memorization import quality
 from geomem.memorization.quality import Features
@@ -174,13 +175,10 @@ def copies_changed(ones: Sequence[Judged], others: Sequence[Judged]) -> Change:
     ----------
     ones, others : n trainings of each kind, those of equal seeds side by side, their samples from
         equal noises. Of one training the interval is over samples, paired; of several it is
-        Student's over trainings.
+        that of `over_trainings`.
     """
-    each = [
-        paired_difference(b.passed, a.passed, seed=i)
-        for i, (a, b) in enumerate(zip(ones, others, strict=True))
-    ]
-    return each[0] if len(each) == 1 else over_trainings([change.value for change in each])
+    each = [paired_difference(b.passed, a.passed) for a, b in zip(ones, others, strict=True)]
+    return each[0] if len(each) == 1 else over_trainings(each)
 
 
 @dataclass(frozen=True)
@@ -230,14 +228,14 @@ def error_ratio(ones: Sequence[ErrorCurve], others: Sequence[ErrorCurve]) -> Rat
     logs = np.log([a.mean / b.mean for a, b in zip(ones, others, strict=True)])  # (n, S)
     sigma = ones[0].sigma
     if len(logs) > 1:
-        found = [student(column) for column in logs.T]
+        found = [mean_of(column) for column in logs.T]
         value, low, high = np.exp([(e.value, e.low, e.high) for e in found]).T
         return Ratio(sigma, value, low, high)
     one, other = ones[0], others[0]
     value = one.mean / other.mean
     spread = (one.per_query - value * other.per_query).std(0, ddof=1)
-    half = 1.96 * spread / np.sqrt(one.n) / other.mean
-    return Ratio(sigma, value, value - half, value + half)
+    half = stdtrit(one.n - 1, 0.975) * spread / np.sqrt(one.n) / one.mean  # of the logarithm
+    return Ratio(sigma, value, value * np.exp(-half), value * np.exp(half))
 
 
 def in_words(each: Sequence[Judged]) -> dict[str, str]:
@@ -259,7 +257,7 @@ def in_words(each: Sequence[Judged]) -> dict[str, str]:
     found = {"copies": f"{counts} of {len(each[0].passed)}", "classifier": "no labels"}
     for kind, only in each[0].distance.items():
         values = [one.distance[kind].value for one in each]
-        found[kind.split()[0]] = str(student(values) if len(values) > 1 else only)
+        found[kind.split()[0]] = str(mean_of(values) if len(values) > 1 else only)
     return found | {"images": images}
 
 
@@ -281,7 +279,7 @@ def told_apart(ones: Sequence[Estimate], others: Sequence[Estimate]) -> str:
     """
     apart = [a.value - b.value for a, b in zip(ones, others, strict=True)]
     if len(apart) > 1:
-        found = student(apart)
+        found = mean_of(apart)
     else:
         (one,), (other,) = ones, others
         half = np.hypot(one.high - one.value, other.high - other.value)

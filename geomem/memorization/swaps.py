@@ -151,14 +151,11 @@ class SwapTable:
         Its samples, data units.
     passed : dict of a condition to an array (n,)
         Which of them are memorized.
-    seed : int
-        That of the resampling behind the intervals of changes.
     """
 
     windows: dict[str, Window]
     pictures: dict[Condition, Any]
     passed: dict[Condition, NDArray[np.bool_]]
-    seed: int = 0
 
     @classmethod
     def of(
@@ -194,7 +191,7 @@ class SwapTable:
         ValueError
             As in `geomem.sample` and `geomem.neighbours`.
         """
-        found = cls(dict(windows), {}, {}, seed)
+        found = cls(dict(windows), {}, {})
         levels = karras_sigmas() if sigmas is None else check_sigmas(sigmas)
         shape, home = (
             tuple(train.images.shape[1:]),
@@ -227,7 +224,7 @@ class SwapTable:
 
     def change(self, base: str, name: str, since: str = "") -> Change:
         """How much it changes from one condition to another, paired by their noises."""
-        return paired_difference(self.passed[base, since], self.passed[base, name], seed=self.seed)
+        return paired_difference(self.passed[base, since], self.passed[base, name])
 
     @property
     def beyond(self) -> dict[str, Change]:

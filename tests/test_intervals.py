@@ -1,0 +1,95 @@
+"""Intervals hold the truth as often as they say, by simulation, also where little is seen."""
+
+import numpy as np
+import pytest
+
+from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.intervals import Change, mean_of, over_trainings, paired_difference
+
+
+def covered(intervals, truth):
+    """The share of (low, high) that hold the truth."""
+    low, high = np.array(intervals).T
+    return np.mean((low <= truth) & (truth <= high))
+
+
+def paired(rng, n, up, down):
+    """n paired samples, of which shares ``up`` and ``down`` become and cease to be memorized."""
+    kind = rng.choice(4, size=n, p=[up, down, (1 - up - down) / 2, (1 - up - down) / 2])
+    return (kind == 1) | (kind == 2), (kind == 0) | (kind == 2)
+
+
+@pytest.mark.parametrize("n", [20, 256])
+@pytest.mark.parametrize(
+    ("up", "down"), [(0, 0), (0, 1), (0, 3), (0, 6), (1, 1), (3, 1), (10, 4), (0, 18)]
+)
+def test_a_paired_change_is_held_also_where_few_samples_change(n, up, down, rng):
+    trials = [paired_difference(*paired(rng, n, up / n, down / n)) for _ in range(1000)]
+    assert covered([(t.low, t.high) for t in trials], (up - down) / n) > 0.925
+    assert all(t.low <= t.value <= t.high and t.low < t.high for t in trials)
+
+
+def test_a_paired_change_forgets_neither_sign_nor_order(rng):
+    base, other = paired(rng, 50, 0.3, 0.1)
+    one, back = paired_difference(base, other), paired_difference(other, base)
+    assert one.value == pytest.approx(other.mean() - base.mean())
+    assert one.numbers == pytest.approx((-back.value, -back.high, -back.low))
+    assert abs(one.half - 1.96 * (other * 1.0 - base).std() / np.sqrt(50)) < 0.01  # Wald's, near
+    for wrong in ((base[:0], other[:0]), (base, other[1:])):
+        with pytest.raises(ValueError, match="paired"):
+            paired_difference(*wrong)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 0.2, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.004, 0.3])
+def test_the_interval_over_trainings_holds_with_and_without_a_spread_between_them(
+    n, spread, share, rng
+):
+    def training():
+        return paired_difference(*paired(rng, 256, 0, share * (1 + spread * rng.uniform(-1, 1))))
+
+    trials = [over_trainings([training() for _ in range(n)]) for _ in range(400)]
+    assert (
+        covered([(t.low, t.high) for t in trials], -share) > 0.9
+    )  # Student's of a uniform law: .92
+
+
+def test_equal_trainings_leave_the_width_of_their_samples():
+    one = Change(-1.0, -1.0, -0.98)
+    assert over_trainings([one] * 4).numbers == pytest.approx((-1, -1, -1 + 0.01 / 2))
+    far = over_trainings([Change(0.0, -0.01, 0.01), Change(1.0, 0.99, 1.0)])  # Student's, cut
+    assert far.numbers == (0.5, -1, 1)
+
+
+def test_the_interval_of_a_mean_is_students(rng):
+    found = mean_of([0.0, 1.0])  # one degree of freedom: a Cauchy law, tan(0.475 pi)
+    half = 0.5 * np.tan(0.475 * np.pi)
+    assert found.numbers == pytest.approx((0.5, 0.5 - half, 0.5 + half))
+    trials = [mean_of(rng.normal(0.3, 2, size=3)).numbers[1:] for _ in range(2000)]
+    assert covered(trials, 0.3) == pytest.approx(0.95, abs=0.015)
+    for wrong in ([0.1], [], [[0.1, 0.2]]):
+        with pytest.raises(ValueError, match="n >= 2"):
+            mean_of(wrong)
+
+
+@pytest.mark.parametrize("n", [5, 20, 100])
+@pytest.mark.parametrize(
+    ("power", "least"),
+    [(64, 0.93), (2, 0.925), (1, 0.90), (None, 0.81)],
+    ids=["64 pixels", "2 pixels", "1 pixel", "lognormal"],
+)
+def test_a_mean_error_is_held_for_few_images_and_heavy_tails(n, power, least, rng):
+    size = (n, 4000)  # as many levels as trials
+    errors = np.exp(rng.normal(-1.125, 1.5, size)) if power is None else rng.chisquare(power, size)
+    curve = ErrorCurve.from_queries(np.arange(1.0, 4001), errors)
+    assert covered(np.array([curve.low, curve.high]).T, power or 1) > least
+    assert (curve.low > 0).all() and (curve.low < curve.mean).all()
+    assert (curve.mean < curve.high).all() and np.isfinite(curve.high).all()
+
+
+def test_errors_without_spread_or_of_one_image_have_no_width_or_none():
+    same = ErrorCurve.from_queries(np.array([1.0, 2.0]), np.array([[0.0, 3.0]] * 4))
+    assert same.low.tolist() == same.mean.tolist() == same.high.tolist() == [0, 3]
+    one = ErrorCurve.from_queries(np.array([1.0]), np.array([[3.0]]))
+    assert np.isnan(one.low).all() and np.isnan(one.high).all()
