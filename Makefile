@@ -1,12 +1,16 @@
 # make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
 # make test                                     set up, check, run the tests (six minutes)
 # make test-all                                 the same with every long sweep and every proof
+# make licences                                 of the packages in the lock and of the data here
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(DATASET)")
 
-.PHONY: book test test-all setup
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := requirements.lock requirements-torch.lock pyproject.toml
+
+.PHONY: book test test-all licences setup
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
@@ -18,14 +22,18 @@ test test-all: setup
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m "")
 
+licences: setup
+	@$(BIN)/python .ci/licences
+
 # Installs again only when the lock (or the package's own metadata) has changed, or when what is
 # there does not run, as the environment of a host does not in a container.
 setup:
 	@$(BIN)/python -c "" 2>/dev/null || rm -rf .venv
-	@cat requirements.lock pyproject.toml | cmp -s - .venv/installed || { \
+	@cat $(LOCKED) | cmp -s - .venv/installed || { \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
 	  echo "setting up .venv (about two minutes, 1.5 GB)" && \
 	  $(PYTHON) -m venv .venv && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
-	  cat requirements.lock pyproject.toml > .venv/installed; }
+	  $(PIP) --require-hashes --no-deps -r requirements.lock && \
+	  $(PIP) -r requirements-torch.lock && \
+	  $(PIP) --no-deps --no-build-isolation -e . && \
+	  cat $(LOCKED) > .venv/installed; }

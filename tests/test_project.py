@@ -18,10 +18,14 @@ from geomem.companion import citation, figures
 
 def lock():
     """The exact version of each package that the lock names."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = [
+        line.removesuffix(" \\")
+        for name in ("requirements.lock", "requirements-torch.lock")
+        for line in (ROOT / name).read_text().splitlines()
+    ]
     found = {}
     for line in lines:
-        if line and not line.startswith("#"):
+        if line and not line.startswith(("#", "    --hash=sha256:")):
             requirement = Requirement(line)
             assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), f"{line} is no exact pin"
             found[canonicalize_name(requirement.name)] = str(requirement.specifier)[2:]
@@ -69,6 +73,12 @@ def test_the_library_needs_the_core_dependencies_and_no_other():
     needed = imported(modules - book, top_level=True) | {"pooch"}  # where something is downloaded
     assert {{"PIL": "pillow"}.get(name, name) for name in needed} == {*bounds()}
     assert imported(theorems, top_level=False) - needed == {"flint", "sympy"}
+
+
+def test_every_file_of_the_lock_has_its_hash():
+    text = (ROOT / "requirements.lock").read_text()
+    for block in re.split(r"\n(?=[A-Za-z])", text)[1:]:
+        assert re.search(r"\n    --hash=sha256:[0-9a-f]{64}( |$)", block), block.partition(" ")[0]
 
 
 def test_conda_installs_the_lock():

@@ -106,7 +106,7 @@ def commit() -> dict[str, str | bool | None]:
             ["git", *arguments], cwd=where, capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    paths = [":/geomem", ":/notebooks", ":/requirements.lock"]
+    paths = [":/geomem", ":/notebooks", ":/requirements*.lock"]
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", *paths)
         return {"commit": git("log", "-1", "--format=%H", "--", *paths), "dirty": bool(changed)}
