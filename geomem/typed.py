@@ -19,7 +19,7 @@ def cast(value: object, kind: type[Value]) -> Value:
         return value
     if kind in (int, float) and isinstance(value, (int, float, str)) and type(value) is not bool:
         with contextlib.suppress(ValueError, OverflowError):
-            number = kind(value)
+            number = kind(value.encode("ascii") if isinstance(value, str) else value)
             if number == float(value):
                 return number
     raise ValueError(f"{value!r} is not of type {kind.__name__}")

@@ -14,17 +14,17 @@
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 1000  # training images N, in [2, inf)
-n_heldout: int = 500  # held-out images, in [2, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
-draws: int = 8  # noise draws per held-out image, in [1, inf)
-n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [5, inf)
-sigma_min: float = 0.01  # smallest noise level, data units, in (0, inf)
-sigma_max: float = 100.0  # largest noise level, data units, in (0, inf)
-trials: int = 200  # trials of the E.2 study: fresh subset, one held-out image, in [2, inf)
-corruptions: int = 10  # noise draws per trial of the E.2 study, in [1, inf)
-data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
-seed: int = 0  # seed of the noise and of the E.2 subsets, in [0, inf)
+n_train: int = 1000  # training images N, in [2, 1e6]
+n_heldout: int = 500  # held-out images, in [2, 1e6]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
+draws: int = 8  # noise draws per held-out image, in [1, 1000]
+n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [5, 1000]
+sigma_min: float = 0.01  # smallest noise level, data units, in [1e-6, 1e6], below sigma_max
+sigma_max: float = 100.0  # largest noise level, data units, in [1e-6, 1e6]
+trials: int = 200  # trials of the E.2 study: fresh subset, one held-out image, in [2, 1e6]
+corruptions: int = 10  # noise draws per trial of the E.2 study, in [1, 1000]
+data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
+seed: int = 0  # seed of the noise and of the E.2 subsets, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -20,16 +20,16 @@ sizes: str = "8 16 28"  # sides of the images, pixels; 0: as they are, with the 
 second_preset: str = "cifar10-luma"  # likewise for a second kind of images
 second_dataset: str = ""  # its data set, or none
 second_sizes: str = ""  # its sides
-n_train: int = 0  # training images N of the small models, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small models, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of the first models: names, each with an equals sign and value
 second_changes: str = ""  # of the second
-n_samples: int = 128  # samples of each model, in [20, inf)
-n_switched: int = 64  # samples at each level of the switch, in [8, inf)
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, inf)
-n_sigmas: int = 18  # noise levels of the hump, evenly spaced in log sigma, in [5, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_samples: int = 128  # samples of each model, in [20, 1e6]
+n_switched: int = 64  # samples at each level of the switch, in [8, 1e6]
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, 1e6]
+n_sigmas: int = 18  # noise levels of the hump, evenly spaced in log sigma, in [5, 1000]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -16,20 +16,20 @@
 # %% tags=["parameters"]
 preset: str = "fashion-unet"  # in {fashion-unet, digits-mlp, digits-unet, cifar10-luma, cifar10}
 dataset: str = "fashion-mini"  # data set: fashion-mini, digits, cifar10, fashion-mnist, or a path
-n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 second_dataset: str = ""  # a second data set, swept likewise, or none
 second_n_train: int = 0  # N there
 changes: str = ""  # further settings of all models: names, each with an equals sign and its value
 gaps: str = "few"  # which gaps: a few, or also all nine of the paper, in {few, nine}
 gap_keep: float = 0.1  # share of the draws kept in the second copy window; else none, in [0, 1]
-trainings: int = 3  # trainings of plain and of both halves, of seed, seed + 1, ..., in [1, inf)
+trainings: int = 3  # trainings of plain and of both halves, of seed, seed + 1, ..., in [1, 100]
 stop_share: float = 0.125  # share of the training after which a fixed stop stops, in (0, 1]
-n_samples: int = 512  # samples of each model, in [20, inf)
+n_samples: int = 512  # samples of each model, in [20, 1e6]
 solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
-n_heldout: int = 1000  # held-out images, at most; fewer where the set has fewer, in [20, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_heldout: int = 1000  # held-out images, at most; fewer where the set has fewer, in [20, 1e6]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -16,25 +16,25 @@
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
-gap_low: float = 0.0  # lower end of the danger zone, data units, 0 for our rule's, in [0, inf)
-gap_high: float = 0.0  # upper end of the danger zone, data units, 0 for our rule's, in [0, inf)
+gap_low: float = 0.0  # the zone's lower end, 0: by our rule, or in [1e-6, 1e6], below gap_high
+gap_high: float = 0.0  # the zone's upper end, data units, 0: by our rule, or in [1e-6, 1e6]
 copy_gap: bool = True  # also leave out our copy window, which reaches further down
 gap_keep: float = 0.1  # share of the noise levels drawn in the copy window that is kept, in [0, 1]
 none_kept: bool = True  # also our copy window with nothing kept, trained once
 dummy: bool = True  # also the paper's baseline, a second class of noise
-trainings: int = 3  # trainings of each kind, of seed, seed + 1, ..., in [1, inf)
+trainings: int = 3  # trainings of each kind, of seed, seed + 1, ..., in [1, 100]
 repeat_all: bool = True  # false: the zone gap and the dummy class are trained once
 stop_share: float = 0.125  # share of the training after which a fixed stop stops, in (0, 1]
-n_samples: int = 512  # samples of each model, in [20, inf)
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, inf)
+n_samples: int = 512  # samples of each model, in [20, 1e6]
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, 1e6]
 solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
 inception: bool = False  # also FID, by the extra `fid` and Inception's weights
-n_sigmas: int = 18  # noise levels of the denoising error, in [5, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_sigmas: int = 18  # noise levels of the denoising error, in [5, 1000]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -15,12 +15,12 @@
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
 second_dataset: str = "fashion-mini"  # a second one, with longer rows
-n_train: int = 1000  # training images N, in [2, inf)
-low: float = 0.1  # smallest of the three noise levels, data units, in (0, inf)
-middle: float = 0.5  # middle noise level, data units, in (0, inf)
-high: float = 2.5  # largest of the three noise levels, data units, in (0, inf)
-data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
-seed: int = 0  # seed of the random spectra of the last check, in [0, inf)
+n_train: int = 1000  # training images N, in [2, 1e6]
+low: float = 0.1  # smallest of the three noise levels, in [1e-6, 1e6], below middle
+middle: float = 0.5  # middle noise level, data units, in [1e-6, 1e6], below high
+high: float = 2.5  # largest of the three noise levels, data units, in [1e-6, 1e6]
+data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
+seed: int = 0  # seed of the random spectra of the last check, in [0, 1e12]
 device: str = "cpu"  # where to compute; these sums are small, in {auto, cpu, cuda}
 
 # %%

@@ -16,17 +16,17 @@
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, inf)
-draws: int = 2  # noise draws per held-out image, in [1, inf)
-n_sigmas: int = 18  # noise levels, evenly spaced in log sigma, in [5, inf)
-sigma_min: float = 0.01  # smallest noise level, data units, in (0, inf)
-sigma_max: float = 20.0  # largest noise level, data units, in (0, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, 1e6]
+draws: int = 2  # noise draws per held-out image, in [1, 1000]
+n_sigmas: int = 18  # noise levels, evenly spaced in log sigma, in [5, 1000]
+sigma_min: float = 0.01  # smallest noise level, data units, in [1e-6, 1e6], below sigma_max
+sigma_max: float = 20.0  # largest noise level, data units, in [1e-6, 1e6]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
 paper_subset: bool = False  # also: the empirical denoiser on CIFAR-10, to the paper's marks
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

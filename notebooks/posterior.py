@@ -14,15 +14,15 @@
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 1000  # training images N, in [2, inf)
-n_queries: int = 1000  # training images that noise is added to, in [2, inf)
-draws: int = 8  # noise draws per image, in [1, inf)
-n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [9, inf)
-sigma_min: float = 0.01  # smallest noise level, data units, in (0, inf)
-sigma_max: float = 100.0  # largest noise level, data units, in (0, inf)
-image: int = 0  # held-out image that the strip shows, in [0, inf)
-data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
-seed: int = 0  # seed of the noise, in [0, inf)
+n_train: int = 1000  # training images N, in [2, 1e6]
+n_queries: int = 1000  # training images that noise is added to, in [2, 1e6]
+draws: int = 8  # noise draws per image, in [1, 1000]
+n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [9, 1000]
+sigma_min: float = 0.01  # smallest noise level, data units, in [1e-6, 1e6], below sigma_max
+sigma_max: float = 100.0  # largest noise level, data units, in [1e-6, 1e6]
+image: int = 0  # held-out image that the strip shows, in [0, 1e6]
+data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
+seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -16,13 +16,13 @@
 dataset: str = "digits"  # first data set, by name or path
 second_dataset: str = "fashion-mini"  # second data set, by name or path
 second_class: str = ""  # one class of the second set (automobile: the paper's cars); empty: all
-n_train: int = 1000  # training images N of the first set, in [2, inf)
-second_n_train: int = 1000  # training images N of the second set, in [2, inf)
-n_heldout: int = 500  # held-out images, at most; fewer where a set has fewer, in [2, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_train: int = 1000  # training images N of the first set, in [2, 1e6]
+second_n_train: int = 1000  # training images N of the second set, in [2, 1e6]
+n_heldout: int = 500  # held-out images, at most; fewer where a set has fewer, in [2, 1e6]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # both curves at least this high: the danger zone, in (0, 1)
-data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
-seed: int = 0  # seed of the noise and of the resampling, in [0, inf)
+data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
+seed: int = 0  # seed of the noise and of the resampling, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

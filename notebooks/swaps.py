@@ -15,17 +15,17 @@
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
-n_samples: int = 256  # samples of each condition, the paper's number, in [8, inf)
-n_cumulative: int = 128  # samples at each switch of the cumulative swap, in [8, inf)
+n_samples: int = 256  # samples of each condition, the paper's number, in [8, 1e6]
+n_cumulative: int = 128  # samples at each switch of the cumulative swap, in [8, 1e6]
 solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, 1e6]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
-trainings: int = 3  # of the small model, where early stopping is judged, in [1, inf)
+trainings: int = 3  # of the small model, where early stopping is judged, in [1, 100]
 stop_share: float = 0.125  # of the steps, where it is also stopped, in (0, 1)
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -15,14 +15,14 @@
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, inf)
-n_sigmas: int = 17  # noise levels, evenly spaced in log sigma, in [5, inf)
-sigma_min: float = 0.2  # smallest noise level, data units, in (0, inf)
-sigma_max: float = 80.0  # largest noise level, data units, in (0, inf)
-image: int = 0  # held-out image that the strip shows, in [0, inf)
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, 1e6]
+n_sigmas: int = 17  # noise levels, evenly spaced in log sigma, in [5, 1000]
+sigma_min: float = 0.2  # smallest noise level, data units, in [1e-6, 1e6], below sigma_max
+sigma_max: float = 80.0  # largest noise level, data units, in [1e-6, 1e6]
+image: int = 0  # held-out image that the strip shows, in [0, 1e6]
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -14,16 +14,16 @@
 # %% tags=["parameters"]
 preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 0  # training images N of the small model, 0 for the preset's number, in [0, inf)
+n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
-n_samples: int = 256  # samples of each model, in [2, inf)
-steps: int = 36  # noise levels of the sampler, in [12, inf)
+n_samples: int = 256  # samples of each model, in [2, 1e6]
+steps: int = 36  # noise levels of the sampler, in [12, 1000]
 solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
-n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, inf)
-draws: int = 2  # noise draws per held-out image, in [1, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [2, 1e6]
+draws: int = 2  # noise draws per held-out image, in [1, 1000]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
-seed: int = 0  # seed of training, noise and samples, in [0, inf)
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

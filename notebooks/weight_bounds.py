@@ -15,22 +15,22 @@
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set of the bounds, by name or path
-n_train: int = 1000  # training images N, in [2, inf)
-draws: int = 4  # noise draws per training image, in [1, inf)
-n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [5, inf)
-sigma_min: float = 0.1  # smallest noise level of the bounds, data units, in (0, inf)
-sigma_max: float = 50.0  # largest noise level of the bounds, data units, in (0, inf)
+n_train: int = 1000  # training images N, in [2, 1e6]
+draws: int = 4  # noise draws per training image, in [1, 1000]
+n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [5, 1000]
+sigma_min: float = 0.1  # smallest noise level of the bounds, in [1e-6, 1e6], below sigma_max
+sigma_max: float = 50.0  # largest noise level of the bounds, data units, in [1e-6, 1e6]
 delta: float = 0.05  # failure probability of part A, in (0, 0.5)
-low: float = 0.6  # the weight is at most this at large noise, in (0, 1)
+low: float = 0.6  # the weight is at most this at large noise, in (0, 1), below high
 high: float = 0.95  # the weight is at least this at small noise, in (0.5, 1)
 scale_dataset: str = "fashion-mini"  # data set of the scale picture, by name or path
 scale_train: str = "60,125,250,500,1000"  # training set sizes N, at the images' own size
 scale_sizes: str = "7,14,28"  # side lengths after down-sampling, at the largest N
-scale_heldout: int = 500  # held-out images there, in [2, inf)
-c: float = 5.0  # shell parameter of Lemma 4.5, in (0, inf)
+scale_heldout: int = 500  # held-out images there, in [2, 1e6]
+c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # both curves at least this high: the danger zone, in (0, 1)
-data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, inf)
-seed: int = 0  # seed of the noise, in [0, inf)
+data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
+seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%

@@ -30,6 +30,7 @@ def test_every_profile_resolves_for_every_notebook():
 
 N = Parameter("n", "int", 5, "how many, in [2, inf)")
 P = Parameter("p", "float", 0.5, "a level, in (0, 1)")
+Z = Parameter("z", "int", 0, "0 for the preset's, or in [2, 1e6]")
 B = Parameter("b", "bool", False, "a switch")
 D = Parameter("device", "str", "auto", "where, in {auto, cpu, cuda}")
 
@@ -41,6 +42,8 @@ D = Parameter("device", "str", "auto", "where, in {auto, cpu, cuda}")
         (N, 7, 7),
         (N, 7.0, 7),  # as a setting of an experiment
         (P, "0.25", 0.25),
+        (Z, "0", 0),
+        (Z, "2", 2),
         (B, "true", True),
         (B, "False", False),
         (D, "cpu", "cpu"),
@@ -74,6 +77,12 @@ def test_a_data_set_may_be_left_out_only_where_it_is_by_default():
         (P, "1"),
         (P, "0"),
         (P, "nan"),
+        (N, "\uff17"),  # a full-width 7
+        (N, "\u0667"),  # an Arabic one
+        (P, "0.\u0665"),
+        (N, "1e400"),
+        (Z, "1"),
+        (Z, "-1"),
         (B, "maybe"),
         (B, 1),
         (D, "tpu"),
@@ -136,3 +145,60 @@ def test_a_bad_profile_or_parameters_cell_is_refused(tmp_path):
     )
     with pytest.raises(ParameterError, match="seed needs a plain type"):
         _ = notebooks.pick(root, "posterior").parameters
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Notebooks with a parameters cell as given, in a folder of their own."""
+
+    def write(name, cell):
+        path = tmp_path / f"{name}.py"
+        path.write_text(f'# %% tags=["parameters"]\n{cell}\n\n# %%\nprint(1)\n')
+        return notebooks.Notebook(name, path)
+
+    return write
+
+
+@pytest.mark.parametrize("default", ['"a=b"', '"a: b = 1  # c"', '"é, (x)"', "'#'", '"in [2, 3]"'])
+def test_no_parameter_is_lost_whatever_its_default_holds(default, written):
+    found = written(
+        "n", f"a: str = {default}  # help, é\nb: int = -3  # more, in [-5, 1e3]"
+    ).parameters
+    assert list(found) == ["a", "b"] and found["a"].help == "help, é"
+    assert found["a"].default == eval(default) and found["b"].default == -3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a = 1  # no type",
+        "a: int  # no default",
+        "a: int = 1",
+        "a: list = []  # kind",
+        "import numpy  # no parameter",
+        "a: int = 1  # smaller, in [0, 2], below nothing",
+    ],
+)
+def test_a_line_that_is_no_parameter_is_refused(line, written):
+    with pytest.raises(ParameterError, match=r"^n\.py: "):
+        _ = written("n", line).parameters
+
+
+def test_a_parameter_must_be_below_the_one_that_its_range_names(written):
+    cell = "a: float = 1.0  # low, or in [2, 9], below b\nb: float = 0.0  # high, or in [2, 9]"
+    notebook = written("n", cell)
+    profile = notebooks.Profile("p", "", {}, {})
+    for given in ({}, {"a": "5"}, {"b": "9"}, {"a": "5", "b": "6"}):
+        assert notebooks.resolve(notebook, profile, given)["a"] == float(given.get("a", 1))
+    for given in ({"a": "5", "b": "5"}, {"a": "6", "b": "5"}):
+        with pytest.raises(ParameterError, match=r"a .* is not below b "):
+            notebooks.resolve(notebook, profile, given)
+
+
+def test_every_number_of_a_notebook_has_a_range_with_ends():
+    for notebook in notebooks.notebooks(ROOT).values():
+        for parameter in notebook.parameters.values():
+            if parameter.type in ("int", "float"):
+                for far in ("1e300", "-1e300", "1e13"):
+                    with pytest.raises(ParameterError):
+                        parameter.check(far)

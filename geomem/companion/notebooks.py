@@ -2,15 +2,16 @@
 
 A notebook is a jupytext percent file with one cell tagged ``parameters`` of annotated
 plain types, each with a trailing comment. The comment is the parameter's help and may end
-in its range: ``in [1, inf)``, ``in (0, 1)``, or ``in {a, b}``. The defaults are the
-``cpu`` profile; ``notebooks/profiles.toml`` holds what the others change.
+in its range: ``in [1, 1e6]``, ``in (0, 1)``, or ``in {a, b}``; ``or in [2, 1e6]`` allows the
+default beside it. A range may name a parameter that this one must be ``below``, as in
+``in [1e-6, 1e6], below sigma_max``; where that one is 0, its value is not known yet. The defaults
+are the ``cpu`` profile; ``notebooks/profiles.toml`` holds what the others change.
 """
 
 from __future__ import annotations
 
 import ast
 import json
-import math
 import os
 import re
 import tomllib
@@ -27,7 +28,7 @@ from geomem.typed import Value, cast
 
 TYPES: dict[str, type[Value]] = {"int": int, "float": float, "str": str, "bool": bool}
 DEFAULT_PROFILE = "cpu"
-RANGE = re.compile(r"\bin ([\[(])(\S+), (\S+)([\])])$|\bin \{(.+)\}$")
+RANGE = re.compile(r"(\bor )?\bin (?:([\[(])(\S+), (\S+)([\])])(?:, below (\w+))?|\{(.+)\})$")
 
 
 class ParameterError(InputError):
@@ -59,11 +60,19 @@ class Parameter:
     def is_dataset(self) -> bool:
         return self.name == "dataset" or self.name.endswith("_dataset")
 
+    @property
+    def below(self) -> str | None:
+        """The parameter that this one must be smaller than, if its range names one."""
+        match = RANGE.search(self.help)
+        return match and match[6]
+
     def _in_range(self, value: Value) -> bool:
         match = RANGE.search(self.help)
         if match is None:
             return True
-        opening, low, high, closing, names = match.groups()
+        default_too, opening, low, high, closing, _, names = match.groups()
+        if default_too and value == self.default:
+            return True
         if names is not None:
             return str(value) in [name.strip() for name in names.split(",")]
         number, least, most = float(value), float(low), float(high)
@@ -90,19 +99,30 @@ class Notebook:
 
 @cache  # a notebook is asked for its parameters many times, and inspecting it takes a while
 def _parameters(path: Path, changed: int) -> dict[str, Parameter]:
-    import papermill
-
     parameters = {}
-    for name, entry in papermill.inspect_notebook(read(path)).items():
-        kind = entry["inferred_type_name"]
-        if kind not in TYPES or not entry["help"]:
-            raise ParameterError(
-                f"{path.name}: parameter {name} needs a plain type "
-                f"({', '.join(TYPES)}) and a trailing comment."
-            )
-        default = ast.literal_eval(entry["default"])
-        parameters[name] = Parameter(name, kind, default, entry["help"])
+    for cell in read(path).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            lines = cell.source.encode().splitlines()
+            for line in ast.parse(cell.source).body:
+                rest = lines[(line.end_lineno or 0) - 1][line.end_col_offset :].decode()
+                parameter = _parameter(path, line, rest.lstrip().removeprefix("#").strip())
+                parameters[parameter.name] = parameter
+    for name, parameter in parameters.items():
+        if parameter.below and parameter.below not in parameters:
+            raise ParameterError(f"{path.name}: {name} is below {parameter.below}, which is none.")
     return parameters
+
+
+def _parameter(path: Path, line: ast.stmt, about: str) -> Parameter:
+    """The parameter that a line ``name: type = default  # about`` sets."""
+    if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value:
+        name, kind = line.target.id, ast.unparse(line.annotation)
+        if kind in TYPES and about:
+            return Parameter(name, kind, ast.literal_eval(line.value), about)
+    raise ParameterError(
+        f"{path.name}: parameter {ast.unparse(line).partition(':')[0]} needs a plain type "
+        f"({', '.join(TYPES)}), a default and a trailing comment."
+    )
 
 
 def read(path: Path) -> Any:
@@ -171,9 +191,11 @@ def resolve(
     values |= profile.parameters.get(notebook.name, {})
     for name, value in (overrides or {}).items():
         values[name] = _known(notebook, name).check(value)
-    low, high = values.get("sigma_min", 0), values.get("sigma_max", math.inf)
-    if float(low) >= float(high):
-        raise ParameterError(f"{notebook.name}: sigma_min {low} is not below sigma_max {high}.")
+    for name, parameter in notebook.parameters.items():
+        if (other := parameter.below) and 0 != values[other] <= values[name]:
+            raise ParameterError(
+                f"{notebook.name}: {name} {values[name]} is not below {other} {values[other]}."
+            )
     return values
 
 
