@@ -43,6 +43,10 @@ def test_a_failure_keeps_the_last_good_result_and_so_does_what_goes_to_stderr(pr
     with pytest.raises(runs.RunError, match=r"(?s)wrote to stderr.*of a kind") as error:
         runs.run(project, notebook, parameters)
     assert "caught in kernel" not in str(error.value)
+
+    notebook.path.write_text(NOTEBOOK + "\n# %%\nraise ValueError('level: no curve passes it.')\n")
+    with pytest.raises(InputError, match=r"^level: no curve passes it \(quick failed; [^\n]+\)\.$"):
+        runs.run(project, notebook, parameters)
     assert {path: path.read_bytes() for path in written} == good
     assert not list((project / "_build" / "running").iterdir())
 

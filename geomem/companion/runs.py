@@ -38,6 +38,8 @@ from geomem.progress import RUN_VARIABLE
 from geomem.typed import Value
 
 PACKAGE = Path(__file__).resolve().parents[1]
+# What the library raises, in a kernel, where a parameter or a file does not fit: no traceback.
+WRONG_INPUT = {"ValueError", "InputError", "ConfigError", "DataError", "CheckpointError"}
 KEPT = Path("_build", "kept")  # what `geomem.companion.memory` keeps, safe to delete
 
 
@@ -275,8 +277,10 @@ def _execute(
                 config=Config(KernelManager=connection, NotebookClient=silent),
             )
     except (papermill.PapermillExecutionError, DeadKernelError) as error:
-        said = refused(getattr(error, "evalue", error)) or f"\n{error}"
-        raise RunError(f"{_keep_failed(root, target)}: {said}") from error
+        kept, why = _keep_failed(root, target), str(getattr(error, "evalue", error))
+        if getattr(error, "ename", "") in WRONG_INPUT:
+            raise InputError(f"{why.rstrip('.')} ({kept}).") from error
+        raise RunError(f"{kept}: {refused(why) or f'{chr(10)}{error}'}") from error
     # The strict book refuses pages with warnings, which name paths of this disk as well.
     outputs = (o for cell in executed.cells for o in cell.get("outputs", []))
     if said := "".join(o["text"] for o in outputs if _is_stderr(o)):
