@@ -189,6 +189,16 @@ def test_gap_is_invariant_to_shift_and_scales(skewed, shift):
     np.testing.assert_allclose(moved.per_query, 9 * base.per_query, rtol=1e-6)
 
 
+@pytest.mark.parametrize("sigma", [10.1, 100.3, 1003.7])
+def test_the_gap_of_two_points_at_large_noise_is_that_of_exact_arithmetic(sigma):
+    """tanh(u) - u sigma^2 / (1 + sigma^2) at u = x / sigma^2, by its series: no cancellation."""
+    clean = np.array([[-1.0], [1.0]])
+    u = (clean + sigma * np.random.default_rng([5, 0]).standard_normal((2, 1))) / sigma**2
+    gap = u / (1 + sigma**2) - u**3 / 3 + 2 * u**5 / 15 - 17 * u**7 / 315
+    found = gaussian.linear_gap(clean, [sigma], draws=1, seed=5).per_query
+    np.testing.assert_allclose(found, gap**2, rtol=1e-5)
+
+
 @pytest.mark.long
 def test_cifar10_reference(cifar10):
     """The subset of RandomState(0): |kappa_3|^2 = 2.156e6, lambda_1 = 233.5, tr = 769.9."""

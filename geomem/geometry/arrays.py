@@ -13,6 +13,57 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[Any] | Sequence[Any]  # a numpy array, or nested lists
 Array = Numbers | torch.Tensor  # what goes in
 Kind = TypeVar("Kind", NDArray[Any], torch.Tensor)  # whichever goes in comes out
+LARGEST = 1e30  # of an input: of its squared distances, fourth powers are taken and summed
+
+
+def check_array(name: str, values: object) -> NDArray[Any] | torch.Tensor:
+    """Points (N, ...) of real numbers: a numpy array, a dense tensor, or nested lists as an array.
+
+    A tensor comes without its graph. The numbers are for `check_range`, where they are read.
+
+    Raises
+    ------
+    ValueError : anything else, fewer than two axes, no points, or points of no number.
+    """
+    if isinstance(values, torch.Tensor):
+        array = values.detach()
+        if array.layout != torch.strided or array.is_meta or array.is_complex():
+            raise ValueError(
+                f"{name}: expected a dense tensor of real numbers, got one of layout "
+                f"{array.layout} and {array.dtype} on {array.device}."
+            )
+    else:
+        try:
+            array = np.asarray(values)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{name}: expected an array, or lists of equal lengths.") from error
+        if array.dtype.kind not in "biuf" or np.ma.is_masked(values):
+            what = "masked ones" if np.ma.is_masked(values) else array.dtype
+            raise ValueError(f"{name}: expected an array of real numbers, got {what}.")
+    if array.ndim < 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name}: expected an array of shape (N, ...) with N >= 1 points of at least one "
+            f"number, got shape {tuple(array.shape)}."
+        )
+    return array
+
+
+def check_floats(name: str, values: object) -> Floats:
+    """As `check_array`, all of it in float64 on the host, and within `check_range`."""
+    array = check_array(name, values)
+    host = array.double().cpu().numpy() if isinstance(array, torch.Tensor) else array
+    floats: Floats = np.array(host, dtype=np.float64)
+    check_range(name, torch.from_numpy(floats))
+    return floats
+
+
+def check_range(name: str, values: torch.Tensor) -> None:
+    """ValueError where a value is NaN, infinite or beyond `LARGEST`: its powers would overflow."""
+    if not (values.abs() <= LARGEST).all():  # also False for NaN
+        raise ValueError(
+            f"{name}: contains NaN or infinite values, or some beyond {LARGEST:g}; "
+            "remove or rescale them first."
+        )
 
 
 def check_sigmas(sigmas: object) -> Floats:

@@ -7,7 +7,7 @@ from typing import Any, overload
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, Floats, Numbers, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Numbers, check_array, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import like, noisy_blocks, pair
 
@@ -216,7 +216,7 @@ def coverage_study(
     ValueError : a size that the pool does not have, or as `shell_coverage`.
     """
     rng = np.random.default_rng(seed)
-    queries, images = (x if isinstance(x, torch.Tensor) else np.asarray(x) for x in (heldout, pool))
+    queries, images = (check_array(*x) for x in (("heldout", heldout), ("pool", pool)))
     seen = []
     for trial in range(trials):
         train = images[rng.choice(len(images), size, replace=False)]

@@ -22,7 +22,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.geometry.arrays import Array, Floats, Numbers, check_count, check_sigmas
+from geomem.geometry.arrays import (
+    Array,
+    Floats,
+    Numbers,
+    check_array,
+    check_count,
+    check_range,
+    check_sigmas,
+)
 from geomem.progress import bar
 
 QUERY_ROWS = 1024  # queries held at once
@@ -58,16 +66,11 @@ class Points:
 
     Raises
     ------
-    ValueError : no points, fewer than two axes, or a value that is NaN or infinite.
+    ValueError : as `check_array`; as `check_range` where a block is read.
     """
 
     def __init__(self, points: Array, name: str, device: str | torch.device = "auto"):
-        array = points.detach() if isinstance(points, torch.Tensor) else np.asarray(points)
-        if array.ndim < 2 or len(array) == 0:
-            raise ValueError(
-                f"{name}: expected an array of shape (N, ...) with N >= 1 points, "
-                f"got shape {tuple(array.shape)}."
-            )
+        array = check_array(name, points)
         if device == "auto":
             own = array.device if isinstance(array, torch.Tensor) else torch.device("cpu")
             device = "cuda" if own.type == "cpu" and torch.cuda.is_available() else own
@@ -87,8 +90,7 @@ class Points:
         if not isinstance(block, torch.Tensor):  # any strides, byte order, or memory map
             block = torch.from_numpy(np.array(block, dtype=np.float64))
         block = block.to(self.device, torch.float64)
-        if not torch.isfinite(block).all():
-            raise ValueError(f"{self.name}: contains NaN or infinite values; remove them first.")
+        check_range(self.name, block)
         return block if centre is None else block - centre
 
     def slices(self, size: int) -> list[slice]:

@@ -209,7 +209,7 @@ def linear_gap(
         for s, sigma in enumerate(levels.tolist()):
             noisy = clean + sigma * noise
             gap = empirical_denoiser(noisy, atoms, sigma, device=t.device)
-            gap -= noisy * _gain(variances, torch.tensor(sigma**2, device=t.device))
+            gap -= noisy * _gain(variances, sigma**2)
             gaps[:, s] += gap.square().sum(1).cpu().numpy() / draws
     return ErrorCurve.from_queries(levels, gaps)
 
@@ -395,7 +395,7 @@ def _products(t: Points, centre: torch.Tensor) -> Iterator[torch.Tensor]:
         yield torch.cat(columns, 1)
 
 
-def _gain(variances: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+def _gain(variances: torch.Tensor, noise: torch.Tensor | float) -> torch.Tensor:
     """lambda / (lambda + sigma^2); 0 where lambda = 0, even if sigma^2 is 0 in float64."""
     return torch.where(variances > 0, variances / (variances + noise), 0.0)
 

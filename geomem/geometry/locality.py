@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from geomem.geometry.arrays import Floats, check_sigmas
+from geomem.geometry.arrays import Floats, check_floats, check_sigmas
 
 
 def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
@@ -117,7 +117,7 @@ def row_spectrum(images: ArrayLike) -> Floats:
     >>> row_spectrum([[1.0, 1.0], [-1.0, -1.0]]).tolist()
     [2.0, 0.0]
     """
-    values = np.asarray(images, dtype=np.float64)
+    values = check_floats("images", images)
     width = values.shape[-1]
     rows = (values - values.mean(0)).reshape(-1, width)
     return np.asarray(np.mean(np.abs(np.fft.fft(rows)) ** 2, axis=0) / width)

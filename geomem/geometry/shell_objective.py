@@ -11,10 +11,16 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
+from geomem.geometry.arrays import Array, Floats, check_count, check_floats, check_sigmas
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.curve import Curve
-from geomem.geometry.distances import QUERY_ROWS, nearest_distances, pair, squared_distances
+from geomem.geometry.distances import (
+    QUERY_ROWS,
+    Points,
+    nearest_distances,
+    pair,
+    squared_distances,
+)
 
 Denoiser = Callable[..., Floats]  # m(x, sigma): an array of the shape of x
 
@@ -56,10 +62,11 @@ def disjoint_sigma(train: Array, c: float = 5.0, *, device: str | torch.device =
     >>> round(disjoint_sigma(np.array([[0.0, 0.0], [3.0, 4.0]]), c=0.05), 4)
     1.5124
     """
-    if len(train) < 2:
+    points = Points(train, "train", device)
+    if len(points) < 2:
         raise ValueError("disjoint_sigma needs at least two training points.")
     delta = float(nearest_distances(train, train, 2, device=device)[:, 1].min())
-    return delta / (2 * shell_radii(int(np.prod(np.shape(train)[1:])), c)[1])
+    return delta / (2 * shell_radii(points.dim, c)[1])
 
 
 def shell_minimizer(
@@ -196,7 +203,7 @@ def disagreement(
     [1.0]
     """
     levels, draws = check_sigmas(sigmas), check_count("draws", draws)
-    x = np.asarray(heldout, dtype=np.float64)
+    x = check_floats("heldout", heldout)
     differ = np.empty((draws, len(levels), len(x)))
     for k in range(draws):
         noise = np.random.default_rng([seed, k]).standard_normal((len(x), x[0].size))
@@ -239,7 +246,7 @@ def shell_losses(
     ValueError : as `shell_minimizer`, or draws < 1.
     """
     noise_level = _one_level(sigma)
-    points = np.asarray(train, dtype=np.float64)
+    points = check_floats("train", train)
     size = (check_count("draws", draws), len(points), points[0].size)
     noise = np.random.default_rng(seed).standard_normal(size)
     r_in, r_out = shell_radii(size[2], c)

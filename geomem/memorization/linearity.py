@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.geometry.arrays import Array, Floats, Kind, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Kind, check_floats, check_sigmas
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import Points
@@ -124,7 +124,8 @@ class Linearity:
         seed : of the noise.
         device : "auto", or a torch device.
         """
-        levels, clean, points = check_sigmas(sigmas), np.asarray(images), np.asarray(train)
+        levels = check_sigmas(sigmas)
+        clean, points = check_floats("images", images), check_floats("train", train)
         variance = float(points.reshape(len(points), -1).var(0, dtype=np.float64).sum())
         noise = np.random.default_rng(seed).standard_normal(clean.shape)
         squared, common = [], []

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
+from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import Curve, ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, Points, nearest, noise_like
@@ -167,11 +167,12 @@ def neighbours(
     ([0.3333333333333333], [0])
     """
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
-    if isinstance(images, torch.Tensor):
-        images = images.detach().to(distinct.device)
+    queries = check_array("images", images)
+    if isinstance(queries, torch.Tensor):
+        queries = queries.to(distinct.device)
     distance, index = (
         torch.as_tensor(a).cpu().numpy()
-        for a in nearest(images, distinct.images, 2, device=distinct.device)
+        for a in nearest(queries, distinct.images, 2, device=distinct.device)
     )
     return Neighbours(distance[:, 0], distance[:, 1], distinct.index[index[:, 0]])
 
