@@ -24,6 +24,22 @@ ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+# What somebody may call a file, and what templates, pages, HTML and TeX would make of it.
+HOSTILE = [
+    "{{ 7*7 }}",
+    "{% for x in y %}",
+    "<img onerror=x src=y>",
+    "two\nlines\r\n\t",
+    "{x}",
+    "back\\slash\\input{y}",
+    "$x^2$ 100% & #1 ~",
+    "`code` *bold* [link](y) |cell|",
+    "'\"; #",
+    "\u202eright to left\u2028",
+    "\udcff not of any encoding",
+]
+
+
 def forked(function, *arguments):
     """A process that calls a function, without importing everything once more."""
     if torch.cuda.is_available():

@@ -10,6 +10,7 @@ FLOORS = [
     "errors",
     "disk",
     "children",
+    "machine",
     "typed",
     "project",
     "progress",

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from conftest import HOSTILE
 from PIL import Image
 from pybtex.database import parse_string
 
@@ -65,6 +67,17 @@ def test_its_citation_says_what_code_and_data_it_is_from():
     assert entry.fields["year"] == "2031"
     for said in ("0123456789ab", "uncommitted changes", r"my\_set", "f" * 12):
         assert said in entry.fields["note"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_its_citation_prints_any_title_and_no_command(text):
+    made = {"id": ID, "commit": None, "dirty": False, "date": "2031-02-03", "data": []}
+    (entry,) = parse_string(figures.bibtex({**made, "title": text}), "bibtex").entries.values()
+    marks = {tex: mark for mark, tex in figures.TEX.items()}
+    pattern = "|".join(map(re.escape, marks))
+    title = entry.fields["title"]
+    assert re.sub(pattern, lambda tex: marks[tex[0]], title) == " ".join(text.split())
+    assert not re.search(r"[\\{}~^&%$#_]", re.sub(pattern, "", title)), "each of them is escaped"
 
 
 def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):

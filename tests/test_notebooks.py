@@ -1,10 +1,13 @@
 """Typed parameters, profiles and notebooks: unknown or wrong values stop before anything runs."""
 
+import re
 import shutil
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import HOSTILE, ROOT
 
+from geomem import load_dataset
 from geomem.companion import fresh, notebooks, runs
 from geomem.companion.notebooks import Parameter, ParameterError
 
@@ -93,6 +96,53 @@ def test_wrong_types_and_ranges_are_refused_with_the_help(parameter, given):
     with pytest.raises(ParameterError, match=parameter.name) as caught:
         parameter.check(given)
     assert parameter.help in str(caught.value) and "\n" not in str(caught.value)
+
+
+DATASET = Parameter("dataset", "str", "digits", "data set")
+
+
+def packed(path):
+    """A data set at a path, its first pixel as no other's."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        np.savez(file, images=np.full((5, 2, 2), len(str(path)), np.uint8))
+    return path
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_path_is_shown_as_text_alone_by_which_it_is_found(project, monkeypatch, name):
+    monkeypatch.setenv("GEOMEM_PLACES", "{}")
+    inside = packed(project / name / f"{name}.npz")
+    outside = packed(project.parent / f"{project.name} elsewhere" / f"{name} too.npz")
+    for path in (inside, outside):
+        shown = DATASET.check(str(path))
+        assert re.fullmatch(r"[\w ./-]+", shown)
+        assert DATASET.check(shown) == shown
+        assert load_dataset(shown).sha256 == load_dataset(path).sha256
+
+
+@pytest.mark.parametrize("other", ["a_b.npz", "elsewhere/a_b.npz"])
+def test_two_data_sets_of_one_name_are_refused(project, monkeypatch, other):
+    monkeypatch.setenv("GEOMEM_PLACES", "{}")
+    packed(project / "a{b.npz")
+    taken = packed(project / other if "/" not in other else project.parent / other)
+    DATASET.check("a{b.npz")
+    with pytest.raises(ParameterError, match=r"would be called 'a_b\.npz': rename"):
+        DATASET.check(str(taken))
+
+
+def test_ones_own_set_is_never_taken_for_a_named_one(project, monkeypatch):
+    monkeypatch.setenv("GEOMEM_PLACES", "{}")
+    packed(project / "digits")
+    assert DATASET.check("./digits") == "own-digits"
+    assert DATASET.check("digits") == "digits"
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_other_text_is_none_that_a_page_could_run(text):
+    with pytest.raises(ParameterError, match="letters, digits and") as caught:
+        Parameter("changes", "str", "", "settings").check(text)
+    assert "\n" not in str(caught.value)
 
 
 def test_unknown_names_name_the_known_ones():

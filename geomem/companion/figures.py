@@ -27,6 +27,13 @@ from geomem.plots.drawing import misplaced
 
 ID = re.compile(r"fig-[a-z]+(-[a-z0-9]+)*")
 UNIT = re.compile(r".+ \[.+\]")
+TEX = {mark: f"\\{mark}" for mark in "&%$#_"} | {
+    "\\": r"\textbackslash{}",
+    "{": r"\textbraceleft{}",
+    "}": r"\textbraceright{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def figure(
@@ -81,10 +88,10 @@ def bibtex(record: Mapping[str, Any]) -> str:
     notes = [f"commit {(record['commit'] or 'unknown')[:12]}"]
     notes += ["uncommitted changes"] if record["dirty"] else []
     notes += [f"data set {s['name']}, SHA-256 {s['sha256'][:12]}" for s in record["data"]]
-    note = re.sub(r"([&%$#_])", r"\\\1", ";\n                  ".join(notes))
+    note = ";\n                  ".join(map(_tex, notes))
     return (
         f"@misc{{geomem-{id},\n"
-        f"  title        = {{{record['title']}}},\n"
+        f"  title        = {{{_tex(record['title'])}}},\n"
         "  author       = {{The geomem contributors}},\n"
         f"  year         = {{{record['date'][:4]}}},\n"
         f"  howpublished = {{geomem companion {version},\n"
@@ -92,6 +99,11 @@ def bibtex(record: Mapping[str, Any]) -> str:
         f"  note         = {{{note}}}\n"
         "}\n"
     )
+
+
+def _tex(text: str) -> str:
+    """Text as TeX prints it, on one line, with no brace that BibTeX would count."""
+    return re.sub(r"[\\{}~^&%$#_]", lambda found: TEX[found[0]], " ".join(text.split()))
 
 
 def commit() -> dict[str, str | bool | None]:

@@ -21,13 +21,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from geomem.data.named import LOADERS, PLACES_VARIABLE
+from geomem.data.named import LOADERS, PLACES_VARIABLE, own_name, path_of, places
 from geomem.errors import InputError
 from geomem.project import project_root
 from geomem.typed import Value, cast
 
 TYPES: dict[str, type[Value]] = {"int": int, "float": float, "str": str, "bool": bool}
 DEFAULT_PROFILE = "cpu"
+MARKS = ". , : ; = + / _ -"  # none means anything in a template, on a page or in BibTeX
+TEXT = re.compile(rf"[\w{re.escape(MARKS)}]*")
 RANGE = re.compile(r"(\bor )?\bin (?:([\[(])(\S+), (\S+)([\])])(?:, below (\w+))?|\{(.+)\})$")
 
 
@@ -53,7 +55,9 @@ class Parameter:
         if not self._in_range(value):
             raise ParameterError(f"{self.name}: {value!r} is out of range ({self.help}).")
         if self.is_dataset and (value or self.default):  # some may be left out
-            value = _dataset(str(value))
+            return _dataset(str(value))
+        if isinstance(value, str) and not TEXT.fullmatch(value):
+            raise ParameterError(f"{self.name}: letters, digits and {MARKS} only, not {value!r}.")
         return value
 
     @property
@@ -233,17 +237,17 @@ def _known(notebook: Notebook, name: str) -> Parameter:
 
 def _dataset(name: str) -> str:
     """A data set's name, or its path: relative to the project, or outside it its last part."""
-    places = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
-    if name in LOADERS or name in places:
+    known = places()
+    if name in LOADERS or (name in known and not Path(name).exists()):
         return name
-    path = Path(name).expanduser()
+    path = Path(name) if name in known else path_of(name)
     if not name or not path.exists():
         raise ParameterError(
             f"no data set {name!r}: take one of {', '.join(LOADERS)}, or an existing path."
         )
     shown = os.path.relpath(path.resolve(), project_root().resolve())
-    if shown.startswith(".."):
-        shown = path.resolve().name
-    places[shown] = str(path.resolve())
-    os.environ[PLACES_VARIABLE] = json.dumps(places)
+    shown = own_name(path.resolve().name if shown.startswith("..") else shown)
+    if known.setdefault(shown, str(path.resolve())) != str(path.resolve()):
+        raise ParameterError(f"two data sets would be called {shown!r}: rename one of them.")
+    os.environ[PLACES_VARIABLE] = json.dumps(known)
     return shown

@@ -13,9 +13,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,11 @@ from geomem.data.files import (
     Rows,
     Source,
     array_part,
+    decoding,
     image_files,
     open_folder,
     open_npz,
+    plain,
 )
 
 SHIPPED = Path(__file__).parent
@@ -49,6 +49,10 @@ CIFAR10_BATCHES = {  # the published MD5 sums
     "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
 }
+CIFAR10_TEST = {  # of test_batch.bin, whole, and of its first 1,000 images
+    "803d5f7f4d78ea53de84dbe85f74fb6d",
+    "371f65da31ad652f5e24b3699a3e6515",
+}
 PLACES_VARIABLE = "GEOMEM_PLACES"  # JSON: a data set's shown name -> its path
 FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_FILES = {  # the published MD5 sums of the compressed files
@@ -57,6 +61,13 @@ FASHION_FILES = {  # the published MD5 sums of the compressed files
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
+FASHION_CONTENTS = {  # SHA-256 of what is in them, whoever compressed it, as Debian did anew
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+FASHION_BYTES = 16 + 60_000 * 28 * 28  # of the longest
 FASHION_CLASSES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
 FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -65,11 +76,11 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     loader = LOADERS.get(str(name))
     if loader is not None:
         return loader(root)
-    path = _place(name)
+    path = path_of(name)
     if path.is_dir():
-        return open_folder(path)
+        return open_folder(path, name_of(name))
     if path.is_file() and path.suffix.lower() == ".npz":
-        return open_npz(path)
+        return open_npz(path, name_of(name))
     what = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
     raise DataError(
         f"unknown data set {str(name)!r}: take one of {', '.join(LOADERS)}, or the path of "
@@ -77,11 +88,34 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     )
 
 
-def _place(name: str | os.PathLike[str]) -> Path:
-    """Where a path given as a data set lies. One outside the project travels by its last part
-    alone, so that no output names a reader's disk; the rest is in the environment."""
-    places = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
-    return Path(places.get(str(name), name)).expanduser()
+def name_of(name: str | os.PathLike[str]) -> str:
+    """What a data set is called in every output: its own name, or the last part of its path."""
+    return str(name) if str(name) in LOADERS else own_name(path_of(name).resolve().name)
+
+
+def own_name(text: str) -> str:
+    """As `plain`, and never the name of one of `LOADERS`: a folder "cifar10" is not CIFAR-10."""
+    name = plain(text)
+    return f"own-{name}" if name in LOADERS else name
+
+
+def places() -> dict[str, str]:
+    """Where the data sets lie that are shown by another name than their path.
+
+    So no output names a reader's disk; a run hands them on to its kernels in the environment.
+    """
+    with decoding(f"{PLACES_VARIABLE} does not hold what geomem keeps in it: unset it."):
+        found = json.loads(os.environ.get(PLACES_VARIABLE, "{}"))
+        return {str(name): os.fspath(path) for name, path in found.items()}
+
+
+def path_of(name: str | os.PathLike[str]) -> Path:
+    """The path of a data set that is given by one, or by what it is shown as."""
+    known = places()
+    with decoding(f"unknown data set {str(name)[:80]!r}: this path cannot be looked up."):
+        path = Path(known.get(str(name), name)).expanduser()
+        path.exists()  # of one that is too long it raises
+    return path
 
 
 def source_files(name: str, root: Root) -> list[Path]:
@@ -95,7 +129,7 @@ def source_files(name: str, root: Root) -> list[Path]:
     if name == "fashion-mnist":
         folder = _find_fashion(root, fetch=False)
         return [folder / file for file in FASHION_FILES]
-    path = _place(name)
+    path = path_of(name)
     if path.is_dir():
         return image_files(path)
     if path.is_file():
@@ -127,26 +161,23 @@ def _fashion_mini(root: Root) -> Source:
 
 def _cifar10(root: Root) -> Source:
     folder = _find_cifar10(root, fetch=True)
-    for name, md5 in CIFAR10_BATCHES.items():
-        with (folder / name).open("rb") as handle:
-            if hashlib.file_digest(handle, "md5").hexdigest() != md5:
-                raise DataError(
-                    f"cifar10: {name} is not the published file (wrong MD5); "
-                    f"delete {folder} and fetch the set again."
-                )
-    train = [_records(folder / name) for name in CIFAR10_BATCHES]
+    train = [_records(folder / name, {md5}) for name, md5 in CIFAR10_BATCHES.items()]
     return Source(
         _cifar10_part(train),
-        _cifar10_part([_records(folder / "test_batch.bin")]),
+        _cifar10_part([_records(folder / "test_batch.bin", CIFAR10_TEST)]),
         CIFAR10_CLASSES,
         "CIFAR-10, binary version (Krizhevsky 2009)",
     )
 
 
-def _records(path: Path) -> NDArray[np.uint8]:
-    """A batch file as (n, 3073) bytes, mapped and not read: label, then 3 x 32 x 32 pixels."""
-    if path.stat().st_size == 0 or path.stat().st_size % 3073:
-        raise DataError(f"cifar10: {path.name} is cut off; fetch the set again.")
+def _records(path: Path, known: set[str]) -> NDArray[np.uint8]:
+    """A verified batch file as (n, 3073) bytes, mapped: label, then 3 x 32 x 32 pixels."""
+    with path.open("rb") as handle:
+        if hashlib.file_digest(handle, "md5").hexdigest() not in known:
+            raise DataError(
+                f"cifar10: {path.name} is not the published file (wrong MD5); "
+                f"delete {path.parent} and fetch the set again."
+            )
     return np.memmap(path, np.uint8, "r").reshape(-1, 3073)
 
 
@@ -160,9 +191,7 @@ def _cifar10_part(batches: list[NDArray[np.uint8]]) -> Part:
                 yield batch[inside[i : i + CHUNK], 1:].reshape(-1, 3, 32, 32)
 
     labels = np.concatenate([batch[:, 0] for batch in batches]).astype(np.int64)
-    if labels.max() > 9:
-        raise DataError("cifar10: a label is not in 0..9: not CIFAR-10's binary version.")
-    return Part(labels, np.arange(len(labels)), read)
+    return Part(labels, np.arange(len(labels)), (3, 32, 32), read)
 
 
 def _find_cifar10(root: Root, *, fetch: bool) -> Path:
@@ -171,7 +200,10 @@ def _find_cifar10(root: Root, *, fetch: bool) -> Path:
     if found is None and fetch:
         archive = Path(_download(CIFAR10_URL, CIFAR10_MD5, "cifar10", f"{CIFAR10_FOLDER}/"))
         # Unpacked under another name and renamed: a killed run leaves nothing half there.
-        with tempfile.TemporaryDirectory(dir=archive.parent) as temporary:
+        with (
+            decoding(f"cifar10: {archive.name} cannot be unpacked in {archive.parent}."),
+            tempfile.TemporaryDirectory(dir=archive.parent) as temporary,
+        ):
             with tarfile.open(archive) as tar:
                 tar.extractall(temporary, filter="data")
             shutil.rmtree(archive.parent / CIFAR10_FOLDER, ignore_errors=True)
@@ -184,53 +216,29 @@ def _find_cifar10(root: Root, *, fetch: bool) -> Path:
 
 def _fashion_mnist(root: Root) -> Source:
     folder = _find_fashion(root, fetch=True)
-    parts = []
-    for prefix in ("train", "t10k"):
-        shape, header = _idx_shape(folder / f"{prefix}-images-idx3-ubyte.gz")
-        with _unzipped(folder / f"{prefix}-labels-idx1-ubyte.gz") as handle:
-            labels = np.frombuffer(handle.read()[8:], np.uint8)
-        if len(labels) != shape[0]:
-            raise DataError("fashion-mnist: images and labels differ in number; fetch it again.")
-        read = _idx_reader(folder / f"{prefix}-images-idx3-ubyte.gz", shape, header)
-        parts.append(Part(labels.astype(np.int64), np.arange(len(labels)), read))
-    return Source(parts[0], parts[1], FASHION_CLASSES, "Fashion-MNIST (Zalando, MIT)")
+    train, heldout = (
+        array_part(
+            _idx(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 1, 28, 28),
+            _idx(folder / f"{part}-labels-idx1-ubyte.gz", 8),
+        )
+        for part in ("train", "t10k")
+    )
+    return Source(train, heldout, FASHION_CLASSES, "Fashion-MNIST (Zalando, MIT)")
 
 
-@contextmanager
-def _unzipped(path: Path) -> Iterator[gzip.GzipFile]:
-    """A gzip file to read; cut off or damaged, it is one clear error."""
-    try:
-        with gzip.open(path) as handle:
-            yield handle
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path.name} is cut off or damaged; fetch the set again.") from error
-
-
-def _idx_shape(path: Path) -> tuple[tuple[int, ...], int]:
-    with _unzipped(path) as handle:
-        magic = handle.read(4)
-        if magic[:3] != b"\0\0\x08":
-            raise DataError(f"fashion-mnist: {path.name} is not an IDX file of bytes.")
-        shape = tuple(np.frombuffer(handle.read(4 * magic[3]), ">u4").tolist())
-    return shape, 4 + 4 * magic[3]
-
-
-def _idx_reader(
-    path: Path, shape: tuple[int, ...], header: int
-) -> Callable[[Rows], Iterator[NDArray[Any]]]:
-    size = int(np.prod(shape[1:]))
-
-    def read(rows: Rows) -> Iterator[NDArray[Any]]:
-        with _unzipped(path) as handle:
-            handle.seek(header)
-            for start in range(0, int(rows[-1]) + 1, CHUNK):
-                block = np.frombuffer(handle.read(min(CHUNK, shape[0] - start) * size), np.uint8)
-                inside = rows[(rows >= start) & (rows < start + CHUNK)] - start
-                yield block.reshape(-1, 1, *shape[1:])[inside]
-            while handle.read(1 << 20):  # to the end: only there gzip checks its sum
-                pass
-
-    return read
+def _idx(path: Path, header: int) -> NDArray[np.uint8]:
+    """The bytes behind the header of a compressed IDX file, all of them the published ones."""
+    with (
+        decoding(f"fashion-mnist: {path.name} is cut off or damaged; fetch the set again."),
+        gzip.open(path) as handle,
+    ):
+        content = handle.read(FASHION_BYTES + 1)
+    if hashlib.sha256(content).hexdigest() != FASHION_CONTENTS[path.stem]:
+        raise DataError(
+            f"fashion-mnist: {path.name} does not hold what was published (wrong SHA-256); "
+            "fetch the set again."
+        )
+    return np.frombuffer(content, np.uint8, offset=header)
 
 
 def _find_fashion(root: Root, *, fetch: bool) -> Path:

@@ -7,18 +7,19 @@ units, in which sigma is measured.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geomem.data.files import DataError, Part, Root, Source
-from geomem.data.named import LOADERS, open_source, source_files
+from geomem.data.named import name_of, open_source, source_files
+from geomem.machine import in_bytes, memory
 
 
 class Split(NamedTuple):
@@ -129,16 +130,15 @@ def load_dataset(
     (100, 1, 8, 8)
     """
     source = open_source(name, root)
-    label = str(name) if str(name) in LOADERS else Path(name).name
-    parts = []
-    for number, (kind, part, n) in enumerate(
-        (("training", source.train, n_train), ("held-out", source.heldout, n_heldout))
-    ):
-        rows = _choose(part, kind, label, n, seed, number, _class_numbers(source, classes, label))
-        parts.append((_pixels(part, rows, grayscale, size, label), part, rows))
-    (train, train_part, a), (heldout, heldout_part, b) = parts
-    labels = Split(train_part.labels[a], heldout_part.labels[b])
-    indices = Split(train_part.index[a], heldout_part.index[b])
+    label, numbers = name_of(name), _class_numbers(source, classes, name_of(name))
+    a = _choose(source.train, "training", label, n_train, seed, 0, numbers)
+    b = _choose(source.heldout, "held-out", label, n_heldout, seed, 1, numbers)
+    shape = _shape(source.train.shape, grayscale, size, label)
+    _check_memory(label, source.train.shape, (len(a) + len(b), *shape))
+    train = _pixels(source.train, a, shape, label)
+    heldout = _pixels(source.heldout, b, shape, label)
+    labels = Split(source.train.labels[a], source.heldout.labels[b])
+    indices = Split(source.train.index[a], source.heldout.index[b])
     digest = hashlib.sha256(str((train.shape, heldout.shape)).encode())
     for array in (train, heldout, *labels, *indices):
         digest.update(np.ascontiguousarray(array).data)
@@ -159,7 +159,7 @@ def source_sha256(name: str, root: str | os.PathLike[str] | None = None) -> str:
         return "absent"
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.name.encode() + b"\0")
+        digest.update(os.fsencode(path.name) + b"\0")
         with path.open("rb") as handle:
             digest.update(hashlib.file_digest(handle, "sha256").digest())
     return digest.hexdigest()
@@ -209,11 +209,36 @@ def _choose(
     return pool[:count]
 
 
+def _shape(
+    shape: tuple[int, ...], grayscale: bool, size: int | None, name: str
+) -> tuple[int, int, int]:
+    """The (C, H, W) of the images as they are asked for, of those as they are kept."""
+    channels, height, width = shape
+    if size is None:
+        return 1 if grayscale else channels, height, width
+    if not isinstance(size, Integral) or not 1 <= size <= min(height, width):
+        raise DataError(
+            f"{name}: size={size} is not a down-sampling of {height}x{width} images; "
+            f"take 1 to {min(height, width)}."
+        )
+    return 1 if grayscale else channels, size, size
+
+
+def _check_memory(name: str, kept: tuple[int, ...], asked: tuple[int, ...]) -> None:
+    """DataError where the images, with the largest of their steps, are beyond this machine."""
+    needed = 4 * (math.prod(asked) + math.prod(kept))
+    if needed > memory():
+        raise DataError(
+            f"{name}: {asked[0]:,} images of {kept[1]}x{kept[2]} would take {in_bytes(needed)} of "
+            f"memory; here are {in_bytes(memory())}: ask for fewer, or for smaller ones."
+        )
+
+
 def _pixels(
-    part: Part, rows: NDArray[np.int64], grayscale: bool, size: int | None, name: str
+    part: Part, rows: NDArray[np.int64], shape: tuple[int, int, int], name: str
 ) -> NDArray[np.float32]:
     order = np.argsort(rows)
-    result: NDArray[np.float32] | None = None
+    result = np.empty((len(rows), *shape), np.float32)
     done = 0
     for raw in part.read(rows[order]):
         if raw.dtype == np.uint8:
@@ -225,27 +250,19 @@ def _pixels(
                     f"{name}: float images must be finite and within [-1, 1]; "
                     "rescale them, or store uint8."
                 )
-        if grayscale and images.shape[1] == 3:
+        if images.shape[1] > shape[0]:
             luma = np.array([0.299, 0.587, 0.114], np.float32)
             images = np.einsum("nchw,c->nhw", images, luma)[:, None]
-        if size is not None:
-            images = _area(images, size, name)
-        if result is None:
-            result = np.empty((len(rows), *images.shape[1:]), np.float32)
+        if images.shape[2:] != shape[1:]:
+            images = _area(images, shape[1])
         result[order[done : done + len(images)]] = images
         done += len(images)
-    assert result is not None
     return result
 
 
-def _area(images: NDArray[np.float32], size: int, name: str) -> NDArray[np.float32]:
+def _area(images: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Area down-sampling: each output pixel is the mean over the square that it covers."""
     height, width = images.shape[2:]
-    if not isinstance(size, Integral) or not 1 <= size <= min(height, width):
-        raise DataError(
-            f"{name}: size={size} is not a down-sampling of {height}x{width} images; "
-            f"take 1 to {min(height, width)}."
-        )
 
     def weights(old: int) -> NDArray[np.float32]:
         edges = np.arange(size + 1) * old / size

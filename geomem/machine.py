@@ -1,0 +1,29 @@
+"""What the machine that this runs on has."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from pathlib import Path
+
+
+def memory() -> float:
+    """Bytes of its main memory, or of what a container may use; infinite where it does not say."""
+    found = [math.inf]
+    with contextlib.suppress(AttributeError, ValueError):  # not on Windows
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
+
+
+def in_bytes(number: float) -> str:
+    """A number of bytes in a unit of its size.
+
+    >>> in_bytes(999), in_bytes(23.4e9), in_bytes(4e12)
+    ('999 B', '23.4 GB', '4 TB')
+    """
+    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+    size, unit = next((s, u) for s, u in units if number >= s or s == 1)
+    return f"{number / size:.3g} {unit}"
