@@ -25,6 +25,7 @@ def check_array(name: str, values: object) -> NDArray[Any] | torch.Tensor:
     ------
     ValueError : anything else, fewer than two axes, no points, or points of no number.
     """
+    array: NDArray[Any] | torch.Tensor
     if isinstance(values, torch.Tensor):
         array = values.detach()
         if array.layout != torch.strided or array.is_meta or array.is_complex():
@@ -34,11 +35,11 @@ def check_array(name: str, values: object) -> NDArray[Any] | torch.Tensor:
             )
     else:
         try:
-            array = np.asarray(values)
+            array = found = np.asarray(values)
         except (ValueError, TypeError, RuntimeError) as error:
             raise ValueError(f"{name}: expected an array, or lists of equal lengths.") from error
-        if array.dtype.kind not in "biuf" or np.ma.is_masked(values):
-            what = "masked ones" if np.ma.is_masked(values) else array.dtype
+        if found.dtype.kind not in "biuf" or np.ma.is_masked(values):
+            what = "masked ones" if np.ma.is_masked(values) else found.dtype
             raise ValueError(f"{name}: expected an array of real numbers, got {what}.")
     if array.ndim < 2 or 0 in array.shape:
         raise ValueError(
