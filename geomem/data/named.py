@@ -49,7 +49,7 @@ CIFAR10_BATCHES = {  # the published MD5 sums
     "data_batch_4.bin": "ae636b3ba5c66a11e91e8cb52e771fcb",
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
 }
-CIFAR10_TEST = {  # of test_batch.bin, whole, and of its first 1,000 images
+CIFAR10_TEST = {  # those of test_batch.bin: the published one, and that of its first 1,000 images
     "803d5f7f4d78ea53de84dbe85f74fb6d",
     "371f65da31ad652f5e24b3699a3e6515",
 }

@@ -42,7 +42,7 @@ class ImageSet:
     indices : Split
         Positions of both parts in the set's canonical order, (N,) int64 each.
     name : str
-        As asked for.
+        As asked for; of a path the last part, with "_" for all but letters, digits and " . _ -".
     source : str
         Where the images come from.
     sha256 : str
@@ -117,7 +117,8 @@ def load_dataset(
     ------
     DataError
         If the name is unknown, files are missing or damaged, sizes are mixed, values are not
-        finite or outside [-1, 1], or the set holds fewer images than asked for.
+        finite or outside [-1, 1], the set holds fewer images than asked for, or this machine
+        has less memory than they take.
 
     References
     ----------
