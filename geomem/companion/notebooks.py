@@ -196,7 +196,7 @@ def resolve(
     for name, value in (overrides or {}).items():
         values[name] = _known(notebook, name).check(value)
     for name, parameter in notebook.parameters.items():
-        if (other := parameter.below) and 0 != values[other] <= values[name]:
+        if (other := parameter.below) and 0 != float(values[other]) <= float(values[name]):
             raise ParameterError(
                 f"{notebook.name}: {name} {values[name]} is not below {other} {values[other]}."
             )
