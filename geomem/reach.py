@@ -16,6 +16,7 @@ import ast
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 NAME = PACKAGE.name
 SILENT = {f"{NAME}.progress"}  # it shows, and never computes
+DEVICE = re.compile(r"\+(cpu|cu\d+|rocm[\d.]+|xpu)$")  # what a wheel was built for, not from
 TABLES = {".csv", ".gz", ".mplstyle", ".npz"}  # what code reads that lies beside it
 
 
@@ -235,7 +237,7 @@ _distributions = cache(metadata.packages_distributions)
 def _versions(packages: set[str]) -> dict[str, str]:
     distributions = _distributions()
     found = {
-        distribution: metadata.version(distribution)
+        distribution: DEVICE.sub("", metadata.version(distribution))
         for package in packages
         for distribution in distributions.get(package, [])[:1]
     }

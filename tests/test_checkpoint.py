@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def resign(folder):
     """Make the record's SHA-256 fit whatever the tensors' file holds now."""
     record = json.loads((folder / RECORD).read_text())
     record["sha256"] = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
+    record[checkpoint.SEAL] = checkpoint.seal(
+        {k: record[k] for k in record if k != checkpoint.SEAL}
+    )
     (folder / RECORD).write_text(json.dumps(record))
 
 
@@ -85,14 +89,21 @@ def test_a_torn_file_is_refused(state, name, cut):
     assert "delete" in str(refused.value)
 
 
-@pytest.mark.parametrize("place", [0, 9, 200, -1])
-def test_a_flipped_bit_is_noticed(state, place):
+@pytest.mark.parametrize("name", [TENSORS, RECORD])
+def test_a_flipped_bit_is_noticed_wherever_it_is(state, rng, name):
+    """Or it changes nothing: white space of the JSON is not part of what it says."""
     folder, _ = state
-    content = bytearray((folder / TENSORS).read_bytes())
-    content[place] ^= 1
-    (folder / TENSORS).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{folder}: damaged .*delete"):
-        read(folder)
+    before = read(folder)[1]
+    whole = (folder / name).read_bytes()
+    for place in {0, len(whole) - 1, *rng.integers(len(whole), size=60)}:
+        content = bytearray(whole)
+        content[place] ^= 1 << int(rng.integers(8))
+        (folder / name).write_bytes(content)
+        try:
+            found = read(folder)[1]
+            assert (name, found) == (RECORD, before)
+        except CheckpointError as refused:
+            assert str(folder) in str(refused) and "delete" in str(refused)
 
 
 @pytest.mark.parametrize("name", [TENSORS, RECORD])
@@ -165,7 +176,13 @@ def crash(*arguments, **options):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(checkpoint.os, "fsync"), (Path, "rename"), (checkpoint.json, "dumps"), (Path, "open")],
+    [
+        (checkpoint.os, "fsync"),
+        (Path, "rename"),
+        (Path, "mkdir"),
+        (checkpoint.json, "dumps"),
+        (Path, "open"),
+    ],
 )
 def test_a_crash_while_writing_leaves_the_old_state_whole(state, monkeypatch, owner, name):
     folder, tensors = state
@@ -176,13 +193,13 @@ def test_a_crash_while_writing_leaves_the_old_state_whole(state, monkeypatch, ow
             write(folder, {"c": torch.ones(2)}, {"step": 8})
     assert files(folder) == before
     assert_whole(folder, tensors, 7)
-    write(folder, {"c": torch.ones(2)}, {"step": 8})  # what the crash left is in nobody's way
+    assert [path.name for path in folder.parent.iterdir()] == ["state"]  # the disk has its room
+    write(folder, {"c": torch.ones(2)}, {"step": 8})
     assert_whole(folder, {"c": torch.ones(2)}, 8)
     assert [path.name for path in folder.parent.iterdir()] == ["state"]
 
 
-def test_a_crash_at_any_rename_loses_neither_state(state, monkeypatch):
-    """Between the two renames both lie beside the folder, whole, under other names."""
+def test_the_old_state_comes_back_where_the_new_one_cannot_take_its_place(state, monkeypatch):
     folder, tensors = state
     rename = Path.rename
 
@@ -195,9 +212,20 @@ def test_a_crash_at_any_rename_loses_neither_state(state, monkeypatch):
         patch.setattr(Path, "rename", second_fails)
         with pytest.raises(OSError, match="No space"):
             write(folder, {"c": torch.ones(2)}, {"step": 8})
-    kept = [path for path in (folder, folder.with_name(f".{folder.name}.old")) if path.is_dir()]
-    assert len(kept) == 1
-    assert_whole(kept[0], tensors, 7)
+    assert_whole(folder, tensors, 7)
+    assert [path.name for path in folder.parent.iterdir()] == ["state"]
+
+
+@pytest.mark.parametrize("stray", [".state.part", ".state.old", "state"])
+def test_a_file_of_that_name_is_in_nobodys_way(state, stray):
+    folder, _ = state
+    place = folder.with_name(stray)
+    if place == folder:
+        shutil.rmtree(folder)
+    place.write_text("stray")
+    write(folder, {"c": torch.ones(2)}, {"step": 8})
+    assert_whole(folder, {"c": torch.ones(2)}, 8)
+    assert [path.name for path in folder.parent.iterdir()] == ["state"]
 
 
 # Of a training

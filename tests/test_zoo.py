@@ -376,37 +376,203 @@ def test_after_kill_9_the_next_call_goes_on_from_the_last_checkpoint(base, whole
     assert_equal_to(model, whole)
 
 
-@pytest.mark.parametrize("how", ["a flipped bit", "torn", "no record"])
-def test_a_damaged_checkpoint_is_named_and_without_it_the_one_before_goes_on(
-    base, whole, tmp_path, how
-):
+def flip(folder):
+    """One bit of the weights."""
+    file = folder / checkpoint.TENSORS
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def truncate(folder):
+    file = folder / checkpoint.TENSORS
+    file.write_bytes(file.read_bytes()[:500])
+
+
+def edit_record(folder):
+    """Say another thing, in the same JSON."""
+    file = folder / checkpoint.RECORD
+    file.write_text(json.dumps({**json.loads(file.read_text()), "device": "abacus"}))
+
+
+def drop_record(folder):
+    (folder / checkpoint.RECORD).unlink()
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def put_nan(folder):
+    """Weights that are no numbers, with every hash right."""
+    tensors, record = checkpoint.read(folder)
+    name = next(n for n, t in tensors.items() if t.ndim > 1)
+    tensors[name][0] = torch.nan
+    checkpoint.write(folder, tensors, record)
+
+
+def put_infinite(folder):
+    tensors, record = checkpoint.read(folder)
+    name = next(n for n, t in tensors.items() if t.ndim > 1)
+    tensors[name][-1] = -torch.inf
+    checkpoint.write(folder, tensors, record)
+
+
+def of_another_key(folder):
+    """Whole, of the same shapes, and another model's."""
+    tensors, record = checkpoint.read(folder)
+    part = record["of"].partition("/")[2]
+    checkpoint.write(folder, tensors, {**record, "of": f"{'0' * 12}/{part}"})
+
+
+def of_another_step(folder):
+    """This model's own, at another time."""
+    tensors, record = checkpoint.read(folder)
+    checkpoint.write(folder, tensors, {**record, "of": f"{record['of']}9"})
+
+
+def pickled(folder):
+    torch.save({"a": torch.ones(2)}, folder / checkpoint.TENSORS)
+
+
+DAMAGE = [
+    flip,
+    truncate,
+    edit_record,
+    drop_record,
+    empty,
+    put_nan,
+    put_infinite,
+    of_another_key,
+    of_another_step,
+    pickled,
+]
+EACH_DAMAGE = pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+
+
+@pytest.fixture(scope="module")
+def stopped_once(base, tmp_path_factory):
+    """That experiment, stopped after step 50: with both snapshots and checkpoints 40 and 50."""
+    root = tmp_path_factory.mktemp("stopped")
+
     def stop(record):
         if record.step == 50:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(base, root=tmp_path, report=stop)
-    kept = sorted((tmp_path / whole.name / "checkpoints").iterdir())
-    assert [path.name for path in kept] == ["step-00000040", "step-00000050"]
-    file = kept[-1] / checkpoint.TENSORS
-    content = bytearray(file.read_bytes())
-    if how == "no record":
-        (kept[-1] / checkpoint.RECORD).unlink()
-    else:
-        content[-1] ^= 1
-        file.write_bytes(content[:500] if how == "torn" else content)
-    with pytest.raises(CheckpointError, match=f"{kept[-1]}.*delete"):
-        fit(base, root=tmp_path)
-    assert kept[0].is_dir()
-    shutil.rmtree(kept[-1])
-    model, steps = steps_of(lambda report: fit(base, root=tmp_path, report=report))
+        fit(base, root=root, report=stop)
+    return root
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    return Path(shutil.copytree(stopped_once, tmp_path / "store"))
+
+
+@EACH_DAMAGE
+def test_a_training_goes_on_from_the_newest_whole_checkpoint(base, whole, stopped, damage):
+    folder = stopped / whole.name
+    assert [path.name for path in sorted((folder / "checkpoints").iterdir())] == [
+        "step-00000040",
+        "step-00000050",
+    ]
+    damage(folder / "checkpoints" / "step-00000050")
+    here = zoo.stored(folder, whole.experiment)
+    assert (here.step, [*here.faults]) == (40, ["checkpoints/step-00000050"])
+    model, steps = steps_of(lambda report: fit(base, root=stopped, report=report))
     assert steps == [*range(41, 61)]
     assert_equal_to(model, whole)
 
 
+@pytest.mark.parametrize(
+    ("damaged", "first"),
+    [
+        (["step-00000030"], 1),  # a snapshot that only an earlier checkpoint could make again
+        (["step-00000015", "checkpoints/step-00000050"], 1),
+        (["checkpoints/step-00000040"], 51),
+        (["checkpoints/step-00000040", "checkpoints/step-00000050"], 1),
+        (["checkpoints/step-00000050"], 41),
+    ],
+)
+def test_nothing_that_is_damaged_or_missing_stays_so(base, whole, stopped, damaged, first):
+    for part in damaged:
+        flip(stopped / whole.name / part)
+    model, steps = steps_of(lambda report: fit(base, root=stopped, report=report))
+    assert steps == [*range(first, 61)]
+    assert_equal_to(model, whole)
+
+
+@EACH_DAMAGE
+@pytest.mark.parametrize("part", ["model", "step-00000015"])
+def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
+    base, whole, tmp_path, part, damage
+):
+    folder = Path(shutil.copytree(whole.folder, tmp_path / whole.name))
+    damage(folder / part)
+    with pytest.raises(CheckpointError) as refused:
+        load_model(folder).at(0.25)
+    assert "\n" not in str(refused.value) and str(folder) in str(refused.value)
+    here = zoo.stored(folder, whole.experiment)
+    assert (here.finished, here.step, [*here.faults]) == (False, 0, [part])
+    assert_equal_to(fit(base, root=tmp_path), whole)
+
+
+def test_weights_of_another_model_are_refused_wherever_they_lie(base, whole, tmp_path):
+    other = fit(changed(base, {"train.seed": 1}), root=tmp_path)
+    for part in ("model", "step-00000015"):
+        folder = Path(shutil.copytree(whole.folder, tmp_path / whole.name, dirs_exist_ok=True))
+        shutil.rmtree(folder / part)
+        shutil.copytree(other.folder / part, folder / part)
+        with pytest.raises(CheckpointError, match="of another model"):
+            load_model(folder).at(0.25)
+    swapped = Path(shutil.copytree(other.folder, tmp_path / whole.name, dirs_exist_ok=True))
+    with pytest.raises(CheckpointError, match="of another model"):
+        load_model(swapped)
+    shutil.copytree(whole.folder, tmp_path / whole.name, dirs_exist_ok=True)
+    one, two = (folder / f"step-000000{n}" for n in (15, 30))
+    for source, target in ((one, tmp_path / "aside"), (two, one), (tmp_path / "aside", two)):
+        source.rename(target)
+    for share in (0.25, 0.5):
+        with pytest.raises(CheckpointError, match="of another model or part"):
+            load_model(folder).at(share)
+
+
+@pytest.mark.parametrize("kind", [Path.mkdir, Path.touch], ids=["folder", "file"])
+@pytest.mark.parametrize(
+    "stray",
+    ["step-", "step-abc", "step-00000099 copy", "step-٣٣٣٣٣٣٣٣", "step-7", "notes", ".part"],
+)
+def test_what_else_lies_among_the_checkpoints_is_left_alone(base, whole, stopped, stray, kind):
+    folder = stopped / whole.name
+    kind(folder / "checkpoints" / stray)
+    assert [(s.step, s.faults) for s in models(stopped)] == [(50, {})]
+    model, steps = steps_of(lambda report: fit(base, root=stopped, report=report))
+    assert steps == [*range(51, 61)]
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == [stray]
+    np.testing.assert_array_equal(model.losses, whole.losses)
+
+
+def test_a_training_that_ends_in_no_numbers_is_no_model(base, tmp_path, monkeypatch):
+    def ruin(ema, model, decay):
+        next(ema.parameters()).fill_(torch.inf)
+
+    monkeypatch.setattr(training, "_average", ruin)
+    with pytest.raises(TrainingError, match="not finite"):
+        fit(changed(base, {"train.snapshots": ()}), root=tmp_path)
+    assert not any(found.finished for found in models(tmp_path))
+
+
+def test_memory_that_there_is_not_is_said_before_a_training_begins(base, tmp_path):
+    for change in ({"train.batch": 10**9}, {"train.model.width": 10**5}):
+        with pytest.raises(TrainingError, match=r"take at least .* of memory"):
+            fit(changed(base, change), root=tmp_path)
+    assert models(tmp_path) == []
+
+
 def test_divergence_keeps_the_state_before_it(base, tmp_path):
     with pytest.raises(TrainingError, match=r"stopped in step \d+"):
-        fit(changed(base, {"train.lr": 1e30}), root=tmp_path)
+        fit(changed(base, {"train.lr": 1e6}), root=tmp_path)
     (found,) = models(tmp_path)
     (kept,) = (found.folder / "checkpoints").iterdir()
     tensors, record = checkpoint.read(kept)
@@ -494,7 +660,7 @@ def test_a_worker_whose_parent_died_before_it_began_stops(base, tmp_path, monkey
 
 
 def test_a_worker_that_fails_leaves_one_line(base, tmp_path, monkeypatch):
-    bad = changed(base, {"train.lr": 1e30})
+    bad = changed(base, {"train.lr": 1e6})
     monkeypatch.setattr(sys, "argv", ["-c", str(os.getppid()), str(begun(bad, tmp_path))])
     with pytest.raises(SystemExit) as end:
         zoo._work()
@@ -613,25 +779,28 @@ def test_by_default_the_cores_are_shared_out(base, tmp_path, monkeypatch, thread
 @pytest.fixture
 def shelf(whole, tmp_path):
     """A store with the model under three names, and one that is not finished."""
-    for name in ("digits-64-mlp-aa", "digits-64-mlp-ab", "cars-9-unet-cc"):
+    key = whole.name.rpartition("-")[2]
+    for name in (f"digits-64-mlp-{key}", f"digits-65-mlp-{key}", f"cars-9-unet-{key}"):
         shutil.copytree(whole.folder, tmp_path / name)
-    (tmp_path / "half-1-mlp-dd" / "checkpoints" / "step-00000020").mkdir(parents=True)
+    part = tmp_path / "half-1-mlp-dd" / "checkpoints" / "step-00000020"
+    checkpoint.write(part, {}, {"of": "dd/checkpoints/step-00000020"})
     (tmp_path / "bare-1-mlp-ee").mkdir()
     return tmp_path
 
 
 def test_a_model_is_found_by_its_name_the_start_of_it_or_its_folder(shelf, whole):
-    for name in ("cars-9-unet-cc", "cars", "c", shelf / "cars-9-unet-cc"):
+    (cars,) = shelf.glob("cars-9-unet-*")
+    for name in (cars.name, "cars", "c", cars):
         model = load_model(name, shelf)
-        assert model.name == "cars-9-unet-cc"
+        assert model.name == cars.name
         np.testing.assert_array_equal(model.losses, whole.losses)
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("digits", "2 models of the name 'digits'.*digits-64-mlp-aa, digits-64-mlp-ab"),
-        ("boats", "no models of the name 'boats'.*cars-9-unet-cc"),
+        ("digits", "2 models of the name 'digits'.*digits-64-mlp-.*, digits-65-mlp-"),
+        ("boats", "no models of the name 'boats'.*cars-9-unet-"),
         ("half", "half-1-mlp-dd: not finished"),
         ("bare", "bare-1-mlp-ee: not finished"),
     ],
@@ -650,21 +819,23 @@ def test_an_empty_store_says_so(tmp_path):
 def test_a_file_and_a_damaged_model_are_refused(shelf, images):
     with pytest.raises(CheckpointError, match="not the folder of a model"):
         load_model(images)
-    (shelf / "cars-9-unet-cc" / "model" / checkpoint.TENSORS).write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"cars-9-unet-cc/model: damaged.*delete"):
+    (cars,) = shelf.glob("cars-9-unet-*")
+    (cars / "model" / checkpoint.TENSORS).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"{cars}/model: damaged.*delete"):
         load_model("cars", shelf)
 
 
 def test_the_states_of_a_store(shelf, whole):
+    key = whole.name.rpartition("-")[2]
     found = {s.folder.name: s for s in models(shelf)}
     assert {name: (s.state, s.step) for name, s in found.items()} == {
         "bare-1-mlp-ee": ("not begun", 0),
-        "cars-9-unet-cc": ("finished", 60),
-        "digits-64-mlp-aa": ("finished", 60),
-        "digits-64-mlp-ab": ("finished", 60),
+        f"cars-9-unet-{key}": ("finished", 60),
+        f"digits-64-mlp-{key}": ("finished", 60),
+        f"digits-65-mlp-{key}": ("finished", 60),
         "half-1-mlp-dd": ("stopped after step 20", 20),
     }
-    done, bare = found["cars-9-unet-cc"], found["bare-1-mlp-ee"]
+    done, bare = found[f"cars-9-unet-{key}"], found["bare-1-mlp-ee"]
     assert (done.experiment, done.record) == (whole.experiment, whole.record)
     assert (bare.experiment, bare.record) == (None, {})
     with (shelf / "bare-1-mlp-ee" / "lock").open("w") as handle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from geomem.errors import InputError, WorkError, refused
 
@@ -123,9 +125,36 @@ def _extra(verb: str) -> str:
     return "a checkout of geomem, and pip install -e '.[book]' in it"
 
 
+class Torchrun(NamedTuple):
+    """What torchrun tells each of its processes; without it there is one."""
+
+    rank: int = 0
+    local_rank: int = 0
+    world: int = 1
+
+
+def torchrun() -> Torchrun:
+    """Which of how many processes this is; InputError where the environment says half of it.
+
+    Without WORLD_SIZE, RANK and LOCAL_RANK are another program's and mean nothing here.
+    """
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    given = {name: os.environ.get(name, "") for name in names}
+    if given["WORLD_SIZE"] in ("", "1"):
+        return Torchrun()
+    with contextlib.suppress(ValueError):
+        told = Torchrun(*(int(given[name]) for name in names[:3]))
+        if 0 <= told.local_rank <= told.rank < told.world and all(given.values()):
+            return told
+    said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    raise InputError(f"torchrun did not say {said}: start this with torchrun, or unset WORLD_SIZE.")
+
+
 def _fail(error: object, code: int) -> int:
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first one speaks
-        print(f"geomem: {error}", file=sys.stderr)
+    with contextlib.suppress(InputError):
+        if torchrun().rank:  # of several processes the first one speaks
+            return code
+    print(f"geomem: {error}", file=sys.stderr)
     return code
 
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import distributed
 
-from geomem.cli.main import examples
+from geomem.cli.main import examples, torchrun
 from geomem.data.sets import ImageSet, source_sha256
 from geomem.diffusion import presets, zoo
-from geomem.diffusion.cost import cost, parameters
+from geomem.diffusion.cost import cost, in_bytes, parameters
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
-from geomem.errors import InputError
+from geomem.errors import InputError, WorkError
 from geomem.progress import bar
 from geomem.project import project_root
 
@@ -80,7 +80,7 @@ def train_model(options: argparse.Namespace) -> None:
     with _processes(asked.train.device) as (first, world):
         data = _load(asked.data)
         chosen = _complete(asked, data)
-        here = zoo.stored(zoo.folder_of(chosen, data, store_root()))
+        here = zoo.stored(zoo.folder_of(chosen, data, store_root()), chosen)
         _check(here, options)
         if world > 1:
             distributed.barrier()  # all have looked: now one may change what is there
@@ -97,15 +97,19 @@ def train_model(options: argparse.Namespace) -> None:
             f"  into {_shown(here.folder)}",
             flush=True,
         )
+        for part, why in here.faults.items():
+            print(f"  of what is there, {part} is not used: it is {why}", flush=True)
         _fit(chosen, here.folder, _Progress(here.folder.name, config, begun, first), options)
 
 
 def _check(here: zoo.Stored, options: argparse.Namespace) -> None:
     if here.running:
         raise ConfigError(f"{here.folder.name}: another process is training it; wait for that.")
-    if here.step and not (here.finished or options.resume or options.restart):
+    kept = here.step or here.faults
+    if kept and not (here.finished or options.resume or options.restart):
+        since = f"go on from step {here.step:,}" if here.step else "train it again"
         raise ConfigError(
-            f"{here.folder.name} is half-trained ({here.state}): add --resume to go on, or "
+            f"{here.folder.name}: {here.state}; add --resume to {since}, or "
             "--restart to begin anew."
         )
 
@@ -145,12 +149,12 @@ def _fit(
     try:
         trained = zoo.fit(chosen, root=folder.parent, restart=options.restart, report=progress)
     except KeyboardInterrupt:
-        step = zoo.stored(folder).step
-        raise KeyboardInterrupt(
-            f"stopped; last checkpoint: step {step:,}; to go on: {_command(options)} --resume"
-            if step
-            else "stopped before the first checkpoint; nothing is kept"
-        ) from None
+        raise KeyboardInterrupt(_stopped(folder, options)) from None
+    except BrokenPipeError:  # of what is printed
+        raise
+    except OSError as error:
+        refused = f"{error.filename or folder}: {error.strerror}"
+        raise WorkError(f"{refused}; {_stopped(folder, options)}") from error
     except TrainingError as error:
         if progress.step:
             raise
@@ -166,16 +170,21 @@ def _fit(
     )
 
 
+def _stopped(folder: Path, options: argparse.Namespace) -> str:
+    if step := zoo.stored(folder).step:
+        return f"stopped; last checkpoint: step {step:,}; to go on: {_command(options)} --resume"
+    return "stopped before the first checkpoint; nothing is kept"
+
+
 def _command(options: argparse.Namespace) -> str:
     changes = [word for change in options.set for word in ("--set", *change)]
-    several = os.environ.get("WORLD_SIZE", "1") != "1"
     command = shlex.join(["geomem", "train", options.config, *changes])
-    return f"torchrun ... -m {command}" if several else command
+    return f"torchrun ... -m {command}" if torchrun().world > 1 else command
 
 
 def _load(data: DataConfig) -> ImageSet:
     """The images; where several processes need them, one of each machine downloads them."""
-    group, leads = distributed.is_initialized(), os.environ.get("LOCAL_RANK", "0") == "0"
+    group, leads = distributed.is_initialized(), torchrun().local_rank == 0
     if group and not leads:
         distributed.barrier()
     images = data.load()
@@ -197,20 +206,24 @@ def _processes(device: str) -> Iterator[tuple[bool, int]]:
 
     The others are silent. Without torchrun there is one.
     """
-    cuda, world = checked_device(device) == "cuda", int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    cuda, told = checked_device(device) == "cuda", torchrun()
+    if told.world == 1:
         yield True, 1
         return
-    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if cuda else None
+    place = torch.device("cuda", told.local_rank) if cuda else None
     if place is not None:
         torch.cuda.set_device(place)  # what "cuda" means from here on
     ours = not distributed.is_initialized()
     if ours:
-        distributed.init_process_group("nccl" if cuda else "gloo", device_id=place)
+        try:
+            distributed.init_process_group("nccl" if cuda else "gloo", device_id=place)
+        except (ValueError, RuntimeError) as error:
+            said = str(error).splitlines()[0]
+            raise ConfigError(f"the processes do not find each other: {said}") from error
     try:
         first = distributed.get_rank() == 0
         with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):
-            yield first, world
+            yield first, told.world
     finally:
         if ours:
             distributed.destroy_process_group()
@@ -243,10 +256,10 @@ def _print_cost(asked: Experiment, name: str) -> None:
         f"{counted.training_flops / 1e9:.4g} GFLOP forward and backward, per image\n"
         f"  time: {_duration(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
         f"({counted.basis})\n"
-        f"  memory: {_bytes(counted.memory)}: {_bytes(counted.state_bytes)} of weights, "
+        f"  memory: {in_bytes(counted.memory)}: {in_bytes(counted.state_bytes)} of weights, "
         f"gradients, Adam's moments and average,\n"
-        f"    and {config.batch:,} x {_bytes(counted.activation_bytes)} of activations in float32 "
-        f"(bfloat16 saves up to half of these)\n"
+        f"    and {config.batch:,} x {in_bytes(counted.activation_bytes)} of activations in "
+        f"float32 (bfloat16 saves up to half of these)\n"
         f"{_settings(asked)}"
     )
 
@@ -318,8 +331,3 @@ def _duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
-
-
-def _bytes(number: float) -> str:
-    size, unit = next((s, u) for s, u in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if number >= s)
-    return f"{number / size:.3g} {unit}"

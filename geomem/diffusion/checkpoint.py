@@ -1,7 +1,7 @@
 """Weights on disk: safetensors beside JSON, whole or not at all, and never unpickled.
 
 A saved state is a folder of two files. It is written under another name and renamed, and
-the JSON holds the SHA-256 of the tensors, so a torn or altered one is noticed.
+the JSON holds the SHA-256 of the tensors and of itself, so a torn or altered one is noticed.
 """
 
 from __future__ import annotations
@@ -21,33 +21,73 @@ from torch import Tensor
 from geomem.errors import InputError
 
 TENSORS, RECORD = "tensors.safetensors", "record.json"
+FOREIGN = "not a state that geomem saved (safetensors and JSON; pickles are never opened)"
+SEAL = "record_sha256"  # in a record: of all the rest of it
 
 
 class CheckpointError(InputError):
     """A saved state that cannot be read; the message says which and what to do."""
 
 
+class DamagedError(CheckpointError):
+    """A saved state that is there and is not whole, or not what belongs there; ``why`` says how."""
+
+    def __init__(self, folder: Path, why: str):
+        super().__init__(f"{folder}: {why}; delete this folder.")
+        self.why = why
+
+
 def write(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Save tensors and a record of plain values as ``folder``, replacing what was there."""
-    work = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    full = {**record, "sha256": hashlib.sha256(content).hexdigest()}
-    for name, data in (
-        (TENSORS, content),
-        (RECORD, (json.dumps(full, indent=1, sort_keys=True) + "\n").encode()),
-    ):
-        with (work / name).open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())  # on the disk before the rename is
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    work.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    """Save tensors and a record of plain values as ``folder``, replacing what was there.
+
+    Raises
+    ------
+    OSError : the disk is full, say; what was there is there still, and nothing beside it.
+    """
+    work, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
+    _clear(work)
+    try:
+        work.mkdir(parents=True)
+        content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        full = {**record, "sha256": hashlib.sha256(content).hexdigest()}
+        full[SEAL] = seal(full)
+        for name, data in (
+            (TENSORS, content),
+            (RECORD, (json.dumps(full, indent=1, sort_keys=True) + "\n").encode()),
+        ):
+            with (work / name).open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())  # on the disk before the rename is
+        if folder.exists():
+            _clear(old)
+            folder.rename(old)
+        work.rename(folder)
+    except BaseException:
+        _clear(work)  # on a full disk it is in the way
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+    _clear(old)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a saved state, as it was written; the tensors are not looked at.
+
+    Raises
+    ------
+    DamagedError : as `read`.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        sealed = record.pop(SEAL) == seal(record)
+    except OSError as error:
+        raise DamagedError(folder, f"incomplete ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError(folder, FOREIGN) from error
+    if not sealed:
+        raise DamagedError(folder, "damaged (the SHA-256 of its record differs)")
+    return dict(record)
 
 
 def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -55,20 +95,29 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises
     ------
-    CheckpointError : files missing, torn, altered, or not safetensors.
+    DamagedError : files missing, torn, altered, or not safetensors.
     """
+    record = read_record(folder)
     try:
-        record = json.loads((folder / RECORD).read_text())
         content = (folder / TENSORS).read_bytes()
-        if hashlib.sha256(content).hexdigest() != record["sha256"]:
-            raise CheckpointError(f"{folder}: damaged (its SHA-256 differs); delete this folder.")
-        return load(content), record
     except OSError as error:
-        raise CheckpointError(f"{folder}: incomplete ({error.strerror}); delete it.") from error
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(
-            f"{folder}: not a state that geomem saved (safetensors and JSON; pickles are "
-            "never opened); delete this folder."
-        ) from error
+        raise DamagedError(folder, f"incomplete ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != record.get("sha256"):
+        raise DamagedError(folder, "damaged (its SHA-256 differs)")
+    try:
+        return load(content), record
+    except (ValueError, KeyError, SafetensorError) as error:
+        raise DamagedError(folder, FOREIGN) from error
+
+
+def seal(record: Mapping[str, Any]) -> str:
+    """The SHA-256 of a record, its `SEAL` left out."""
+    return hashlib.sha256(json.dumps(dict(record), sort_keys=True).encode()).hexdigest()
+
+
+def _clear(path: Path) -> None:
+    """Remove what a crash left."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -6,8 +6,12 @@ values. The hours are an estimate, and `Cost.basis` says on what it rests.
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import statistics
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +19,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
-from geomem.diffusion.train import TrainConfig, train
+from geomem.diffusion.train import TrainConfig, TrainingError, device_of, train
 
 BACKWARD = 2  # FLOPs of a backward pass, in those of the forward pass before it
 COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its moving average
@@ -82,8 +86,8 @@ def cost(config: TrainConfig) -> Cost:
     >>> cost(TrainConfig(linear, steps=10, batch=3, device="cuda")).images
     30
     """
-    flops, activations = count(config.model)
-    training = (1 + BACKWARD) * flops
+    counted = _counted(config)
+    training = counted.training_flops
     if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()):
         rate, basis = CUDA_RATE / training, f"assumes {CUDA_RATE / 1e12:.0f} TFLOP/s, not measured"
     elif training > MEASURED_BELOW:
@@ -91,9 +95,54 @@ def cost(config: TrainConfig) -> Cost:
         basis = f"assumes {CPU_RATE / 1e9:.0f} GFLOP/s a CPU thread, not measured"
     else:
         rate, basis = _measured(config, training), f"measured on {STEPS - 1} steps here and now"
-    images = config.images
+    return replace(counted, rate=rate, basis=basis)
+
+
+def check_memory(config: TrainConfig, processes: int = 1) -> None:
+    """TrainingError where a training takes more memory than its device has in all.
+
+    What it takes at least: activations in bfloat16 count as half.
+    """
+    counted, device = _counted(config), device_of(config.device)
+    low = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
+    activations = counted.activation_bytes // (2 if low else 1)
+    needed = counted.state_bytes + config.batch // processes * activations
+    if needed > (there := _memory_of(device)):
+        raise TrainingError(
+            f"{counted.parameters:,} weights, in batches of {config.batch:,}, take at least "
+            f"{in_bytes(needed)} of memory in training, and there are {in_bytes(there)} "
+            f"({device}); make train.batch or the network smaller."
+        )
+
+
+def _memory_of(device: str) -> float:
+    """Bytes that a device has in all; infinite where the system does not say."""
+    if device == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    found = [math.inf]
+    with contextlib.suppress(AttributeError, ValueError):  # not on Windows
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):  # what a container is allowed
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
+
+
+def in_bytes(number: float) -> str:
+    """A number of bytes in a unit of its size.
+
+    >>> in_bytes(999), in_bytes(23.4e9), in_bytes(4e12)
+    ('999 B', '23.4 GB', '4 TB')
+    """
+    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
+    size, unit = next((s, u) for s, u in units if number >= s or s == 1)
+    return f"{number / size:.3g} {unit}"
+
+
+def _counted(config: TrainConfig) -> Cost:
+    """A cost without its time."""
+    flops, activations = count(config.model)
     weights = parameters(config.model)
-    return Cost(weights, images, config.batch, flops, activations, rate, basis)
+    return Cost(weights, config.images, config.batch, flops, activations, math.nan, "")
 
 
 def parameters(config: ModelConfig) -> int:

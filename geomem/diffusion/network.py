@@ -16,6 +16,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geomem.geometry.denoiser import Denoiser
+from geomem.typed import check_ranges
+
+RANGES = {  # of `ModelConfig`
+    "width": "[1, 1e5]",
+    "multipliers": "[1, 1000]",
+    "blocks": "[1, 1000]",
+    "patch": "[1, 1e5]",
+    "attention": "[1, 1e5]",
+    "dropout": "[0, 1)",
+    "n_classes": "[0, 1e6]",
+    "channels": "[1, 1e5]",
+    "size": "[1, 1e5]",
+    "mean": "[-1e6, 1e6]",
+    "sigma_data": "[1e-6, 1e6]",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class ModelConfig:
     mean : float or None
         Mean pixel, data units.
     sigma_data : float or None
-        Standard deviation of the pixels, data units, > 0.
+        Standard deviation of the pixels, data units, in [1e-6, 1e6].
 
     Raises
     ------
@@ -86,25 +101,14 @@ class ModelConfig:
     sigma_data: float | None = None
 
     def __post_init__(self) -> None:
+        check_ranges("model", self, RANGES)
         wrong = None
         if self.network not in ("unet", "mlp"):
             wrong = f"network must be unet or mlp, got {self.network!r}"
-        elif min(self.width, self.blocks, self.patch, *self.multipliers, *self.attention) < 1:
-            wrong = "width, multipliers, blocks, patch and attention must be at least 1"
         elif not self.multipliers:
             wrong = "multipliers needs an entry for each level, at least one"
         elif self.network == "unet" and self.width % 8:
             wrong = f"width must be a multiple of 8, got {self.width}"
-        elif not 0 <= self.dropout < 1:
-            wrong = f"dropout must lie in [0, 1), got {self.dropout}"
-        elif self.n_classes < 0:
-            wrong = f"n_classes must be at least 0, got {self.n_classes}"
-        elif any(n is not None and n < 1 for n in (self.channels, self.size)):
-            wrong = "channels and size must be at least 1"
-        elif not math.isfinite(self.mean or 0):
-            wrong = f"mean must be finite, got {self.mean}"
-        elif self.sigma_data is not None and not 0 < self.sigma_data < math.inf:
-            wrong = f"sigma_data must be > 0, got {self.sigma_data}"
         elif self.network == "unet" and self.size is not None:
             step = self.patch * 2 ** (len(self.multipliers) - 1)
             if self.size % step:

@@ -14,6 +14,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from geomem.geometry.arrays import Floats
+from geomem.typed import check_ranges
+
+RANGES = {"mean": "[-20, 20]", "std": "(0, 3]", "gap_keep": "[0, 1]"}  # of `NoiseLaw`
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ class NoiseLaw:
     Parameters
     ----------
     mean : float or None
-        Mean of ln sigma, sigma in data units; None until `for_data` sets EDM's.
+        Mean of ln sigma, sigma in data units, in [-20, 20]; None until `for_data` sets EDM's.
     std : float
-        Standard deviation of ln sigma, > 0.
+        Standard deviation of ln sigma, in (0, 3]: float32 holds all its draws and their squares.
     gap_low, gap_high : float
         The gap (low, high], data units, 0 <= low <= high; equal: no gap.
     gap_keep : float
@@ -61,12 +64,9 @@ class NoiseLaw:
     gap_keep: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.mean or 0) and 0 < self.std < math.inf):
-            raise ValueError(f"noise law: needs a finite mean and std > 0, got {self}.")
+        check_ranges("noise law", self, RANGES)
         if not 0 <= self.gap_low <= self.gap_high < math.inf:
             raise ValueError(f"noise law: needs 0 <= gap_low <= gap_high, got {self}.")
-        if not 0 <= self.gap_keep <= 1:
-            raise ValueError(f"noise law: gap_keep must lie in [0, 1], got {self.gap_keep}.")
         low, high = (0.0, 0.0) if self.mean is None else self._gap()
         if high - low > 1 - 1e-6:
             raise ValueError("noise law: the gap covers every noise level; make it narrower.")

@@ -23,11 +23,19 @@ from geomem.diffusion.network import DDPMPP, ModelConfig
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.train import TrainConfig
 from geomem.errors import InputError
-from geomem.typed import cast
+from geomem.typed import SEEDS, cast, check_ranges
 
 
 class ConfigError(InputError):
     """An unknown preset or setting, or a value that does not fit it."""
+
+
+RANGES = {  # of `DataConfig`
+    "n_train": "[1, inf)",
+    "n_heldout": "[1, inf)",
+    "size": "[1, inf)",
+    "seed": SEEDS,
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,9 @@ class DataConfig:
     size: int | None = None  # side after area down-sampling, pixels
     seed: int | None = None  # of a random subset; None: the first ones
     dummy: bool = False  # as many images of noise as training images, as class 1; real: 0
+
+    def __post_init__(self) -> None:
+        check_ranges("data", self, RANGES)
 
     def load(self) -> ImageSet:
         """The images themselves."""

@@ -22,12 +22,27 @@ from geomem.diffusion import checkpoint
 from geomem.diffusion.network import EDMDenoiser, ModelConfig, loss_weight
 from geomem.diffusion.noise import NoiseLaw
 from geomem.errors import WorkError
+from geomem.typed import SEEDS, check_ranges
 
 DIVERGED = 1e4  # the loss of an untrained model is 1
 
 
 class TrainingError(WorkError):
     """Training that cannot start, or that stopped; the message says where and why."""
+
+
+RANGES = {  # of `TrainConfig`
+    "steps": "[1, 1e9]",
+    "batch": "[1, 1e9]",
+    "lr": "(0, 1e6]",
+    "warmup": "[0, 1e9]",
+    "final_lr": "[0, 1]",
+    "ema": "[0, 1)",
+    "snapshots": "(0, 1]",
+    "seed": SEEDS,
+    "checkpoint": "[1, inf)",
+    "threads": "[1, 1024]",
+}
 
 
 @dataclass(frozen=True)
@@ -41,21 +56,21 @@ class TrainConfig:
     noise : NoiseLaw
         The noise levels to train at.
     steps : int
-        Optimizer steps, >= 1.
+        Optimizer steps, in [1, 1e9].
     batch : int
-        Images per step, over all processes, >= 1.
+        Images per step, over all processes, in [1, 1e9].
     lr : float
-        Adam's learning rate after the warm-up, > 0.
+        Adam's learning rate after the warm-up, in (0, 1e6].
     warmup : int
-        Steps over which the learning rate rises, >= 0.
+        Steps over which the learning rate rises, in [0, 1e9].
     final_lr : float
         Share of lr left at the end of the cosine, in [0, 1]; 1: constant.
     ema : float
         Decay of the weights' moving average per step, in [0, 1).
     snapshots : tuple of floats
-        Shares of the steps after which the average is kept, each in (0, 1].
+        Shares of the steps after which the average is kept, each in (0, 1], 1000 at most.
     seed : int
-        Of the first weights, the batches and the noise, >= 0.
+        Of the first weights, the batches and the noise, in [0, 2^64).
     checkpoint : int
         Steps between checkpoints, >= 1.
     device : str
@@ -65,7 +80,7 @@ class TrainConfig:
     compile : bool
         Use torch.compile: pays off on CUDA in long runs.
     threads : int
-        CPU threads per process, >= 1; models train side by side instead.
+        CPU threads per process, in [1, 1024]; models train side by side instead.
 
     Raises
     ------
@@ -102,19 +117,14 @@ class TrainConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
+        if len(self.snapshots) > 1000:
+            raise ValueError(f"training: at most 1000 snapshots, got {len(self.snapshots):,}.")
+        check_ranges("training", self, RANGES)
         wrong = None
-        if min(self.steps, self.batch, self.checkpoint, self.threads) < 1 or self.warmup < 0:
-            wrong = "steps, batch, checkpoint and threads must be at least 1, warmup 0"
-        elif not (0 < self.lr < math.inf and 0 <= self.final_lr <= 1 and 0 <= self.ema < 1):
-            wrong = "needs lr > 0, final_lr in [0, 1] and ema in [0, 1)"
-        elif any(not 0 < share <= 1 for share in self.snapshots):
-            wrong = f"snapshots are shares of the steps, in (0, 1], got {self.snapshots}"
-        elif self.device not in ("auto", "cpu", "cuda"):
+        if self.device not in ("auto", "cpu", "cuda"):
             wrong = f"device must be auto, cpu or cuda, got {self.device!r}"
         elif self.precision not in ("auto", "float32", "bfloat16"):
             wrong = f"precision must be auto, float32 or bfloat16, got {self.precision!r}"
-        elif self.seed < 0:
-            wrong = f"seed must be at least 0, got {self.seed}"
         if wrong:
             raise ValueError(f"training: {wrong}.")
 
@@ -136,6 +146,11 @@ class TrainConfig:
     def step_of(self, share: float) -> int:
         """The step after which a share of the training is done, at least 1."""
         return max(1, round(share * self.steps))
+
+    @property
+    def snapshot_steps(self) -> set[int]:
+        """The steps after which the average is kept."""
+        return {self.step_of(share) for share in self.snapshots}
 
     def rate(self, step: int) -> float:
         """The learning rate of step 0, 1, ...: a linear rise, then a cosine."""
@@ -185,14 +200,14 @@ class TrainState:
         """Steps done."""
         return len(self.losses)
 
-    def save(self, folder: Path) -> None:
-        """Write everything that `load` needs to go on exactly from here."""
+    def save(self, folder: Path, **facts: Any) -> None:
+        """Write everything that `load` needs to go on exactly from here, and facts beside it."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
         tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        checkpoint.write(folder, tensors, {"step": self.step})
+        checkpoint.write(folder, tensors, {**facts, "step": self.step})
 
     def load(self, folder: Path) -> None:
         """Go on from a state that `save` wrote for the same config."""
@@ -216,9 +231,7 @@ class TrainState:
             groups = self.optimizer.state_dict()["param_groups"]
             self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
-            raise checkpoint.CheckpointError(
-                f"{folder}: a checkpoint of another configuration; delete this folder."
-            ) from error
+            raise checkpoint.DamagedError(folder, "of another configuration") from error
 
 
 def train(

@@ -1,8 +1,9 @@
 """The store of finished models: trained once, found again by what made them.
 
-A model's key hashes its configuration, its training images and the code that trains. What
-stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes
-side by side: the fastest use of CPU cores for networks this small.
+A model's key hashes its configuration, its training images and the code that trains; what lies in
+its folder says that it is of that key. What stops half-way goes on from its last checkpoint.
+Models of one call are dealt out to processes side by side: the fastest use of CPU cores for
+networks this small.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,11 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from torch import distributed
+from torch import Tensor, distributed
 
 from geomem.data.sets import ImageSet
 from geomem.diffusion import checkpoint
 from geomem.diffusion import train as training
+from geomem.diffusion.checkpoint import CheckpointError, DamagedError
+from geomem.diffusion.cost import check_memory
 from geomem.diffusion.network import EDMDenoiser
 from geomem.diffusion.presets import ConfigError, Experiment, changed, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, TrainState
@@ -73,7 +78,7 @@ class Trained:
     @cached_property
     def denoise(self) -> EDMDenoiser:
         """The denoiser: the averaged weights at the end of training."""
-        return self._denoiser(self.folder / "model")
+        return self._denoiser("model")
 
     @property
     def facts(self) -> dict[str, str]:
@@ -100,7 +105,7 @@ class Trained:
         if share not in config.snapshots:
             known = ", ".join(map(str, (*config.snapshots, 1)))
             raise ValueError(f"{self.name}: no snapshot at {share} of its steps; known: {known}.")
-        return self._denoiser(self.folder / _step(config.step_of(share)))
+        return self._denoiser(_snapshot(config.step_of(share)))
 
     def course(self) -> tuple[float, float]:
         """Mean loss after an eighth of the steps and at the end, over a twentieth of them each.
@@ -116,8 +121,8 @@ class Trained:
         before, after = self.course()
         return after >= before
 
-    def _denoiser(self, folder: Path) -> EDMDenoiser:
-        tensors, _ = checkpoint.read(folder)
+    def _denoiser(self, part: str) -> EDMDenoiser:
+        tensors, _ = _read(self.folder, part)
         tensors.pop("losses", None)
         denoiser = EDMDenoiser(self.experiment.train.model)
         denoiser.load_state_dict(tensors)
@@ -187,6 +192,7 @@ def fit(
 ) -> Trained:
     """Train one model in this process, from its last checkpoint where there is one.
 
+    Parts of the model that are damaged are trained again, from the last checkpoint before them.
     Ctrl-C ends the running step and writes a checkpoint. Where torch.distributed is
     initialised, the processes share the batches, and the first one writes; on several
     machines they need a store on a disk that all of them see.
@@ -196,23 +202,32 @@ def fit(
     experiment, root : as in `train_or_load`.
     restart : begin anew, whatever the store holds of this model.
     report : called after each step.
+
+    Raises
+    ------
+    TrainingError : it asks for more memory than there is, or diverged.
+    OSError : the store cannot be written, or its disk is full; what was saved before is kept.
     """
     data = experiment.data.load()
     folder = folder_of(experiment, data, root)
     group = distributed.is_initialized()
     first = not group or distributed.get_rank() == 0
+    config = experiment.train.for_images(data.train)
+    complete = replace(experiment, train=config)
+    if restart or not _finished(folder):
+        check_memory(config, distributed.get_world_size() if group else 1)
     with _alone(folder) if first else contextlib.nullcontext():
         if first and restart:
             for part in ("model", "checkpoints"):
                 shutil.rmtree(folder / part, ignore_errors=True)
         if group:
             distributed.barrier()  # from here on all of them find the same
-        if not _finished(folder):
-            config = experiment.train.for_images(data.train)
+        here = stored(folder, complete)
+        if not here.finished:
             threads = torch.get_num_threads()
             torch.set_num_threads(config.threads)
             try:
-                _fit(replace(experiment, train=config), data, folder, first, report)
+                _fit(complete, data, here, first, report)
             finally:
                 torch.set_num_threads(threads)
     return load_model(folder, device=experiment.train.device)
@@ -221,26 +236,28 @@ def fit(
 def _fit(
     experiment: Experiment,
     data: ImageSet,
-    folder: Path,
+    here: Stored,
     first: bool,
     report: Callable[[Record], None],
 ) -> None:
-    config = experiment.train
+    config, folder = experiment.train, here.folder
     if first:
         (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
     state = TrainState(config)
-    saved = _checkpoints(folder)
-    if saved:
-        state.load(saved[-1])
+    if here.step:
+        state.load(folder / _checkpoint(here.step))
+    if first:
+        for unusable in [n for n in _checkpoints(folder) if n > here.step]:
+            shutil.rmtree(folder / _checkpoint(unusable))
     labels = data.labels.train if config.model.n_classes else None
-    snapshots = {config.step_of(share) for share in config.snapshots}
+    snapshots = config.snapshot_steps
     started, begun = time.perf_counter(), state.step
     with _stop_requests() as stop:
         try:
             for record in training.train(config, data.train, labels, state):
                 report(record)
                 if first and record.step in snapshots:
-                    checkpoint.write(folder / _step(record.step), state.ema.state_dict(), {})
+                    _write(folder, _snapshot(record.step), state.ema.state_dict(), {})
                 stopping = _asked(stop, state.device)
                 if first and (stopping or record.step % config.checkpoint == 0):
                     _save(state, folder)
@@ -261,8 +278,11 @@ def _fit(
             "torch": torch.__version__,
         }
         losses = torch.tensor(state.losses, dtype=torch.float64)
-        checkpoint.write(folder / "model", {**state.ema.state_dict(), "losses": losses}, record_)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        _write(folder, "model", {**state.ema.state_dict(), "losses": losses}, record_)
+        for done in _checkpoints(folder):
+            shutil.rmtree(folder / _checkpoint(done))
+        with contextlib.suppress(OSError):  # something else lies there
+            (folder / "checkpoints").rmdir()
     if distributed.is_initialized():
         distributed.barrier()
 
@@ -287,7 +307,7 @@ def load_model(name: str | Path, root: Path | None = None, *, device: str = "aut
     Raises
     ------
     CheckpointError
-        If there is no such model, there are several, or it is unfinished or damaged.
+        If there is no such model, there are several, or it is unfinished, damaged or another's.
 
     References
     ----------
@@ -308,32 +328,34 @@ def load_model(name: str | Path, root: Path | None = None, *, device: str = "aut
     folder = Path(name)
     if not folder.is_dir():
         if folder.is_file():
-            raise checkpoint.CheckpointError(f"{name}: not the folder of a model.")
+            raise CheckpointError(f"{name}: not the folder of a model.")
         found = [f for f in _folders(root) if f.name.startswith(str(name))]
         if len(found) != 1:
             known = ", ".join(f.name for f in found or _folders(root)) or "none yet"
-            raise checkpoint.CheckpointError(
+            raise CheckpointError(
                 f"{len(found) or 'no'} models of the name {str(name)!r} in the store: {known}."
             )
         folder = found[0]
     if not _finished(folder):
-        raise checkpoint.CheckpointError(f"{folder}: not finished; train it to its end first.")
-    tensors, record = checkpoint.read(folder / "model")
+        raise CheckpointError(f"{folder}: not finished; train it to its end first.")
+    folder = folder.resolve()
+    tensors, record = _read(folder, "model")
     experiment = changed(Experiment(), record["settings"])
     return Trained(folder, experiment, record, tensors["losses"].numpy(), device)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What the store holds of a model, finished or not.
+    """What the store holds of a model that is whole, finished or not.
 
     Attributes
     ----------
     folder : where it lies; its name is the model's.
     finished, running : whether it is trained to its end, and whether a process trains it now.
-    step : steps done, to the last checkpoint.
+    step : steps done, to the last checkpoint before which nothing is missing.
     experiment : what it is made of; None where that is not known (yet).
     record : of a finished model, as in `Trained`.
+    faults : what is there and is not whole, or not this model's: part -> why.
     """
 
     folder: Path
@@ -342,12 +364,15 @@ class Stored:
     step: int
     experiment: Experiment | None
     record: dict[str, Any]
+    faults: dict[str, str] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
         """In words: "finished", or how far it is."""
         if self.finished:
             return "finished"
+        if self.faults and not self.running:
+            return "; ".join(f"{part} is {why}" for part, why in self.faults.items())
         of = f" of {self.experiment.train.steps:,}" if self.experiment else ""
         if self.running:
             return f"in training; last checkpoint: step {self.step:,}{of}"
@@ -359,19 +384,39 @@ def models(root: Path | None = None) -> list[Stored]:
     return [stored(folder) for folder in _folders(root)]
 
 
-def stored(folder: Path) -> Stored:
-    """What lies in the folder of one model, or will."""
-    record = _read(folder / "model" / checkpoint.RECORD)
-    experiment = None
-    with contextlib.suppress(ConfigError):  # of another version of this package
-        experiment = changed(Experiment(), record.get("settings") or _read(folder / EXPERIMENT))
+def stored(folder: Path, experiment: Experiment | None = None) -> Stored:
+    """What lies in the folder of one model, or will.
+
+    Parameters
+    ----------
+    experiment : complete, what is to lie there: then all weights are read and compared with their
+        SHA-256; without it the records only.
+    """
+    read, faults = _read_record if experiment is None else _read, dict[str, str]()
+
+    def whole(part: str) -> bool:
+        try:
+            read(folder, part)
+        except DamagedError as error:
+            if (folder / part).is_dir():
+                faults[part] = error.why
+            return False
+        return True
+
+    finished = whole("model")
+    record = _read_record(folder, "model") if finished else {}
+    if experiment is None:
+        with contextlib.suppress(ConfigError):  # of another version of this package
+            experiment = changed(Experiment(), record.get("settings") or _json(folder / EXPERIMENT))
     if experiment is not None and experiment.train.model.channels is None:
         experiment = None  # still to be completed by the process that trains it
-    finished, saved = _finished(folder), _checkpoints(folder)
-    step = int(saved[-1].name[5:]) if saved else 0
-    if finished and experiment is not None:
-        step = experiment.train.steps
-    return Stored(folder, finished, _busy(folder), step, experiment, record)
+    steps = experiment.train.steps if experiment else 0
+    snapshots = experiment.train.snapshot_steps if experiment else set()
+    missing = min((n for n in snapshots if not whole(_snapshot(n))), default=math.inf)
+    finished = finished and missing == math.inf
+    usable = (n for n in reversed(_checkpoints(folder)) if n < missing and whole(_checkpoint(n)))
+    step = steps if finished else next(usable, 0)
+    return Stored(folder, finished, _busy(folder), step, experiment, record, faults)
 
 
 def folder_of(experiment: Experiment, data: ImageSet, root: Path | None = None) -> Path:
@@ -396,18 +441,24 @@ def key(config: TrainConfig, data: ImageSet) -> str:
 
 
 def _root(root: Path | None) -> Path:
-    return (root or Path(os.environ.get(STORE_VARIABLE, "models"))).resolve()
+    store = (root or Path(os.environ.get(STORE_VARIABLE) or "models")).resolve()
+    if store.exists() and not store.is_dir():
+        raise CheckpointError(f"{store}: the store of models is to be a folder, and this is none.")
+    return store
 
 
 def _folders(root: Path | None) -> list[Path]:
     return sorted(f for f in _root(root).glob("*") if f.is_dir())
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted((folder / "checkpoints").glob("step-*"))
+def _checkpoints(folder: Path) -> list[int]:
+    """The steps of the checkpoints, ascending; what else may lie there is left alone."""
+    paths = (folder / "checkpoints").glob("step-*")
+    found = ((path, re.fullmatch(r"step-([0-9]{8,})", path.name)) for path in paths)
+    return sorted(int(name[1]) for path, name in found if name and path.is_dir())
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     """The JSON of a file; empty where there is none."""
     try:
         return dict(json.loads(path.read_text()))
@@ -419,15 +470,57 @@ def _finished(folder: Path) -> bool:
     return (folder / "model" / checkpoint.RECORD).is_file()
 
 
-def _step(step: int) -> str:
+# The parts of a model: "model", its snapshots, and its checkpoints
+
+
+def _snapshot(step: int) -> str:
     return f"step-{step:08d}"
+
+
+def _checkpoint(step: int) -> str:
+    return f"checkpoints/step-{step:08d}"
+
+
+def _of(folder: Path, part: str) -> str:
+    """What a part says that it is: the key of the model, and which part of it."""
+    return f"{folder.name.rpartition('-')[2]}/{part}"
+
+
+def _write(
+    folder: Path, part: str, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> None:
+    if bad := _not_finite(tensors):
+        raise TrainingError(f"training ended with {bad} not finite; a smaller lr may help.")
+    checkpoint.write(folder / part, tensors, {**record, "of": _of(folder, part)})
+
+
+def _read(folder: Path, part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the record of a part, by their SHA-256 and this model's."""
+    _read_record(folder, part)
+    tensors, record = checkpoint.read(folder / part)
+    if bad := _not_finite(tensors):
+        raise DamagedError(folder / part, f"not a model: {bad} is not finite")
+    return tensors, record
+
+
+def _read_record(folder: Path, part: str) -> dict[str, Any]:
+    record = checkpoint.read_record(folder / part)
+    if record.get("of") != _of(folder, part):
+        raise DamagedError(folder / part, f"of another model or part ({record.get('of')})")
+    return record
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The name of a tensor with a value that is NaN or infinite; "" where there is none."""
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), "")
 
 
 def _save(state: TrainState, folder: Path) -> None:
     """Write a checkpoint; the one before it stays until the next, should this one break."""
-    state.save(folder / "checkpoints" / _step(state.step))
+    part = _checkpoint(state.step)
+    state.save(folder / part, of=_of(folder, part))
     for old in _checkpoints(folder)[:-2]:
-        shutil.rmtree(old)
+        shutil.rmtree(folder / _checkpoint(old))
 
 
 def _alone(folder: Path) -> FileLock:
@@ -559,7 +652,8 @@ def _work_on(folder: Path, parent: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
-            (folder / "progress").write_text(f"{record.step} {record.loss:.4g}")
+            with contextlib.suppress(OSError):  # on a full disk nobody is told how far it is
+                (folder / "progress").write_text(f"{record.step} {record.loss:.4g}")
 
     fit(experiment, root=folder.parent, report=report)
     (folder / "progress").unlink(missing_ok=True)
