@@ -40,9 +40,8 @@ def resign(folder):
     """Make the record's SHA-256 fit whatever the tensors' file holds now."""
     record = json.loads((folder / RECORD).read_text())
     record["sha256"] = hashlib.sha256((folder / TENSORS).read_bytes()).hexdigest()
-    record[checkpoint.SEAL] = checkpoint.seal(
-        {k: record[k] for k in record if k != checkpoint.SEAL}
-    )
+    record.pop(checkpoint.SEAL, None)
+    record[checkpoint.SEAL] = checkpoint.seal(record)
     (folder / RECORD).write_text(json.dumps(record))
 
 

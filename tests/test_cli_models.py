@@ -20,7 +20,7 @@ from test_cli import failing
 from tqdm import tqdm
 
 from geomem.cli import models as verbs
-from geomem.cli.main import main
+from geomem.cli.main import main, torchrun
 from geomem.data import named
 from geomem.data.sets import load_dataset
 from geomem.diffusion import zoo
@@ -166,6 +166,125 @@ def test_a_half_trained_model_needs_resume_or_restart(models, made, capsys):
     (models / made.name / "model" / "tensors.safetensors").write_bytes(b"")
     main([*words(), "--restart"])  # of what is finished, if that is asked for
     assert weights(models / made.name) == weights(made.folder)
+
+
+@pytest.mark.parametrize("damaged", ["model", "step-00000030"])
+def test_trained_already_is_said_of_a_whole_model_alone(damaged, models, capsys):
+    changes = {"train.snapshots": "0.5"}
+    made = fit(models, **changes)
+    before = weights(made.folder)
+    file = made.folder / damaged / "tensors.safetensors"
+    for option in ("--resume", "--restart"):
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        code, error = failing(words(**changes), capsys)
+        assert code == 2 and f"{damaged} is damaged" in error and option in error
+        main([*words(**changes), option])
+        assert f"{damaged} is not used: it is damaged" in capsys.readouterr().out
+        assert weights(made.folder) == before
+        main(words(**changes))
+        assert "trained already" in capsys.readouterr().out
+    (made.folder / damaged / "record.json").write_text("[]")
+    main(["models"])
+    assert f"{made.name}: {damaged} is not a state" in capsys.readouterr().out
+
+
+def test_resume_says_which_checkpoint_it_goes_on_from(models, made, capsys):
+    def stop(record):
+        if record.step == 45:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(models, stop, **{"train.checkpoint": 20})
+    file = models / made.name / "checkpoints" / "step-00000040" / "tensors.safetensors"
+    file.write_bytes(b"")
+    code, error = failing(words(), capsys)
+    assert code == 2 and "step-00000040 is damaged" in error and "go on from step 20" in error
+    main([*words(), "--resume"])
+    out = capsys.readouterr().out
+    assert "steps 21 to 60" in out and "checkpoints/step-00000040 is not used" in out
+    assert weights(models / made.name) == weights(made.folder)
+
+
+@pytest.mark.parametrize(("full", "says"), [(20, "first checkpoint"), (40, "checkpoint: step 20;")])
+def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(
+    models, made, capsys, monkeypatch, full, says
+):
+    fsync, step = os.fsync, [0]
+
+    def out_of_space(descriptor):
+        if step[0] >= full:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    def counted(progress, record, after=verbs._Progress.__call__):
+        step[0] = record.step
+        after(progress, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", out_of_space)
+        patch.setattr(verbs._Progress, "__call__", counted)
+        code, error = failing(words(**{"train.checkpoint": "20"}), capsys)
+    assert code == 1 and "No space left on device" in error and says in error
+    main([*words(), "--resume"])
+    assert f"steps {full - 19} to 60" in capsys.readouterr().out
+    assert weights(models / made.name) == weights(made.folder)
+
+
+@pytest.mark.parametrize("place", ["", "below", "NAME", "NAME/lock", "NAME/checkpoints"])
+@pytest.mark.parametrize("command", ["train", "models"])
+def test_a_store_that_cannot_be_written_is_one_line(
+    place, command, models, made, capsys, monkeypatch
+):
+    """What is in the way stays; `geomem models` fails only where there is no store."""
+    path = models / place.replace("NAME", made.name)
+    stray = models if place == "below" else path
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.mkdir() if stray.name == "lock" else stray.write_text("mine")
+    if place == "below":
+        monkeypatch.setenv(zoo.STORE_VARIABLE, str(path))
+    if command == "train" or not place:
+        code, error = failing(words(**{"train.checkpoint": "20"}), capsys)
+        assert code in (1, 2) and str(stray) in error
+    else:
+        main(["models"])
+    assert stray.is_dir() or stray.read_text() == "mine"
+
+
+OF_TORCHRUN = {
+    "RANK": "1",
+    "LOCAL_RANK": "1",
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({name: value} for name in list(OF_TORCHRUN)[:3] for value in ("x", "-1", "1.5")),
+        *({name: ""} for name in OF_TORCHRUN if name != "WORLD_SIZE"),
+        *({"MASTER_PORT": value} for value in ("x", "0", "65536")),
+        {"WORLD_SIZE": "0"},
+        {"RANK": "2"},
+        {"LOCAL_RANK": "2"},
+    ],
+)
+def test_what_torchrun_did_not_say_is_one_line(changes, models, capsys, monkeypatch):
+    """Also of a process that, as one of many, would leave the word to the first."""
+    for name, value in {**OF_TORCHRUN, **changes}.items():
+        monkeypatch.setenv(name, value)
+    code, error = failing(words(), capsys)
+    assert code == 2 and "torchrun" in error
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK"])
+@pytest.mark.parametrize("value", ["3", "x", ""])
+def test_a_rank_of_another_program_means_nothing(name, value, capsys, monkeypatch):
+    monkeypatch.setenv(name, value)
+    assert failing(["train", "nope"], capsys)[0] == 2
+    assert torchrun() == (0, 0, 1)
 
 
 def test_a_model_in_training_is_left_alone(models, capsys):

@@ -286,6 +286,22 @@ def test_a_name_more_at_the_front_changes_nothing(package):
     assert changed(TRAINING, edit) == changed(NOTEBOOK, edit) == set()
 
 
+@pytest.mark.parametrize(
+    ("version", "kept"),
+    [
+        ("2.13.0+cpu", "2.13.0"),
+        ("2.13.0+cu126", "2.13.0"),
+        ("2.13.0+rocm6.4", "2.13.0"),
+        ("2.13.0", "2.13.0"),
+        ("2.14.0.dev20261101+cpu", "2.14.0.dev20261101"),
+        ("2.13.0a0+gitcf30153", "2.13.0a0+gitcf30153"),  # this does name the code
+    ],
+)
+def test_a_version_is_of_the_code_whatever_device_it_was_built_for(monkeypatch, version, kept):
+    monkeypatch.setattr(reach.metadata, "version", lambda distribution: version)
+    assert reached("import torch; torch.ones(1)").versions["torch"] == kept
+
+
 def test_the_versions_are_of_what_is_named(modules):
     assert {*reached("from geomem.a import f; f(1)").versions} == {"python", "numpy"}
     assert {*reached("from geomem.a import g; g(1)").versions} == {"python"}

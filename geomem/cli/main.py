@@ -144,7 +144,8 @@ def torchrun() -> Torchrun:
         return Torchrun()
     with contextlib.suppress(ValueError):
         told = Torchrun(*(int(given[name]) for name in names[:3]))
-        if 0 <= told.local_rank <= told.rank < told.world and all(given.values()):
+        placed = given["MASTER_ADDR"] and 0 < int(given["MASTER_PORT"]) < 2**16
+        if 0 <= told.local_rank <= told.rank < told.world and placed:
             return told
     said = ", ".join(f"{name}={value!r}" for name, value in given.items())
     raise InputError(f"torchrun did not say {said}: start this with torchrun, or unset WORLD_SIZE.")
