@@ -46,6 +46,7 @@ STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
 NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
 TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
 EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
+STEP = r"step-([0-9]{8}|[1-9][0-9]{8,})"  # a checkpoint, by the steps done
 PROGRESS_SECONDS = 0.5
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -454,7 +455,7 @@ def _folders(root: Path | None) -> list[Path]:
 def _checkpoints(folder: Path) -> list[int]:
     """The steps of the checkpoints, ascending; what else may lie there is left alone."""
     paths = (folder / "checkpoints").glob("step-*")
-    found = ((path, re.fullmatch(r"step-([0-9]{8,})", path.name)) for path in paths)
+    found = ((path, re.fullmatch(STEP, path.name)) for path in paths)
     return sorted(int(name[1]) for path, name in found if name and path.is_dir())
 
 
