@@ -185,7 +185,6 @@ def test_text_is_read_as_the_settings_type(key, text, value):
         ("train.steps", True),
         ("train.steps", math.inf),
         ("train.steps", [3]),
-        ("train.steps", "1_0"),
         ("train.steps", "１２"),
         ("train.steps", "٣"),
         ("train.steps", {"a": 1}),

@@ -24,7 +24,7 @@ from typing import Any
 from geomem.data.named import LOADERS, PLACES_VARIABLE, own_name, path_of, places
 from geomem.errors import InputError
 from geomem.project import project_root
-from geomem.typed import Value, cast
+from geomem.typed import Value, cast, within
 
 TYPES: dict[str, type[Value]] = {"int": int, "float": float, "str": str, "bool": bool}
 DEFAULT_PROFILE = "cpu"
@@ -79,9 +79,7 @@ class Parameter:
             return True
         if names is not None:
             return str(value) in [name.strip() for name in names.split(",")]
-        number, least, most = float(value), float(low), float(high)
-        above = number >= least if opening == "[" else number > least
-        return above and (number <= most if closing == "]" else number < most)
+        return within(float(value), f"{opening}{low}, {high}{closing}")
 
 
 @dataclass(frozen=True)
