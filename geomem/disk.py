@@ -52,9 +52,11 @@ def replace(new: Path, place: Path) -> None:
             place.rename(old)
         beside.rename(place)
     except BaseException:
-        if beside.exists() and not new.exists():
-            beside.rename(new)
-        recover(place)
+        _give_back(place)
+        with suppress(OSError):  # then it stays beside
+            if not new.exists():
+                beside.rename(new)
+            remove(beside)
         raise
     with suppress(OSError):
         _flush(place.parent)
@@ -64,10 +66,8 @@ def replace(new: Path, place: Path) -> None:
 
 def recover(place: Path) -> None:
     """Undo what a killed `replace` left half done."""
-    beside, old = _names(place)
-    if os.path.lexists(old) and not os.path.lexists(place):
-        old.rename(place)
-    for left in (beside, old):
+    _give_back(place)
+    for left in _names(place):
         remove(left)
 
 
@@ -77,6 +77,13 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
         path.unlink()
+
+
+def _give_back(place: Path) -> None:
+    """The old one, where the new one did not come to stand in its place."""
+    _, old = _names(place)
+    if os.path.lexists(old) and not os.path.lexists(place):
+        old.rename(place)
 
 
 def _names(place: Path) -> tuple[Path, Path]:

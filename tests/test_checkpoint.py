@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from geomem import disk
 from geomem.diffusion import checkpoint
 from geomem.diffusion.checkpoint import RECORD, TENSORS, CheckpointError, read, write
 from geomem.diffusion.network import ModelConfig
@@ -176,11 +178,11 @@ def crash(*arguments, **options):
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
-        (checkpoint.os, "fsync"),
+        (os, "fsync"),
         (Path, "rename"),
         (Path, "mkdir"),
         (checkpoint.json, "dumps"),
-        (Path, "open"),
+        (Path, "write_bytes"),
     ],
 )
 def test_a_crash_while_writing_leaves_the_old_state_whole(state, monkeypatch, owner, name):
@@ -203,7 +205,7 @@ def test_the_old_state_comes_back_where_the_new_one_cannot_take_its_place(state,
     rename = Path.rename
 
     def second_fails(path, target):
-        if path.name.endswith(".part"):
+        if target == folder and path.name.endswith(disk.NEW):
             crash()
         return rename(path, target)
 
@@ -215,10 +217,10 @@ def test_the_old_state_comes_back_where_the_new_one_cannot_take_its_place(state,
     assert [path.name for path in folder.parent.iterdir()] == ["state"]
 
 
-@pytest.mark.parametrize("stray", [".state.part", ".state.old", "state"])
-def test_a_file_of_that_name_is_in_nobodys_way(state, stray):
+@pytest.mark.parametrize("end", ["", ".part", disk.OLD, disk.NEW])
+def test_a_file_of_that_name_is_in_nobodys_way(state, end):
     folder, _ = state
-    place = folder.with_name(stray)
+    place = folder if not end else folder.with_name(f".state{end}")
     if place == folder:
         shutil.rmtree(folder)
     place.write_text("stray")

@@ -105,7 +105,7 @@ def test_what_a_cpu_would_take_too_long_for_is_not_measured(monkeypatch):
 @pytest.mark.parametrize("network", [MLP, replace(MLP, n_classes=2)])
 def test_a_small_network_is_measured_on_the_cpu_and_leaves_no_trace(network, rng):
     images = rng.uniform(-1, 1, (4, 3, 8, 8)).astype(np.float32)
-    config = TrainConfig(network, steps=2000, batch=8, lr=1e9, device="cpu").for_images(images)
+    config = TrainConfig(network, steps=2000, batch=8, lr=1e6, device="cpu").for_images(images)
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
     torch.set_num_threads(2)
     try:

@@ -20,10 +20,11 @@ from torch import distributed
 from geomem.cli.main import examples, torchrun
 from geomem.data.sets import ImageSet, source_sha256
 from geomem.diffusion import presets, zoo
-from geomem.diffusion.cost import cost, in_bytes, parameters
+from geomem.diffusion.cost import cost, parameters
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
 from geomem.errors import InputError, WorkError
+from geomem.machine import in_bytes
 from geomem.progress import bar
 from geomem.project import project_root
 

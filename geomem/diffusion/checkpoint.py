@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from geomem import disk
 from geomem.errors import InputError
 
 TENSORS, RECORD = "tensors.safetensors", "record.json"
@@ -44,31 +43,19 @@ def write(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
     ------
     OSError : the disk is full, say; what was there is there still, and nothing beside it.
     """
-    work, old = (folder.with_name(f".{folder.name}.{end}") for end in ("part", "old"))
-    _clear(work)
+    work = folder.with_name(f".{folder.name}.part")
+    disk.remove(work)
     try:
         work.mkdir(parents=True)
         content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
         full = {**record, "sha256": hashlib.sha256(content).hexdigest()}
         full[SEAL] = seal(full)
-        for name, data in (
-            (TENSORS, content),
-            (RECORD, (json.dumps(full, indent=1, sort_keys=True) + "\n").encode()),
-        ):
-            with (work / name).open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())  # on the disk before the rename is
-        if folder.exists():
-            _clear(old)
-            folder.rename(old)
-        work.rename(folder)
+        (work / TENSORS).write_bytes(content)
+        (work / RECORD).write_text(json.dumps(full, indent=1, sort_keys=True) + "\n")
+        disk.replace(work, folder)
     except BaseException:
-        _clear(work)  # on a full disk it is in the way
-        if old.exists() and not folder.exists():
-            old.rename(folder)
+        disk.remove(work)  # on a full disk it is in the way
         raise
-    _clear(old)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -113,11 +100,3 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def seal(record: Mapping[str, Any]) -> str:
     """The SHA-256 of a record, its `SEAL` left out."""
     return hashlib.sha256(json.dumps(dict(record), sort_keys=True).encode()).hexdigest()
-
-
-def _clear(path: Path) -> None:
-    """Remove what a crash left."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -6,12 +6,9 @@ values. The hours are an estimate, and `Cost.basis` says on what it rests.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import statistics
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.diffusion.train import TrainConfig, TrainingError, device_of, train
+from geomem.machine import in_bytes, memory
 
 BACKWARD = 2  # FLOPs of a backward pass, in those of the forward pass before it
 COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its moving average
@@ -107,35 +105,13 @@ def check_memory(config: TrainConfig, processes: int = 1) -> None:
     low = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
     activations = counted.activation_bytes // (2 if low else 1)
     needed = counted.state_bytes + config.batch // processes * activations
-    if needed > (there := _memory_of(device)):
+    there = memory() if device != "cuda" else torch.cuda.get_device_properties(0).total_memory
+    if needed > there:
         raise TrainingError(
             f"{counted.parameters:,} weights, in batches of {config.batch:,}, take at least "
             f"{in_bytes(needed)} of memory in training, and there are {in_bytes(there)} "
             f"({device}); make train.batch or the network smaller."
         )
-
-
-def _memory_of(device: str) -> float:
-    """Bytes that a device has in all; infinite where the system does not say."""
-    if device == "cuda":
-        return float(torch.cuda.get_device_properties(device).total_memory)
-    found = [math.inf]
-    with contextlib.suppress(AttributeError, ValueError):  # not on Windows
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(OSError, ValueError):  # what a container is allowed
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(found)
-
-
-def in_bytes(number: float) -> str:
-    """A number of bytes in a unit of its size.
-
-    >>> in_bytes(999), in_bytes(23.4e9), in_bytes(4e12)
-    ('999 B', '23.4 GB', '4 TB')
-    """
-    units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
-    size, unit = next((s, u) for s, u in units if number >= s or s == 1)
-    return f"{number / size:.3g} {unit}"
 
 
 def _counted(config: TrainConfig) -> Cost:

@@ -30,6 +30,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, distributed
 
+from geomem.children import end_with
 from geomem.data.sets import ImageSet
 from geomem.diffusion import checkpoint
 from geomem.diffusion import train as training
@@ -632,25 +633,23 @@ def _start(share: dict[Path, Experiment]) -> subprocess.Popen:
 
 def _work() -> None:
     """The life of a process that `_start` starts: train its models, saying how far they are."""
-    parent, folders = int(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
     try:
-        for folder in folders:
-            _work_on(folder, parent)
+        end_with(int(sys.argv[1]))
+        for folder in sys.argv[2:]:
+            _work_on(Path(folder))
     except KeyboardInterrupt:
         sys.exit(130)
     except (TrainingError, ValueError) as error:
         sys.exit(str(error))
 
 
-def _work_on(folder: Path, parent: int) -> None:
+def _work_on(folder: Path) -> None:
     """Train one of them."""
     experiment = changed(Experiment(), json.loads((folder / EXPERIMENT).read_text()))
     said = 0.0
 
     def report(record: Record) -> None:
         nonlocal said
-        if os.getppid() != parent:  # whoever asked for this model is gone
-            os.kill(os.getpid(), signal.SIGTERM)
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
             with contextlib.suppress(OSError):  # on a full disk nobody is told how far it is
