@@ -90,8 +90,8 @@ apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed
 cover = partial(geomem.shell_coverage, data.heldout, data.train, c=c, draws=draws, device=device)
 coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
 uncovered = geomem.Curve.from_table(sigmas, 1 - coverage.mean)
-curves = {"two minimizers disagree": apart, r"$1 - C_\sigma$": uncovered}
-looks, below = [("C0", "o", ""), ("k", "", "-")], {"shells disjoint below": threshold}
+curves = {r"$1 - C_\sigma$": uncovered, "two minimizers disagree": apart}
+looks, below = [("k", "", "-"), ("C0", "o", "")], {"shells disjoint below": threshold}
 fig, _ = drawing.noise_curves(curves, "probability", looks, down=below)
 table = drawing.noise_table({"disagreement": apart}, "probability")
 table["1 - C_sigma [probability]"] = uncovered.mean

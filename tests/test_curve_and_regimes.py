@@ -5,6 +5,7 @@ import pytest
 
 import geomem
 from geomem import digitized
+from geomem.geometry.crossings import Crossings
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate, wilson
 from geomem.geometry.regimes import find_crossing, measure_regimes
@@ -205,3 +206,10 @@ def test_the_scale_of_a_zone_has_its_closed_form(rng):
     table = scale_table([scale, scale])
     assert table["zone ends [sigma, data units]"][1] == scale.regimes.concentrated.value
     assert {len(column) for column in table.values()} == {2}
+
+
+def test_held_out_queries_that_are_the_training_images_cross_where_these_do(rng):
+    train = rng.normal(size=(12, 4))
+    found = Crossings.of(train, train)
+    assert found.heldout.value == found.regimes.crossing.value and not found.earlier
+    assert found.nearest == 0 and [*found.curves][:2] == ["C_sigma", "W_sigma"]

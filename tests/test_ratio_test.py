@@ -17,6 +17,7 @@ from geomem.memorization.ratio_test import (
     memorized_fraction,
     neighbours,
 )
+from geomem.memorization.samples import Samples
 from geomem.memorization.thresholds import Thresholds
 
 
@@ -284,3 +285,10 @@ def test_more_images_pass_a_larger_threshold():
     assert found.in_words["half_clean"].startswith("50%")
     for share in found.shares.values():
         assert np.all(np.diff([one.value for one in share]) >= 0)
+
+
+def test_samples_of_a_denoiser_that_answers_one_training_image_are_its_copies(rng):
+    train = rng.uniform(-1, 1, (5, 1, 2, 2)).astype(np.float32)
+    image = torch.from_numpy(train[3])
+    found = Samples.of(lambda x, sigma: 0 * x + image, DistinctImages(train, "cpu"), 3)
+    assert found.passed.all() and found.copies.count == 3 and set(found.near.index) == {3}
