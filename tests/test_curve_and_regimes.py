@@ -208,8 +208,8 @@ def test_the_scale_of_a_zone_has_its_closed_form(rng):
     assert {len(column) for column in table.values()} == {2}
 
 
-def test_held_out_queries_that_are_the_training_images_cross_where_these_do(rng):
-    train = rng.normal(size=(12, 4))
-    found = Crossings.of(train, train)
-    assert found.heldout.value == found.regimes.crossing.value and not found.earlier
-    assert found.nearest == 0 and [*found.curves][:2] == ["C_sigma", "W_sigma"]
+def test_held_out_queries_cross_earlier_than_the_training_images_themselves():
+    data = geomem.load_dataset("digits", n_train=40, n_heldout=40)
+    found = Crossings.of(data.heldout, data.train)
+    assert found.earlier and found.inside == (found.regimes.medium is not None)
+    assert found.nearest > 0 and [*found.curves][:2] == ["C_sigma", "W_sigma"]

@@ -275,7 +275,8 @@ def sheet(study: Study, labels: Mapping[str, str], n: int) -> Drawn:
     rows = [(label, first[kind].pictures[:n]) for kind, label in labels.items()]
     framed = [first[kind].passed[:n] for kind in labels]
     fig = image_grid(rows, [str(i) for i in range(n)], framed)
-    return fig, pixel_table(np.arange(n), rows, "initial noise [index]")
+    named = [(kind, pictures) for kind, (_, pictures) in zip(labels, rows, strict=True)]
+    return fig, pixel_table(np.arange(n), named, "initial noise [index]")
 
 
 def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) -> Figure:
