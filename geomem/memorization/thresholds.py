@@ -38,9 +38,11 @@ class Thresholds:
         clean : what images -> (Q,) their ratios d_1NN / d_2NN.
         """
         values = np.sort(np.append(np.linspace(0.1, 0.9, 33), THIRD))
-        answers = {who: [rate.at(t).estimate(at) for t in values] for who, rate in rates.items()}
-        others = {who: [fraction_below(of, t) for t in values] for who, of in clean.items()}
-        return cls(values, answers | others)
+        shares: dict[str, Sequence[Estimate | Fraction]] = {
+            who: [rate.at(t).estimate(at) for t in values] for who, rate in rates.items()
+        }
+        shares |= {who: [fraction_below(of, t) for t in values] for who, of in clean.items()}
+        return cls(values, shares)
 
     @property
     def named(self) -> dict[str, dict[str, str]]:

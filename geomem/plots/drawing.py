@@ -87,12 +87,13 @@ def noise_curves(
     for (name, curve), (color, marker, line) in zip(curves.items(), looks, strict=False):
         look: dict[str, Any] = dict(color=color, marker=marker, ls=line, ms=4, markevery=every)
         curve.plot(ax, NAMES.get(name, name), **look)
-    for mark in (marks or {}).values():
-        ax.errorbar(*mark, fmt="kx", ms=6, mew=1.4, capsize=2, label="paper, read off", zorder=5)
+    for levels, values, *half in (marks or {}).values():
+        look = dict(fmt="kx", ms=6, mew=1.4, capsize=2, label="paper, read off", zorder=5)
+        ax.errorbar(levels, values, half[0] if half else None, **look)
     for name, value in (across or {}).items():
         ax.axhline(value, color="0.4", lw=1, ls=":", label=name)
-    for name, sigma in (down or {}).items():
-        ax.axvline(sigma, color="0.4", lw=1, ls=":", label=name)
+    for name, level in (down or {}).items():
+        ax.axvline(level, color="0.4", lw=1, ls=":", label=name)
     sigma_axis(ax, probability=probability and not ratio)
     if ratio:
         ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
