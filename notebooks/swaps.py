@@ -124,7 +124,7 @@ companion.figure(fig, "fig-swap-cumulative", plotted, data=[data])
 # %%
 labels = {"plain": "no swap", "medium": "large at medium noise"}
 labels |= {"stop_loss": "stopped, lowest loss"}
-labels |= {"stop_share": f"stopped, {stop_share:.3g} of the steps"}
+labels |= {"stop_share": f"stopped, {stop_share:.3g} of steps"}
 drawn = {label: beside.error_ratio(name) for name, label in labels.items()}
 told = beside.told_apart
 companion.Table({"stopped against swapped, by": list(told), "samples": list(told.values())})
