@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: bounds on the coverage
 #
@@ -26,15 +22,12 @@ seed: int = 0  # seed of the noise and of the Gaussian clouds, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
 from geomem import companion
-from geomem.plots import STYLE, drawing
+from geomem.plots import drawing, shells
 
-plt.style.use(STYLE)
-data_seed = None if data_seed < 0 else data_seed
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
 d = data.train[0].size
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
@@ -47,31 +40,8 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # need no special function. The transition is at $r^2 = 2\sqrt{cd} + 2c$.
 
 # %%
-transition = 1 / float(geomem.coverage_sigma(1.0, d, c))
-r = np.linspace(0, 2.5 * transition, 400)
-phi = geomem.shell_mass(r, d, c)
-lower, upper = geomem.shell_mass_envelopes(r, d, c)
-middle = float(geomem.shell_mass(transition, d, c))
-
-# %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.4))
-curves = {"upper envelope": upper, "Phi": phi, "lower envelope": lower}
-names = ("upper envelope", r"$\Phi_{d,c}(r)$, exact", "lower envelope")
-looks = ("C1--", "C0-", "C2-.")
-for name, values, look in zip(names, curves.values(), looks, strict=True):
-    ax.plot(r, values, look, label=name)
-ax.axvline(transition, color="0.4", lw=1, ls=":")
-ax.plot(transition, middle, "ko", ms=5)
-text = rf"$d_{{\mathrm{{1NN}}}}/\sigma_{{\mathrm{{cov}}}} = {transition:.2f}$"
-place = dict(xytext=(1.5 * transition, 0.44), va="center")
-ax.annotate(text, (transition, middle), arrowprops=dict(arrowstyle="-", lw=0.8, shrinkB=4), **place)
-ax.set(xlim=(0, r[-1]), ylim=(-0.03, 1.03), ylabel="probability of the shell")
-ax.set_xlabel(r"distance over noise level, $r = \rho/\sigma$")
-ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
-table = {
-    f"{name} [probability]": curves[name] for name in ("Phi", "lower envelope", "upper envelope")
-}
-companion.figure(fig, "fig-shell-mass", {"distance over noise level [1]": r, **table})
+fig, table = shells.shared_mass(d, c)
+companion.figure(fig, "fig-shell-mass", table)
 
 # %% [markdown]
 # ## Coverage between its bounds
@@ -85,28 +55,18 @@ bounds = geomem.coverage_bounds(data.heldout, data.train, sigmas, **same)
 nearest = geomem.nearest_distances(data.heldout, data.train, device=device)[:, 0]
 reach = geomem.coverage_sigma(nearest, d, c)
 sigma_cov, early, late = np.quantile(reach, [0.5, 0.05, 0.95])
-
-# %%
 gap = coverage.mean - bounds.lower_nearest
 widest = int(gap.argmax())
 largest = coverage.estimate(widest) - bounds.lower_nearest[widest]
 companion.Table({"largest gap to the lower bound": [largest], "at sigma": [sigmas[widest]]})
 
-# %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.4))
-ax.axvspan(early, late, color="0.93", lw=0)
-ax.axvline(sigma_cov, color="0.4", lw=1, ls=":", label=r"$\sigma_{\mathrm{cov}}$, median and 90%")
-ax.plot(sigmas, bounds.upper_nearest, ":", color="C3", label=r"$N\,\Phi$ of the nearest")
-ax.plot(sigmas, bounds.upper_sum, "--", color="C1", label="sum over all shells")
-coverage.plot(ax, r"measured $C_\sigma$", color="C0", ls="-", marker="o", ms=4)
-ax.plot(sigmas, bounds.lower_nearest, "kx-.", ms=5, label=r"$\Phi$ of the nearest (paper)")
-drawing.sigma_axis(ax)
-ax.set_ylabel(r"coverage $C_\sigma$ and its bounds")
-ax.legend(loc="lower right", bbox_to_anchor=(1, 0.1), fontsize=9)
-table = {"sigma [data units]": sigmas, **coverage.table("C_sigma", "probability")}
-table["lower bound, nearest [probability]"] = bounds.lower_nearest
-table["upper bound, sum [probability]"] = bounds.upper_sum
-table["upper bound, N times nearest [probability]"] = bounds.upper_nearest
+# %%
+curves = {r"measured $C_\sigma$": coverage, **bounds.curves}
+looks = [("C0", "o", "-"), ("k", "x", "-."), ("C1", "", "--"), ("C3", "", ":")]
+middle = {r"$\sigma_{\mathrm{cov}}$, median and 90%": sigma_cov}
+label = r"coverage $C_\sigma$ and its bounds"
+fig, _ = drawing.noise_curves(curves, label, looks, zone=(early, late), down=middle, height=4)
+table = drawing.noise_table({"C_sigma": coverage}, "probability") | bounds.table()
 companion.figure(fig, "fig-coverage-bounds", table, data=[data])
 
 # %% [markdown]
@@ -122,14 +82,15 @@ rng = np.random.default_rng(seed)
 few, many = rng.standard_normal((50, 16)), rng.standard_normal((2000, 16))
 axis, at = np.eye(1, d), float(geomem.coverage_sigma(1.0, d, c))
 pair = np.concatenate([-axis, axis])
-cases = [(many, few, 1.0, 1.0, 8), (0 * axis, pair, at, c, 4000)]
-rows = []
-for heldout, train, sigma, shell, times in cases:
+cases = {"low_d": (many, few, 1.0, 1.0, 8), "two": (0 * axis, pair, at, c, 4000)}
+found = {}
+for name, (heldout, train, sigma, shell, times) in cases.items():
     seen = geomem.shell_coverage(heldout, train, [sigma], c=shell, draws=times, seed=seed)
     ends = geomem.coverage_bounds(heldout, train, [sigma], c=shell)
-    rows.append((ends.lower_nearest[0], seen.mean[0], ends.upper_sum[0]))
-columns = dict(zip(("nearest", "coverage", "sum"), zip(*rows, strict=True), strict=True))
-companion.Table({"case": ["d = 16", "two points"], **columns}, digits=2)
+    numbers = ends.lower_nearest[0], seen.mean[0], ends.upper_sum[0]
+    found[name] = [f"{number:.2f}" for number in numbers]
+columns = {"d = 16": found["low_d"], "two points": found["two"]}
+companion.Table({"": ["nearest", "coverage", "sum"], **columns})
 
 # %% [markdown]
 # ## What must hold
@@ -138,22 +99,22 @@ companion.Table({"case": ["d = 16", "two points"], **columns}, digits=2)
 # nearly coincides with the curve is the paper's word for its data; in lower dimension it need not.
 
 # %%
-slack = 4 * np.sqrt(0.25 / (n_heldout * draws))
+claim, slack = companion.claim, 4 * np.sqrt(0.25 / (n_heldout * draws))
 says = "the paper's lower bound is below the measured coverage"
-companion.claim("lower-bound", says, np.all(gap >= -slack))
+claim("lower-bound", says, np.all(gap >= -slack))
 below = np.all(coverage.mean <= bounds.upper_sum + slack)
-companion.claim("upper-bound", "the sum over all shells is above it", below)
+claim("upper-bound", "the sum over all shells is above it", below)
 near = gap.max() < 0.05
-companion.claim("coincides", "and nearly coincides: within 0.05 everywhere", near, must=False)
+claim("coincides", "and nearly coincides: within 0.05 everywhere", near, must=False)
 
 # %% tags=["remove-cell"]
-useful = sigmas[bounds.upper_sum < 0.9]
+useful, transition = sigmas[bounds.upper_sum < 0.9], 1 / at
 companion.quote(dataset=data.name, dimension=str(d), transition=f"{transition:.2f}")
-companion.quote(middle=f"{middle:.3f}", mass=f"{phi[0]:.4f}", nearest=f"{np.median(nearest):.3g}")
+companion.quote(middle=f"{float(geomem.shell_mass(transition, d, c)):.3f}")
+companion.quote(mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}", nearest=np.median(nearest))
 companion.quote(gap=f"{largest:.3f}", gap_sigma=f"{sigmas[widest]:.2g}", two_sigma=f"{at:.3f}")
-companion.quote(sum_useful=f"{useful.max():.2g}" if len(useful) else "none")
-edges = {"sigma_cov": sigma_cov, "sigma_cov_early": early, "sigma_cov_late": late}
-companion.quote(**{name: f"{edge:.3g}" for name, edge in edges.items()})
-for case, row in zip(("low_d", "two"), rows, strict=True):
-    numbers = zip(("nearest", "coverage", "sum"), row, strict=True)
-    companion.quote(**{f"{case}_{name}": f"{number:.2f}" for name, number in numbers})
+companion.quote(sum_useful=f"{useful.max():.2g}" if len(useful) else "none", sigma_cov=sigma_cov)
+companion.quote(sigma_cov_early=early, sigma_cov_late=late)
+companion.quote(
+    **{name: dict(zip(("nearest", "coverage", "sum"), found[name], strict=True)) for name in found}
+)

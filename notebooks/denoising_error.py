@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: the denoising error, on training and on new images
 #
@@ -26,22 +22,19 @@ seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
 from geomem import companion
-from geomem.diffusion import presets
+from geomem.memorization.case import Case
 from geomem.memorization.generalization import Generalization
-from geomem.memorization.ratio_test import DistinctImages
-from geomem.plots import STYLE, drawing
+from geomem.plots import drawing
 
-plt.style.use(STYLE)
 options = dict(seed=seed, device=device)
-pair = presets.pair(preset, dataset=dataset, n_train=n_train, changes=changes, **options)
-models = geomem.train_or_load(pair)
-data, everything = pair[0].data.load(), pair[1].data.load().train
-heldout, n, d = data.heldout[:n_heldout], len(data.train), data.train[0].size
+case = Case.of(preset, dataset, n_train, changes, n_heldout=n_heldout, **options)
+small, large = case.trained()
+data, everything, heldout = case.data, case.everything.train, case.heldout
+n, d = len(data.train), data.train[0].size
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
 # %% [markdown]
@@ -54,30 +47,26 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # coverage and posterior weight are both at least 0.8 ([](../book/regimes.md)).
 
 # %%
-denoisers = {
-    "empirical": geomem.EmpiricalDenoiser(data.train, device=device),
-    "small": models[0].denoise,
-    "large": models[1].denoise,
+exact = geomem.EmpiricalDenoiser(data.train, device=device)
+asked = {
+    "empirical": (exact, data.train),
+    "small": (small.denoise, data.train),
+    "large": (large.denoise, everything[:n_heldout]),
 }
-seen = {"empirical": data.train, "small": data.train, "large": everything[:n_heldout]}
 errors = {
     name: companion.kept(Generalization.of)(
-        denoise, seen[name], heldout, sigmas, noisy=draws * n, **options
+        denoise, seen, heldout, sigmas, noisy=draws * n, **options
     )
-    for name, denoise in denoisers.items()
+    for name, (denoise, seen) in asked.items()
 }
-distinct = DistinctImages(data.train, device)
-geometry = geomem.measure_regimes(heldout, distinct.images, **options)
+geometry = case.geometry()
 
-# %% tags=["hide-input"]
-curves = {
-    f"{name}: {what}": curve
-    for name, of in errors.items()
-    for what, curve in (("training", of.train), ("held-out", of.heldout))
-}
-looks = [{"color": color, "ls": line} for color in ("k", "C1", "C0") for line in ("-", ":")]
+# %%
+curves = {f"{name}: {what}": c for name, of in errors.items() for what, c in of.curves.items()}
+looks = [(color, "", line) for color in ("k", "C1", "C0") for line in ("-", ":")]
 label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
-fig, _ = drawing.noise_curves(curves, looks, label, zone=zone, height=4.2, columns=3)
+look = dict(zone=zone, probability=False, columns=3)
+fig, _ = drawing.noise_curves(curves, label, looks, height=4.2, **look)
 table = drawing.noise_table(curves, "data units squared", "MSE")
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
@@ -91,7 +80,6 @@ companion.figure(fig, "fig-denoising-error", table, data=[data])
 # %%
 gaps = {name: of.gap for name, of in errors.items()}
 few, many = gaps["small"], gaps["large"]
-nearest = (geomem.neighbours(heldout, distinct).first ** 2).mean()
 places = {"first": 0, "peak": few.peak, "last": -1}
 columns = {
     f"gap at sigma = {sigmas[i]:.3g}": [gap.estimate(i).plus_minus() for gap in gaps.values()]
@@ -99,11 +87,10 @@ columns = {
 }
 companion.Table({"denoiser": [*gaps], **columns})
 
-# %% tags=["hide-input"]
+# %%
 looks = [("k", "o", "-"), ("C1", "s", "-"), ("C0", "^", "--")]
-looks = [{"color": c, "marker": m, "ls": line, "ms": 4, "markevery": 2} for c, m, line in looks]
 label = r"held-out $-$ training MSE (data units$^2$)"
-fig, _ = drawing.noise_curves(gaps, looks, label, zone=zone, columns=3)
+fig, _ = drawing.noise_curves(gaps, label, looks, every=2, **look)
 table = drawing.noise_table(gaps, "data units squared", "gap")
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
 
@@ -116,17 +103,16 @@ companion.figure(fig, "fig-denoising-gap", table, data=[data])
 # %%
 ratios = {name: errors[name].ratio for name in ("small", "large")}
 ratio, calm = ratios.values()
+at = {"first": 0, "max": ratio.peak, "at_gap": few.peak, "last": -1}
 columns = {
     f"ratio at sigma = {sigmas[i]:.3g}": [of.estimate(i) for of in ratios.values()]
-    for i in (0, ratio.peak, few.peak, -1)
+    for i in at.values()
 }
 companion.Table({"model": [*ratios], **columns})
 
-# %% tags=["hide-input"]
+# %%
 label = "held-out / training MSE"
-fig, ax = drawing.noise_curves(ratios, looks[1:], label, zone=zone, height=3.4)
-ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
-ax.set_yscale("log")
+fig, _ = drawing.noise_curves(ratios, label, looks[1:], zone=zone, ratio=True, every=2)
 table = drawing.noise_table(ratios, "1", "ratio")
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 
@@ -137,40 +123,34 @@ companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 # others it is said. The last is where Figure 1 and its words need care.
 
 # %%
-own = (dataset, n_train, changes) == (presets.PRESETS[f"{preset}-small"].data.name, 0, "")
-must = own and preset != "cifar10" and sigma_min <= 0.02 and sigma_max >= 10
-must &= n_sigmas >= 15 and n_heldout >= 200
-apart = few.low[few.peak] > few.high[[0, -1]].max()
-apart &= few.mean[few.peak] > 3 * few.mean[[0, -1]].max()
+claim, must = companion.claim, case.own and preset != "cifar10"
+must &= sigma_min <= 0.02 and sigma_max >= 10 and n_sigmas >= 15 and n_heldout >= 200
 says = "the small model's gap peaks in the middle: 3 times either end, with intervals apart"
-companion.claim("gap-peaks", says, apart, must=must)
+claim("gap-peaks", says, few.stands_out(3), must=must)
 says = "the large model does nearly as well on new images: the ratio is below 1.5 everywhere"
-companion.claim("large-ratio", says, np.all(calm.high < 1.5), must=must)
-copies = 1000 * errors["empirical"].train.high[0] < errors["empirical"].heldout.low[0]
+claim("large-ratio", says, np.all(calm.high < 1.5), must=must)
 says = "at small noise the empirical denoiser errs 1,000 times more on new images"
-companion.claim("empirical-copies", says, copies, must=must)
+copies = 1000 * errors["empirical"].train.high[0] < errors["empirical"].heldout.low[0]
+claim("empirical-copies", says, copies, must=must)
 says = "at small noise the small model's ratio is not calm: above 2"
-companion.claim("small-ratio", says, ratio.low[0] > 2, must=False)
+claim("small-ratio", says, ratio.low[0] > 2, must=False)
 
 # %% tags=["remove-cell"]
-quote, config = companion.quote, models[0].experiment.train
-quote(dataset=data.name, dimension=f"{d}", small_n=f"{n:,}", large_n=f"{len(everything):,}")
-quote(n_heldout=f"{len(heldout):,}", noisy=f"{draws * n:,}", zone=geometry.zone_in_words)
-quote(sigma_first=f"{sigmas[0]:.3g}", sigma_last=f"{sigmas[-1]:.3g}", nearest=f"{nearest:.3g}")
-quote(sigma_data=f"{config.model.sigma_data:.3g}", noise_first=f"{d * sigmas[0] ** 2:.2g}")
-quote(law_above=f"{100 * (1 - config.noise.cdf(sigmas[-1])):.2g}%")
-for kind, of in gaps.items():
-    first, top, last = (f"{of.mean[i]:.2g}" for i in places.values())
-    most = of.estimate(of.peak).plus_minus()
-    quote(**{f"{kind}_gap": most, f"{kind}_gaps": f"{first}, {top} and {last}"})
-quote(**{f"gap_{name}": few.estimate(i).plus_minus() for name, i in places.items()})
-quote(peak_sigma=f"{sigmas[few.peak]:.2g}", large_gap_sigma=f"{sigmas[many.peak]:.2g}")
-places = {"first": 0, "at_gap": few.peak, "max": ratio.peak, "last": -1}
-quote(**{f"ratio_{name}": str(ratio.estimate(i)) for name, i in places.items()})
-quote(ratio_max_sigma=f"{sigmas[ratio.peak]:.2g}", large_ratio_first=str(calm.estimate(0)))
-quote(large_ratio_max=str(calm.estimate(calm.peak)))
-quote(large_ratio_max_sigma=f"{sigmas[calm.peak]:.2g}")
-exact, small, large = (of.heldout.mean[0] for of in errors.values())  # at the smallest noise
-quote(empirical_first=f"{exact:.3g}", small_first=f"{small:.2g}", large_first=f"{large:.2g}")
-quote(empirical_train_first=f"{errors['empirical'].train.mean[0]:.2g}")
-quote(new_first=f"{small / large:.3g}")
+config, first = case.small.train.for_images(data.train), {k: x.first for k, x in errors.items()}
+companion.quote(dataset=data.name, dimension=f"{d}", small_n=n, large_n=len(everything))
+companion.quote(n_heldout=len(heldout), noisy=draws * n, zone=geometry.zone_in_words)
+companion.quote(sigma_first=sigmas[0], sigma_last=sigmas[-1])
+companion.quote(nearest=(geomem.neighbours(heldout, case.distinct).first ** 2).mean())
+companion.quote(sigma_data=config.model.sigma_data, noise_first=f"{d * sigmas[0] ** 2:.2g}")
+companion.quote(law_above=f"{100 * (1 - config.noise.cdf(sigmas[-1])):.2g}%")
+companion.quote(**{name: of.in_words(places.values()) for name, of in gaps.items()})
+companion.quote(gap={name: few.estimate(i).plus_minus() for name, i in places.items()})
+companion.quote(peak_sigma=f"{sigmas[few.peak]:.2g}", large_gap_sigma=f"{sigmas[many.peak]:.2g}")
+companion.quote(ratio={name: ratio.estimate(i) for name, i in at.items()})
+companion.quote(ratio_max_sigma=f"{sigmas[ratio.peak]:.2g}", large_ratio_first=calm.estimate(0))
+companion.quote(large_ratio_max=calm.estimate(calm.peak))
+companion.quote(large_ratio_max_sigma=f"{sigmas[calm.peak]:.2g}")
+companion.quote(empirical_first=first["empirical"], small_first=f"{first['small']:.2g}")
+companion.quote(large_first=f"{first['large']:.2g}")
+companion.quote(empirical_train_first=f"{errors['empirical'].train.mean[0]:.2g}")
+companion.quote(new_first=first["small"] / first["large"])

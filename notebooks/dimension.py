@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: does the zone predict the hump?
 #
@@ -33,25 +29,21 @@ seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 from geomem import companion
-from geomem.diffusion import presets, zoo
-from geomem.memorization import ratio_test, dimension
-from geomem.plots import STYLE, drawing
+from geomem.diffusion import zoo
+from geomem.memorization import dimension
+from geomem.memorization.case import Case
+from geomem.plots import pictures
 
-plt.style.use(STYLE)
+how = dict(n_heldout=n_heldout, seed=seed, device=device)
 kinds = [(preset, dataset, sizes, changes)]
 kinds += [(second_preset, second_dataset, second_sizes, second_changes)]
 asked = [(kind, int(side)) for kind in kinds if kind[1] for side in kind[2].split()]
-pairs = []  # of each size the small and the large model's experiment
-for (name, of, _, new), side in asked:
-    settings = dict(dataset=of, n_train=n_train, changes=new, seed=seed, device=device)
-    pair = presets.pair(name, **settings)
-    pairs.append([presets.resized(one, side) if side else one for one in pair])
-models = zoo.train_or_load([one for pair in pairs for one in pair])
-data = [small.data.load() for small, _ in pairs]
+cases = [Case.of(name, of, n_train, new, size=side, **how) for (name, of, _, new), side in asked]
+models = zoo.train_or_load([one for case in cases for one in (case.small, case.large)])
+data = [case.data for case in cases]
 
 # %% [markdown]
 # ## What is measured
@@ -71,10 +63,10 @@ data = [small.data.load() for small, _ in pairs]
 # %%
 levels, found = np.geomspace(0.02, 20, n_sigmas), []
 options = dict(n=n_samples, n_switched=n_switched, c=c, level=level, seed=seed, device=device)
-for few, many, images in zip(models[::2], models[1::2], data, strict=True):
-    distinct, heldout = ratio_test.DistinctImages(images.train, device), images.heldout[:n_heldout]
-    measured = few.denoise, many.denoise, distinct, heldout, levels
-    found.append(companion.kept(dimension.Measured.of)(*measured, name=images.name, **options))
+for case, few, many in zip(cases, models[::2], models[1::2], strict=True):
+    measured = few.denoise, many.denoise, case.distinct, case.heldout, levels
+    one = companion.kept(dimension.Measured.of)(*measured, name=case.data.name, **options)
+    found.append(one)
 companion.Table(dimension.overview(found))
 
 # %% [markdown]
@@ -82,40 +74,20 @@ companion.Table(dimension.overview(found))
 # the switch, as a factor: 1 is right, 2 is twice too high.
 
 # %%
-ratios = dimension.factors(found)
-compared = {"": [*dimension.overview(found)["images"], "*off on average by*"]}
-for (prediction, target), ratio in ratios.items():
-    compared[f"{prediction} / {target}"] = [*ratio, dimension.off(ratio)]
-companion.Table(compared, digits=2)
+(compared := companion.Table(dimension.compared(found), digits=2))
 
-# %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 4.6))
-for place, one in enumerate(found):
-    one.plot(ax, place, named=place == 0)
-ticks = [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in found]
-ax.set(xticks=range(len(found)), xticklabels=ticks, yscale="log", xlim=(-0.6, len(found) - 0.4))
-ax.tick_params(axis="x", labelsize=8.5)
-ax.set_yticks(at := [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20], [f"{sigma:g}" for sigma in at])
-ax.minorticks_off()
-ax.set_ylabel(drawing.SIGMA_LABEL)
-fig.legend(loc="outside lower center", ncol=2)
-companion.figure(fig, "fig-dimension-zone", dimension.level_table(found), data=data)
+# %%
+fig, table = pictures.levels_by_size(found)
+companion.figure(fig, "fig-dimension-zone", table, data=data)
 
 # %% [markdown]
 # ## The curves
 #
 # At each size: coverage, concentration, coverage by overlap, and the rate, magnified to be seen.
 
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(len(found), 1, figsize=(4.8, 1.75 * len(found) + 0.8), sharex=True)
-for ax, one in zip(np.atleast_1d(axes), found, strict=True):
-    one.plot_curves(ax)
-    drawing.sigma_axis(ax)
-    ax.set(xlabel="", xlim=(0.02, 50))
-    ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=9)
-ax.set_xlabel(drawing.SIGMA_LABEL)
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2)
-companion.figure(fig, "fig-dimension-curves", dimension.curve_table(found), data=data)
+# %%
+fig, table = pictures.curves_by_size(found)
+companion.figure(fig, "fig-dimension-curves", table, data=data)
 
 # %% [markdown]
 # ## What a copy looks like
@@ -125,18 +97,13 @@ companion.figure(fig, "fig-dimension-curves", dimension.curve_table(found), data
 
 # %%
 largest, images = max(zip(found, data, strict=True), key=lambda each: each[0].d)
-small, large = largest.small, largest.large
-chosen = np.argsort(~small.near.memorized(), kind="stable")[:6]
-copied = small.near.memorized()[chosen]
-companion.Table({"sample": chosen, "d_1NN / d_2NN": small.near.ratio[chosen], "copy": copied})
+small, chosen = largest.small, largest.copies_first(6)
+ratio, copied = small.near.ratio[chosen], small.passed[chosen]
+companion.Table({"sample": chosen, "d_1NN / d_2NN": ratio, "copy": copied})
 
-# %% tags=["hide-input"]
-rows = [("sample", small.pictures[chosen])]
-rows += [("nearest\ntraining\nimage", images.train[small.near.index[chosen]])]
-rows += [("large model,\nsame noise", large.pictures[chosen])]
-fig = drawing.image_grid(rows, [str(i) for i in chosen], [copied, None, None])
-pixels = drawing.pixel_table(chosen, rows, "initial noise [index]")
-companion.figure(fig, "fig-dimension-copies", pixels, data=[images])
+# %%
+fig, table = pictures.copies_and_others(largest, images.train, 6)
+companion.figure(fig, "fig-dimension-copies", table, data=[images])
 
 # %% [markdown]
 # ## What came out
@@ -145,58 +112,32 @@ companion.figure(fig, "fig-dimension-copies", pixels, data=[images])
 # the finding.
 
 # %%
-own = dataset == presets.PRESETS[f"{preset}-small"].data.name
-must = own and (sizes, n_train, changes, second_dataset) == ("8 16 28", 0, "", "")
+must, claim = cases[0].own and (sizes, second_dataset) == ("8 16 28", ""), companion.claim
 well = not any(model.broke_down for model in models)
-companion.claim("trained-well", "every training went well", well, must=must)
-text = "every small model memorizes, no large one does"
+claim("trained-well", "every training went well", well, must=must)
 copying = all(one.small.copies.low > 0.2 and one.large.copies.high < 0.05 for one in found)
-companion.claim("small-copies", text, copying, must=must)
+claim("small-copies", "every small model memorizes, no large one does", copying, must=must)
 inside = [one for one in found if one.place == "inside it"]
-if all(
-    one.reach.geometry.regimes.medium for one in found
-):  # where the rule finds no zone, nothing is predicted
-    text = "the hump's centre lies in the zone at every size"
-    companion.claim("centre-in-zone", text, inside == found, must=False)
-    text = "the hump's centre lies in the zone at the largest size"
-    companion.claim("centre-in-zone-largest", text, largest in inside, must=False)
+if all(one.reach.geometry.regimes.medium for one in found):  # without a zone nothing is predicted
+    says = "the hump's centre lies in the zone at every size"
+    claim("centre-in-zone", says, inside == found, must=False)
+    says = "the hump's centre lies in the zone at the largest size"
+    claim("centre-in-zone-largest", says, largest in inside, must=False)
 if (near := dimension.within(found, "zone", "switch")) is not None:
-    text = "zone: within a factor of two of the switch at every size"
-    companion.claim("zone-near-switch", text, near, must=False)
+    says = "zone: within a factor of two of the switch at every size"
+    claim("zone-near-switch", says, near, must=False)
 if (near := dimension.within(found, "copy edge", "switch")) is not None:
-    text = "copy edge: within a factor of two of the switch at every size"
-    companion.claim("edge-near-switch", text, near, must=False)
+    says = "copy edge: within a factor of two of the switch at every size"
+    claim("edge-near-switch", says, near, must=False)
 
 # %% tags=["remove-cell"]
 of_kind = [[one for one, (of, _) in zip(found, asked, strict=True) if of is kind] for kind in kinds]
-where = [f"{one.name} {one.size}: σ = {one.hump.centre}, {one.place}" for one in found]
-zones = [f"(zone {one.zone.in_words})" for one in found]
-targets = {
-    t: min((dimension.off(ratios[n, t]), n) for n in dimension.PREDICTIONS)
-    for t in dimension.TARGETS
-}
-companion.quote(
-    n_train=f"{len(data[0].train):,}",
-    n_heldout=f"{len(data[0].heldout[:n_heldout]):,}",
-    images=" and ".join(dict.fromkeys(one.name for one in found)),
-    sizes=", ".join(one.size for one in found),
-    n_sizes=str(len(found)),
-    n_inside=str(len(inside)),
-    inside_at=", ".join(f"{one.name} {one.size}" for one in inside) or "none of them",
-    table=companion.Table(dimension.overview(found)).markdown,
-    factors=companion.Table(compared, digits=2).markdown,
-    largest=f"{largest.name} at {largest.size}",
-    largest_d=f"{largest.d:,}",
-    largest_centre=str(largest.hump.centre),
-    largest_zone=largest.reach.geometry.zone_in_words,
-    largest_place=largest.place,
-    largest_inside=largest.hump.share(largest.zone).percent,
-    largest_copies=str(small.copies),
-    six=str(copied.sum()),
-    growth=" ".join(filter(None, map(dimension.growth, of_kind))),
-    places="; ".join(f"{at} {zone}" for at, zone in zip(where, zones, strict=True)),
-    **{f"best_{t}": n if np.isfinite(by) else "one not known" for t, (by, n) in targets.items()},
-    **{f"best_{t}_off": f"{by:.2g}" for t, (by, _) in targets.items()},
-    zone_switch=", ".join(f"{x:.2g}" for x in ratios["zone", "switch"]),
-    copy_edge_levels=", ".join(dimension.over_switch(one, "copy edge") for one in found),
-)
+companion.quote(largest=largest.in_words)
+companion.quote(n_train=len(data[0].train), n_heldout=len(cases[0].heldout))
+companion.quote(images=" and ".join(dict.fromkeys(one.name for one in found)))
+companion.quote(sizes=[one.size for one in found], n_sizes=len(found), n_inside=len(inside))
+companion.quote(inside_at=[f"{one.name} {one.size}" for one in inside] or "none of them")
+companion.quote(table=companion.Table(dimension.overview(found)), factors=compared)
+companion.quote(largest=f"{largest.name} at {largest.size}", six=copied.sum())
+companion.quote(growth=" ".join(filter(None, map(dimension.growth, of_kind))))
+companion.quote(places="; ".join(one.place_in_words for one in found), **dimension.in_words(found))

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: which gap?
 #
@@ -35,20 +31,17 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from geomem import companion, digitized
-from geomem.geometry.curve import Curve
 from geomem.memorization import gaps as gap
 from geomem.memorization import study
-from geomem.memorization.swaps import PAPER_CELEBA_ZONE
-from geomem.plots import STYLE, remedies
+from geomem.memorization.case import Case
+from geomem.plots import remedies
 
-plt.style.use(STYLE)
 how = dict(n_heldout=n_heldout, stop_share=stop_share, seed=seed, device=device)
 sets = [(dataset, n_train), (second_dataset, second_n_train)]  # the second one may be none
-cases = [study.Case.of(preset, name, n, changes, **how) for name, n in sets if name]
+cases = [Case.of(preset, name, n, changes, **how) for name, n in sets if name]
 
 # %% [markdown]
 # ## The zone and the gaps
@@ -67,7 +60,7 @@ cases = [study.Case.of(preset, name, n, changes, **how) for name, n in sets if n
 # nothing), and after a fixed share of the steps.
 
 # %%
-figure5 = digitized.load("fig5_celeba_gaps")
+figure5, curves = (digitized.load(f"fig5_celeba_{what}") for what in ("gaps", "curves"))
 paper = gap.paper_gaps(figure5)
 theirs = {name: one.window for name, one in paper.items() if one.window}
 narrowest, *_, widest = gap.by_width(theirs)
@@ -77,25 +70,17 @@ options = dict(keep=gap_keep, trainings=trainings, stop_share=stop_share, c=c, l
 options |= dict(n=n_samples, sigmas=np.geomspace(0.01, 20, 18), solver=solver)
 sweeps = [companion.kept(gap.Swept.of)(case, moved, **options) for case in cases]
 sweep = sweeps[0]  # the book's numbers are those of the first data set
-found, first = sweep.study, sweep.study.first
+found, first, data = sweep.study, sweep.study.first, [one.case.data for one in sweeps]
 companion.Table(gap.gaps_table(sweep.gaps, sweep.case.law))
 
 # %%
 pca, kept = "principal components", [*sweep.gaps][-1]
+fig, plotted = remedies.sweeps(sweeps, paper, curves)
+companion.figure(fig, "fig-gap-sweep", plotted, data=[*data, figure5, curves])
+
+# %%
 tables = [companion.Table(one.table(pca, one.reach.window)) for one in sweeps]
 tables[0]
-
-# %% tags=["hide-input"]
-curves = digitized.load("fig5_celeba_curves")
-columns = {"coverage": "coverage", "concentration": "max_weight"}
-read_off = {name: Curve.from_table(curves["sigma"], curves[x]) for name, x in columns.items()}
-celeba, bars = "the paper (CelebA)", [(k, one.window, one.memorized) for k, one in paper.items()]
-sources = {one.name: (one.marks(), one.curves) for one in sweeps} | {celeba: (bars, read_off)}
-zones = [*(one.reach.zone for one in sweeps), PAPER_CELEBA_ZONE]
-fig = remedies.gaps(sources, zones, celeba)
-plotted = remedies.gaps_table(sources, celeba, {one.name: one.study for one in sweeps})
-data = [one.case.data for one in sweeps]
-companion.figure(fig, "fig-gap-sweep", plotted, data=[*data, figure5, curves])
 
 # %% [markdown]
 # The two halves: how many more are memorized with the gap in the high-noise half than with the one
@@ -111,27 +96,19 @@ halves[0]
 #
 # The front holds the models that no other one beats in both.
 
-# %% tags=["hide-input"]
-panels, rows = {}, []
-for one in sweeps:
-    kinds = one.study.first
-    looks = remedies.plain_looks(kinds)
-    marks = [(kind, judged, looks[kind]) for kind, judged in kinds.items()]
-    panels[one.name] = marks, one.references, [kinds[kind] for kind in one.front(pca)]
-    rows += [(one.name, kind, judged) for kind, judged in kinds.items()]
-of, model, judged = zip(*rows, strict=True)
-plotted = {"data set [name]": of, "model [name]": model, **study.plane(judged, pca)}
-companion.figure(remedies.planes(panels, pca, columns=2), "fig-gap-plane", plotted, data=data)
+# %%
+fig, plotted = remedies.fronts(sweeps, pca)
+companion.figure(fig, "fig-gap-plane", plotted, data=data)
 
 # %% [markdown]
 # ## Samples
 #
 # The same ten initial noises in every row, on the first data set.
 
-# %% tags=["hide-input"]
+# %%
 labels = {k: f"{k.replace(' ', chr(10), 1)}: {one.copies.value:.0%}" for k, one in first.items()}
-pixels = remedies.sheet_table(found, {kind: kind for kind in first}, 10)
-companion.figure(remedies.sheet(found, labels, 10), "fig-gap-sheets", pixels, data=data[:1])
+fig, plotted = remedies.sheet(found, labels, 10)
+companion.figure(fig, "fig-gap-sheets", plotted, data=data[:1])
 
 # %% [markdown]
 # ## What came out
@@ -146,11 +123,10 @@ companion.Table({"left out": outer, "instead of": inner, "change of copies": [*p
 
 # %%
 broken = [model for one in sweeps for model in one.broken]
-must = sweep.case.own and preset != "cifar10"
-companion.claim("sweep-trainings", "every training went well", not broken, must=must)
+must, claim = sweep.case.own and preset != "cifar10", partial(companion.claim, must=False)
+claim("sweep-trainings", "every training went well", not broken, must=must)
 says = "the copy window lowers memorization"
-companion.claim("window-lowers", says, found.fewer("copy window"), must=must and not broken)
-claim = partial(companion.claim, must=False)
+claim("window-lowers", says, found.fewer("copy window"), must=must and not broken)
 says = "the low-noise half of the zone lowers memorization more than the high-noise half"
 claim("low-half-more", says, sweep.low_half_does_it)
 if sweep.reach.geometry.regimes.medium:  # the rule finds a zone
@@ -175,38 +151,27 @@ claim("window-costs", "the copy window costs quality", costly)
 says = "the paper's widest gap, in our zone, costs quality"
 claim("widest-costs", says, found.quality(widest, "plain")[pca] == "worse")
 for one in sweeps[1:]:
-    says = (
-        f"{one.name}: the copy window lowers memorization, the low-noise half more than the other"
-    )
+    says = f"{one.name}: the copy window lowers memorization, "
+    says += "the low-noise half more than the other"
     claim("second-set", says, one.study.fewer("copy window") and one.low_half_does_it)
 
 # %% tags=["remove-cell"]
 told = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}
 told |= {"widest": widest, "narrowest": narrowest, "copy_window": "copy window"}
+companion.quote(**sweep.case.in_words(sweep.stops, stop_share), **sweep.bench.in_words())
+companion.quote(**sweep.in_words({**told, "plain": "plain", "kept": kept, "large": "large"}, pca))
+companion.quote(**found.framed(("plain", "copy window"), 10), gap_keep=f"{gap_keep:.0%}")
+companion.quote(widest_name=widest, narrowest_name=narrowest, n_trainings=trainings)
+companion.quote(halves_table=halves[0], nested=len(pairs), nested_less=less, nested_more=more)
+companion.quote(quality_words="costs" if costly else "shows no cost of")
+companion.quote(stopped_words=found.quality("stopped", kept)[pca])
+companion.quote(trainings=study.broken_in_words(broken), table=tables[0])
+companion.quote(sets=" and ".join(f"{x.name} ($N =$ {len(x.case.data.train):,})" for x in sweeps))
+companion.quote(compared=" and ".join(x.compared_in_words for x in sweeps))
 companion.quote(
-    **sweep.case.in_words(sweep.stops, stop_share),
-    **sweep.bench.in_words(),
-    **sweep.in_words({**told, "plain": "plain", "kept": kept, "large": "large"}, pca),
-    **found.framed(("plain", "copy window"), 10),
-    gap_keep=f"{gap_keep:.0%}",
-    widest_name=widest,
-    narrowest_name=narrowest,
-    n_trainings=str(trainings),
-    halves_table=halves[0].markdown,
-    nested=str(len(pairs)),
-    nested_less=str(less),
-    nested_more=str(more),
-    quality_words="costs" if costly else "shows no cost of",
-    stopped_words=found.quality("stopped", kept)[pca],
-    trainings=study.broken_in_words(broken),
-    table=tables[0].markdown,
-    sets=" and ".join(f"{x.name} ($N =$ {len(x.case.data.train):,})" for x in sweeps),
-    compared=" and ".join(
-        f"{x.bench.compared:,} to {len(x.case.unseen):,} on {x.name}" for x in sweeps
-    ),
     second="\n\n".join(
         f"{x.verdict_in_words(pca)}\n\n{y.markdown}\n\n{z.markdown}"
         for x, y, z in zip(sweeps[1:], halves[1:], tables[1:], strict=True)
     )
-    or "Another data set: none in this run (`second_dataset`).",
+    or "Another data set: none in this run (`second_dataset`)."
 )

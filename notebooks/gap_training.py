@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: gap training, against early stopping
 #
@@ -40,19 +36,18 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from geomem import companion, digitized
-from geomem.diffusion import presets, zoo
+from geomem.diffusion import presets
 from geomem.geometry.window import Window
 from geomem.memorization import gaps, study, swaps
+from geomem.memorization.case import Case
 from geomem.memorization.stopping import Stopping
-from geomem.plots import STYLE, remedies
+from geomem.plots import remedies
 
-plt.style.use(STYLE)
 how = dict(n_heldout=n_heldout, stop_share=stop_share, seed=seed, device=device)
-case = study.Case.of(preset, dataset, n_train, changes, **how)
+case = Case.of(preset, dataset, n_train, changes, **how)
 small, data = case.small, [case.data]
 
 # %% [markdown]
@@ -64,7 +59,7 @@ small, data = case.small, [case.data]
 # bit of a sum does not make another model.
 
 # %%
-_, many = zoo.train_or_load([small, case.large])
+_, many = case.trained()
 reach = companion.kept(case.copy_range)(many.denoise, c=c, level=level)
 zone, window = gaps.zone_and_window(reach, gap_low, gap_high)
 ours = {"copy gap": gaps.Gap(window, gap_keep)}
@@ -110,10 +105,7 @@ inside = swaps.swap(plain.denoise, plain.at(stop_share), window)
 judged["stopped inside", seed] = bench.judge(inside, small.train.images)
 judged["large", seed] = bench.judge_trained(many)
 references, found = bench.references(case.heldout), study.Study(judged)
-
-# %%
-large = len(case.everything.train)
-texts = dict(keep=gap_keep, stop_share=stop_share, n_large=large)
+texts = dict(keep=gap_keep, stop_share=stop_share, n_large=len(case.everything.train))
 names = remedies.labels(found, zone, window, **texts)
 (table := companion.Table(found.table(names, references)))
 
@@ -126,25 +118,25 @@ pairs = [(kind, "plain") for kind in ("zone gap", "copy gap", "dummy", "stopped"
 pairs += [("stopped", kind) for kind in ("zone gap", "copy gap", "dummy")] + [("zone gap", "dummy")]
 (words := companion.Table(found.comparisons(pairs)))
 
-# %% tags=["hide-input"]
+# %%
 ratios = found.errors(("plain", "zone gap", "copy gap", "dummy"), "stopped")
 shaded = [zone, Window(window.low, zone.low)]
-fig = remedies.beside(found, names, ratios, shaded, "stopped")
-companion.figure(fig, "fig-gap-stopping", found.long_table(ratios, "stopped"), data=data)
+fig, plotted = remedies.beside(found, names, ratios, shaded, "stopped")
+companion.figure(fig, "fig-gap-stopping", plotted, data=data)
 
 # %% [markdown]
 # When is the held-out loss lowest, and when do copies come? Then the paper's own course, read off
 # its Figure 4: cars of CIFAR-10, gap [1, 5], nothing kept, FID. Distances relative to the
 # baseline's last, since FID and ours have no common scale.
 
-# %% tags=["hide-input"]
+# %%
 shares = [*(share for share in presets.QUARTERS if share in small.train.snapshots), 1]
-course = companion.kept(study.course)(
-    bench, {kind: models[kind, seed] for kind in new}, shares, found
-)
-steps = [small.train.step_of(share) for share in shares]
+first, steps = {kind: models[kind, seed] for kind in new}, [*map(small.train.step_of, shares)]
+course = companion.kept(study.course)(bench, first, shares, found)
 fig, plotted = remedies.over_training(stops, course, steps, references)
 companion.figure(fig, "fig-gap-training", plotted, data=data)
+
+# %%
 paper, pca = digitized.load("fig4_gap_training"), "principal components"
 theirs, relative = gaps.paper_course(paper), study.relative_course(shares, course, pca)
 fig, plotted = remedies.against_paper(theirs, relative)
@@ -154,14 +146,12 @@ companion.figure(fig, "fig-gap-paper", plotted, data=[*data, paper])
 # The trade-off: copies across, quality upwards; of each training one mark. And samples from the
 # same eight initial noises in every row.
 
-# %% tags=["hide-input"]
-marks = [(names[k] if s == seed else None, x, remedies.LOOKS[k]) for (k, s), x in judged.items()]
-fig = remedies.planes({"": (marks, references, [])}, pca)
-of = dict(zip(("model [name]", "training seed [index]"), zip(*judged, strict=True), strict=True))
-companion.figure(fig, "fig-gap-tradeoff", of | study.plane(judged.values(), pca), data=data)
+# %%
+fig, plotted = remedies.trade_off(found, names, references, pca)
+companion.figure(fig, "fig-gap-tradeoff", plotted, data=data)
 titles = {kind: kind.replace(" ", "\n", 1) for kind in names}
-pixels = remedies.sheet_table(found, titles, 8)
-companion.figure(remedies.sheet(found, titles, 8), "fig-gap-samples", pixels, data=data)
+fig, plotted = remedies.sheet(found, titles, 8)
+companion.figure(fig, "fig-gap-samples", plotted, data=data)
 
 # %% [markdown]
 # ## What came out
@@ -170,9 +160,8 @@ companion.figure(remedies.sheet(found, titles, 8), "fig-gap-samples", pixels, da
 # else must hold: what comes out is the finding.
 
 # %%
-must = case.own and preset != "cifar10"
+must, claim = case.own and preset != "cifar10", partial(companion.claim, must=False)
 companion.claim("gap-trainings", "every training went well", not broken, must=must)
-claim = partial(companion.claim, must=False)
 zone_known = bool(reach.geometry.regimes.medium or gap_low)  # by the rule, or given
 if zone_known:
     claim("zone-fewer", "without the danger zone: fewer copies than plain", found.fewer("zone gap"))
@@ -213,28 +202,19 @@ claim("gap-nearer", says, "worse" in stopped and "better" not in stopped)
 
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"
-companion.quote(
-    **case.in_words(stops, stop_share),
-    **bench.in_words(),
-    **found.in_words(("plain", "stopped", "zone gap", "copy gap", "dummy"), pairs),
-    **gaps.in_words(found, gap, left_out[gap].window),
-    gap={"copy gap": "our copy window", "zone gap": "the danger zone"}[gap],
-    trainings=every,
-    over=every if trainings > 1 else "images",
-    zone_trainings=every if repeat_all else "one training",
-    zone=zone.in_words,
-    zone_rule="" if zone_known else " (the rule finds none)",
-    zone_mass=f"{left_out['zone gap'].mass(case.law):.0%}",
-    zone_gap_error=ratios["zone gap"].in_words(zone.contains(sigmas)),
-    plain_error=ratios["plain"].in_words(),
-    window=window.in_words,
-    window_mass=f"{ours['copy gap'].mass(case.law):.0%}",
-    gap_keep=f"{gap_keep:.0%}",
-    stop_cost=f"{found.cost('stopped'):.0%}",
-    **found.framed(("plain", "stopped", "zone gap"), 8),
-    table=table.markdown,
-    words=words.markdown,
-    broken=study.broken_in_words(broken),
-    zone_relative=f"{relative['zone gap'][-1, 2]:.2f}",
-    paper_gap_relative=f"{theirs['zone gap'][-1, 2]:.2f}",
-)
+companion.quote(**case.in_words(stops, stop_share), **bench.in_words())
+companion.quote(**found.in_words(("plain", "stopped", "zone gap", "copy gap", "dummy"), pairs))
+companion.quote(**gaps.in_words(found, gap, left_out[gap].window))
+companion.quote(gap={"copy gap": "our copy window", "zone gap": "the danger zone"}[gap])
+companion.quote(trainings=every, over=every if trainings > 1 else "images")
+companion.quote(zone_trainings=every if repeat_all else "one training", zone=zone.in_words)
+companion.quote(zone_rule="" if zone_known else " (the rule finds none)")
+companion.quote(zone_mass=f"{left_out['zone gap'].mass(case.law):.0%}")
+companion.quote(zone_gap_error=ratios["zone gap"].in_words(zone.contains(sigmas)))
+companion.quote(plain_error=ratios["plain"].in_words(), window=window.in_words)
+companion.quote(window_mass=f"{ours['copy gap'].mass(case.law):.0%}", gap_keep=f"{gap_keep:.0%}")
+companion.quote(stop_cost=f"{found.cost('stopped'):.0%}")
+companion.quote(**found.framed(("plain", "stopped", "zone gap"), 8), table=table, words=words)
+companion.quote(broken=study.broken_in_words(broken))
+companion.quote(zone_relative=f"{relative['zone gap'][-1, 2]:.2f}")
+companion.quote(paper_gap_relative=f"{theirs['zone gap'][-1, 2]:.2f}")

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: large noise, where the denoiser is nearly Gaussian
 #
@@ -26,17 +22,15 @@ seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
 from geomem import companion
 from geomem.geometry.distances import rms_radius
+from geomem.geometry.gap_law import GapLaw
 from geomem.geometry.gaussian import cumulant_norm2
-from geomem.plots import STYLE, drawing
+from geomem.plots import drawing
 
-plt.style.use(STYLE)
-data_seed = None if data_seed < 0 else data_seed
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=image + 1, seed=data_seed)
 flat = data.train.reshape(n_train, -1).astype(np.float64)
 d = flat.shape[1]
@@ -53,33 +47,24 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # %%
 mirror = np.concatenate([flat, 2 * flat.mean(0) - flat])
 noise = dict(draws=draws, seed=seed, device=device)
-gap = companion.kept(geomem.linear_gap)(flat, sigmas, **noise)
-even = companion.kept(geomem.linear_gap)(mirror, sigmas, queries=flat, **noise)
-law = geomem.linear_gap_law(flat, sigmas, device=device)
-even_law = geomem.linear_gap_law(mirror, sigmas, order=4, device=device)
+own = companion.kept(GapLaw.of)(flat, sigmas, **noise)
+even = companion.kept(GapLaw.of)(mirror, sigmas, order=4, queries=flat, **noise)
 linear = geomem.linear_mmse(flat, sigmas, device=device)
-
-# %%
-ratio = [gap.estimate(i) / law[i] for i in range(n_sigmas)]
-even_ratio = [even.estimate(i) / even_law[i] for i in range(n_sigmas)]
-share = [gap.estimate(i) / linear[i] for i in range(n_sigmas)]
-columns = {"sigma": sigmas, "gap over its law": ratio, "with mirror images": even_ratio}
-columns["gap over the affine error"] = share
+share = [own.gap.estimate(i) / error for i, error in enumerate(linear)]
+columns = {"gap over its law": own.ratio, "with mirror images": even.ratio}
+columns |= {"sigma": sigmas, "gap over the affine error": share}
 companion.Table({heading: column[::2] for heading, column in columns.items()})
 
-# %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.4))
-gap.plot(ax, "gap, training set", color="C0", ls="none", marker="o", ms=4.5)
-ax.plot(sigmas, law, "C0-", label=r"$\|\kappa_3\|^2/2\sigma^4$")
-even.plot(ax, "gap, with mirror images", color="C1", ls="none", marker="s", ms=4.5)
-ax.plot(sigmas, even_law, "C1--", label=r"$\|\kappa_4\|^2/6\sigma^6$")
-drawing.sigma_axis(ax)
-ax.set(yscale="log", ylim=(even_law[-1] / 3, 100 * gap.mean.max()))
-ax.set_ylabel(r"$\mathbb{E}\,\|m_\sigma - m^G_\sigma\|^2$ (data units$^2$)")
-ax.legend(loc="lower left")
+# %%
+curves = {"gap, training set": own.gap, r"$\|\kappa_3\|^2/2\sigma^4$": own.line}
+curves |= {"gap, with mirror images": even.gap, r"$\|\kappa_4\|^2/6\sigma^6$": even.line}
+looks = [("C0", "o", ""), ("C0", "", "-"), ("C1", "s", ""), ("C1", "", "--")]
+label = r"$\mathbb{E}\,\|m_\sigma - m^G_\sigma\|^2$ (data units$^2$)"
+fig, ax = drawing.noise_curves(curves, label, looks, probability=False)
+ax.set(yscale="log", ylim=(even.law[-1] / 3, 100 * own.gap.mean.max()))
 unit = "data units squared"
-table = {"sigma [data units]": sigmas, **gap.table("gap", unit), f"law, kappa_3 [{unit}]": law}
-table |= even.table("gap with mirror images", unit) | {f"law, kappa_4 [{unit}]": even_law}
+table = drawing.noise_table({"gap": own.gap}, unit) | {f"law, kappa_3 [{unit}]": own.law}
+table |= even.gap.table("gap with mirror images", unit) | {f"law, kappa_4 [{unit}]": even.law}
 companion.figure(fig, "fig-linear-gap", table, data=[data])
 
 # %% [markdown]
@@ -89,10 +74,9 @@ companion.figure(fig, "fig-linear-gap", table, data=[data])
 # $\sqrt{\operatorname{tr}\Sigma + d\sigma^2}$; there it is compared with the root mean square gap.
 
 # %%
-spread = rms_radius(flat, device=device)
-radius = np.sqrt(spread**2 + d * sigmas**2)
-bound = geomem.linear_gap_bound(flat, sigmas, radius, device=device)
-loose = bound / np.sqrt(gap.mean)
+spread, root = rms_radius(flat, device=device), np.sqrt(own.gap.mean)
+bound = geomem.linear_gap_bound(flat, sigmas, np.sqrt(spread**2 + d * sigmas**2), device=device)
+loose = bound / root
 columns = {"sigma": sigmas, "bound": bound, "bound over root mean square gap": loose}
 companion.Table({heading: column[::2] for heading, column in columns.items()}, digits=2)
 
@@ -108,12 +92,9 @@ noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 empirical = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
 affine = geomem.gaussian_denoiser(noisy, data.train, levels, device=device)
 apart = np.linalg.norm((empirical - affine).reshape(len(levels), -1), axis=1)
-
-# %% tags=["hide-input"]
-rows = [("noisy", noisy / high), ("empirical", empirical), ("Gauss", affine)]
-fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
-fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
-companion.figure(fig, "fig-large-noise-strip", drawing.pixel_table(levels, rows), data=[data])
+rows = {"noisy": noisy / high, "empirical": empirical, "Gauss": affine}
+fig, table = drawing.strip(levels, rows)
+companion.figure(fig, "fig-large-noise-strip", table, data=[data])
 
 # %% [markdown]
 # ## What must hold
@@ -122,34 +103,24 @@ companion.figure(fig, "fig-large-noise-strip", drawing.pixel_table(levels, rows)
 # for the terms they leave out.
 
 # %%
-above = np.all(bound >= np.sqrt(gap.mean))
-companion.claim("bound-holds", "the bound is nowhere below the gap", above)
 settled = sigmas**2 > 30 * d  # the noise far larger than any image
-
-
-def lawful(curve, law):
-    margin = np.maximum(0.1 * law, 2 * (curve.high - curve.mean))
-    return np.all((np.abs(curve.mean - law) <= margin)[settled])
-
-
+companion.claim("bound-holds", "the bound is nowhere below the gap", np.all(bound >= root))
 says = "at large noise the squared gap follows its law, sigma to the power -4"
-companion.claim("law-holds", says, lawful(gap, law))
+companion.claim("law-holds", says, own.holds(settled))
 says = "with mirror images it follows its own, sigma to the power -6"
-companion.claim("mirror-law-holds", says, lawful(even, even_law))
+companion.claim("mirror-law-holds", says, even.holds(settled))
 
 # %% tags=["remove-cell"]
-far = np.flatnonzero(np.maximum(gap.mean / law, law / gap.mean) > 2)
-within, telling = sigmas[far.max(initial=-1) + 1 :], sigmas[bound < spread]
+within, telling = own.from_where(2), sigmas[bound < spread]
 middle = int(np.abs(np.log(sigmas / 10)).argmin())
-companion.quote(dataset=data.name, dimension=str(d), variance=f"{spread**2:.3g}")
+companion.quote(dataset=data.name, dimension=str(d), variance=spread**2)
 companion.quote(kappa_3=f"{cumulant_norm2(flat, device=device):.4g}")
-companion.quote(within_two=f"{within[0]:.3g}" if len(within) else "no level shown")
-companion.quote(telling=f"{telling[0]:.3g}" if len(telling) else "no level shown")
-companion.quote(ratio_last=f"{ratio[-1]:.3f}", mirror_ratio_last=f"{even_ratio[-1]:.3f}")
-companion.quote(sigma_middle=f"{sigmas[middle]:.3g}", ratio_middle=f"{ratio[middle].value:.2f}")
+companion.quote(within_two=within if np.isfinite(within) else "no level shown")
+companion.quote(telling=telling[0] if len(telling) else "no level shown")
+companion.quote(ratio_last=f"{own.ratio[-1]:.3f}", mirror_ratio_last=f"{even.ratio[-1]:.3f}")
+companion.quote(sigma_middle=sigmas[middle], ratio_middle=f"{own.ratio[middle].value:.2f}")
 companion.quote(share_first=f"{100 * share[0].value:.0f}%")
 companion.quote(share_middle=f"{100 * share[middle].value:.2g}%")
 companion.quote(loose_last=f"{float(f'{loose[-1]:.2g}'):,.0f}")
-companion.quote(loose_middle=f"{float(f'{loose[middle]:.2g}'):,.0f}")
-companion.quote(apart_first=f"{apart[0]:.2g}", apart_last=f"{apart[-1]:.2g}")
-companion.quote(apart=", ".join(f"{distance:.2g}" for distance in apart))
+companion.quote(loose_middle=f"{float(f'{loose[middle]:.2g}'):,.0f}", apart_first=f"{apart[0]:.2g}")
+companion.quote(apart_last=f"{apart[-1]:.2g}", apart=[f"{distance:.2g}" for distance in apart])

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: locality
 #
@@ -26,16 +22,14 @@ device: str = "cpu"  # where to compute; these sums are small, in {auto, cpu, cu
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
 import geomem
 from geomem import companion
-from geomem.geometry.locality import row_spectrum
-from geomem.plots import STYLE
+from geomem.geometry.locality import Locality, row_spectrum
 
-plt.style.use(STYLE)
-data_seed = None if data_seed < 0 else data_seed
 sigmas = np.array([low, middle, high])
+options = dict(n_train=n_train, n_heldout=1, seed=data_seed)
+sets = [geomem.load_dataset(name, **options) for name in (dataset, second_dataset)]
 
 # %% [markdown]
 # ## The stationary part of the covariance
@@ -45,66 +39,27 @@ sigmas = np.array([low, middle, high])
 # the mean power spectrum (periodogram) of the rows, after the mean image has been subtracted.
 
 # %%
-sets = [
-    geomem.load_dataset(name, n_train=n_train, n_heldout=1, seed=data_seed)
-    for name in (dataset, second_dataset)
-]
 spectra = [row_spectrum(data.train) for data in sets]
-
-
-def measured(spectrum):
-    """The distances 1 to n // 2 on a circle, the sensitivities there, and T at each level."""
-    seen = np.abs(geomem.circulant_sensitivity(spectrum, sigmas))[:, 1 : len(spectrum) // 2 + 1]
-    return np.arange(1, seen.shape[1] + 1), seen, geomem.locality_bound(spectrum, sigmas)[:, None]
-
-
-bounds = [geomem.locality_bound(spectrum, sigmas) for spectrum in spectra]
-columns = {f"bound, {data.name}": bound for data, bound in zip(sets, bounds, strict=True)}
-companion.Table({"sigma": sigmas, **columns})
-
+found = [Locality.of(spectrum, sigmas) for spectrum in spectra]
+bounds = {f"bound, {data.name}": one.bound for data, one in zip(sets, found, strict=True)}
+companion.Table({"sigma": sigmas, **bounds})
 
 # %%
-def picture(id, data, spectrum):
-    """Sensitivities (marks) and their bounds (lines) against the distance m along the row."""
+for id, one, data in zip(("fig-locality", "fig-locality-wide"), found, sets, strict=True):
     fig, ax = plt.subplots(figsize=(4.8, 3.4))
-    (m, seen, bound), handles = measured(spectrum), []
-    for values, most, marker in zip(seen, bound / m, "os^", strict=True):
-        (line,) = ax.loglog(m, most)
-        style = dict(color=line.get_color(), ms=5, mec="k", mew=0.5)
-        handles.append((line, *ax.loglog(m, values, marker, **style)))
-    ticks = [k for k in (1, 2, 3, 4, 6, 8, 10, 14, 16) if k <= m[-1]]
-    ax.xaxis.set(major_locator=FixedLocator(ticks), minor_locator=NullLocator())
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set(xlabel="distance $m$ along the row (pixels)", ylabel="sensitivity $|A_{0m}|$")
-    ax.legend(handles, [rf"$\sigma = {sigma:g}$" for sigma in sigmas], loc="lower left")
-    table = {"distance [pixels]": np.tile(m, 3), "sigma [data units]": np.repeat(sigmas, len(m))}
-    table["sensitivity [dimensionless]"] = seen.ravel()
-    table["bound [dimensionless]"] = (bound / m).ravel()
-    companion.figure(fig, id, table, data=[data])
-
-
-# %% tags=["hide-input"]
-picture("fig-locality", sets[0], spectra[0])
-picture("fig-locality-wide", sets[1], spectra[1])
+    one.plot(ax)
+    companion.figure(fig, id, one.table(), data=[data])
 
 # %% [markdown]
 # ## What must hold
 #
 # Every mark lies below its line, for the data and for random spectra.
 
-
 # %%
-def share(spectrum):
-    """What part of its bound each sensitivity is."""
-    m, seen, bound = measured(spectrum)
-    return seen * m / bound
-
-
-ratios, rng = [share(spectrum) for spectrum in spectra], np.random.default_rng(seed)
+rng = np.random.default_rng(seed)
 halves = [np.exp(3 * rng.standard_normal(n)) for n in range(2, 40)]
-random = [share(half + np.roll(half[::-1], 1)) for half in halves]
-below, there = (max(map(np.max, some)) <= 1 + 1e-9 for some in (ratios, random))
+random = [Locality.of(half + np.roll(half[::-1], 1), sigmas) for half in halves]
+below, there = (max(one.share.max() for one in some) <= 1 + 1e-9 for some in (found, random))
 companion.claim("below-bound", "no sensitivity of the data's spectra is above its bound", below)
 companion.claim("random-below", "nor one of random spectra", there)
 
@@ -114,14 +69,13 @@ companion.claim("random-below", "nor one of random spectra", there)
 # %%
 levels = np.geomspace(1e-3, 1e3, 241)
 curves = [geomem.locality_bound(spectrum, levels) for spectrum in spectra]
-peaks = [levels[np.argmax(curve)] for curve in curves]
 calm = all(max(curve[0], curve[-1]) < 0.05 for curve in curves)
 companion.claim("calm-ends", "the bound is below 0.05 at both ends of the noise levels", calm)
 
 # %% tags=["remove-cell"]
-for prefix, i in (("", 0), ("second_", 1)):
-    said = dict(dataset=sets[i].name, width=str(len(spectra[i])), bound=f"{bounds[i][1]:.3f}")
-    said |= dict(ratio=f"{ratios[i].max():.2f}", share=f"{ratios[i].max():.0%}")
-    said |= dict(peak=f"{peaks[i]:.2g}")
+for prefix, one, data, curve in zip(("", "second_"), found, sets, curves, strict=True):
+    most = one.share.max()
+    said = dict(dataset=data.name, width=str(data.train.shape[-1]), bound=f"{one.bound[1]:.3f}")
+    said |= dict(ratio=f"{most:.2f}", share=f"{most:.0%}", peak=f"{levels[curve.argmax()]:.2g}")
     companion.quote(**{prefix + name: text for name, text in said.items()})
-companion.quote(second_far=f"{np.median(ratios[1][:, -1]):.2g}")
+companion.quote(second_far=f"{np.median(found[1].share[:, -1]):.2g}")

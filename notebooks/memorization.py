@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: memorization at every noise level
 #
@@ -37,17 +33,16 @@ import geomem
 from geomem import companion
 from geomem.diffusion import presets
 from geomem.geometry.intervals import Estimate, percent
-from geomem.memorization.hump import Hump, goes_on
+from geomem.memorization.case import Case
+from geomem.memorization.hump import Hump
 from geomem.memorization.paper_rates import SHAPE, PaperRates, Subsets
-from geomem.memorization.ratio_test import DistinctImages, fraction_below
-from geomem.plots import STYLE, drawing
+from geomem.memorization.thresholds import NAMED, Thresholds
+from geomem.plots import drawing, pictures
 
-plt.style.use(STYLE)
 noise = dict(seed=seed, device=device)
-pair = presets.pair(preset, dataset=dataset, n_train=n_train, changes=changes, **noise)
-models = geomem.train_or_load(pair)
-data, n_large = pair[0].data.load(), len(pair[1].data.load().train)
-heldout, n = data.heldout[:n_heldout], len(data.train)
+case = Case.of(preset, dataset, n_train, changes, n_heldout=n_heldout, **noise)
+small, large = case.trained()
+data, heldout, distinct = case.data, case.heldout, case.distinct
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
 # %% [markdown]
@@ -59,29 +54,19 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # images: there a copy is the right answer.
 
 # %%
-distinct, options = DistinctImages(data.train, device), dict(draws=draws, **noise)
-asked = {
-    "empirical": geomem.EmpiricalDenoiser(distinct.images, device=device),
-    "small": models[0].denoise,
-    "large": models[1].denoise,
-}
-rates = {
-    name: companion.kept(geomem.memorization_rates)(denoise, heldout, distinct, sigmas, **options)
-    for name, denoise in asked.items()
-}
+measure, options = companion.kept(geomem.memorization_rates), dict(draws=draws, **noise)
+closed = geomem.EmpiricalDenoiser(distinct.images, device=device)
+asked = {"empirical": closed, "small": small.denoise, "large": large.denoise}
+rates = {name: measure(of, heldout, distinct, sigmas, **options) for name, of in asked.items()}
 exact, few, many = rates.values()
-seen, on_train = data.train[:n_heldout], "small, on training images"
-rates[on_train] = companion.kept(geomem.memorization_rates)(
-    asked["small"], seen, distinct, sigmas, **options
-)
+on_train = measure(small.denoise, data.train[:n_heldout], distinct, sigmas, **options)
+rates["small, on training images"] = on_train
 shown = {name: [rate.estimate(i).percent for i in range(n_sigmas)] for name, rate in rates.items()}
 companion.Table({"sigma": sigmas, **shown})
 
-# %% tags=["hide-input"]
-looks = [{"color": f"C{i}", "marker": "os^"[i], "ms": 3.5} for i in range(3)]
-grey = {"color": "0.5", "ls": ":"}
-fig, _ = drawing.magnified_rates(rates, [*looks, grey], ("small", "large"))
-table = drawing.noise_table(rates, "fraction", "rate")
+# %%
+looks = [*drawing.LOOKS[:3], ("0.5", "", ":")]
+fig, table = pictures.magnified_rates(rates, ("small", "large"), looks)
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -100,13 +85,8 @@ sets = [*subsets.sets]
 if data.name == "cifar10" and data.train.shape == SHAPE:
     sets.append(data)
     for kind, name in (("small", "EDM, N = 1,000"), ("large", "EDM, N = 50,000")):
-        rate = companion.kept(geomem.memorization_rates)(
-            asked[kind], heldout, distinct, paper.sigma, **options
-        )
-        ours[name] = rate
-
-# %% tags=["hide-input"]
-fig, table = drawing.marks_and_curves(paper.sigma, paper.rates, ours)
+        ours[name] = measure(asked[kind], heldout, distinct, paper.sigma, **options)
+fig, table = pictures.marks_and_curves(paper.sigma, paper.rates, ours)
 companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets])
 
 # %% [markdown]
@@ -115,20 +95,22 @@ companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets
 # The same curve at the snapshots of the small model's training.
 
 # %%
-training, course = pair[0].train, {}
-for share in (*(share for share in presets.QUARTERS if share in training.snapshots), 1):
-    rate = companion.kept(geomem.memorization_rates)(
-        models[0].at(share), heldout, distinct, sigmas, **options
+training = case.small.train
+shares = [*(share for share in presets.QUARTERS if share in training.snapshots), 1]
+course = {
+    f"step {training.step_of(share):,}": measure(
+        small.at(share), heldout, distinct, sigmas, **options
     )
-    course[f"step {training.step_of(share):,}"] = rate
+    for share in shares
+}
 highest = [rate.estimate(rate.peak).percent for rate in course.values()]
 at = [sigmas[rate.peak] for rate in course.values()]
 companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 
-# %% tags=["hide-input"]
-shades = np.linspace(0.35, 0.95, len(course))
-looks = [{"color": color, "ls": "-"} for color in plt.get_cmap("YlOrRd")(shades)]
-fig, _ = drawing.noise_curves(course, looks, "memorization rate", height=3.6)
+# %%
+shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
+looks = [(shade, "", "-") for shade in shades]
+fig, _ = drawing.noise_curves(course, "memorization rate", looks, probability=False)
 table = drawing.noise_table(course, "fraction", "rate")
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
 
@@ -143,16 +125,13 @@ companion.figure(fig, "fig-memorization-growth", table, data=[data])
 # beyond.
 
 # %%
-hump = Hump.of(few, seed=seed)
-geometry = companion.kept(geomem.measure_regimes)(
-    heldout, distinct.images, c=c, level=level, **noise
-)
-area, where = hump.shares(geometry.zone), hump.place(geometry.zone)
+hump, geometry = Hump.of(few, seed=seed), companion.kept(case.geometry)(c=c, level=level)
+area, zone_found = hump.shares(geometry.zone), geometry.regimes.medium is not None
 shown = {f"{name} the zone": [share.percent] for name, share in area.items()}
 companion.Table({"centre of the hump": [hump.centre], **shown})
 
-# %% tags=["hide-input"]
-fig, table = drawing.zone_and_rate(geometry, few, (sigma_min, sigma_max))
+# %%
+fig, table = pictures.zone_and_rate(geometry, few, (sigma_min, sigma_max))
 companion.figure(fig, "fig-memorization-zone", table, data=[data])
 
 # %% [markdown]
@@ -163,19 +142,14 @@ companion.figure(fig, "fig-memorization-zone", table, data=[data])
 # model's answers to the same inputs.
 
 # %%
-thresholds = np.sort(np.append(np.linspace(0.1, 0.9, 33), 1 / 3))
-clean = geomem.neighbours(heldout, distinct).ratio
-passed = {
-    "small model's answers": [few.at(t).estimate(few.peak) for t in thresholds],
-    "large model's answers": [many.at(t).estimate(few.peak) for t in thresholds],
-    "clean held-out images": [fraction_below(clean, t) for t in thresholds],
-}
-at = {t: int(np.abs(thresholds - t).argmin()) for t in (1 / 3, 0.5)}
-shown = {f"t = {t:.2g}": [share[i].percent for share in passed.values()] for t, i in at.items()}
-companion.Table({"share that passes": [*passed], **shown})
+answers = {"small model's answers": few, "large model's answers": many}
+clean = {"clean held-out images": geomem.neighbours(heldout, distinct).ratio}
+passed = Thresholds.of(answers, few.peak, clean)
+shown = {f"t = {NAMED[name]:.2g}": [*of.values()] for name, of in passed.named.items()}
+companion.Table({"share that passes": [*passed.shares], **shown})
 
-# %% tags=["hide-input"]
-fig, table = drawing.threshold_curves(thresholds, passed, ("C1", "C2", "0.4"))
+# %%
+fig, table = pictures.thresholds(passed)
 companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
 
 # %% [markdown]
@@ -186,10 +160,10 @@ companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
 # models that must hold; for others it is said. Of the danger zone, whatever comes out is found.
 
 # %%
-own = (dataset, n_train, changes) == (presets.PRESETS[f"{preset}-small"].data.name, 0, "")
-must = own and preset != "cifar10" and len(heldout) >= 500 and (sigma_min, sigma_max) == (0.01, 20)
+must = case.own and preset != "cifar10" and len(heldout) >= 500
+must = must and (sigma_min, sigma_max) == (0.01, 20)
 # Five is far above the zone of small images; of large ones the zone itself may lie there.
-beyond = max(5.0, 2 * geometry.zone.high) if geometry.regimes.medium else 5.0
+beyond = max(5.0, 2 * geometry.zone.high) if zone_found else 5.0
 ends, claim = (sigmas >= beyond) | (sigmas <= 0.02), companion.claim
 stands_out = few.low[few.peak] > few.high[[0, -1]].max()
 claim("peak-above-ends", "the small model's peak is above both ends", stands_out, must=must)
@@ -198,8 +172,8 @@ claim("large-calm", "the large model is calm: below 0.02", np.all(many.high < 0.
 falls = np.all(exact.low[1:] <= exact.high[:-1])
 claim("empirical-falls", "the empirical denoiser's rate nowhere rises", falls, must=must)
 claim("empirical-copies", "it ends above 0.95", exact.low[0] > 0.95, must=must)
-if geometry.regimes.medium:
-    inside, most = where == "inside it", area["inside"].low > 0.5
+if zone_found:
+    inside, most = hump.place(geometry.zone) == "inside it", area["inside"].low > 0.5
     claim("centre-in-zone", "the hump's centre lies in the danger zone", inside, must=False)
     claim("area-in-zone", "most of the hump's area lies in the danger zone", most, must=False)
 if paper_subset:
@@ -207,28 +181,18 @@ if paper_subset:
     claim("paper-marks", says, subsets.held(paper.rates["empirical"]).sum() >= 8)
 
 # %% tags=["remove-cell"]
-quote, top = companion.quote, few.peak
-quote(dataset=data.name, n_train=f"{n:,}", n_large=f"{n_large:,}", n_heldout=f"{len(heldout):,}")
-quote(denoised=f"{draws * len(heldout):,}", train_low=percent(rates[on_train].mean[0]))
-quote(peak=few.estimate(top).percent, sigma_peak=f"{sigmas[top]:.2g}")
-quote(empirical_peak=percent(exact.mean[top]), empirical_low=exact.estimate(0).percent)
-edges = zip(("half_from", "half_to"), (hump.half.low, hump.half.high), strict=True)
-quote(**{name: f"{edge:.2g}" if few.mean.any() else "none" for name, edge in edges})
-quote(ends_high=percent(few.high[ends].max()) if ends.any() else "none", beyond=f"{beyond:.2g}")
-quote(large_most=percent(many.mean.max()), large_high=percent(many.high.max()))
-quote(zone=geometry.zone_in_words, where=where, centre=str(hump.centre))
-quote(zone_from=str(geometry.regimes.covered), zone_to=str(geometry.regimes.concentrated))
-for name, curve in (("coverage", geometry.coverage), ("weight", geometry.weight)):
-    quote(**{f"{name}_centre": Estimate(curve.between(hump.centre.value)).percent})
-quote(**{f"area_{name}": share.percent for name, share in area.items()})
-quote(below=goes_on(area["below"]), above=goes_on(area["above"]))
-quote(steps=", ".join(name.removeprefix("step ") for name in course))
-quote(course=", ".join(percent(rate.mean.max()) for rate in course.values()))
-for who, share in zip(("small", "large", "clean"), passed.values(), strict=True):
-    third, one_half = (share[i].percent for i in at.values())
-    quote(**{f"third_{who}": third, f"half_{who}": one_half})
-quote(paper_peak=percent(paper.rates["EDM, N = 1,000"].max()), paper_centre=f"{paper.centre:.2g}")
-check, measured = subsets.in_words(paper.rates["empirical"]), dict(c=c, level=level, **noise)
-quote(paper_check=check, paper_zone=(paper_zone := subsets.zone_in_words(**measured)))
-beside = f"; the paper's marks: centre {paper.centre:.2g}, zone of such images {paper_zone}"
-quote(paper_beside=beside if paper_subset else "")
+top, centre = few.peak, hump.centre.value
+companion.quote(dataset=data.name, n_train=len(data.train), n_large=len(case.everything.train))
+companion.quote(n_heldout=len(heldout), denoised=draws * len(heldout))
+companion.quote(train_low=percent(on_train.mean[0]), peak=few.estimate(top).percent)
+companion.quote(sigma_peak=f"{sigmas[top]:.2g}", empirical_peak=percent(exact.mean[top]))
+companion.quote(empirical_low=exact.estimate(0).percent)
+companion.quote(ends_high=percent(few.high[ends].max()) if ends.any() else "none")
+companion.quote(beyond=f"{beyond:.2g}", large_most=percent(many.mean.max()))
+companion.quote(large_high=percent(many.high.max()))
+companion.quote(**geometry.in_words, **hump.in_words(geometry.zone))
+companion.quote(coverage_centre=Estimate(geometry.coverage.between(centre)).percent)
+companion.quote(weight_centre=Estimate(geometry.weight.between(centre)).percent)
+companion.quote(steps=[name.removeprefix("step ") for name in course])
+companion.quote(course=[percent(rate.mean.max()) for rate in course.values()])
+companion.quote(**passed.in_words, paper=subsets.told(paper, c=c, level=level, **noise))

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: posterior weights and the empirical denoiser
 #
@@ -26,18 +22,16 @@ seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
-from scipy.special import log_softmax
 
 import geomem
-from geomem import companion, digitized
+from geomem import companion
 from geomem.geometry.distances import rms_radius
 from geomem.geometry.intervals import percent
-from geomem.plots import STYLE, drawing
+from geomem.geometry.paper_weights import PaperWeights
+from geomem.geometry.posterior import single_precision_error
+from geomem.plots import drawing
 
-plt.style.use(STYLE)
-data_seed = None if data_seed < 0 else data_seed
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=image + 1, seed=data_seed)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
@@ -59,27 +53,13 @@ weight = geomem.max_posterior_weight(data.train, sigmas, queries=data.train[:n_q
 # below our curve by a nearly constant amount, as a zero line misread by a pixel would put them.
 
 # %%
-same = (data.name, n_train) == ("cifar10", 1000)
-paper = digitized.load("figE3_max_weight") if same else None
-if paper:
-    at, grid = np.log(paper["sigma"]), np.log(sigmas)
-    ours = np.interp(at, grid, weight.mean)
-    spread = 1.96 / 10 * np.interp(at, grid, weight.per_query.std(0))
-
-# %% tags=["hide-input"]
-fig, ax = plt.subplots()
-weight.plot(ax, r"$W_\sigma$, training queries", marker="o", ms=3.5)
-ax.axhline(1 / n_train, color="0.4", lw=1, ls=":", label=f"floor 1/N = {1 / n_train:.2g}")
-drawing.sigma_axis(ax)
-ax.set_ylabel("mean of the largest posterior weight")
-table = {"sigma [data units]": sigmas, **weight.table("W_sigma", "probability")}
-if paper:
-    marks = dict(fmt="kx", capsize=2, label="paper (E.3), read off")
-    ax.errorbar(paper["sigma"], paper["max_weight"], spread, **marks)
-    table["sigma read off [data units]"] = paper["sigma"]
-    table["W_sigma read off [probability]"] = paper["max_weight"]
-ax.legend(loc="lower left", bbox_to_anchor=(0, 0.06))
-companion.figure(fig, "fig-max-posterior-weight", drawing.filled_up(table), data=[data])
+paper = PaperWeights.against(weight) if (data.name, n_train) == ("cifar10", 1000) else None
+marks = {"W_sigma": paper.marks} if paper else {}
+floor = {f"floor 1/N = {1 / n_train:.2g}": 1 / n_train}
+curves, label = {r"$W_\sigma$, training queries": weight}, "mean of the largest posterior weight"
+fig, _ = drawing.noise_curves(curves, label, marks=marks, across=floor)
+table = drawing.noise_table({"W_sigma": weight}, "probability", marks=marks)
+companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
 
 # %% [markdown]
 # ## What the empirical denoiser does to one image
@@ -91,15 +71,14 @@ companion.figure(fig, "fig-max-posterior-weight", drawing.filled_up(table), data
 levels = np.array([0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 clean, high = data.heldout[image], levels[:, None, None, None]
 noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
-denoised = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
-largest = geomem.posterior_weights(noisy, data.train, levels, device=device).max(1)
+denoise = geomem.EmpiricalDenoiser(data.train, device=device)
+denoised, largest = denoise(noisy, levels), denoise.weights(noisy, levels).max(1)
 companion.Table({"sigma": levels, "largest weight": largest})
 
-# %% tags=["hide-input"]
-rows = [("noisy", noisy / np.maximum(1, high)), ("denoised", denoised)]
-fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
-fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
-companion.figure(fig, "fig-denoiser-strip", drawing.pixel_table(levels, rows), data=[data])
+# %%
+rows = {"noisy": noisy / np.maximum(1, high), "denoised": denoised}
+fig, table = drawing.strip(levels, rows)
+companion.figure(fig, "fig-denoiser-strip", table, data=[data])
 
 # %% [markdown]
 # ## Why double precision
@@ -108,17 +87,7 @@ companion.figure(fig, "fig-denoiser-strip", drawing.pixel_table(levels, rows), d
 # of the smallest level of the EDM grid: how far the log-weights are off, in nats.
 
 # %%
-flat = data.train.reshape(n_train, -1)
-inputs = (flat + 0.002 * np.random.default_rng(seed).standard_normal(flat.shape)).astype(np.float32)
-
-
-def log_weights(kind):
-    x, y = inputs.astype(kind), flat.astype(kind)
-    squared = (x * x).sum(1)[:, None] + (y * y).sum(1) - 2 * x @ y.T
-    return log_softmax(-squared.astype(np.float64) / (2 * 0.002**2), axis=1)
-
-
-error = np.abs(log_weights(np.float32) - log_weights(np.float64)).max()
+error = single_precision_error(data.train, 0.002, seed=seed)
 companion.Table({"largest error in single precision, nats": [error]})
 
 # %% [markdown]
@@ -129,26 +98,20 @@ companion.Table({"largest error in single precision, nats": [error]})
 # on the largest noise level, and is said.
 
 # %%
-single = len(np.unique(flat, axis=0)) == n_train and sigma_min <= 0.01
-rises = np.any(weight.mean[1:] > weight.high[:-1])
-companion.claim("weight-falls", "W never rises with sigma", not rises)
-above = np.all(weight.mean >= 1 / n_train - 1e-12)
-companion.claim("weight-floor", "W is at least 1/N", above)
-companion.claim("weight-one", "W starts at 1", weight.mean[0] > 0.99, must=single)
-near = weight.mean[-1] < 10 / n_train
-companion.claim("weight-ends-low", "W ends near its floor: below 10/N", near, must=False)
+claim, mean = companion.claim, weight.mean
+single = len(np.unique(data.train, axis=0)) == n_train and sigma_min <= 0.01
+claim("weight-falls", "W never rises with sigma", np.all(mean[1:] <= weight.high[:-1]))
+claim("weight-floor", "W is at least 1/N", np.all(mean >= 1 / n_train - 1e-12))
+claim("weight-one", "W starts at 1", mean[0] > 0.99, must=single)
+claim("weight-ends-low", "W ends near its floor: below 10/N", mean[-1] < 10 / n_train, must=False)
 if paper:
-    apart = np.abs(paper["max_weight"] - ours)
-    inside = np.all(apart <= spread + 0.006)
-    companion.claim("weight-paper", "our curve is in the intervals of the paper's", inside)
+    claim("weight-paper", "our curve is in the intervals of the paper's", paper.agrees)
 
 # %% tags=["remove-cell"]
 off = np.linalg.norm(denoised[-1] - data.train.mean(0)) / rms_radius(data.train)
 companion.quote(dataset=data.name, dimension=str(clean.size), floor=percent(1 / n_train))
 companion.quote(first=weight.estimate(0).percent, last=weight.estimate(-1).percent)
-companion.quote(sigma_half=f"{weight.passes(0.5):.3g}", single_precision=f"{error:.0f}")
-companion.quote(mean_distance=f"{off:.0%}", largest=", ".join(f"{peak:.2g}" for peak in largest))
-companion.quote(first_weight=f"{largest[0]:.3g}", last_weight=f"{largest[-1]:.3g}")
-worst = apart.argmax() if paper else None
-companion.quote(e3_difference=f"{apart[worst]:.3f}" if paper else "no crosses")
-companion.quote(e3_sigma=f"{paper['sigma'][worst]:.3g}" if paper else "none")
+companion.quote(sigma_half=weight.passes(0.5), single_precision=f"{error:.0f}")
+companion.quote(mean_distance=f"{off:.0%}", largest=[f"{peak:.2g}" for peak in largest])
+companion.quote(first_weight=largest[0], last_weight=largest[-1])
+companion.quote(e3=paper.in_words if paper else {"difference": "no crosses", "sigma": "none"})

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: three regimes and the danger zone
 #
@@ -26,23 +22,21 @@ seed: int = 0  # seed of the noise and of the resampling, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
-import numpy as np
 
 import geomem
 from geomem import companion, digitized
 from geomem.data.named import LOADERS
-from geomem.geometry.regimes import DRAWS, GRID, find_crossing, measure_regimes
-from geomem.plots import STYLE, drawing
+from geomem.geometry.crossings import Crossings
+from geomem.geometry.regimes import DRAWS, GRID
+from geomem.plots import drawing
 
-plt.style.use(STYLE)
 if (second_dataset, second_class) == (dataset, ""):  # two times one set compares nothing
     second_dataset = "fashion-mini" if dataset == "digits" else "digits"
 second = second_dataset, second_n_train, second_class or None
 chosen = {"first": (dataset, n_train, None), "second": second}
 sets, names = {}, {}
 for key, (name, n, kind) in chosen.items():
-    options = dict(n_train=n, seed=None if data_seed < 0 else data_seed, classes=kind)
+    options = dict(n_train=n, seed=data_seed, classes=kind)
     some = min(n_heldout, len(geomem.load_dataset(name, **options).heldout))
     sets[key] = geomem.load_dataset(name, n_heldout=some, **options)
     names[key] = sets[key].name + (f" ({kind})" if kind else "")
@@ -56,54 +50,30 @@ for key, (name, n, kind) in chosen.items():
 # zone of a training set from, always on one grid of noise levels and with one number of draws.
 
 # %%
-found, heldout, crossings = {}, {}, {}
-for key, data in sets.items():
-    same = dict(seed=seed, device=device)
-    found[key] = measure_regimes(data.heldout, data.train, c=c, level=level, **same)
-    same |= dict(queries=data.heldout, draws=DRAWS)
-    grid = found[key].coverage.sigma
-    heldout[key] = geomem.max_posterior_weight(data.train, grid, **same)
-    crossings[key] = find_crossing(found[key].coverage, heldout[key], seed=seed)
-
-# %%
-regimes = {key: geometry.regimes for key, geometry in found.items()}
-table = {
-    "data": list(names.values()),
-    "zone begins": [one.covered for one in regimes.values()],
-    "zone ends": [one.concentrated for one in regimes.values()],
-    "crossing": [one.crossing for one in regimes.values()],
-    "crossing, held-out queries": list(crossings.values()),
+measured = dict(c=c, level=level, seed=seed, device=device)
+found = {
+    key: companion.kept(Crossings.of)(data.heldout, data.train, **measured)
+    for key, data in sets.items()
 }
-companion.Table(table)
-
+companion.Table(
+    {
+        "data": list(names.values()),
+        "zone begins": [one.regimes.covered for one in found.values()],
+        "zone ends": [one.regimes.concentrated for one in found.values()],
+        "crossing": [one.regimes.crossing for one in found.values()],
+        "crossing, held-out queries": [one.heldout for one in found.values()],
+    }
+)
 
 # %%
-def picture(key, id):
-    """Both curves, the weight of held-out queries, and what was read off for the same data."""
-    fig, ax = plt.subplots(figsize=(4.8, 4.0))
-    drawing.shade_regimes(ax, regimes[key])
-    found[key].plot(ax, ms=3, markevery=3)
-    heldout[key].plot(ax, r"weight, held-out queries")
-    table = found[key].table() | heldout[key].table("W_sigma, held-out", "probability")
-    if chosen[key] == ("cifar10", 1000, None):
-        paper = digitized.load("figE3_max_weight")
-        drawing.plot_paper(ax, paper["sigma"], paper["max_weight"], "paper (E.3), read off")
-        table["sigma read off [data units]"] = paper["sigma"]
-        table["W_sigma read off [probability]"] = paper["max_weight"]
-    drawing.sigma_axis(ax)
-    ax.set_ylabel("probability")
-    fig.legend(loc="outside lower center", ncol=2)
-    companion.figure(fig, id, drawing.filled_up(table), data=[sets[key]])
-
-
-# %% tags=["hide-input"]
-picture("first", "fig-regimes")
-
-# %% [markdown]
-# ## A second data set
-
-# %% tags=["hide-input"]
-picture("second", "fig-regimes-second")
+looks = [("C0", "o", "-"), ("C1", "s", "--"), ("C2", "", "-.")]
+for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), strict=True):
+    paper = digitized.load("figE3_max_weight") if chosen[key] == ("cifar10", 1000, None) else None
+    marks = {"W_sigma": (paper["sigma"], paper["max_weight"])} if paper else {}
+    look = dict(regimes=one.regimes, marks=marks, height=4.0, every=3)
+    fig, _ = drawing.noise_curves(one.curves, "probability", looks, **look)
+    table = drawing.noise_table(one.curves, "probability", marks=marks)
+    companion.figure(fig, id, table, data=[sets[key]])
 
 # %% [markdown]
 # ## The rule on the paper's own curves
@@ -114,19 +84,13 @@ picture("second", "fig-regimes-second")
 # %%
 celeba = digitized.load("fig5_celeba_curves")
 columns = {"C_sigma": "coverage", "W_sigma": "max_weight"}
-theirs = [geomem.Curve.from_table(celeba["sigma"], celeba[name]) for name in columns.values()]
-check, higher = (geomem.find_regimes(*theirs, height) for height in (level, 0.85))
-
-# %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.8))
-drawing.shade_regimes(ax, check)
-ax.plot(celeba["sigma"], celeba["coverage"], "o", ms=4, label=r"$C_\sigma$, read off")
-ax.plot(celeba["sigma"], celeba["max_weight"], "s", ms=4, label=r"$W_\sigma$, read off")
-ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0, label="zone named in the paper")
-drawing.sigma_axis(ax)
-ax.set_ylabel("probability")
-fig.legend(loc="outside lower center", ncol=2)
-table = {f"{name} read off [probability]": celeba[column] for name, column in columns.items()}
+theirs = {k: geomem.Curve.from_table(celeba["sigma"], celeba[x]) for k, x in columns.items()}
+check, higher = (geomem.find_regimes(*theirs.values(), height) for height in (level, 0.85))
+looks = [("C0", "o", ""), ("C1", "s", "")]
+fig, ax = drawing.noise_curves(theirs, "probability, read off", looks, regimes=check, height=3.8)
+ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
+ax.text(0.85, 0.07, "zone named in the paper", ha="center", va="bottom", fontsize=9)
+table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
 table = {"sigma [data units]": celeba["sigma"], **table}
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
 
@@ -138,41 +102,29 @@ companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
 # hold; for your own it is said.
 
 # %%
-must = {key: name in LOADERS and (c, level) == (5.0, 0.8) for key, (name, *_) in chosen.items()}
-inside, earlier = {}, {}
-for key, one in regimes.items():
-    zone = one.medium or (np.inf, -np.inf)
-    inside[key] = zone[0] < one.crossing.value < zone[1]
-    earlier[key] = crossings[key].value < one.crossing.value
-first, second = names.values()
-
-# %%
-there = regimes["first"].medium is not None
-companion.claim("zone-first", f"{first}: there is a danger zone", there, must=must["first"])
-says = f"{first}: the crossing lies inside it"
-companion.claim("crossing-first", says, inside["first"], must=must["first"])
-says = f"{first}: held-out queries cross earlier"
-companion.claim("heldout-first", says, earlier["first"], must=must["first"])
-says = f"{second}: the crossing lies inside a danger zone, held-out queries cross earlier"
-companion.claim("second-set", says, inside["second"] and earlier["second"], must=must["second"])
+claim, (first, second) = companion.claim, found.values()
+must = [name in LOADERS and (c, level) == (5.0, 0.8) for name, *_ in chosen.values()]
+says = f"{names['first']}: there is a danger zone"
+claim("zone-first", says, first.regimes.medium is not None, must=must[0])
+says = f"{names['first']}: the crossing lies inside it"
+claim("crossing-first", says, first.inside, must=must[0])
+says = f"{names['first']}: held-out queries cross earlier"
+claim("heldout-first", says, first.earlier, must=must[0])
+says = f"{names['second']}: the crossing lies inside a danger zone, held-out queries cross earlier"
+claim("second-set", says, second.inside and second.earlier, must=must[1])
 near = abs(check.crossing.value - 0.85) < 0.03
-companion.claim("crossing-celeba", "the paper's intersection, 0.85, within 0.03", near)
+claim("crossing-celeba", "the paper's intersection, 0.85, within 0.03", near)
 if chosen["second"] == ("cifar10", 2000, "automobile"):
-    edges = regimes["second"].crossing, crossings["second"]
-    near = [abs(edge.value - 1.9) < 0.1 for edge in edges]
-    says = "cars cross at 1.9, within 0.1"
-    companion.claim("cars-training", f"{says}: training queries", near[0], must=False)
-    companion.claim("cars-heldout", f"{says}: held-out queries", near[1], must=False)
+    trained, new = (abs(at.value - 1.9) < 0.1 for at in (second.regimes.crossing, second.heldout))
+    claim("cars-training", "cars cross at 1.9, within 0.1: training queries", trained, must=False)
+    claim("cars-heldout", "cars cross at 1.9, within 0.1: held-out queries", new, must=False)
 
 # %% tags=["remove-cell"]
 for key, data in sets.items():
-    zone, nearest = regimes[key], geomem.nearest_distances(data.heldout, data.train, device=device)
-    said = dict(name=names[key], n_train=f"{len(data.train):,}", dimension=str(data.train[0].size))
-    said |= dict(covered=str(zone.covered), concentrated=str(zone.concentrated))
-    said |= dict(crossing=str(zone.crossing), crossing_value=f"{zone.crossing_value:.3f}")
-    said |= dict(heldout_crossing=str(crossings[key]), nearest=f"{np.median(nearest):.3g}")
-    companion.quote(**{f"{key}_{name}": text for name, text in said.items()})
+    size = dict(n_train=len(data.train), dimension=str(data.train[0].size))
+    companion.quote(**{key: {"name": names[key], **size, **found[key].in_words}})
 companion.quote(second_item="Figure 8" if second_class == "automobile" else "Figure 3")
-companion.quote(celeba_zone=f"{check.covered} to {check.concentrated}", draws=str(DRAWS))
-companion.quote(celeba_crossing=str(check.crossing), levels=str(len(GRID)))
-companion.quote(celeba_higher=f"{higher.covered} to {higher.concentrated}")
+companion.quote(celeba_zone=f"{check.covered} to {check.concentrated}")
+companion.quote(celeba_crossing=check.crossing)
+companion.quote(celeba_higher=f"{higher.covered} to {higher.concentrated}", draws=DRAWS)
+companion.quote(levels=len(GRID))

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: the shell-only objective
 #
@@ -30,16 +26,13 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
 from geomem import companion
 from geomem.geometry.shell_objective import shell_losses
-from geomem.plots import STYLE, drawing
+from geomem.plots import drawing, shells
 
-plt.style.use(STYLE)
-data_seed = None if data_seed < 0 else data_seed
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
 d = data.train[0].size
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
@@ -54,21 +47,9 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
 # %%
 points = np.array([[-1.9, 0.9], [-0.3, 1.5], [1.7, 1.1], [0.9, -1.2], [-1.2, -1.1]])
-radii = np.array(geomem.shell_radii(2, plane_c))
 touch = geomem.disjoint_sigma(points, plane_c)
-levels = touch * np.array([0.6, 1.0, 1.8])
-
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 3, figsize=(4.8, 2.1))
-names = ("disjoint", "the first touch", "overlapping")
-for ax, level, name in zip(axes, levels, names, strict=True):
-    drawing.rings(ax, points, *(level * radii), fc="k", alpha=0.25, lw=0)
-    drawing.rings(ax, points, *(level * radii), fc="none", ec="k", lw=0.7)
-    ax.plot(*points.T, "k.", ms=5)
-    drawing.plane(ax, 4)
-    ax.set(title=rf"$\sigma = {level:.2g}$", xlabel=name)
-table = {"sigma [data units]": levels, "inner radius [data units]": levels * radii[0]}
-table["outer radius [data units]"] = levels * radii[1]
+levels = {"disjoint": 0.6 * touch, "the first touch": touch, "overlapping": 1.8 * touch}
+fig, table = shells.in_the_plane(points, plane_c, levels)
 companion.figure(fig, "fig-shells-plane", table)
 
 # %% [markdown]
@@ -81,31 +62,16 @@ companion.figure(fig, "fig-shells-plane", table)
 # %%
 plane_sigma = 0.95 * touch
 pull = partial(geomem.empirical_denoiser, train=points, sigma=plane_sigma, device="cpu")
-fills = {"pulls to the points": pull, "leaves alone": np.copy}
-minimizers = [
-    geomem.shell_minimizer(points, plane_sigma, fill, plane_c, device="cpu")
-    for fill in fills.values()
-]
-losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers]
+minimizers = {
+    name: geomem.shell_minimizer(points, plane_sigma, fill, plane_c, device="cpu")
+    for name, fill in {"pulls": pull, "leaves alone": np.copy}.items()
+}
+losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers.values()]
 on, whole = zip(*losses, strict=True)
-companion.Table({"off the shells": list(fills), "loss on the shells": on, "in all": whole})
+companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in all": whole})
 
 # %%
-side = np.linspace(-3.05, 3.05, 17)
-grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-fields = [minimizer(grid) - grid for minimizer in minimizers]
-
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.95))
-table = {"y_1 [data units]": grid[:, 0], "y_2 [data units]": grid[:, 1]}
-for ax, field, name in zip(axes, fields, fills, strict=True):
-    drawing.rings(ax, points, *(plane_sigma * radii), fc="0.82", ec="0.6", lw=0.6)
-    drawing.arrows(ax, grid, field, longest=0.42)
-    ax.plot(*points.T, "o", color="C1", ms=4.5, mec="k", mew=0.6, zorder=3)
-    drawing.plane(ax, 3.3)
-    ax.set_title(f"off the shells:\n{name}")
-for field, name in zip(fields, ("pulls", "leaves alone"), strict=True):
-    table |= {f"m_{i + 1} - y_{i + 1}, {name} [data units]": field[:, i] for i in (0, 1)}
+fig, table = shells.fields(points, plane_c, plane_sigma, minimizers)
 companion.figure(fig, "fig-two-minimizers", table)
 
 # %% [markdown]
@@ -123,18 +89,12 @@ alone, grey = (
 apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
 cover = partial(geomem.shell_coverage, data.heldout, data.train, c=c, draws=draws, device=device)
 coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
-
-# %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 3.4))
-apart.plot(ax, "two minimizers disagree", ls="none", marker="o", ms=4.5, mfc="w")
-ax.plot(sigmas, 1 - coverage.mean, "k-", lw=1.4, label=r"$1 - C_\sigma$", zorder=1)
-ax.axvline(threshold, color="0.35", ls=":", lw=1.2)
-ax.text(threshold * 0.85, 0.4, "shells\ndisjoint", ha="right", va="center", fontsize=9.5)
-drawing.sigma_axis(ax)
-ax.set_ylabel("probability")
-ax.legend(loc="upper right")
-table = {"sigma [data units]": sigmas, **apart.table("disagreement", "probability")}
-table["1 - C_sigma [probability]"] = 1 - coverage.mean
+uncovered = geomem.Curve.from_table(sigmas, 1 - coverage.mean)
+curves = {r"$1 - C_\sigma$": uncovered, "two minimizers disagree": apart}
+looks, below = [("k", "", "-"), ("C0", "o", "")], {"shells disjoint below": threshold}
+fig, _ = drawing.noise_curves(curves, "probability", looks, down=below)
+table = drawing.noise_table({"disagreement": apart}, "probability")
+table["1 - C_sigma [probability]"] = uncovered.mean
 companion.figure(fig, "fig-minimizer-disagreement", table, data=[data])
 
 # %% [markdown]
@@ -154,11 +114,10 @@ companion.claim("small-noise-only", "on new images they differ at small noise on
 # %% tags=["remove-cell"]
 r_out, mass = geomem.shell_radii(d, c)[1], float(geomem.shell_mass(0.0, d, c))
 at_threshold = cover([threshold], seed=seed).mean[0]
-companion.quote(dataset=data.name, dimension=str(d), delta=f"{2 * threshold * r_out:.3g}")
-companion.quote(r_out=f"{r_out:.2f}", threshold=f"{threshold:.3g}", missed=f"{1 - mass:.2g}")
-companion.quote(coverage_at_threshold=f"{at_threshold:.2g}", sigma_half=f"{apart.passes(0.5):.3g}")
-companion.quote(promised=f"{2 * np.exp(-c):.2g}", n_points=str(len(points)), touch=f"{touch:.3g}")
+companion.quote(dataset=data.name, dimension=str(d), delta=2 * threshold * r_out)
+companion.quote(r_out=f"{r_out:.2f}", threshold=threshold, missed=f"{1 - mass:.2g}")
+companion.quote(coverage_at_threshold=f"{at_threshold:.2g}", sigma_half=apart.passes(0.5))
+companion.quote(promised=f"{2 * np.exp(-c):.2g}", n_points=len(points), touch=touch)
 companion.quote(ring_mass=f"{100 * float(geomem.shell_mass(0.0, 2, plane_c)):.0f}%")
 companion.quote(differ_first=apart.estimate(0).percent, differ_last=apart.estimate(-1).percent)
-companion.quote(whole_memorizer=f"{whole[0]:.3g}", whole_bystander=f"{whole[1]:.3g}")
-companion.quote(plane_sigma=f"{plane_sigma:.3g}")
+companion.quote(whole_memorizer=whole[0], whole_bystander=whole[1], plane_sigma=plane_sigma)

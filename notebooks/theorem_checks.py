@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: every step, checked
 #
@@ -18,36 +14,26 @@ label: str = ""  # one statement only, by its label; empty: all of them
 
 # %%
 import json
-from collections import Counter
-from dataclasses import asdict
 
 from geomem import companion
 from geomem.companion.results import attach
-from geomem.theorems import STATEMENTS, verify
+from geomem.theorems import STATEMENTS
+from geomem.theorems.statement import Checked
 
-chosen = [label] if label else list(STATEMENTS)
-rows = [row for name in chosen for row in verify(STATEMENTS[name])]
-steps, controls = [row for row in rows if row.step > 0], [row for row in rows if row.step < 0]
-kinds = Counter(row.kind for row in steps)
-companion.Table(
-    {"how a step was checked": sorted(kinds), "steps": [kinds[k] for k in sorted(kinds)]}
-)
+checked = Checked.of([STATEMENTS[name] for name in ([label] if label else STATEMENTS)])
+kinds = checked.kinds
+companion.Table({"how a step was checked": [*kinds], "steps": [*kinds.values()]})
 
 # %% [markdown]
 # ## What must hold
 
 # %%
-for row in rows:
-    if not row.held:
-        print(f"{row.statement} {row.step}: {row.detail}")
-companion.claim("steps-hold", "every checked step holds", all(row.held for row in steps))
-fail = all(row.held for row in controls)
-companion.claim("controls-fail", "every control fails, as it must", fail)
+for row in checked.failed:
+    print(f"{row.statement} {row.step}: {row.detail}")
+companion.claim("steps-hold", "every checked step holds", all(row.held for row in checked.steps))
+says = "every control fails, as it must"
+companion.claim("controls-fail", says, all(row.held for row in checked.controls))
 
 # %% tags=["remove-cell"]
-table = [{**asdict(row), "seconds": round(row.seconds, 1)} for row in rows]
-attach("checks.json", json.dumps(table, indent=1) + "\n")
-counts = {"statements": len(chosen), "steps": len(steps), "controls": len(controls)}
-counts |= {"symbolic": kinds["symbolic"], "rigorous": kinds["rigorous numeric"]}
-counts |= {"simulated": kinds["simulated"], "words": kinds["in words"]}
-companion.quote(**{name: str(count) for name, count in counts.items()})
+attach("checks.json", json.dumps(checked.table, indent=1) + "\n")
+companion.quote(**checked.in_words)

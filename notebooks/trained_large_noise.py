@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: trained models at large noise
 #
@@ -26,24 +22,20 @@ seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
-import geomem
 from geomem import companion
-from geomem.diffusion import presets
 from geomem.geometry.window import span
+from geomem.memorization.case import Case
 from geomem.memorization.linearity import Linearity, answers_to_one
-from geomem.memorization.ratio_test import DistinctImages
-from geomem.plots import STYLE, drawing
+from geomem.plots import drawing, pictures
 
-plt.style.use(STYLE)
 noise = dict(seed=seed, device=device)
-pair = presets.pair(preset, dataset=dataset, n_train=n_train, changes=changes, **noise)
-models = dict(zip(("small", "large"), geomem.train_or_load(pair), strict=True))
-data, everything = pair[0].data.load(), pair[1].data.load().train
-sets = {"small": data.train, "large": everything}  # the training set of each model
-heldout, sigmas = data.heldout[:n_heldout], np.geomspace(sigma_min, sigma_max, n_sigmas)
+case = Case.of(preset, dataset, n_train, changes, n_heldout=n_heldout, **noise)
+data, heldout = case.data, case.heldout
+sets = {"small": data.train, "large": case.everything.train}  # the training set of each model
+models = dict(zip(sets, case.trained(), strict=True))
+sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
 # %% [markdown]
 # ## How far training reaches
@@ -72,7 +64,7 @@ found = {
     kind: companion.kept(Linearity.of)(model.denoise, sets[kind], heldout, sigmas, **noise)
     for kind, model in models.items()
 }
-geometry = geomem.measure_regimes(heldout, DistinctImages(data.train, device).images, **noise)
+geometry = case.geometry()
 shown = {
     f"{kind}: {name}": [curve.estimate(i).percent for i in range(n_sigmas)]
     for kind, of in found.items()
@@ -80,29 +72,10 @@ shown = {
 }
 companion.Table({"sigma": sigmas, **shown})
 
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(4.8, 4.1), sharey=True)
-hatched = {"facecolor": "w", "edgecolor": "0.85", "hatch": "///"}
-for ax, (kind, of) in zip(axes, found.items(), strict=True):
-    ax.set(yscale="log", ylim=(3e-5, 2), xlim=(sigma_min, sigma_max))
-    for (name, curve), style in zip(
-        of.curves.items(), ("C0o-", "C1s--", "k:", "C2-."), strict=True
-    ):
-        (line,) = ax.plot(sigmas, curve.mean, style, ms=3.5, label=name)
-        ax.fill_between(sigmas, curve.low, curve.high, color=line.get_color(), alpha=0.25, lw=0)
-    ax.axvline(often, color="0.5", ls=":", lw=1)
-    if zone := geometry.regimes.medium:
-        drawing.named_band(ax, "danger\nzone", zone, 2.5, color="0.9")
-    if reach < sigma_max:
-        drawing.named_band(ax, "hardly\ntrained", (reach, sigma_max), 2.5, **hatched)
-    ax.set_title(f"{kind}, N = {len(sets[kind]):,}", pad=32)
-    drawing.sigma_axis(ax, probability=False)
-axes[0].set_ylabel("mean squared distance / variance")
-fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
-curves = {
-    f"{kind}, {name}": curve for kind, of in found.items() for name, curve in of.curves.items()
-}
-table = drawing.noise_table(curves, "share of the variance", "distance")
+# %%
+titled = {case.names[kind]: of for kind, of in found.items()}
+hardly = (reach, sigma_max)
+fig, table = pictures.distances(titled, geometry.regimes.medium, hardly, often)
 companion.figure(fig, "fig-trained-large-noise", table, data=[data])
 
 # %% [markdown]
@@ -114,11 +87,13 @@ companion.figure(fig, "fig-trained-large-noise", table, data=[data])
 
 # %%
 reached = sigmas <= reach
-agreed = {kind: ~of.apart(0.01) & reached for kind, of in found.items()}
-empirical = {kind: of.apart(0.01) & reached & (of.side == 1) for kind, of in found.items()}
-gaussian = {kind: of.apart(0.01) & reached & (of.side == -1) for kind, of in found.items()}
-rows = {"large noise": agreed, "nearer to the empirical": empirical, "to the Gaussian": gaussian}
-shown = {name: [span(sigmas, of) for of in chosen.values()] for name, chosen in rows.items()}
+where = {kind: of.where(reached) for kind, of in found.items()}
+rows = {
+    "large noise": "agreed",
+    "nearer to the empirical": "empirical",
+    "to the Gaussian": "gaussian",
+}
+shown = {row: [span(sigmas, of[name]) for of in where.values()] for row, name in rows.items()}
 companion.Table({"model": [*found], **shown})
 
 # %% [markdown]
@@ -133,14 +108,10 @@ few, many = (
     answers_to_one(model.denoise, sets[kind], clean, draw, levels, device=device)
     for kind, model in models.items()
 )
-rows = [("noisy", np.array([clean / sigma + draw for sigma in levels]))]
-rows += [("empirical", few.empirical), ("small", few.model), ("Gauss", few.gaussian)]
-rows.append(("large", many.model))
-
-# %% tags=["hide-input"]
-fig = drawing.image_grid(rows, [f"{level:g}" for level in levels])
-fig.supxlabel(drawing.SIGMA_LABEL, fontsize=10.5)
-companion.figure(fig, "fig-trained-strip", drawing.pixel_table(levels, rows), data=[data])
+rows = {"noisy": np.array([clean / sigma + draw for sigma in levels]), "empirical": few.empirical}
+rows |= {"small": few.model, "Gauss": few.gaussian, "large": many.model}
+fig, table = drawing.strip(levels, rows)
+companion.figure(fig, "fig-trained-strip", table, data=[data])
 
 # %% [markdown]
 # ## What must hold
@@ -149,39 +120,30 @@ companion.figure(fig, "fig-trained-strip", drawing.pixel_table(levels, rows), da
 # must hold; for others it is said.
 
 # %%
-own = (dataset, n_train, changes) == (presets.PRESETS[f"{preset}-small"].data.name, 0, "")
-must = own and preset.startswith("digits-") and sigma_min <= 0.5 and sigma_max >= 80
-must &= n_sigmas >= 15 and n_heldout >= 200
+claim, must = companion.claim, case.own and preset.startswith("digits-")
+must &= sigma_min <= 0.5 and sigma_max >= 80 and n_sigmas >= 15 and n_heldout >= 200
 last = max(0, int(reached.sum()) - 1)  # the last level that training reaches
-near = [agreed[k].any() and np.all(of.gaussian.high[agreed[k]] < 0.05) for k, of in found.items()]
+agreed = [(of, where[kind]["agreed"]) for kind, of in found.items()]
+near = [at.any() and np.all(of.gaussian.high[at] < 0.05) for of, at in agreed]
 says = "both: at large noise within 5% of the variance of the Gaussian denoiser"
-companion.claim("near-gaussian", says, all(near), must=must)
-fading = {kind: of.apart(0.01, 0.1) & reached for kind, of in found.items()}
-follow = [fading[kind].any() and np.all(of.side[fading[kind]] == 1) for kind, of in found.items()]
+claim("near-gaussian", says, all(near), must=must)
+fading = [(of, of.apart(0.01, 0.1) & reached) for of in found.values()]
+follow = [at.any() and np.all(of.side[at] == 1) for of, at in fading]
 says = "both: where the closed forms still differ by 1 to 10%, nearer to the empirical one"
-companion.claim("follow-empirical", says, all(follow), must=must)
+claim("follow-empirical", says, all(follow), must=must)
 farther = [of.gaussian.low[last] > of.gap.high[last] for of in found.values()]
 says = "both: where training's reach ends, farther from it than the empirical denoiser is"
-companion.claim("farther-at-reach", says, all(farther), must=must)
+claim("farther-at-reach", says, all(farther), must=must)
 astray = [of.gaussian.low[-1] > of.gaussian.high[last] for of in found.values()]
 says = "both: hardly trained, they stray: farther at the last level than there"
-companion.claim("astray", says, all(astray), must=False)
+claim("astray", says, all(astray), must=False)
 
 # %% tags=["remove-cell"]
-quote, d = companion.quote, heldout[0].size
+d = heldout[0].size
 for kind, of in found.items():
-    first = int(agreed[kind].argmax()) if agreed[kind].any() else last
-    farther = (of.gaussian.low > of.mean.high) & reached
-    chosen = {"agreed": agreed, "empirical": empirical, "gaussian": gaussian}
-    quote(**{f"{kind}_{name}": span(sigmas, where[kind]) for name, where in chosen.items()})
-    quote(**{f"{kind}_n": f"{len(sets[kind]):,}", f"{kind}_farther": span(sigmas, farther)})
-    for name, curve in (("model", of.gaussian), ("gap", of.gap), ("mean", of.mean)):
-        for where, i in (("first", first), ("reach", last), ("last", -1)):
-            quote(**{f"{kind}_{name}_{where}": curve.estimate(i).percent})
-    quote(**{f"{kind}_common": f"{100 * of.common[last]:.0f}%"})
-    quote(**{f"{kind}_astray": f"{np.sqrt(of.gaussian.mean[-1] * of.variance):.2g}"})
-quote(dataset=data.name, dimension=f"{d}", n_heldout=f"{len(heldout):,}")
-quote(often=f"{often:.2g}", reach=f"{reach:.2g}", reach_level=f"{sigmas[last]:.2g}")
-quote(sigma_last=f"{sigmas[-1]:.2g}", noise_last=f"{sigmas[-1] * np.sqrt(d):,.0f}")
-quote(noisy=f"{config.images:,}", noisy_beyond=f"{beyond[reach]:,.0f}")
-quote(noisy_last=f"{beyond[sigma_max]:.1f}", zone=geometry.zone_in_words)
+    companion.quote(**{kind: {"n": len(sets[kind]), **of.in_words(reached)}})
+companion.quote(dataset=data.name, dimension=f"{d}", n_heldout=len(heldout), often=f"{often:.2g}")
+companion.quote(reach=f"{reach:.2g}", reach_level=f"{sigmas[last]:.2g}")
+companion.quote(sigma_last=f"{sigmas[-1]:.2g}", noise_last=f"{sigmas[-1] * np.sqrt(d):,.0f}")
+companion.quote(noisy=config.images, noisy_beyond=f"{beyond[reach]:,.0f}")
+companion.quote(noisy_last=f"{beyond[sigma_max]:.1f}", zone=geometry.zone_in_words)

@@ -1,7 +1,3 @@
-# ---
-# jupyter: {kernelspec: {display_name: Python 3, language: python, name: python3}}
-# ---
-
 # %% [markdown]
 # # Notebook: bounds on the posterior weight
 #
@@ -39,13 +35,11 @@ import numpy as np
 
 import geomem
 from geomem import companion
-from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
+from geomem.geometry.posterior_bounds import promised_level, weight_bounds, weight_thresholds
 from geomem.geometry.regimes import DRAWS
-from geomem.geometry.scale import scale_table, zone_scale
-from geomem.plots import STYLE, drawing
+from geomem.geometry.scale import plot_scales, scale_table, zone_scale
+from geomem.plots import drawing
 
-plt.style.use(STYLE)
-data_seed = None if data_seed < 0 else data_seed
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=1, seed=data_seed)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 
@@ -64,14 +58,12 @@ companion.Table({heading: column[::3] for heading, column in shown.items()})
 fig, ax = plt.subplots(figsize=(4.8, 4.6))
 bounds.plot(ax)
 weight.plot(ax, r"$W_\sigma$, measured", color="k", ls="-", lw=2.4, zorder=4)
-for x, name in ((sigma_lo.mean(), "lo"), (sigma_hi.mean(), "hi")):
-    ax.axvline(x, color="k", ls=(0, (1, 1)), lw=1.2)
-    ax.text(x, 1.04, rf"$\bar\sigma_{{\mathrm{{{name}}}}}$ (A)", ha="center", va="bottom")
-ax.set_xlim(sigmas[0], sigmas[-1])
+drawing.named_line(ax, r"$\bar\sigma_{\mathrm{lo}}$ (A)", sigma_lo.mean(), 1.04)
+drawing.named_line(ax, r"$\bar\sigma_{\mathrm{hi}}$ (A)", sigma_hi.mean(), 1.04)
+ax.set(xlim=(sigma_min, sigma_max), ylabel=r"largest posterior weight $W_\sigma$")
 drawing.sigma_axis(ax)
-ax.set_ylabel(r"largest posterior weight $W_\sigma$")
 fig.legend(loc="outside lower center", ncol=2)
-table = {"sigma [data units]": sigmas, **weight.table("W_sigma", "probability"), **bounds.table()}
+table = drawing.noise_table({"W_sigma": weight}, "probability") | bounds.table()
 companion.figure(fig, "fig-weight-bounds", table, data=[data])
 
 # %% [markdown]
@@ -86,32 +78,18 @@ companion.figure(fig, "fig-weight-bounds", table, data=[data])
 # %%
 counts, sizes = ([int(n) for n in text.split(",")] for text in (scale_train, scale_sizes))
 choices = [(n, None) for n in counts] + [(max(counts), size) for size in sizes]
-scales = []
+same, scales = dict(c=c, level=level, seed=seed, device=device), []
 for n, size in choices:
     options = dict(n_train=n, n_heldout=scale_heldout, size=size, seed=data_seed)
     some = geomem.load_dataset(scale_dataset, **options)
-    same = dict(c=c, level=level, seed=seed, device=device)
     scales.append(companion.kept(zone_scale)(some.heldout, some.train, **same))
 
 # %%
-table = {"varied [name]": ["N"] * len(counts) + ["d"] * len(sizes), **scale_table(scales)}
-starts, stops = (table[f"zone {what} [sigma, data units]"] for what in ("begins", "ends"))
-covs, stars = table["sigma_cov [data units]"], table["sigma* [data units]"]
-
-# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(4.8, 4.3))
-place = -np.arange(len(scales)) - 1.0 * (np.arange(len(scales)) >= len(counts))  # two groups
-zone = starts < stops
-ax.hlines(place[zone], starts[zone], stops[zone], color="0.75", lw=9, label="measured danger zone")
-none = dict(color="0.75", lw=1.5, ls=":", label=None if zone.all() else "no zone")
-ax.hlines(place[~zone], stops[~zone], starts[~zone], **none)
-ax.plot(covs, place, "o", color="C0", ls="none", label=r"$\sigma_{\mathrm{cov}}$")
-ax.plot(stars, place, "D", color="C1", ls="none", mfc="white", mew=1.6, label=r"$\sigma^*$")
-names = [f"N = {one.n}" for one in scales[: len(counts)]]
-ax.set_yticks(place, names + [f"d = {one.d}" for one in scales[len(counts) :]])
-drawing.sigma_axis(ax)
-ax.set_ylim(place[-1] - 0.7, 0.7)
+plot_scales(ax, {"N": scales[: len(counts)], "d": scales[len(counts) :]})
+drawing.sigma_axis(ax, probability=False)
 fig.legend(loc="outside lower center", ncol=2)
+table = {"varied [name]": ["N"] * len(counts) + ["d"] * len(sizes), **scale_table(scales)}
 companion.figure(fig, "fig-danger-scale", table, data=[some])
 
 # %% [markdown]
@@ -120,19 +98,11 @@ companion.figure(fig, "fig-danger-scale", table, data=[some])
 # The noise level up to which the bounds promise a weight, beside that up to which it was measured,
 # and the same for a small weight at large noise; on a finer grid where the bound passes.
 
-
 # %%
-def promised(side, value):
-    last = int(np.flatnonzero(getattr(bounds, side) >= value)[-1])
-    fine = np.geomspace(sigmas[last], sigmas[min(last + 1, n_sigmas - 1)], 9)
-    again = getattr(weight_bounds(data.train, fine, seed=seed), side)
-    return geomem.Curve.from_table(fine, again).passes(value)
-
-
-small = weight.passes(high), promised("lower", high)
-large = weight.passes(0.05), promised("upper", 0.05)
-columns = dict(zip(("measured", "promised"), zip(small, large, strict=True), strict=True))
-companion.Table({"W_sigma": [f"at least {high:g} up to", "at most 0.05 from"], **columns})
+small = weight.passes(high), promised_level(data.train, bounds, "lower", high, seed=seed)
+large = weight.passes(0.05), promised_level(data.train, bounds, "upper", 0.05, seed=seed)
+columns = {f"at least {high:g} up to": small, "at most 0.05 from": large}
+companion.Table({"W_sigma": ["measured", "promised"], **columns})
 
 # %% [markdown]
 # ## Two points, a distance 1 apart
@@ -153,29 +123,29 @@ companion.Table({"sigma": pair.sigma, **sharp}, digits=6)
 # On the data of Remark 4.3 their averages are compared with the paper's.
 
 # %%
+claim, (mean_lo, mean_hi) = companion.claim, (sigma_lo.mean(), sigma_hi.mean())
 enclosed = (bounds.lower <= weight.high + 1e-3) & (bounds.upper >= weight.low - 1e-3)
-says = "no bound of part B is on the wrong side of the curve"
-companion.claim("bounds-enclose", says, np.all(enclosed))
-ordered = np.all(sigma_lo < sigma_hi)
-companion.claim("thresholds-ordered", "part A: each image has its thresholds in order", ordered)
+claim("bounds-enclose", "no bound of part B is on the wrong side of the curve", np.all(enclosed))
+says = "part A: each image has its thresholds in order"
+claim("thresholds-ordered", says, np.all(sigma_lo < sigma_hi))
 if (dataset, n_train, delta, low, high) == ("cifar10", 1000, 0.05, 0.6, 0.95):
-    off = max(abs(sigma_lo.mean() / 2.25 - 1), abs(sigma_hi.mean() / 22.54 - 1))
-    companion.claim("remark-4-3", "both averages of Remark 4.3, within 3%", off < 0.03, must=False)
+    off = max(abs(mean_lo / 2.25 - 1), abs(mean_hi / 22.54 - 1))
+    claim("remark-4-3", "both averages of Remark 4.3, within 3%", off < 0.03, must=False)
 
 # %% tags=["remove-cell"]
 widest = int(np.argmax(bounds.upper - bounds.lower))
-ratios = {"cov_ratio": starts / covs, "star_ratio": stops / stars}
-pairs = dict(zip(("two_quarter", "two_half", "two_one"), pair.lower_sum, strict=True))
-pairs |= {"two_lo": pair_lo}
+begins = [one.regimes.covered.value / one.sigma_cov for one in scales]
+ends = [one.regimes.concentrated.value / one.sigma_star for one in scales]
 companion.quote(dataset=data.name, dimension=str(data.train[0].size), scale_d=str(scales[0].d))
-companion.quote(sigma_lo=f"{sigma_lo.mean():.3g}", sigma_lo_all=f"{sigma_lo.min():.3g}")
-companion.quote(sigma_hi=f"{sigma_hi.mean():.3g}", sigma_hi_all=f"{sigma_hi.max():.3g}")
-companion.quote(width=f"{bounds.width:.2f} ± {bounds.width_error:.2f}")
+companion.quote(sigma_lo=mean_lo, sigma_lo_all=sigma_lo.min(), sigma_hi=mean_hi)
+companion.quote(sigma_hi_all=sigma_hi.max(), width=f"{bounds.width:.2f} ± {bounds.width_error:.2f}")
 companion.quote(radius=f"{bounds.radius:.2f}", widest_sigma=f"{sigmas[widest]:.2g}")
 companion.quote(widest_low=f"{bounds.lower[widest]:.2f}", widest_high=f"{bounds.upper[widest]:.2f}")
-companion.quote(widest_true=f"{weight.mean[widest]:.2f}", two_hi=f"{pair_hi:.2f}")
-companion.quote(small_true=f"{small[0]:.3g}", small_promised=f"{small[1]:.3g}")
-companion.quote(large_true=f"{large[0]:.3g}", large_promised=f"{large[1]:.3g}")
-companion.quote(**{name: f"{x.min():.2f} to {x.max():.2f}" for name, x in ratios.items()})
-companion.quote(scale_n=str(max(counts)), scale_draws=str(DRAWS), part_a=f"{1 - delta:g}")
-companion.quote(**{name: f"{value:.3f}" for name, value in pairs.items()})
+companion.quote(widest_true=f"{weight.mean[widest]:.2f}")
+companion.quote(small=dict(true=small[0], promised=small[1]))
+companion.quote(large=dict(true=large[0], promised=large[1]))
+companion.quote(cov_ratio=f"{min(begins):.2f} to {max(begins):.2f}")
+companion.quote(star_ratio=f"{min(ends):.2f} to {max(ends):.2f}", scale_n=str(max(counts)))
+companion.quote(scale_draws=DRAWS, part_a=f"{1 - delta:g}", two_quarter=f"{pair.lower_sum[0]:.3f}")
+companion.quote(two_half=f"{pair.lower_sum[1]:.3f}", two_one=f"{pair.lower_sum[2]:.3f}")
+companion.quote(two_lo=f"{pair_lo:.3f}", two_hi=f"{pair_hi:.2f}")

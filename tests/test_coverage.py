@@ -8,6 +8,7 @@ from scipy.stats import chi2
 
 import geomem
 from geomem.geometry.coverage import coverage_study
+from geomem.geometry.noise_shell import NoiseShell
 
 
 @given(st.integers(1, 20_000), st.floats(0.01, 20))
@@ -107,3 +108,10 @@ def test_the_study_over_a_pool_of_equal_points_is_one_shell(rng):
     np.testing.assert_allclose(study.mean, geomem.shell_mass(rho / sigmas, d, c), atol=0.03)
     with pytest.raises(ValueError):
         coverage_study(heldout, np.zeros((2, d)), sigmas, **options)
+
+
+def test_noise_lies_in_its_shell_and_what_is_longer_does_not():
+    shell = NoiseShell.of(64, 2.0, seed=1)
+    assert shell.as_exact and shell.promised <= shell.mass
+    longer = NoiseShell(64, 2.0, 3 * shell.norms)
+    assert longer.seen == 0 and not longer.as_exact

@@ -5,6 +5,7 @@ import pytest
 
 import geomem
 from geomem import digitized
+from geomem.geometry.crossings import Crossings
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate, wilson
 from geomem.geometry.regimes import find_crossing, measure_regimes
@@ -205,3 +206,10 @@ def test_the_scale_of_a_zone_has_its_closed_form(rng):
     table = scale_table([scale, scale])
     assert table["zone ends [sigma, data units]"][1] == scale.regimes.concentrated.value
     assert {len(column) for column in table.values()} == {2}
+
+
+def test_held_out_queries_cross_earlier_than_the_training_images_themselves():
+    data = geomem.load_dataset("digits", n_train=40, n_heldout=40)
+    found = Crossings.of(data.heldout, data.train)
+    assert found.earlier and found.inside == (found.regimes.medium is not None)
+    assert found.nearest > 0 and [*found.curves][:2] == ["C_sigma", "W_sigma"]

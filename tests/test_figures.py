@@ -16,7 +16,7 @@ from pybtex.database import parse_string
 from geomem import companion
 from geomem.companion import figures, results
 from geomem.geometry.intervals import Fraction
-from geomem.plots import STYLE, drawing
+from geomem.plots import STYLE, drawing, shells
 
 WIDE = "a label of two hundred letters " * 7
 ID = "fig-test-picture"
@@ -251,11 +251,29 @@ def test_what_is_misplaced_is_said_and_kept_with_the_figure(fig, tmp_path, capsy
 def test_rings_and_arrows_of_the_plane_are_where_they_should_be():
     ax = plt.figure().subplots()
     points = np.array([[0.0, 1.0], [-2.0, 0.5]])
-    drawing.rings(ax, points, 0.5, 0.75)
+    shells.rings(ax, points, 0.5, 0.75)
     assert [ring.get_center() for ring in ax.patches] == [(0.0, 1.0), (-2.0, 0.5)]
     assert all(r.get_radii() == (0.75, 0.75) and r.get_width() == 0.25 for r in ax.patches)
-    drawing.arrows(ax, points, np.array([[3.0, 4.0], [0.0, 0.0]]), longest=1.0)
+    shells.arrows(ax, points, np.array([[3.0, 4.0], [0.0, 0.0]]), longest=1.0)
     (shown,) = ax.collections
     assert (shown.U[0], shown.V[0]) == pytest.approx((0.6, 0.8))
     np.testing.assert_array_equal(np.array(ax.lines[0].get_data()).T, points[1:])
     plt.close("all")
+
+
+def test_numbers_are_quoted_as_a_table_shows_them_and_mappings_entry_by_entry(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(results.RUN_VARIABLE, raising=False)
+    companion.quote(n=1234, share=Fraction.of(1, 2), zone={"low": 0.12345, "ends": ["a", 2.0]})
+    companion.quote(said="as it is", table=companion.Table({"x": [1]}))
+    kept = json.loads((tmp_path / "figures" / results.VALUES).read_text())
+    assert kept == {
+        "n": "1,234",
+        "share": str(Fraction.of(1, 2)),
+        "zone_low": "0.123",
+        "zone_ends": "a, 2",
+        "said": "as it is",
+        "table": companion.Table({"x": [1]}).markdown,
+    }

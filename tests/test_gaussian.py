@@ -1,11 +1,15 @@
 """The Gaussian denoiser and Theorem 4.11 against closed forms and clouds whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import geomem
 from geomem.geometry import gaussian
+from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.gap_law import GapLaw
 from geomem.geometry.locality import circulant_sensitivity
 
 
@@ -227,3 +231,12 @@ def test_cifar10_reference(cifar10):
 def test_bad_input(call):
     with pytest.raises(ValueError):
         call()
+
+
+def test_a_gap_holds_its_law_where_it_meets_it():
+    sigma, law = np.array([1.0, 2.0, 4.0]), np.array([16.0, 1.0, 1 / 16])
+    gap = ErrorCurve(sigma, np.array([1.0, 1.0, 1 / 16]), law, law, 2, np.empty((0, 3)))
+    found = GapLaw(replace(gap, low=gap.mean, high=gap.mean), law)
+    assert found.from_where(2) == 2.0
+    assert found.holds(sigma > 1) and not found.holds(sigma > 0)
+    assert [round(one.value, 2) for one in found.ratio] == [0.06, 1.0, 1.0]

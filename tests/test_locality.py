@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geomem.geometry.locality import circulant_sensitivity, locality_bound, row_spectrum
+from geomem.geometry.locality import Locality, circulant_sensitivity, locality_bound, row_spectrum
 
 
 def spectrum(shape, rng, zeros=False):
@@ -125,3 +125,12 @@ def test_the_spectrum_of_stationary_rows_is_that_of_their_covariance(rng):
     noise = np.fft.fft(rng.standard_normal((20_000, 6)), norm="ortho")
     rows = np.fft.ifft(np.sqrt(spectrum) * noise, norm="ortho").real + 3.0
     np.testing.assert_allclose(row_spectrum(rows), spectrum, rtol=0.05)
+
+
+def test_sensitivities_are_a_share_of_their_bound_at_every_distance():
+    found = Locality.of([3.0, 1.0, 1.0], [1.0])
+    assert found.distance.tolist() == [1] and found.bound == pytest.approx(0.125)
+    assert found.share == pytest.approx((0.25 / 3) / 0.125)
+    wide = Locality.of(np.r_[9.0, np.ones(7)], [0.5, 1.0, 2.0])
+    assert {len(column) for column in wide.table().values()} == {12}
+    assert wide.share.max() <= 1 + 1e-9

@@ -12,7 +12,10 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 import geomem
+from geomem import digitized
 from geomem.geometry import distances
+from geomem.geometry.curve import Curve
+from geomem.geometry.paper_weights import PaperWeights
 
 SIGMAS = [0.002, 0.02, 0.3, 1.0, 8.0, 80.0]
 
@@ -281,3 +284,12 @@ def test_a_prepared_denoiser_is_the_function_and_reads_its_set_once(cloud, monke
     np.testing.assert_array_equal(denoise.weights(x, 2), geomem.posterior_weights(x, train, 2))
     with pytest.raises(ValueError, match="one size"):
         denoise(x[:, 1:], 0.5)
+
+
+def test_the_papers_crosses_agree_with_a_curve_through_them_and_not_with_one_beside():
+    read = digitized.load("figE3_max_weight")
+    sigma, values = read["sigma"], np.clip(read["max_weight"], 0, 1)
+    for off, agrees in ((0.0, True), (0.02, False)):
+        curve = Curve.from_queries(sigma, np.tile(values + off, (9, 1)), indicator=False)
+        found = PaperWeights.against(curve)
+        assert found.agrees == agrees and found.apart == pytest.approx(off, abs=0.01)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 from scipy.stats import norm
 
@@ -10,6 +11,7 @@ import geomem
 from geomem.geometry.posterior_bounds import (
     call_bound,
     orthogonal_weight,
+    promised_level,
     simplex_weight,
     weight_bounds,
     weight_thresholds,
@@ -275,3 +277,10 @@ def test_what_is_drawn_of_the_bounds_is_what_they_say():
     for line, (heading, values) in zip(ax.lines, table.items(), strict=True):
         says = values > 0.005 if heading.startswith("lower") else values < 1
         np.testing.assert_array_equal(line.get_ydata(), np.where(says, values, np.nan))
+
+
+def test_a_sharp_bound_promises_the_level_that_is_right():
+    two, sigma = [[0.0], [1.0]], np.geomspace(0.1, 2, 12)
+    exact = brentq(lambda s: ndtr(1 / (2 * s)) - 0.8, 0.1, 2)
+    found = promised_level(two, weight_bounds(two, sigma), "lower", 0.8)
+    assert found == pytest.approx(exact, rel=0.01)

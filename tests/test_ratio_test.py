@@ -17,6 +17,8 @@ from geomem.memorization.ratio_test import (
     memorized_fraction,
     neighbours,
 )
+from geomem.memorization.samples import Samples
+from geomem.memorization.thresholds import Thresholds
 
 
 def loop(images, train):
@@ -273,3 +275,20 @@ def test_marks_are_held_by_the_bands_of_all_sets_together():
     none = Subsets((), (rates[1],))
     high = rates[1].high[0]
     assert none.held(np.array([high + 0.004, high + 0.006])).tolist() == [True, False]
+
+
+def test_more_images_pass_a_larger_threshold():
+    ratios = np.array([[[0.2], [0.4], [0.6], [0.95]]])
+    rate = RateCurve.from_ratios(np.array([1.0]), ratios)
+    found = Thresholds.of({"small model": rate}, 0, {"clean images": ratios[0, :, 0]})
+    assert found.named["third"]["small model"].startswith("25%")
+    assert found.in_words["half_clean"].startswith("50%")
+    for share in found.shares.values():
+        assert np.all(np.diff([one.value for one in share]) >= 0)
+
+
+def test_samples_of_a_denoiser_that_answers_one_training_image_are_its_copies(rng):
+    train = rng.uniform(-1, 1, (5, 1, 2, 2)).astype(np.float32)
+    image = torch.from_numpy(train[3])
+    found = Samples.of(lambda x, sigma: 0 * x + image, DistinctImages(train, "cpu"), 3)
+    assert found.passed.all() and found.copies.count == 3 and set(found.near.index) == {3}

@@ -6,9 +6,11 @@ from flint import arb
 
 from geomem.theorems import STATEMENTS, Statement, Step, verify
 from geomem.theorems.statement import (
+    Checked,
     Enclosed,
     Identity,
     LimitValue,
+    Result,
     Sign,
     Simulated,
     Words,
@@ -99,3 +101,11 @@ def test_a_statement_without_a_negative_control_is_refused():
     step = Step("why", sp.Eq(x, x, evaluate=False), Words())
     with pytest.raises(ValueError, match="negative control"):
         Statement("l", "Theorem 1", "theorem", "t", "ours", "", "", (step,), ())
+
+
+def test_a_control_that_does_not_fail_is_counted_among_the_failed():
+    rows = [Result("a", 1, "symbolic", True, "", 0.1), Result("a", -1, "symbolic", False, "", 0.1)]
+    found = Checked(rows)
+    assert found.failed == rows[1:] and found.kinds == {"symbolic": 1}
+    counts = {name: found.in_words[name] for name in ("statements", "steps", "controls", "words")}
+    assert counts == {"statements": "1", "steps": "1", "controls": "1", "words": "0"}

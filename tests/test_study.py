@@ -7,8 +7,10 @@ from geomem.diffusion import presets, zoo
 from geomem.diffusion.presets import ConfigError
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.intervals import Estimate
+from geomem.geometry.regimes import measure_regimes
+from geomem.memorization.case import Case
 from geomem.memorization.remedies import Judged, Ratio
-from geomem.memorization.study import Case, Study, broken_in_words, course, relative_course
+from geomem.memorization.study import Study, broken_in_words, course, relative_course
 
 SIGMA = np.array([0.1, 1.0, 10.0])
 
@@ -138,3 +140,10 @@ def test_a_model_of_the_store_is_judged_after_a_share_of_its_training(tmp_path, 
     wanted = bench.judge(denoise, 4 * case.small.train.batch, seed=3)
     np.testing.assert_array_equal(found.pictures, wanted.pictures)
     assert found.images == wanted.images and [*found.distance] == ["mean", "sliced Wasserstein"]
+
+
+def test_a_case_knows_its_models_names_and_its_zone():
+    case = Case.of("digits-mlp", "digits", 8, n_heldout=20)
+    assert case.names["small"] == "small, N = 8"
+    zone = measure_regimes(case.heldout, case.data.train, device="cpu").zone
+    assert case.geometry().zone == zone

@@ -2,13 +2,18 @@
 
 A notebook needs these names: `figure` puts a picture into the book, `claim` keeps what was tested,
 `quote` keeps numbers for the prose, `Table` shows a table, and `kept` computes once what takes
-long.
+long. Importing it gives figures the book's look.
 """
+
+import matplotlib.pyplot as plt
 
 from geomem.companion.figures import figure
 from geomem.companion.memory import kept
 from geomem.companion.prose import quote
 from geomem.companion.tables import Table
 from geomem.companion.verdicts import claim
+from geomem.plots import STYLE
 
 __all__ = ["Table", "claim", "figure", "kept", "quote"]
+
+plt.style.use(STYLE)

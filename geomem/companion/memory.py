@@ -6,6 +6,7 @@ So a reader who changes a colour waits for the drawing, not for a thousand sampl
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -48,7 +49,9 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        result: T = call(described([function, args, kwargs]), function, args, kwargs)
+        with warnings.catch_warnings():  # that a busy disk is slow says nothing of the run
+            warnings.filterwarnings("ignore", "Persisting input arguments")
+            result: T = call(described([function, args, kwargs]), function, args, kwargs)
         return result
 
     return answer

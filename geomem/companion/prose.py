@@ -9,7 +9,7 @@ nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import yaml
 
 from geomem.companion.notebooks import notebooks
 from geomem.companion.results import VALUES, keep, whole
+from geomem.companion.tables import Table, shown
 from geomem.errors import InputError
 
 NUMBER = re.compile(r"\{\{ *([a-z]\w*)\.(\w+) *\}\}")
@@ -60,13 +61,25 @@ class Words:
     caption: str
 
 
-def quote(**numbers: str) -> None:
+def quote(**numbers: Any) -> None:
     """Keep numbers for the prose: ``{{ NOTEBOOK.NAME }}`` in a chapter prints them.
 
-    They are text as it should appear, interval included: they come from the run, never from the
-    author.
+    They come from the run, never from the author: text as it should appear, or what a `Table`
+    would show, an estimate with its interval, a number with three digits. Lists are joined by
+    commas; of a mapping each entry is kept, under NAME_KEY.
     """
-    keep(VALUES, numbers)
+    keep(VALUES, dict(_texts(numbers)))
+
+
+def _texts(numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            yield from _texts({f"{name}_{key}": part for key, part in value.items()})
+        elif isinstance(value, Table):
+            yield name, value.markdown
+        else:
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            yield name, ", ".join(shown(part) for part in parts)
 
 
 def words(root: Path) -> dict[str, Words]:

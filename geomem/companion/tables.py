@@ -33,7 +33,7 @@ class Table:
             raise ValueError(f"table: columns of one length, got {sorted(lengths)}.")
         self.headings = [str(heading) for heading in columns]
         self.rows = [
-            [_shown(value, digits) for value in row] for row in zip(*columns.values(), strict=True)
+            [shown(value, digits) for value in row] for row in zip(*columns.values(), strict=True)
         ]
 
     @property
@@ -70,7 +70,12 @@ class Table:
         return "\n".join(line.rstrip() for line in padded)
 
 
-def _shown(value: Any, digits: int) -> str:
+def shown(value: Any, digits: int = 3) -> str:
+    """A value as text: of a float so many significant digits, of no number a dash.
+
+    >>> shown(12345), shown(0.12345), shown(float("nan")), shown(True)
+    ('12,345', '0.123', '–', 'yes')
+    """
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, np.integer)):

@@ -98,7 +98,8 @@ def load_dataset(
     n_train, n_heldout : int or None
         How many images; None for all.
     seed : int or None
-        None keeps the set's own order (the first n); a number draws a random subset.
+        None or less than 0 keeps the set's own order (the first n); a number from 0 on draws a
+        random subset.
     classes : str, int, a list of them, or None
         Class names or numbers to keep: "automobile" gives the paper's cars; None for all.
     grayscale : bool
@@ -205,7 +206,7 @@ def _choose(
     if not isinstance(count, Integral) or not 1 <= count <= len(pool):
         of = "" if classes is None else " of these classes"
         raise DataError(f"{name}: asked for {count} {kind} images{of}; there are {len(pool)}.")
-    if seed is not None:  # nested: a smaller n is a prefix of a larger one
+    if seed is not None and seed >= 0:  # nested: a smaller n is a prefix of a larger one
         pool = np.random.default_rng([seed, number]).permutation(pool)
     return pool[:count]
 

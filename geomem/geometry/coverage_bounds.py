@@ -40,6 +40,23 @@ class CoverageBounds:
     upper_sum_interval: Floats
     upper_nearest_interval: Floats
 
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """Each bound under its name, without its interval."""
+        return {
+            r"$\Phi$ of the nearest (paper)": Curve.from_table(self.sigma, self.lower_nearest),
+            "sum over all shells": Curve.from_table(self.sigma, self.upper_sum),
+            r"$N\,\Phi$ of the nearest": Curve.from_table(self.sigma, self.upper_nearest),
+        }
+
+    def table(self) -> dict[str, Floats]:
+        """Each bound under a heading with its unit."""
+        return {
+            "lower bound, nearest [probability]": self.lower_nearest,
+            "upper bound, sum [probability]": self.upper_sum,
+            "upper bound, N times nearest [probability]": self.upper_nearest,
+        }
+
 
 def coverage_bounds(
     heldout: Array,

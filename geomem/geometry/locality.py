@@ -7,6 +7,9 @@ sigma^2): how much output pixel i listens to input pixel j depends on their dist
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -121,6 +124,66 @@ def row_spectrum(images: ArrayLike) -> Floats:
     width = values.shape[-1]
     rows = (values - values.mean(0)).reshape(-1, width)
     return np.asarray(np.mean(np.abs(np.fft.fft(rows)) ** 2, axis=0) / width)
+
+
+@dataclass(frozen=True)
+class Locality:
+    """How far an optimal denoiser looks around a circle, and how far it may.
+
+    Attributes
+    ----------
+    sigma : (S,) noise levels, data units.
+    distance : (M,) 1 to half of the circle, pixels.
+    sensitivity : (S, M) the sensitivity to an input pixel at each distance, >= 0.
+    bound : (S,) T_sigma: the sensitivity is at most T_sigma / distance.
+    """
+
+    sigma: Floats
+    distance: Floats
+    sensitivity: Floats
+    bound: Floats
+
+    @classmethod
+    def of(cls, spectrum: ArrayLike, sigmas: ArrayLike) -> Locality:
+        """Of a spectrum (n,), as `circulant_sensitivity` takes it."""
+        levels = check_sigmas(sigmas)
+        row = np.abs(circulant_sensitivity(spectrum, levels))
+        seen = row[:, 1 : row.shape[1] // 2 + 1]
+        distance = np.arange(1, seen.shape[1] + 1)
+        return cls(levels, distance, seen, locality_bound(spectrum, levels))
+
+    @property
+    def most(self) -> Floats:
+        """(S, M) the bound at each distance."""
+        return np.asarray(self.bound[:, None] / self.distance)
+
+    @property
+    def share(self) -> Floats:
+        """(S, M) what part of its bound each sensitivity is."""
+        return np.asarray(self.sensitivity / self.most)
+
+    def plot(self, ax: Any) -> None:
+        """Draw into matplotlib axes: sensitivities as marks, their bounds as lines."""
+        handles = []
+        for values, most, marker in zip(self.sensitivity, self.most, "os^", strict=True):
+            (line,) = ax.loglog(self.distance, most)
+            style = dict(color=line.get_color(), ms=5, mec="k", mew=0.5)
+            handles.append((line, *ax.loglog(self.distance, values, marker, **style)))
+        ticks = [k for k in (1, 2, 3, 4, 6, 8, 10, 14, 16) if k <= self.distance[-1]]
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.set_xticks([], minor=True)
+        ax.yaxis.set_minor_formatter("")
+        ax.set(xlabel="distance $m$ along the row (pixels)", ylabel="sensitivity $|A_{0m}|$")
+        ax.legend(handles, [rf"$\sigma = {sigma:g}$" for sigma in self.sigma], loc="lower left")
+
+    def table(self) -> dict[str, Floats]:
+        """What `plot` draws, one row a level and distance."""
+        return {
+            "distance [pixels]": np.tile(self.distance, len(self.sigma)),
+            "sigma [data units]": np.repeat(self.sigma, len(self.distance)),
+            "sensitivity [dimensionless]": self.sensitivity.ravel(),
+            "bound [dimensionless]": self.most.ravel(),
+        }
 
 
 def _gain(spectrum: ArrayLike, sigma: float | Floats) -> tuple[Floats, tuple[int, ...]]:

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr, ndtri
 
 from geomem.geometry.arrays import Array, Floats, check_sigmas
+from geomem.geometry.curve import Curve
 from geomem.geometry.distances import TRAIN_ROWS, Points, squared_distances
 
 GROUPS = 96  # distinct values that the orthogonal bound rounds its lengths down to
@@ -92,6 +93,25 @@ class WeightBounds:
         """Every bound under a heading with its unit."""
         names = [name for bounds, _ in LOOKS.values() for name in bounds]
         return {f"{name} [probability]": getattr(self, name) for name in names}
+
+
+def promised_level(
+    train: Array, bounds: WeightBounds, side: str, value: float, *, seed: int = 0
+) -> float:
+    """The noise level at which a bound passes a value, for the last time, on a finer grid.
+
+    Parameters
+    ----------
+    train, seed : what the bounds are of, as in `weight_bounds`.
+    bounds : on a grid.
+    side : "lower" or "upper".
+    value : in (0, 1).
+    """
+    last = int(np.flatnonzero(getattr(bounds, side) >= value)[-1])
+    after = min(last + 1, len(bounds.sigma) - 1)
+    fine = np.geomspace(bounds.sigma[last], bounds.sigma[after], 9)
+    again = getattr(weight_bounds(train, fine, seed=seed), side)
+    return Curve.from_table(fine, again).passes(value)
 
 
 def weight_bounds(train: Array, sigmas: Array, *, draws: int = 2000, seed: int = 0) -> WeightBounds:

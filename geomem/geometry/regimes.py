@@ -130,6 +130,12 @@ class Geometry:
         """The danger zone as text, which says so where the rule finds none."""
         return self.zone.in_words + ("" if self.regimes.medium else " (the rule finds none)")
 
+    @property
+    def in_words(self) -> dict[str, str]:
+        """The zone, and its ends "zone_from" and "zone_to" with their intervals, as text."""
+        ends = {"zone_from": self.regimes.covered, "zone_to": self.regimes.concentrated}
+        return {"zone": self.zone_in_words, **{name: str(end) for name, end in ends.items()}}
+
 
 def measure_regimes(
     heldout: Array,

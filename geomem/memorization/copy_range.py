@@ -76,9 +76,7 @@ class CopyRange:
     @property
     def in_words(self) -> dict[str, str]:
         """The zone, its ends "zone_from" and "zone_to" with intervals, and the edge, as text."""
-        regimes = self.geometry.regimes
-        ends = {"zone_from": str(regimes.covered), "zone_to": str(regimes.concentrated)}
-        return {"zone": self.geometry.zone_in_words, **ends, "edge": str(self.edge)}
+        return {**self.geometry.in_words, "edge": str(self.edge)}
 
 
 def copy_edge(sigma: Floats, error: Floats, nearest: float) -> float:

@@ -16,23 +16,18 @@ import torch
 from numpy.typing import NDArray
 
 from geomem.diffusion.noise import karras_sigmas
-from geomem.diffusion.sampler import device_of, sample
+from geomem.diffusion.sampler import device_of
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate, Fraction, bars
+from geomem.geometry.intervals import Estimate, bars
 from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import (
-    DistinctImages,
-    Neighbours,
-    RateCurve,
-    memorization_rates,
-    neighbours,
-)
+from geomem.memorization.ratio_test import DistinctImages, RateCurve, memorization_rates
+from geomem.memorization.samples import Samples
 from geomem.memorization.switch import Switch
 
 PREDICTIONS = ("zone", "copy edge", "overlap")
@@ -43,18 +38,6 @@ HEADINGS = (
     "dimension [pixels times channels]",
     "sigma [data units]",
 )
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Samples of a model: (n, C, H, W) ``pictures``, and their ``near`` training images."""
-
-    pictures: NDArray[np.float32]
-    near: Neighbours
-
-    @property
-    def copies(self) -> Fraction:
-        return self.near.fraction
 
 
 @dataclass(frozen=True)
@@ -142,11 +125,8 @@ class Measured:
         levels = karras_sigmas()
         edges = np.sqrt(levels[:-1] * levels[1:])[4:16]  # 16 to 0.013: beyond, nothing is decided
         switch = Switch.of(small, large, train, n_switched, edges=edges, seed=seed)
-        drawn = []
-        for model in (small, large):
-            shape, home = tuple(train.images.shape[1:]), device_of(small)
-            pictures = sample(model, shape, n, seed=seed, device=home).numpy()
-            drawn.append(Samples(pictures, neighbours(pictures, train)))
+        home = device_of(small)
+        drawn = [Samples.of(model, train, n, seed=seed, device=home) for model in (small, large)]
         hump = Hump.of(rate, seed=seed)
         return cls(name, reach, rate, hump, overlap, confused, switch, *drawn)
 
@@ -161,10 +141,32 @@ class Measured:
         channels, height, width = self.small.pictures[0].shape
         return f"{height}x{width}" + (" RGB" if channels == 3 else "")
 
+    def copies_first(self, n: int) -> NDArray[np.intp]:
+        """(n,) indices of samples of the small model, copies first."""
+        return np.argsort(~self.small.passed, kind="stable")[:n]
+
     @property
     def place(self) -> str:
         """Where the hump lies against the zone, in words."""
         return self.hump.place(self.zone)
+
+    @property
+    def place_in_words(self) -> str:
+        """The same with the hump's centre and the zone."""
+        at = f"σ = {self.hump.centre}, {self.place}"
+        return f"{self.name} {self.size}: {at} (zone {self.zone.in_words})"
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """Dimension, centre, zone, place, the hump's area in the zone, and copies, as text."""
+        return {
+            "d": f"{self.d:,}",
+            "centre": str(self.hump.centre),
+            "zone": self.reach.geometry.zone_in_words,
+            "place": self.place,
+            "inside": self.hump.share(self.zone).percent,
+            "copies": str(self.small.copies),
+        }
 
     @property
     def zone(self) -> Window:
@@ -354,3 +356,24 @@ def within(
     level = np.array([[one.predicted[prediction]] for one in sizes])
     apart = level / np.array(ends)
     return bool(((apart > 1 / factor) & (apart < factor)).all())
+
+
+def compared(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
+    """The columns of a table: each prediction over each target, and by what it is off."""
+    names = [f"{one.name}, {one.size}" for one in sizes]
+    return {"": [*names, "*off on average by*"]} | {
+        f"{prediction} / {target}": [*found, off(found)]
+        for (prediction, target), found in factors(sizes).items()
+    }
+
+
+def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
+    """Which prediction is best for each target, and the zone and the copy edge over the switch."""
+    found, words = factors(sizes), dict[str, str]()
+    for target in TARGETS:
+        by, best = min((off(found[name, target]), name) for name in PREDICTIONS)
+        words[f"best_{target}"] = best if np.isfinite(by) else "one not known"
+        words[f"best_{target}_off"] = f"{by:.2g}"
+    zone = ", ".join(f"{factor:.2g}" for factor in found["zone", "switch"])
+    edge = ", ".join(over_switch(one, "copy edge") for one in sizes)
+    return words | {"zone_switch": zone, "copy_edge_levels": edge}

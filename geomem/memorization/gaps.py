@@ -24,11 +24,12 @@ from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Change, Estimate, Fraction
 from geomem.geometry.window import Window
+from geomem.memorization.case import Case
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.quality import PrincipalComponents
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.study import Case, Study, broken_down, judge_all
+from geomem.memorization.study import Study, broken_down, judge_all
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 
 HALVES = ("low half", "high half")
@@ -435,6 +436,11 @@ class Swept(Sweep):
             f"leaving out the other (high minus low: {self.halves}, trainings of each half: "
             f"{len(self.apart)}). On the front lie: {', '.join(self.front(distance))}."
         )
+
+    @property
+    def compared_in_words(self) -> str:
+        """How many images a distance is taken of, and to how many."""
+        return f"{self.bench.compared:,} to {len(self.case.unseen):,} on {self.name}"
 
     @property
     def name(self) -> str:

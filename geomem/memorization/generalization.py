@@ -5,6 +5,7 @@ The two are means over different images, so the interval of what is made of them
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,19 @@ class Gap(Compared):
     def table(self, name: str, unit: str) -> dict[str, Floats]:
         half = (self.high - self.low) / 2
         return {f"{name} [{unit}]": self.mean, f"{name}, half width [{unit}, 95% interval]": half}
+
+    def stands_out(self, times: float) -> bool:
+        """Whether its peak is so many times either end, and the intervals are apart."""
+        apart = self.low[self.peak] > self.high[[0, -1]].max()
+        return bool(apart and self.mean[self.peak] > times * self.mean[[0, -1]].max())
+
+    def in_words(self, at: Iterable[int]) -> dict[str, str]:
+        """Its peak with the interval, and its value at three levels, by index, as text."""
+        first, middle, last = (f"{self.mean[i]:.2g}" for i in at)
+        return {
+            "gap": self.estimate(self.peak).plus_minus(),
+            "gaps": f"{first}, {middle} and {last}",
+        }
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,16 @@ class Generalization:
             for images in (train, heldout)
         )
         return cls(seen, unseen)
+
+    @property
+    def curves(self) -> dict[str, ErrorCurve]:
+        """Both errors under the names of their images."""
+        return {"training": self.train, "held-out": self.heldout}
+
+    @property
+    def first(self) -> float:
+        """The held-out error at the first level, data units squared."""
+        return float(self.heldout.mean[0])
 
     @property
     def gap(self) -> Gap:

@@ -154,6 +154,19 @@ class Hump:
             return "nowhere: there is no hump"
         return place(self.centre, window) or "not known: there are too few copies"
 
+    def in_words(self, zone: Window) -> dict[str, str]:
+        """Centre, half-width and areas against a zone, and what it does at its ends, as text."""
+        area, half = self.shares(zone), self.half
+        ends = {"half_from": half.low, "half_to": half.high}
+        there = bool(self.curve.mean.any())
+        return {
+            "centre": str(self.centre),
+            "where": self.place(zone),
+            **{name: f"{end:.2g}" if there else "none" for name, end in ends.items()},
+            **{f"area_{name}": share.percent for name, share in area.items()},
+            **{name: goes_on(area[name]) for name in ("below", "above")},
+        }
+
     def _estimate(self, of: Callable[[Floats], Floats]) -> Estimate:
         if not self.curve.mean.any():
             return NONE

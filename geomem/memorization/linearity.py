@@ -17,8 +17,9 @@ from geomem.geometry.arrays import Array, Floats, Kind, check_floats, check_sigm
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import Points
-from geomem.geometry.gaussian import gaussian_denoiser
-from geomem.geometry.posterior import empirical_denoiser
+from geomem.geometry.gaussian import GaussianDenoiser
+from geomem.geometry.posterior import EmpiricalDenoiser
+from geomem.geometry.window import span
 
 
 class Answers(NamedTuple, Generic[Kind]):
@@ -29,33 +30,38 @@ class Answers(NamedTuple, Generic[Kind]):
     gaussian: Kind
 
 
-@torch.no_grad()
-def answers(
-    denoise: Denoiser,
-    train: Array,
-    noisy: Array,
-    sigma: float,
-    *,
-    batch: int = 256,
-    device: str | torch.device = "auto",
-) -> Answers[torch.Tensor]:
-    """The model's answer, and those of the closed forms of its training set.
+class ThreeDenoisers:
+    """A model beside the closed forms of its training set, which are prepared once.
 
     Parameters
     ----------
     denoise : any denoiser.
     train : array (N, ...), its training set, in data units.
-    noisy : array (Q, ...), the inputs.
-    sigma : their noise level, data units, > 0.
     batch : images that the model denoises at once.
     device : "auto", or a torch device.
     """
-    x = torch.as_tensor(noisy).to(Points(noisy, "noisy", device).device)
-    return Answers(
-        torch.cat([denoise(part, sigma) for part in torch.split(x, batch)]),
-        empirical_denoiser(x, train, sigma, device=device),
-        gaussian_denoiser(x, train, sigma, device=device),
-    )
+
+    def __init__(
+        self,
+        denoise: Denoiser,
+        train: Array,
+        *,
+        batch: int = 256,
+        device: str | torch.device = "auto",
+    ):
+        self.denoise, self.batch, self.device = denoise, batch, device
+        self.empirical = EmpiricalDenoiser(train, device=device)
+        self.gaussian = GaussianDenoiser(train, device=device)
+
+    @torch.no_grad()
+    def __call__(self, noisy: Array, sigma: float) -> Answers[torch.Tensor]:
+        """Their answers to arrays (Q, ...) at a noise level, data units, > 0."""
+        x = torch.as_tensor(noisy).to(Points(noisy, "noisy", self.device).device)
+        return Answers(
+            torch.cat([self.denoise(part, sigma) for part in torch.split(x, self.batch)]),
+            self.empirical(x, sigma),
+            self.gaussian(x, sigma),
+        )
 
 
 def answers_to_one(
@@ -71,14 +77,12 @@ def answers_to_one(
 
     Parameters
     ----------
-    denoise, train, device : as in `answers`.
+    denoise, train, device : as of `ThreeDenoisers`.
     image, noise : arrays (C, H, W).
     sigmas : (S,) noise levels, data units, > 0, one answer each.
     """
-    each = [
-        answers(denoise, train, (image + sigma * noise)[None], sigma, device=device)
-        for sigma in check_sigmas(sigmas).tolist()
-    ]
+    three = ThreeDenoisers(denoise, train, device=device)
+    each = [three((image + sigma * noise)[None], sigma) for sigma in check_sigmas(sigmas).tolist()]
     return Answers(*(torch.cat(of).cpu().numpy() for of in zip(*each, strict=True)))
 
 
@@ -128,9 +132,10 @@ class Linearity:
         clean, points = check_floats("images", images), check_floats("train", train)
         variance = float(points.reshape(len(points), -1).var(0, dtype=np.float64).sum())
         noise = np.random.default_rng(seed).standard_normal(clean.shape)
+        three = ThreeDenoisers(denoise, train, device=device)
         squared, common = [], []
         for sigma in levels.tolist():
-            of = answers(denoise, train, clean + sigma * noise, sigma, device=device)
+            of = three(clean + sigma * noise, sigma)
             centre = torch.from_numpy(points.mean(0, dtype=np.float64)).to(of.gaussian)
             off = of.model - of.gaussian
             apart = (off, of.model - of.empirical, of.empirical - of.gaussian, centre - of.gaussian)
@@ -169,3 +174,40 @@ class Linearity:
         half = 1.96 * nearer.std(0, ddof=1) / np.sqrt(len(nearer))
         mean = nearer.mean(0)
         return np.where(np.abs(mean) > half, np.sign(mean), 0).astype(np.int64)
+
+    def where(self, reached: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+        """(S,) of the levels ``reached``: where the closed forms agree, to 1% of the variance.
+
+        And where they do not: at which of the others the model is nearer to the "empirical" one,
+        and at which to the "gaussian".
+        """
+        apart = self.apart(0.01) & reached
+        return {
+            "agreed": ~self.apart(0.01) & reached,
+            "empirical": apart & (self.side == 1),
+            "gaussian": apart & (self.side == -1),
+        }
+
+    def in_words(self, reached: NDArray[np.bool_]) -> dict[str, str]:
+        """Its numbers as text, for prose: at which levels what is so, and three distances.
+
+        These, MODEL, GAP and MEAN to the Gaussian denoiser, at the first level where the closed
+        forms agree, at the last one that training reaches, and at the last: NAME_first, ... And how
+        far it is "astray" at the last, data units.
+        """
+        sigma, where = self.gaussian.sigma, self.where(reached)
+        last = max(0, int(reached.sum()) - 1)
+        first = int(where["agreed"].argmax()) if where["agreed"].any() else last
+        levels = where | {"farther": (self.gaussian.low > self.mean.high) & reached}
+        curves = {"model": self.gaussian, "gap": self.gap, "mean": self.mean}
+        moments = {"first": first, "reach": last, "last": -1}
+        return {
+            **{name: span(sigma, chosen) for name, chosen in levels.items()},
+            **{
+                f"{name}_{moment}": curve.estimate(i).percent
+                for name, curve in curves.items()
+                for moment, i in moments.items()
+            },
+            "common": f"{100 * self.common[last]:.0f}%",
+            "astray": f"{np.sqrt(self.gaussian.mean[-1] * self.variance):.2g}",
+        }

@@ -130,6 +130,18 @@ class Subsets:
             f"between {percent(min(apart))} and {percent(max(apart))}"
         )
 
+    def told(self, paper: PaperRates, **options: Any) -> dict[str, str]:
+        """The paper's marks beside what was measured of the sets, as text, for prose."""
+        centre, zone = f"{paper.centre:.2g}", self.zone_in_words(**options)
+        beside = f"; the paper's marks: centre {centre}, zone of such images {zone}"
+        return {
+            "peak": percent(paper.rates["EDM, N = 1,000"].max()),
+            "centre": centre,
+            "check": self.in_words(paper.rates["empirical"]),
+            "zone": zone,
+            "beside": beside if self.sets else "",
+        }
+
     def zone_in_words(self, **options: Any) -> str:
         """The danger zone of the first set; ``options`` are those of `measure_regimes`."""
         if not self.sets:

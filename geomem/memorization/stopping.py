@@ -7,8 +7,6 @@ snapshot where it is lowest is taken.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +22,6 @@ from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, mean_of
 from geomem.memorization.ratio_test import denoising_error
 
-MARKS = ("C0o-", "C1s:", "C2^--", "C3d-.")  # of `plot_losses`
 QUANTILES = 16  # noise levels of a loss, at equal steps of probability
 
 
@@ -171,38 +168,37 @@ class Stopping:
         ax.errorbar(steps, values, halves, capsize=2, elinewidth=1, label=label, **style)
 
 
-LOSS_HEADERS = (
-    "curve [name]",
-    "step [count]",
-    "loss [weighted, 1]",
-    "half width of the interval [weighted, 1, 95%]",
-)
+@dataclass(frozen=True)
+class Losses:
+    """The loss of a training: of its batches, and of the averaged weights on some images.
 
-
-def plot_losses(
-    ax: Any, losses: Floats, courses: Mapping[str, Stopping]
-) -> list[tuple[str, int, float, float]]:
-    """The losses of a training's batches, their running mean, and marks of the averaged weights.
-
-    Parameters
+    Attributes
     ----------
-    ax : matplotlib axes; both become logarithmic.
-    losses : (n,) the loss of each step's batch.
-    courses : label -> the loss of the averaged weights at some moments; at most four.
-
-    Returns
-    -------
-    Rows of the table under `LOSS_HEADERS`.
+    batches : (steps,) of each step's batch, by the weights of that step.
+    train, heldout : of the averaged weights, on training and on held-out images.
     """
-    steps, mean = running_mean(losses)
-    curves = {"one batch": losses[steps - 1], "running mean": mean}
-    ax.plot(steps, curves["one batch"], color="0.8", ls="-", lw=0.7, label="one batch")
-    ax.plot(steps, mean, color="0.4", ls="-", label="running mean")
-    rows = list[tuple[str, int, float, float]]()
-    for (name, course), style in zip(courses.items(), MARKS[: len(courses)], strict=True):
-        course.plot(ax, name, fmt=style, ms=5)
-        rows += [(name, *row) for row in course.rows]
-    for name, curve in curves.items():
-        rows += [(name, *at, math.nan) for at in zip(steps.tolist(), curve.tolist(), strict=True)]
-    ax.set(xscale="log", yscale="log", xlabel="training step")
-    return rows
+
+    batches: Floats
+    train: Stopping
+    heldout: Stopping
+
+    @classmethod
+    def of(
+        cls, trained: Trained, train: Array, heldout: Array, *, levels: int = 12, seed: int = 0
+    ) -> Losses:
+        """Of a model of the store: arrays (Q, C, H, W), and the rest as `Stopping.of`."""
+        options = {"levels": levels, "seed": seed}
+        both = (Stopping.of(trained, images, **options) for images in (train, heldout))
+        return cls(trained.losses, *both)
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """The last losses, and the lowest one on held-out images with its step, as text."""
+        lowest = self.heldout.losses[self.heldout.lowest]
+        losses = {
+            "train_loss_last": self.train.losses[-1],
+            "test_loss_last": self.heldout.losses[-1],
+            "test_loss_lowest": lowest,
+        }
+        texts = {name: loss.plus_minus(".3f", ".3f") for name, loss in losses.items()}
+        return texts | {"lowest_step": f"{self.heldout.step:,}"}

@@ -1,8 +1,8 @@
 """Several remedies against memorization, over several trainings, judged and compared.
 
-A `Case` is what they are tried on: one data set, a small and a large experiment on it, and the
-images that judge. A `Study` is what came of it: every pair of remedies is compared in copies, in
-the error on held-out images and in the distances of samples, each with its interval or in words.
+What they are tried on is a `Case`. A `Study` is what came of it: every pair of remedies is compared
+in copies, in the error on held-out images and in the distances of samples, each with its interval
+or in words.
 """
 
 from __future__ import annotations
@@ -13,21 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geomem.data.sets import ImageSet
-from geomem.diffusion import presets, zoo
-from geomem.diffusion.noise import NoiseLaw
-from geomem.diffusion.presets import ConfigError, Experiment
-from geomem.diffusion.train import device_of
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Floats
-from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Change, Estimate, columns
-from geomem.memorization import quality
-from geomem.memorization.copy_range import CopyRange
-from geomem.memorization.quality import Features, unseen_images
-from geomem.memorization.ratio_test import DistinctImages
+from geomem.memorization.case import Key
 from geomem.memorization.remedies import (
     Bench,
     Judged,
@@ -36,166 +26,10 @@ from geomem.memorization.remedies import (
     error_ratio,
     told_apart,
 )
-from geomem.memorization.stopping import Stopping, split_heldout
+from geomem.memorization.stopping import Stopping
 
-Key = tuple[str, int]  # the kind of a model, and the seed of its training
 MISSING = "not in this run"
 REFERENCES = {"held-out": "real held-out images", "training set": "the training set itself"}
-
-
-@dataclass(frozen=True)
-class Case:
-    """What remedies are tried on: a small model that copies, a large one that does not.
-
-    Attributes
-    ----------
-    small, large : the experiments; they differ in their training images.
-    data, everything : the images of each; the large set begins with the small one.
-    distinct : the small training set, as the ratio test takes it.
-    heldout : (Q, C, H, W) images that no model sees, Q >= 4.
-    unseen : (M, C, H, W) the large set's other images, which the small models do not see.
-    own : whether all this is as the preset has it.
-    """
-
-    small: Experiment
-    large: Experiment
-    data: ImageSet
-    everything: ImageSet
-    distinct: DistinctImages
-    heldout: NDArray
-    unseen: NDArray
-    own: bool
-
-    @classmethod
-    def of(
-        cls,
-        preset: str,
-        dataset: str,
-        n_train: int = 0,
-        changes: str = "",
-        *,
-        n_heldout: int | None = None,
-        stop_share: float = 1.0,
-        seed: int = 0,
-        device: str = "auto",
-    ) -> Case:
-        """Of a preset's name, as `geomem.diffusion.presets.pair` takes it.
-
-        Parameters
-        ----------
-        n_heldout : held-out images, at most.
-        stop_share : of the small training, after which it will be looked at, in (0, 1].
-        seed, device : of training.
-
-        Raises
-        ------
-        ConfigError : a share at which the training keeps no snapshot, and as `presets.pair`.
-        ValueError : too few images are left to judge by.
-        """
-        small, large = presets.pair(
-            preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
-        )
-        if stop_share not in (shares := (*small.train.snapshots, 1)):
-            known = ", ".join(map(str, shares))
-            raise ConfigError(f"stop_share: no snapshot at {stop_share} of the steps: {known}.")
-        data, everything = small.data.load(), large.data.load()
-        unseen = unseen_images(data.train, everything.train)
-        distinct = DistinctImages(data.train, device)
-        heldout = data.heldout[:n_heldout]
-        own_data = presets.PRESETS[f"{preset}-small"].data.name
-        own = (dataset, n_train, changes) == (own_data, 0, "")
-        return cls(small, large, data, everything, distinct, heldout, unseen, own)
-
-    @property
-    def choosing(self) -> NDArray:
-        """Half of the held-out images: on them is chosen when to stop."""
-        return split_heldout(self.heldout)[0]
-
-    @property
-    def judging(self) -> NDArray:
-        """The other half, which chooses nothing."""
-        return split_heldout(self.heldout)[1]
-
-    @property
-    def law(self) -> NoiseLaw:
-        """Where the small model's training draws its noise levels."""
-        return self.small.train.for_images(self.data.train).noise
-
-    def copy_range(self, denoise: Denoiser, *, c: float = 5.0, level: float = 0.8) -> CopyRange:
-        """Its zone and copy window, by a denoiser that does not copy: see `CopyRange.of`."""
-        train = self.small.train
-        options: dict[str, Any] = {"c": c, "level": level, "seed": train.seed}
-        device = train.device
-        return CopyRange.of(self.distinct, self.heldout, denoise, **options, device=device)
-
-    @property
-    def dummy(self) -> dict[str, Any]:
-        """What a model with the paper's baseline, a class of noise, changes: see `Case.train`.
-
-        It keeps the real images' mean and standard deviation: those of both classes together
-        would shift the noise levels that it is trained at.
-        """
-        own = self.small.train.for_images(self.data.train).model
-        classes = {"data.dummy": True, "train.model.n_classes": 2}
-        return classes | {"train.model.mean": own.mean, "train.model.sigma_data": own.sigma_data}
-
-    def train(
-        self, settings: Mapping[str, Mapping[str, Any]], keys: Iterable[Key]
-    ) -> dict[Key, Trained]:
-        """Small models of several kinds, trained now where the store does not hold them.
-
-        Parameters
-        ----------
-        settings : kind -> what it changes, as `geomem.diffusion.presets.changed` takes it.
-        keys : kind and seed of each training.
-        """
-        wanted = {
-            (kind, seed): presets.changed(self.small, {**settings[kind], "train.seed": seed})
-            for kind, seed in keys
-        }
-        return dict(zip(wanted, zoo.train_or_load([*wanted.values()]), strict=True))
-
-    def bench(
-        self,
-        *,
-        n: int,
-        sigmas: Floats,
-        solver: str = "heun",
-        features: Mapping[str, Features] | None = None,
-        inception: bool = False,
-    ) -> Bench:
-        """The bench of its models, judged by the held-out images that chose nothing.
-
-        Parameters
-        ----------
-        n, sigmas, solver : as of `Bench`.
-        features : name -> features of the Frechet distances; default `quality.features_of`.
-        inception : also those of Inception, for FID.
-        """
-        seed, device = self.small.train.seed, device_of(self.small.train.device)
-        found = dict(features or quality.features_of(self.everything, self.unseen, seed=seed))
-        if inception:
-            found["Inception features (FID)"] = quality.InceptionFeatures(device=device)
-        options: dict[str, Any] = {"n": n, "sigmas": sigmas, "solver": solver}
-        judges = self.distinct, self.judging, self.unseen
-        return Bench(*judges, found, **options, seed=seed, device=device)
-
-    def in_words(self, stops: Mapping[int, Stopping], stop_share: float) -> dict[str, str]:
-        """Its data set, numbers of images and steps, and when it is stopped, as text, for prose."""
-        sizes = {
-            "n_train": len(self.data.train),
-            "n_unseen": len(self.unseen),
-            "n_choosing": len(self.choosing),
-            "n_judging": len(self.judging),
-            "n_steps": self.small.train.steps,
-            "fixed_step": self.small.train.step_of(stop_share),
-        }
-        return {
-            "dataset": self.data.name,
-            "stop_steps": ", ".join(f"{stop.step:,}" for stop in stops.values()),
-            "stop_share": f"{stop_share:.1%}",
-            **{name: f"{size:,}" for name, size in sizes.items()},
-        }
 
 
 def broken_down(models: Mapping[Key, Trained]) -> list[str]:

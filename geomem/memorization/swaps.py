@@ -252,6 +252,14 @@ class SwapTable:
         changes = {f"{name}_change": str(self.change(*key)) for name, key in names.items()}
         return copies | changes | {f"beyond_{name}": str(by) for name, by in self.beyond.items()}
 
+    def counted(self, lines: Sequence[Condition], titles: Mapping[str, str], n: int) -> str:
+        """How many of the first n samples of some conditions are memorized, as text."""
+        return "; ".join(
+            f"{self.passed[base, name][:n].sum()} in {base[0].upper()} "
+            + " ".join(titles[name].split())
+            for base, name in lines
+        )
+
     def table(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
         """Every condition: its window, its share, its change against no swap, and the paper's.
 

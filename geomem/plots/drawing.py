@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -11,18 +11,22 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Annulus, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from geomem.geometry.curve import Band, Curve
-from geomem.geometry.intervals import Estimate, Fraction, bars
-from geomem.geometry.regimes import Geometry, Regimes
-from geomem.memorization.remedies import Ratio
-from geomem.memorization.swaps import PAPER_TABLE, SwapTable
+from geomem.geometry.curve import Band
+from geomem.geometry.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
+Look = tuple[Any, str, str]  # colour, marker and line, "" for none
+LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
+NAMES = {  # how quantities are written in a picture
+    "C_sigma": r"coverage $C_\sigma$",
+    "W_sigma": r"weight $W_\sigma$",
+    "W_sigma, held-out": r"$W_\sigma$, held-out queries",
+}
 MEMORIZED = "#cc0000"  # the frame of a memorized image; red as in the paper's Figure 10
 
 
@@ -40,32 +44,64 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
 
 def noise_curves(
     curves: Mapping[str, Band],
-    styles: Sequence[Mapping[str, Any]],
     ylabel: str,
+    looks: Sequence[Look] = LOOKS,
     *,
+    regimes: Regimes | None = None,
     zone: tuple[float, float] | None = None,
+    marks: Mapping[str, Sequence[np.ndarray]] | None = None,
+    across: Mapping[str, float] | None = None,
+    down: Mapping[str, float] | None = None,
+    probability: bool = True,
+    ratio: bool = False,
+    xlim: tuple[float, float] | None = None,
     height: float = 3.6,
     columns: int = 2,
+    every: int = 1,
 ) -> tuple[Figure, Axes]:
     """Curves with their bands against the noise level, and a legend below.
 
     Parameters
     ----------
-    curves : label -> the curve.
-    styles : of each curve, as matplotlib's ``plot`` takes it.
-    zone : the danger zone, shaded, where there is one.
+    curves : label, or a quantity of `NAMES` -> the curve.
+    ylabel : of the other axis.
+    looks : colour, marker and line of each, "" for none.
+    regimes, zone : the three regimes, or the danger zone alone, shaded, where there is one.
+    marks : quantity -> levels and values read off a figure of the paper, and half the length of
+        their bars, if any: marks, never a curve.
+    across, down : label -> where a line crosses the axes, at a value and at a noise level.
+    probability : the other axis goes from 0 to 1.
+    ratio : it is logarithmic, with a line at 1.
+    xlim : the noise levels shown, data units.
     height : of the figure, inches.
     columns : of the legend.
+    every : how many levels there are to a mark.
     """
     from matplotlib import pyplot as plt
 
     fig, ax = plt.subplots(figsize=(4.8, height))
-    for (name, curve), style in zip(curves.items(), styles, strict=True):
-        curve.plot(ax, name, **style)
+    if regimes is not None:
+        shade_regimes(ax, regimes)
     if zone is not None:
         ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
-    sigma_axis(ax, probability=False)
-    ax.set_ylabel(ylabel)
+    for (name, curve), (color, marker, line) in zip(curves.items(), looks, strict=False):
+        look: dict[str, Any] = dict(color=color, marker=marker, ls=line, ms=4, markevery=every)
+        curve.plot(ax, NAMES.get(name, name), **look)
+    for levels, values, *half in (marks or {}).values():
+        look = dict(fmt="kx", ms=6, mew=1.4, capsize=2, label="paper, read off", zorder=5)
+        ax.errorbar(levels, values, half[0] if half else None, **look)
+    for name, value in (across or {}).items():
+        ax.axhline(value, color="0.4", lw=1, ls=":", label=name)
+    for name, level in (down or {}).items():
+        ax.axvline(level, color="0.4", lw=1, ls=":", label=name)
+    sigma_axis(ax, probability=probability and not ratio)
+    if ratio:
+        ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("")
+    ax.set(ylabel=ylabel, xlim=xlim)
     fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
     return fig, ax
 
@@ -76,140 +112,29 @@ def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style
     ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=9)
 
 
-def magnified_rates(
-    rates: Mapping[str, Curve], styles: Sequence[Mapping[str, Any]], zoomed: Sequence[str]
-) -> tuple[Figure, Axes]:
-    """Memorization rates against the noise level, and below some of them magnified.
+def named_line(ax: Axes, name: str, sigma: float, y: float) -> None:
+    """A vertical line with its name above it, at the height ``y`` of the data axis."""
+    ax.axvline(sigma, color="k", ls=(0, (1, 1)), lw=1.2)
+    ax.text(sigma, y, name, ha="center", va="bottom")
 
-    Parameters
-    ----------
-    rates : label -> the rate.
-    styles : of each, as matplotlib's ``plot`` takes it.
-    zoomed : the labels of those below; the axis there ends above the first one's interval.
+
+def noise_table(
+    curves: Mapping[str, Band],
+    unit: str,
+    name: str = "",
+    marks: Mapping[str, Sequence[np.ndarray]] | None = None,
+) -> dict[str, Any]:
+    """The table of curves on one grid of noise levels, under a quantity's name and their labels.
+
+    marks : quantity -> levels and values read off, added as columns of their own.
     """
-    from matplotlib import pyplot as plt
-
-    fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
-    for (name, rate), style in zip(rates.items(), styles, strict=True):
-        rate.plot(ax, name, **style)
-        if name in zoomed:
-            rate.plot(zoom, None, **style)
-    sigma_axis(ax)
-    sigma_axis(zoom, probability=False)
-    first = rates[zoomed[0]]
-    ax.set(xlabel="", ylabel="memorization rate")
-    zoom.set(ylabel="magnified", ylim=np.array([-0.03, 1.15]) * first.high[first.peak])
-    fig.legend(loc="outside lower center", ncol=2)
-    return fig, ax
-
-
-def marks_and_curves(
-    sigma: np.ndarray, marks: Mapping[str, np.ndarray], ours: Mapping[str, Band]
-) -> tuple[Figure, dict[str, Any]]:
-    """Rates read off the paper as marks, and our own at the same levels as lines; with the table.
-
-    Parameters
-    ----------
-    sigma : (S,) the levels of both, data units.
-    marks : label -> (S,) what was read off; at most three.
-    ours : label -> the curve; one takes the colour of the marks whose label begins as its own.
-    """
-    from matplotlib import pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(4.8, 3.6))
-    table: dict[str, Any] = {"sigma [data units]": sigma}
-    for i, (name, values) in enumerate(marks.items()):
-        ax.plot(sigma, values, "x+1"[i], color=f"C{i}", ms=7, mew=1.5, label=f"paper: {name}")
-        table[f"{name}, read off [fraction]"] = values
-    for name, curve in ours.items():
-        color = next(f"C{i}" for i, mark in enumerate(marks) if name.startswith(mark))
-        curve.plot(ax, f"ours: {name}", color=color, ls="-", lw=1)
-        table[f"{name}, ours [fraction]"] = curve.mean
-    sigma_axis(ax)
-    ax.set_ylabel("memorization rate")
-    fig.legend(loc="outside lower center", ncol=2)
-    return fig, table
-
-
-def threshold_curves(
-    thresholds: np.ndarray,
-    shares: Mapping[str, Sequence[Estimate | Fraction]],
-    colors: Sequence[str],
-) -> tuple[Figure, dict[str, Any]]:
-    """Shares that pass the ratio test against its threshold, 1/3 and 1/2 marked; with the table.
-
-    Parameters
-    ----------
-    thresholds : (T,) in (0, 1].
-    shares : label -> T estimates.
-    colors : of each.
-    """
-    from matplotlib import pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(4.8, 3.6))
-    table: dict[str, Any] = {"threshold [ratio]": thresholds}
-    for (name, share), color in zip(shares.items(), colors, strict=True):
-        mean, low, high = np.transpose([(e.value, e.low, e.high) for e in share])
-        ax.plot(thresholds, mean, color=color, label=name)
-        ax.fill_between(thresholds, low, high, color=color, alpha=0.25, lw=0)
-        table[f"{name}, share [fraction]"] = mean
-        table[f"{name}, low [fraction, 95%]"] = low
-        table[f"{name}, high [fraction, 95%]"] = high
-    for value, label in ((1 / 3, "1/3"), (1 / 2, "1/2")):
-        ax.axvline(value, color="k", lw=0.8, ls=":")
-        ax.text(value, 1.02, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
-    ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes", ylim=(-0.02, 1.02))
-    fig.legend(loc="outside lower center")
-    return fig, table
-
-
-def noise_table(curves: Mapping[str, Band], unit: str, name: str = "") -> dict[str, Any]:
-    """The table of curves on one grid of noise levels, under a quantity's name and their labels."""
     table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
     for label, curve in curves.items():
-        table |= curve.table(f"{name}, {label}" if name else label, unit)
-    return table
-
-
-def zone_and_rate(
-    geometry: Geometry, rate: Curve, xlim: tuple[float, float]
-) -> tuple[Figure, dict[str, Any]]:
-    """The regimes, both curves they come from, and a memorization rate on its own axis (right).
-
-    Returns the figure and its table, one row a curve and level.
-    """
-    from matplotlib import pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(4.8, 3.9))
-    shade_regimes(ax, geometry.regimes)
-    geometry.coverage.plot(ax, r"coverage $C_\sigma$", color="C0", ls="-")
-    geometry.weight.plot(ax, r"weight $W_\sigma$", color="C2", ls="-.")
-    sigma_axis(ax)
-    ax.set(ylabel="probability", xlim=xlim)
-    right = ax.twinx()
-    right.grid(False)
-    rate.plot(right, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
-    height = 1.5 * rate.high[rate.peak]
-    right.set_ylim(-0.03 * height, 1.03 * height)
-    right.yaxis.set_major_locator(MaxNLocator(5))  # short numbers, which leave the label its room
-    right.set_ylabel("memorization rate", color="C1")
-    right.spines["right"].set(visible=True, color="C1")
-    right.tick_params(axis="y", colors="C1")
-    fig.legend(loc="outside lower center", ncol=2)
-    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight, "rate, small model": rate}
-    rows = [
-        (name, *row)
-        for name, curve in curves.items()
-        for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
-    ]
-    headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
-    headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
-    return fig, from_rows(headers, rows)
-
-
-def plot_paper(ax: Axes, sigma: np.ndarray, values: np.ndarray, label: str) -> None:
-    """Values read off a figure of the paper: marks, never a curve."""
-    ax.plot(sigma, values, "kx", ms=6, mew=1.4, label=label, zorder=5)
+        table |= curve.table(", ".join(filter(None, (name, label))), unit)
+    for quantity, (sigma, values, *_) in (marks or {}).items():
+        table["sigma read off [data units]"] = sigma
+        table[f"{quantity} read off [{unit}]"] = values
+    return filled_up(table)
 
 
 def shade_regimes(ax: Axes, regimes: Regimes) -> None:
@@ -227,98 +152,6 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
     if np.isfinite(regimes.crossing.value):
         ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
     ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
-
-
-def long_table(rows: Iterable[Sequence[Any]], *headings: str) -> dict[str, list[Any]]:
-    """Rows under headings, as columns: what a figure of several kinds of curve plots."""
-    return dict(zip(headings, map(list, zip(*rows, strict=True)), strict=True))
-
-
-def share_curves(
-    regimes: Regimes,
-    curves: Mapping[str, Curve],
-    looks: Sequence[tuple[str, str]],
-    label: str,
-) -> Figure:
-    """Shares of several groups against the noise level, over the regimes, the legend below.
-
-    curves : a share of each group, under its name.
-    looks : colour and line style of each, in order.
-    label : what the shares are of.
-    """
-    from matplotlib import pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(4.8, 4.1))
-    shade_regimes(ax, regimes)
-    for (name, curve), (color, line) in zip(curves.items(), looks, strict=False):
-        curve.plot(ax, name, color=color, ls=line)
-    sigma_axis(ax)
-    ax.set(ylabel=label, xlim=(0.01, 20))
-    fig.legend(loc="outside lower center", ncol=2)
-    return fig
-
-
-def swap_table(
-    table: SwapTable,
-    titles: Mapping[str, str],
-    bases: Mapping[str, str],
-) -> Figure:
-    """The share of memorized samples of each condition, one row a window, for both bases.
-
-    titles : how the windows are called, in the order of the rows; controls, those beside
-        another window, have open marks.
-    bases : how the models are called.
-    """
-    from matplotlib import pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(4.8, 6.6))
-    rows = [*titles]
-    looks = {"small": ("o", "C0", -0.17), "large": ("s", "C1", 0.17)}
-    for base, (marker, color, shift) in looks.items():
-        for open_marks in (False, True):
-            drawn = [
-                (row + shift, table.share(base, name))
-                for row, name in enumerate(rows)
-                if name.endswith(("_above", "_below")) == open_marks
-                and (base, name) in table.passed
-            ]
-            places, shares = zip(*drawn, strict=True)
-            middle, ends = bars(shares)
-            look: dict[str, Any] = (
-                dict(mfc="white") if open_marks else dict(label=f"base: {bases[base]}")
-            )
-            ax.errorbar(middle, places, xerr=ends, fmt=marker, color=color, ms=5, **look)
-        known = [(row, name) for row, name in enumerate(rows) if (base, name) in PAPER_TABLE]
-        label = "paper, Table 1" if base == "small" else None
-        values, at = [PAPER_TABLE[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
-        ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
-    ax.set_yticks(range(len(rows)), [*titles.values()], fontsize=8.5)
-    ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
-    ax.invert_yaxis()
-    fig.legend(loc="outside lower center", ncol=2)
-    return fig
-
-
-def error_ratios(
-    ratios: Mapping[str, Ratio], looks: Sequence[tuple[str, str, str]], ylabel: str
-) -> Figure:
-    """Ratios of two errors against the noise level on a logarithmic axis, 1 as a line.
-
-    looks : colour, marker and line style of each.
-    """
-    from matplotlib import pyplot as plt
-
-    fig, ax = plt.subplots(figsize=(4.8, 3.9))
-    for (label, ratio), (color, marker, line) in zip(ratios.items(), looks, strict=True):
-        ratio.plot(ax, label, color=color, marker=marker, ls=line, ms=4)
-    ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
-    sigma_axis(ax, probability=False)
-    ax.set(yscale="log", ylabel=ylabel)
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("")
-    fig.legend(loc="outside lower center", ncol=2)
-    return fig
 
 
 def image_grid(
@@ -355,6 +188,21 @@ def image_grid(
     return fig
 
 
+def strip(
+    sigma: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    framed: Sequence[np.ndarray | None] | None = None,
+) -> tuple[Figure, dict[str, Any]]:
+    """Rows of images (S, C, H, W) over the noise levels (S,), and their pixels as a table.
+
+    framed : as of `image_grid`.
+    """
+    named = [*rows.items()]
+    fig = image_grid(named, [f"{level:.2g}" for level in sigma], framed)
+    fig.supxlabel(SIGMA_LABEL, fontsize=10.5)
+    return fig, pixel_table(sigma, named)
+
+
 def pixel_table(
     columns: np.ndarray,
     rows: Sequence[tuple[str, np.ndarray]],
@@ -381,29 +229,6 @@ def from_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str
     {'a': (1, 3), 'b': (2, 4)}
     """
     return dict(zip(headers, zip(*rows, strict=True), strict=True))
-
-
-def plane(ax: Axes, half: float) -> None:
-    """A square of the plane around the origin, to its ``half`` side, framed and without ticks."""
-    ends = (-half, half)
-    ax.set(xlim=ends, ylim=ends, aspect="equal", xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    ax.grid(False)
-
-
-def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any) -> None:
-    """The shells of (N, 2) points of the plane."""
-    for x, y in points:
-        ax.add_patch(Annulus((x, y), outer, outer - inner, **style))
-
-
-def arrows(ax: Axes, places: np.ndarray, field: np.ndarray, *, longest: float) -> None:
-    """A field on (N, 2) places of the plane: arrows cut to a longest one, dots where it is 0."""
-    length = np.linalg.norm(field, axis=1)
-    moved = length > 0
-    cut = field[moved] * np.minimum(1, longest / length[moved])[:, None]
-    ax.quiver(*places[moved].T, *cut.T, angles="xy", scale_units="xy", scale=1, width=0.008)
-    ax.plot(*places[~moved].T, "k.", ms=1.2)
 
 
 def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -13,14 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from geomem.digitized import Digitized
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.intervals import Estimate, Fraction, bars
 from geomem.geometry.window import Window
+from geomem.memorization.gaps import PaperGap, Swept
 from geomem.memorization.remedies import Judged, Ratio
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.study import Study
-from geomem.plots.drawing import image_grid, long_table, pixel_table, sigma_axis
+from geomem.memorization.study import Study, plane
+from geomem.memorization.swaps import PAPER_CELEBA_ZONE
+from geomem.plots.drawing import from_rows, image_grid, pixel_table, sigma_axis
 
 Interval = Estimate | Fraction
 Bars = Sequence[tuple[str, Window | None, Interval]]  # name, gap if any, share memorized
@@ -42,6 +45,8 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     "stopped inside": {"color": "0.3", "marker": "*", "ls": ":"},
     "large": {"color": "0.6", "marker": "h", "ls": "-"},
 }
+Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
+CELEBA = "the paper (CelebA)"
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
 
@@ -76,7 +81,7 @@ def beside(
     ratios: Mapping[str, Ratio],
     shaded: Sequence[Window],
     against: str,
-) -> Figure:
+) -> Drawn:
     """Copies of every training and images seen; below, errors over that of one kind.
 
     Parameters
@@ -89,7 +94,7 @@ def beside(
     for place, kind in enumerate(names):
         look = LOOKS[kind]
         for shift, one in zip(SHIFTS, study.of(kind), strict=False):
-            x, y, ends = one.copies.value, place + shift, _whiskers(one.copies)
+            x, y, ends = one.copies.value, place + shift, bars([one.copies])[1]
             ax.errorbar(x, y, xerr=ends, fmt=look["marker"], color=look["color"])
         ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=9)
     ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=9)
@@ -106,7 +111,7 @@ def beside(
     lower.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     lower.minorticks_off()
     fig.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncol=4)
-    return fig
+    return fig, study.long_table(ratios, against)
 
 
 def over_training(
@@ -151,7 +156,8 @@ def over_training(
     rows = [(*of, x, *y.numbers) for *of, xs, ys in curves for x, y in zip(xs, ys, strict=True)]
     headings = ["quantity [name]", "model [name]", "step [count]"]
     headings += ["value [loss, fraction, feature units squared or data units]"]
-    return fig, long_table(rows, *headings, "low [95% interval]", "high [95% interval]")
+    headings += ["low [95% interval]", "high [95% interval]"]
+    return fig, from_rows(headings, rows)
 
 
 def against_paper(
@@ -187,10 +193,10 @@ def against_paper(
     rows = [(*key, *row) for key, course in courses.items() for row in course.tolist()]
     headings = ["source [name]", "model [name]", "share of the training [fraction]"]
     headings += ["memorized [fraction]", "distance over the baseline's last [ratio]"]
-    return fig, long_table(rows, *headings)
+    return fig, from_rows(headings, rows)
 
 
-def planes(
+def _planes(
     panels: Mapping[str, tuple[Sequence[Mark], References, Sequence[Judged]]],
     distance: str,
     columns: int = 1,
@@ -212,13 +218,44 @@ def planes(
         for label, one, style in marks:
             x, y = one.copies, one.distance[distance]
             look = {"lw": 0.8, **style, "ls": "none"}
-            ax.errorbar(x.value, y.value, _whiskers(y), _whiskers(x), label=label, **look)
+            ax.errorbar(x.value, y.value, bars([y])[1], bars([x])[1], label=label, **look)
         _distance_axis(ax, distance, references)
         ax.set(title=title, xlim=(-0.03, 1.03))
     ax.set_xlabel("share of memorized samples")
     legend = ax.get_legend_handles_labels()
     fig.legend(*legend, loc="outside lower center", ncol=columns, fontsize=8.5)
     return fig
+
+
+def trade_off(
+    study: Study, names: Mapping[str, str], references: References, distance: str
+) -> Drawn:
+    """Copies across, a Frechet distance upwards; of every training one mark.
+
+    names : kind of `LOOKS` -> its label, which its first training has.
+    """
+    marks, named = list[Mark](), set[str]()
+    for (kind, _), one in study.judged.items():
+        marks.append((names[kind] if kind not in named else None, one, LOOKS[kind]))
+        named.add(kind)
+    kinds, seeds = zip(*study.judged, strict=True)
+    table = {"model [name]": kinds, "training seed [index]": seeds}
+    fig = _planes({"": (marks, references, [])}, distance)
+    return fig, table | plane(study.judged.values(), distance)
+
+
+def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
+    """The same of several sweeps above one another, first trainings, with the front of each."""
+    panels, rows = {}, list[tuple[str, str, Judged]]()
+    for one in sweeps:
+        kinds = one.study.first
+        looks = plain_looks(kinds)
+        marks = [(kind, judged, looks[kind]) for kind, judged in kinds.items()]
+        panels[one.name] = marks, one.references, [kinds[kind] for kind in one.front(distance)]
+        rows += [(one.name, kind, judged) for kind, judged in kinds.items()]
+    of, model, judged = zip(*rows, strict=True)
+    table = {"data set [name]": of, "model [name]": model}
+    return _planes(panels, distance, columns=2), table | plane(judged, distance)
 
 
 def plain_looks(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -232,18 +269,14 @@ def plain_looks(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def sheet(study: Study, labels: Mapping[str, str], n: int) -> Figure:
+def sheet(study: Study, labels: Mapping[str, str], n: int) -> Drawn:
     """The first n samples of the first training of each kind, with frames: kind -> label."""
     first = study.first
     rows = [(label, first[kind].pictures[:n]) for kind, label in labels.items()]
     framed = [first[kind].passed[:n] for kind in labels]
-    return image_grid(rows, [str(i) for i in range(n)], framed)
-
-
-def sheet_table(study: Study, labels: Mapping[str, str], n: int) -> dict[str, list[Any]]:
-    """The pixels of a `sheet`."""
-    rows = [(label, study.first[kind].pictures[:n]) for kind, label in labels.items()]
-    return pixel_table(np.arange(n), rows, "initial noise [index]")
+    fig = image_grid(rows, [str(i) for i in range(n)], framed)
+    named = [(kind, pictures) for kind, (_, pictures) in zip(labels, rows, strict=True)]
+    return fig, pixel_table(np.arange(n), named, "initial noise [index]")
 
 
 def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) -> Figure:
@@ -255,20 +288,20 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
     zones : of each source, shaded.
     marked : the source whose curves were read off, and so are marks.
     """
-    heights = [max(1.5, 0.21 * len(bars)) for bars, _ in sources.values()]
+    heights = [max(1.5, 0.21 * len(tried)) for tried, _ in sources.values()]
     ratios = [h for height in heights for h in (1.4, height)]
     size = (4.8, 2.6 * len(sources) + sum(heights))
     fig, axes = plt.subplots(2 * len(sources), 1, figsize=size, height_ratios=ratios)
     places = zip(sources.items(), zones, axes[::2], axes[1::2], strict=True)
-    for (title, (bars, curves)), zone, ax, below in places:
-        lowest = min(window.low for _, window, _ in bars if window)
+    for (title, (tried, curves)), zone, ax, below in places:
+        lowest = min(window.low for _, window, _ in tried if window)
         ends = min(0.05, lowest / 1.5), max(10.0, 2 * zone.high)
         for name, (label, color, line, mark) in CURVES.items():
             if title == marked:
                 ax.plot(curves[name].sigma, curves[name].mean, color + mark, ms=3.5)
             else:
                 curves[name].plot(ax, label, color=color, ls=line)
-        _gap_bars(below, bars, ends)
+        _gap_bars(below, tried, ends)
         for panel in (ax, below):
             panel.axvspan(zone.low, zone.high, color="0.9", lw=0, zorder=0)
         ax.set(title=title, xlim=ends)
@@ -279,6 +312,20 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
     bar.set_label("share of memorized samples")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
     return fig
+
+
+def sweeps(found: Sequence[Swept], paper: Mapping[str, PaperGap], curves: Digitized) -> Drawn:
+    """`gaps` of several sweeps, and the paper's own below: its gaps, and its curves read off."""
+    read_off = {
+        name: Curve.from_table(curves["sigma"], curves[column])
+        for name, column in (("coverage", "coverage"), ("concentration", "max_weight"))
+    }
+    tried = [(name, one.window, one.memorized) for name, one in paper.items()]
+    sources: dict[str, Source] = {one.name: (one.marks(), one.curves) for one in found}
+    sources |= {CELEBA: (tried, read_off)}
+    zones = [*(one.reach.zone for one in found), PAPER_CELEBA_ZONE]
+    studies = {one.name: one.study for one in found}
+    return gaps(sources, zones, CELEBA), gaps_table(sources, CELEBA, studies)
 
 
 def gaps_table(
@@ -294,9 +341,9 @@ def gaps_table(
         ]
 
     rows: list[tuple[Any, ...]] = []
-    for title, (bars, _) in sources.items():
+    for title, (tried, _) in sources.items():
         rows += of_curves(title) if title != marked else []
-        for name, gap, share in bars:
+        for name, gap, share in tried:
             ends = (gap.low, gap.high) if gap else (np.nan, np.nan)
             rows.append((title, f"memorized, {name}", *ends, *share.numbers))
     for title, study in studies.items():
@@ -309,7 +356,7 @@ def gaps_table(
     headings = ["source [name]", "quantity [name]", "sigma, low [data units]"]
     headings += ["sigma, high [data units]", "value [fraction]"]
     headings += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
-    return long_table(rows + of_curves(marked), *headings)
+    return from_rows(headings, rows + of_curves(marked))
 
 
 def _gap_bars(ax: Axes, bars: Bars, ends: tuple[float, float]) -> None:
@@ -341,7 +388,3 @@ def _distance_axis(ax: Axes, name: str, references: References) -> None:
     ax.axhline(copier, color="0.4", ls="--", label="training set")
     label = name if name == "sliced Wasserstein" else f"Frechet distance,\n{name}"
     ax.set(ylabel=label, ylim=(0, None))
-
-
-def _whiskers(one: Interval) -> list[list[float]]:
-    return [[one.value - one.low], [one.high - one.value]]

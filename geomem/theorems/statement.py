@@ -12,8 +12,9 @@ text and check cannot drift apart.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -241,6 +242,56 @@ def verify(statement: Statement) -> list[Result]:
         seconds = time.perf_counter() - start
         rows.append(Result(statement.label, number, step.check.kind, held, outcome.detail, seconds))
     return rows
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of every check of some statements: all ``rows``, statement by statement."""
+
+    rows: list[Result]
+
+    @classmethod
+    def of(cls, statements: Sequence[Statement]) -> Checked:
+        """Run all of them, as `verify` does."""
+        return cls([row for statement in statements for row in verify(statement)])
+
+    @property
+    def steps(self) -> list[Result]:
+        return [row for row in self.rows if row.step > 0]
+
+    @property
+    def controls(self) -> list[Result]:
+        """The rows of negative controls: they held where the check failed, as it must."""
+        return [row for row in self.rows if row.step < 0]
+
+    @property
+    def failed(self) -> list[Result]:
+        """The rows that did not come out as they must."""
+        return [row for row in self.rows if not row.held]
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Kind of check -> how many steps have it."""
+        return dict(sorted(Counter(row.kind for row in self.steps).items()))
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """Every row as a plain mapping."""
+        return [{**asdict(row), "seconds": round(row.seconds, 1)} for row in self.rows]
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """Statements, steps, controls, and steps of each kind, counted, as text."""
+        named = {
+            "symbolic": "symbolic",
+            "rigorous": "rigorous numeric",
+            "simulated": "simulated",
+            "words": "in words",
+        }
+        counts = {name: self.kinds.get(kind, 0) for name, kind in named.items()}
+        counts["statements"] = len({row.statement for row in self.rows})
+        counts |= {"steps": len(self.steps), "controls": len(self.controls)}
+        return {name: str(count) for name, count in counts.items()}
 
 
 def enclose(expression: sp.Expr, values: Mapping[sp.Symbol, arb]) -> arb:

@@ -1,0 +1,93 @@
+"""Two crossings of coverage and concentration: of training queries, and of held-out ones.
+
+The paper's own crossing for its cars (appendix E.4) we find only with held-out queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geomem.geometry.arrays import Array
+from geomem.geometry.curve import Curve
+from geomem.geometry.distances import nearest_distances
+from geomem.geometry.intervals import Estimate
+from geomem.geometry.posterior import max_posterior_weight
+from geomem.geometry.regimes import DRAWS, Geometry, Regimes, find_crossing, measure_regimes
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """The regimes of a training set, and where held-out queries cross beside.
+
+    Attributes
+    ----------
+    geometry : coverage, concentration and regimes.
+    heldout_weight : W_sigma of held-out queries.
+    heldout : where that crosses coverage, data units.
+    nearest : the median distance from a held-out image to its nearest training image, data units.
+    """
+
+    geometry: Geometry
+    heldout_weight: Curve
+    heldout: Estimate
+    nearest: float
+
+    @classmethod
+    def of(
+        cls,
+        heldout: Array,
+        train: Array,
+        *,
+        c: float = 5.0,
+        level: float = 0.8,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+    ) -> Crossings:
+        """Measured as `measure_regimes` does, on its grid."""
+        found = measure_regimes(heldout, train, c=c, level=level, seed=seed, device=device)
+        grid = found.coverage.sigma
+        weight = max_posterior_weight(
+            train, grid, queries=heldout, draws=DRAWS, seed=seed, device=device
+        )
+        nearest = float(np.median(np.asarray(nearest_distances(heldout, train, device=device))))
+        return cls(found, weight, find_crossing(found.coverage, weight, seed=seed), nearest)
+
+    @property
+    def regimes(self) -> Regimes:
+        return self.geometry.regimes
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """The three curves under the names of their quantities."""
+        return {
+            "C_sigma": self.geometry.coverage,
+            "W_sigma": self.geometry.weight,
+            "W_sigma, held-out": self.heldout_weight,
+        }
+
+    @property
+    def inside(self) -> bool:
+        """Whether the crossing lies inside the danger zone."""
+        low, high = self.regimes.medium or (np.inf, -np.inf)
+        return low < self.regimes.crossing.value < high
+
+    @property
+    def earlier(self) -> bool:
+        """Whether held-out queries cross earlier than training queries."""
+        return self.heldout.value < self.regimes.crossing.value
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """The zone, both crossings and the nearest distance, as text."""
+        zone = self.regimes
+        return {
+            "covered": str(zone.covered),
+            "concentrated": str(zone.concentrated),
+            "crossing": str(zone.crossing),
+            "crossing_value": f"{zone.crossing_value:.3f}",
+            "heldout_crossing": str(self.heldout),
+            "nearest": f"{self.nearest:.3g}",
+        }

@@ -1,0 +1,125 @@
+"""Pictures of shells: of the noise itself, of what two have in common, and in the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Annulus
+from scipy.stats import chi
+
+from geomem.geometry.arrays import Floats
+from geomem.geometry.coverage import shell_mass, shell_radii
+from geomem.geometry.coverage_bounds import coverage_sigma, shell_mass_envelopes
+from geomem.geometry.noise_shell import NoiseShell
+from geomem.plots.drawing import filled_up
+
+Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
+
+
+def noise_shell(shell: NoiseShell) -> Drawn:
+    """The norms of noise as a histogram, their law, and the shell."""
+    (r_in, r_out), middle = shell.radii, np.sqrt(shell.d)
+    fig, ax = plt.subplots()
+    radius = np.linspace(max(0, 2 * r_in - middle), 2 * r_out - middle, 300)
+    density = chi.pdf(radius, shell.d)
+    named = f"{len(shell.norms):,} noise vectors"
+    counts, edges, _ = ax.hist(shell.norms, 40, density=True, color="0.75", label=named)
+    ax.plot(radius, density, label="chi density")
+    ax.axvspan(r_in, r_out, color="C2", alpha=0.15, lw=0, label="shell of Lemma 4.5")
+    ax.set(xlim=radius[[0, -1]], ylim=(0, 1.5 * density.max()), ylabel="density")
+    ax.set_xlabel(r"norm of the noise, $\|Z\|$ (units of $\sigma$)")
+    ax.legend(loc="upper left")
+    return fig, filled_up(
+        {
+            "norm [units of sigma]": radius,
+            "chi density [1/sigma]": density,
+            "bin of the histogram, left end [units of sigma]": edges,
+            "its height [1/sigma]": np.asarray(counts),
+        }
+    )
+
+
+def shared_mass(d: int, c: float) -> Drawn:
+    """The chance that noise around a point lands in the shell of another one, by their distance."""
+    transition = 1 / float(coverage_sigma(1.0, d, c))
+    r = np.linspace(0, 2.5 * transition, 400)
+    lower, upper = shell_mass_envelopes(r, d, c)
+    curves = {"Phi": shell_mass(r, d, c), "lower envelope": lower, "upper envelope": upper}
+    looks = {"upper envelope": "C1--", "Phi": "C0-", "lower envelope": "C2-."}
+    fig, ax = plt.subplots(figsize=(4.8, 3.4))
+    for name, look in looks.items():
+        label = r"$\Phi_{d,c}(r)$, exact" if name == "Phi" else name
+        ax.plot(r, curves[name], look, label=label)
+    middle = float(shell_mass(transition, d, c))
+    ax.axvline(transition, color="0.4", lw=1, ls=":")
+    ax.plot(transition, middle, "ko", ms=5)
+    text = rf"$d_{{\mathrm{{1NN}}}}/\sigma_{{\mathrm{{cov}}}} = {transition:.2f}$"
+    line: dict[str, Any] = dict(arrowstyle="-", lw=0.8, shrinkB=4)
+    at = (1.5 * transition, 0.44)
+    ax.annotate(text, (transition, middle), at, arrowprops=line, va="center")
+    ax.set(xlim=(0, r[-1]), ylim=(-0.03, 1.03), ylabel="probability of the shell")
+    ax.set_xlabel(r"distance over noise level, $r = \rho/\sigma$")
+    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+    columns = {f"{name} [probability]": values for name, values in curves.items()}
+    return fig, {"distance over noise level [1]": r, **columns}
+
+
+def in_the_plane(points: Floats, c: float, levels: Mapping[str, float]) -> Drawn:
+    """The shells of (N, 2) points at some noise levels, side by side: title -> level."""
+    radii = np.array(shell_radii(2, c))
+    fig, axes = plt.subplots(1, len(levels), figsize=(4.8, 2.1))
+    for ax, (name, level) in zip(axes, levels.items(), strict=True):
+        rings(ax, points, *(level * radii), fc="k", alpha=0.25, lw=0)
+        rings(ax, points, *(level * radii), fc="none", ec="k", lw=0.7)
+        ax.plot(*points.T, "k.", ms=5)
+        _square(ax, 4)
+        ax.set(title=rf"$\sigma = {level:.2g}$", xlabel=name)
+    sigma = np.array([*levels.values()])
+    table = {"sigma [data units]": sigma, "inner radius [data units]": sigma * radii[0]}
+    return fig, table | {"outer radius [data units]": sigma * radii[1]}
+
+
+def fields(points: Floats, c: float, sigma: float, answers: Mapping[str, Any]) -> Drawn:
+    """Where denoisers move places of the plane to, over the shells: name -> the denoiser."""
+    side = np.linspace(-3.05, 3.05, 17)
+    grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+    moved = {name: denoise(grid) - grid for name, denoise in answers.items()}
+    fig, axes = plt.subplots(1, len(answers), figsize=(4.8, 2.95))
+    table = {"y_1 [data units]": grid[:, 0], "y_2 [data units]": grid[:, 1]}
+    for ax, (name, field) in zip(axes, moved.items(), strict=True):
+        radii = (sigma * radius for radius in shell_radii(2, c))
+        rings(ax, points, *radii, fc="0.82", ec="0.6", lw=0.6)
+        arrows(ax, grid, field, longest=0.42)
+        ax.plot(*points.T, "o", color="C1", ms=4.5, mec="k", mew=0.6, zorder=3)
+        _square(ax, 3.3)
+        ax.set_title(f"off the shells:\n{name}")
+        table |= {f"m_{i + 1} - y_{i + 1}, {name} [data units]": field[:, i] for i in (0, 1)}
+    return fig, table
+
+
+def rings(ax: Axes, points: np.ndarray, inner: float, outer: float, **style: Any) -> None:
+    """The shells of (N, 2) points of the plane."""
+    for x, y in points:
+        ax.add_patch(Annulus((x, y), outer, outer - inner, **style))
+
+
+def arrows(ax: Axes, places: np.ndarray, field: np.ndarray, *, longest: float) -> None:
+    """A field on (N, 2) places of the plane: arrows cut to a longest one, dots where it is 0."""
+    length = np.linalg.norm(field, axis=1)
+    moved = length > 0
+    cut = field[moved] * np.minimum(1, longest / length[moved])[:, None]
+    ax.quiver(*places[moved].T, *cut.T, angles="xy", scale_units="xy", scale=1, width=0.008)
+    ax.plot(*places[~moved].T, "k.", ms=1.2)
+
+
+def _square(ax: Axes, half: float) -> None:
+    """A square of the plane around the origin, to its ``half`` side, framed and without ticks."""
+    ends = (-half, half)
+    ax.set(xlim=ends, ylim=ends, aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.grid(False)
