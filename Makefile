@@ -1,6 +1,7 @@
 # make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
 # make test                                     set up, check, run the tests (six minutes)
 # make test-all                                 the same with every long sweep and every proof
+# make faults                                   kill, damage and misuse at random, and print what came
 # make licences                                 of the packages in the lock and of the data here
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(D
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := requirements.lock requirements-torch.lock pyproject.toml
 
-.PHONY: book test test-all licences setup
+.PHONY: book test test-all faults licences setup
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
@@ -21,6 +22,9 @@ test test-all: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m "")
+
+faults: setup
+	$(BIN)/pytest -n 0 -m "" tests/test_faults.py
 
 licences: setup
 	@$(BIN)/python .ci/licences
