@@ -150,7 +150,7 @@ class ErrorCurve(Band):
         Mean over queries of their mean over noise draws, data units squared: a sum over the
         pixels (divide by their number for the error per pixel).
     low, high : array (S,)
-        Its 95% interval over queries (see `positive_mean`); NaN for one query.
+        Its 95% interval over queries, for values >= 0 of a skewed law; NaN for one query.
     n : int
         Number of queries.
     per_query : array (n, S)
