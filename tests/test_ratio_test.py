@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import stdtrit
 from scipy.stats import binom, binomtest
 
 import geomem
@@ -150,8 +151,9 @@ def test_the_error_of_a_constant_is_the_spread_of_the_images(rng):
     curve = denoising_error(lambda x, sigma: torch.full_like(x, 0.25), images, [0.1, 10.0])
     spread = ((images - 0.25) ** 2).reshape(9, -1).sum(1)
     np.testing.assert_allclose(curve.per_query, np.stack([spread, spread], 1))
-    half = 1.96 * spread.std(ddof=1) / 3
-    np.testing.assert_allclose(curve.high - curve.mean, half)
+    half = stdtrit(8, 0.975) * spread.std(ddof=1) / 3 / spread.mean()  # of the logarithm
+    np.testing.assert_allclose(curve.low, spread.mean() * np.exp(-half))
+    assert (curve.high >= spread.mean() * np.exp(half) - 1e-12).all()
     one = denoising_error(lambda x, sigma: x, images[:1], [1.0])
     assert one.n == 1 and np.isnan([one.low[0], one.high[0]]).all()
 
