@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NEW, OLD = ".geomem-new", ".geomem-old"  # beside what is replaced, while it is
@@ -37,7 +38,7 @@ def replace(new: Path, place: Path) -> None:
     OSError : full, read only, and the like.
     """
     recover(place)
-    beside, old = _names(place)
+    beside, _ = _names(place)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -46,29 +47,48 @@ def replace(new: Path, place: Path) -> None:
             if error.errno != errno.EXDEV:
                 raise
             shutil.copytree(new, beside)  # from another file system
-        for path in [*beside.rglob("*"), beside]:
-            _flush(path)
-        if os.path.lexists(place):
-            place.rename(old)
-        beside.rename(place)
+        _swap(place)
     except BaseException:
-        _give_back(place)
+        with suppress(OSError):
+            _give_back(place)
         with suppress(OSError):  # then it stays beside
             if not new.exists():
                 beside.rename(new)
             remove(beside)
         raise
-    with suppress(OSError):
-        _flush(place.parent)
-    for done in (new, old):
-        remove(done)
+    remove(new)
+
+
+@contextmanager
+def replacing(place: Path) -> Iterator[Path]:
+    """A new folder to be filled, put in the place of another at the end, as `replace` does.
+
+    Whatever fails, also within, leaves the old one there and nothing of the new one.
+    """
+    recover(place)
+    beside, _ = _names(place)
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        _swap(place)
+    except BaseException:
+        with suppress(OSError):
+            recover(place)
+        raise
 
 
 def recover(place: Path) -> None:
-    """Undo what a killed `replace` left half done."""
+    """Undo what a killed `replace` or `replacing` left half done."""
     _give_back(place)
     for left in _names(place):
         remove(left)
+
+
+def recover_all(folder: Path) -> None:
+    """The same of whatever stands in a folder."""
+    for end in (NEW, OLD):
+        for left in [*folder.glob(f".*{end}")]:
+            recover(folder / left.name[1 : -len(end)])
 
 
 def remove(path: Path) -> None:
@@ -77,6 +97,19 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
         path.unlink()
+
+
+def _swap(place: Path) -> None:
+    """What lies beside the place goes there, flushed; what was there goes."""
+    beside, old = _names(place)
+    for path in [*beside.rglob("*"), beside]:
+        _flush(path)
+    if os.path.lexists(place):
+        place.rename(old)
+    beside.rename(place)
+    with suppress(OSError):
+        _flush(place.parent)
+    remove(old)
 
 
 def _give_back(place: Path) -> None:

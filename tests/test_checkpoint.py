@@ -217,7 +217,7 @@ def test_the_old_state_comes_back_where_the_new_one_cannot_take_its_place(state,
     assert [path.name for path in folder.parent.iterdir()] == ["state"]
 
 
-@pytest.mark.parametrize("end", ["", ".part", disk.OLD, disk.NEW])
+@pytest.mark.parametrize("end", ["", disk.OLD, disk.NEW])
 def test_a_file_of_that_name_is_in_nobodys_way(state, end):
     folder, _ = state
     place = folder if not end else folder.with_name(f".state{end}")

@@ -141,6 +141,12 @@ def test_figures_and_citations_are_of_whole_results_only(ran, chapter, name, cap
         assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "run.json.part"])
+def test_a_stamp_half_written_and_what_a_browser_leaves_make_nothing_stale(ran, name):
+    (ran / "results" / "quick" / name).write_text("{")
+    assert state(ran) == []
+
+
 def test_a_file_of_no_run_is_not_published(ran):
     (ran / "results" / "quick" / "fig-more.csv").write_text("x [1]\n1\n")
     assert state(ran) == ["fig-more.csv is of no run"]

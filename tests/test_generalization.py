@@ -48,3 +48,15 @@ def test_scaling_the_images_scales_the_gap_by_the_square_and_no_ratio(rng):
     )
     np.testing.assert_allclose(ten.gap.mean, 100 * one.gap.mean, rtol=1e-4)
     np.testing.assert_allclose(ten.ratio.high, one.ratio.high, rtol=1e-5)
+
+
+def test_one_image_that_carries_the_error_widens_the_upper_end_as_far_as_the_curves():
+    few = np.full((20, 3), 1e-3)
+    few[0] = 1.0
+    heldout = ErrorCurve.from_queries(SIGMAS, few)
+    train = ErrorCurve.from_queries(SIGMAS, np.full((20, 3), 0.5))  # without a width of its own
+    found = Generalization(train, heldout)
+    np.testing.assert_allclose(found.ratio.high, heldout.high / 0.5)
+    np.testing.assert_allclose(found.ratio.low, heldout.low / 0.5)
+    np.testing.assert_allclose(found.gap.high, heldout.high - 0.5)
+    np.testing.assert_allclose(found.gap.low, heldout.low - 0.5)

@@ -57,7 +57,7 @@ def test_the_interval_over_trainings_holds_with_and_without_a_spread_between_the
 
 def test_equal_trainings_leave_the_width_of_their_samples():
     one = Change(-1.0, -1.0, -0.98)
-    assert over_trainings([one] * 4).numbers == pytest.approx((-1, -1, -1 + 0.01 / 2))
+    assert over_trainings([one] * 4).numbers == pytest.approx((-1, -1, -1 + 0.02 / 2))
     far = over_trainings([Change(0.0, -0.01, 0.01), Change(1.0, 0.99, 1.0)])  # Student's, cut
     assert far.numbers == (0.5, -1, 1)
 

@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
+from scipy.special import stdtrit
 
 from geomem.data.sets import load_dataset
 from geomem.memorization.quality import (
@@ -71,7 +72,7 @@ def test_frechet_estimate_brackets_its_distance(rng):
     a, b = rng.standard_normal((2, 40, 3))
     found = frechet_estimate(a, b)
     assert found.value == frechet_distance(a, b)
-    half = 1.96 * frechet_error(a, b)
+    half = stdtrit(19, 0.975) * frechet_error(a, b)
     assert found.high - found.value == pytest.approx(half)
     assert found.low == pytest.approx(max(found.value - half, 0))
 

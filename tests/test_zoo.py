@@ -24,7 +24,7 @@ import pytest
 import torch
 from conftest import SIGNALS, forked
 
-from geomem import progress
+from geomem import disk, progress
 from geomem.diffusion import checkpoint, zoo
 from geomem.diffusion import train as training
 from geomem.diffusion.checkpoint import CheckpointError
@@ -524,17 +524,20 @@ def test_weights_of_another_model_are_refused_wherever_they_lie(base, whole, tmp
         folder = Path(shutil.copytree(whole.folder, tmp_path / whole.name, dirs_exist_ok=True))
         shutil.rmtree(folder / part)
         shutil.copytree(other.folder / part, folder / part)
-        with pytest.raises(CheckpointError, match="of another model"):
+        with pytest.raises(CheckpointError, match="if it was renamed, or delete"):
             load_model(folder).at(0.25)
     swapped = Path(shutil.copytree(other.folder, tmp_path / whole.name, dirs_exist_ok=True))
-    with pytest.raises(CheckpointError, match="of another model"):
+    with pytest.raises(CheckpointError, match="if it was renamed, or delete"):
         load_model(swapped)
+    renamed = Path(shutil.copytree(other.folder, tmp_path / "best"))
+    with pytest.raises(CheckpointError, match=f"of {other.name.rpartition('-')[2]}/model, .* back"):
+        load_model(renamed)
     shutil.copytree(whole.folder, tmp_path / whole.name, dirs_exist_ok=True)
     one, two = (folder / f"step-000000{n}" for n in (15, 30))
     for source, target in ((one, tmp_path / "aside"), (two, one), (tmp_path / "aside", two)):
         source.rename(target)
     for share in (0.25, 0.5):
-        with pytest.raises(CheckpointError, match="of another model or part"):
+        with pytest.raises(CheckpointError, match="if it was renamed, or delete"):
             load_model(folder).at(share)
 
 
@@ -551,6 +554,17 @@ def test_what_else_lies_among_the_checkpoints_is_left_alone(base, whole, stopped
     assert steps == [*range(51, 61)]
     assert [path.name for path in (folder / "checkpoints").iterdir()] == [stray]
     np.testing.assert_array_equal(model.losses, whole.losses)
+
+
+@pytest.mark.parametrize("end", [disk.NEW, disk.OLD])
+def test_what_a_killed_process_left_half_written_is_gone(base, whole, stopped, end):
+    folder = stopped / whole.name
+    for place in (folder / "checkpoints" / f".step-00000099{end}", folder / f".model{end}"):
+        place.mkdir()
+        (place / "tensors.safetensors").write_bytes(b"half")
+    fit(base, root=stopped)
+    assert not [*folder.rglob(f".*{end}")]
+    np.testing.assert_array_equal(load_model(folder).losses, whole.losses)
 
 
 def test_a_training_that_ends_in_no_numbers_is_no_model(base, tmp_path, monkeypatch):
@@ -585,7 +599,7 @@ def test_an_error_while_saving_leaves_the_checkpoint_before(base, whole, tmp_pat
     rename = Path.rename
 
     def full(path, target):
-        if path.name == ".step-00000040.part":
+        if path.name == f".step-00000040{disk.NEW}":
             raise OSError(28, "No space left on device")
         return rename(path, target)
 

@@ -27,6 +27,8 @@ from geomem.progress import RUN_VARIABLE
 
 RUN, VALUES, CLAIMS = "run.json", "values.json", "claims.json"
 FIGURE_FILES = (".svg", ".png", ".csv", ".json")
+# In a result's folder, and nobody's: what a file browser leaves, and a stamp that is being written.
+LITTER = {".DS_Store", ".ipynb_checkpoints", f"{RUN}.part"}
 WORK = Path("_build", "running")  # of what runs now, under the project's lock; else left over
 RUN_HOLDS: dict[str, Any] = {
     "key": str,
@@ -106,8 +108,9 @@ class Result:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a result's folder but `RUN`."""
-    return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.name != RUN and p.is_file()}
+    """SHA-256 of every file of a result's folder but `RUN` and what is nobody's result."""
+    found = (path for path in sorted(folder.iterdir()) if path.is_file())
+    return {path.name: sha256(path) for path in found if path.name not in {RUN, *LITTER}}
 
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:
@@ -126,7 +129,7 @@ def check_replaceable(folder: Path, name: str) -> None:
         return
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; choose another --out.")
-    held, ours = {path.name for path in folder.iterdir()}, dict[str, str]()
+    held, ours = {path.name for path in folder.iterdir()} - LITTER, dict[str, str]()
     with suppress(OSError, ValueError):
         ours = _run(folder)["files"]
     if held and f"{name}.ipynb" not in ours:

@@ -60,7 +60,7 @@ def alone(root: Path) -> Iterator[None]:
             lock = FileLock(build / "lock").acquire(blocking=False)
     except Timeout:
         raise RunError("another geomem is at work in this project; wait for it.") from None
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter is filelock's, without flock
         raise RunError(f"the project cannot be locked: {refused(error) or error}") from None
     with lock:
         shutil.rmtree(root / results.WORK, ignore_errors=True)

@@ -31,8 +31,8 @@ class CheckpointError(InputError):
 class DamagedError(CheckpointError):
     """A saved state that is there and is not whole, or not what belongs there; ``why`` says how."""
 
-    def __init__(self, folder: Path, why: str):
-        super().__init__(f"{folder}: {why}; delete this folder.")
+    def __init__(self, folder: Path, why: str, advice: str = "delete this folder"):
+        super().__init__(f"{folder}: {why}; {advice}.")
         self.why = why
 
 
@@ -43,19 +43,12 @@ def write(folder: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
     ------
     OSError : the disk is full, say; what was there is there still, and nothing beside it.
     """
-    work = folder.with_name(f".{folder.name}.part")
-    disk.remove(work)
-    try:
-        work.mkdir(parents=True)
+    with disk.replacing(folder) as new:
         content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
         full = {**record, "sha256": hashlib.sha256(content).hexdigest()}
         full[SEAL] = seal(full)
-        (work / TENSORS).write_bytes(content)
-        (work / RECORD).write_text(json.dumps(full, indent=1, sort_keys=True) + "\n")
-        disk.replace(work, folder)
-    except BaseException:
-        disk.remove(work)  # on a full disk it is in the way
-        raise
+        (new / TENSORS).write_bytes(content)
+        (new / RECORD).write_text(json.dumps(full, indent=1, sort_keys=True) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

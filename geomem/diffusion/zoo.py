@@ -30,6 +30,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, distributed
 
+from geomem import disk
 from geomem.children import end_with
 from geomem.data.sets import ImageSet
 from geomem.diffusion import checkpoint
@@ -245,6 +246,8 @@ def _fit(
     config, folder = experiment.train, here.folder
     if first:
         (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+        for place in (folder, folder / "checkpoints"):
+            disk.recover_all(place)
     state = TrainState(config)
     if here.step:
         state.load(folder / _checkpoint(here.step))
@@ -508,7 +511,9 @@ def _read(folder: Path, part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _read_record(folder: Path, part: str) -> dict[str, Any]:
     record = checkpoint.read_record(folder / part)
     if record.get("of") != _of(folder, part):
-        raise DamagedError(folder / part, f"of another model or part ({record.get('of')})")
+        why = f"of {record.get('of')}, not of {_of(folder, part)}"
+        advice = "give the model's folder its name back if it was renamed, or delete this folder"
+        raise DamagedError(folder / part, why, advice)
     return record
 
 
@@ -634,7 +639,7 @@ def _start(share: dict[Path, Experiment]) -> subprocess.Popen:
 def _work() -> None:
     """The life of a process that `_start` starts: train its models, saying how far they are."""
     try:
-        end_with(int(sys.argv[1]))
+        end_with(int(sys.argv[1]), grace=600)  # a step, and a checkpoint of it
         for folder in sys.argv[2:]:
             _work_on(Path(folder))
     except KeyboardInterrupt:

@@ -185,6 +185,13 @@ class ErrorCurve(Band):
         """The curve of (n, S) per-query means over noise draws, with its interval."""
         return cls(sigma, *positive_mean(per_query), len(per_query), per_query)
 
+    @property
+    def error(self) -> Floats:
+        """(S,) the standard error of the mean, data units squared; NaN for one query."""
+        if self.n < 2:
+            return np.full_like(self.mean, np.nan)
+        return np.asarray(self.per_query.std(0, ddof=1) / np.sqrt(self.n))
+
 
 def between(sigma: Floats, values: Floats, level: float, i: int) -> float:
     """Where the line between the points i and i + 1, in log sigma, meets ``level``."""

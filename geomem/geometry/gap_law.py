@@ -57,9 +57,9 @@ class GapLaw:
     def holds(self, where: NDArray[np.bool_]) -> bool:
         """Whether the law is met at the levels ``where``, (S,).
 
-        With a tenth allowed for the terms that it leaves out, or twice the interval.
+        With a tenth allowed for the terms that it leaves out, or four standard errors.
         """
-        margin = np.maximum(0.1 * self.law, 2 * (self.gap.high - self.gap.mean))
+        margin = np.maximum(0.1 * self.law, 4 * self.gap.error)
         return bool(np.all((np.abs(self.gap.mean - self.law) <= margin)[where]))
 
     def from_where(self, factor: float = 2.0) -> float:

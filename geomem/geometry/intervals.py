@@ -16,7 +16,7 @@ from geomem.geometry.arrays import Floats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A noise level with its 95% interval from resampling the queries (NaN: not available)."""
+    """A number with its 95% interval (NaN: not available); whoever makes one says by what rule."""
 
     value: float
     low: float = np.nan
@@ -134,7 +134,7 @@ def mean_of(values: ArrayLike) -> Estimate:
     found = np.asarray(values, dtype=np.float64)
     if found.ndim != 1 or len(found) < 2:
         raise ValueError(f"mean: needs (n,) values of images or trainings, n >= 2: {found.shape}.")
-    mean, half = float(found.mean()), float(_student(found))
+    mean, half = float(found.mean()), float(student_half(found))
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -157,7 +157,7 @@ def positive_mean(values: Floats) -> tuple[Floats, Floats, Floats]:
     n, mean = len(values), values.mean(0)
     if n < 2:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    half = _student(values)
+    half = student_half(values)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(half > 0, half / mean, 0)
         skew = ((values - mean) ** 3).mean(0) / values.std(0, ddof=1) ** 3 / np.sqrt(n)
@@ -168,8 +168,8 @@ def positive_mean(values: Floats) -> tuple[Floats, Floats, Floats]:
     return mean, mean * np.exp(-share), high
 
 
-def _student(values: Floats) -> Floats:
-    """Half of Student's 95% interval of the mean of (n, ...) values."""
+def student_half(values: Floats) -> Floats:
+    """Half of Student's 95% interval of the mean of (n, ...) values, n >= 2."""
     n = len(values)
     return np.asarray(stdtrit(n - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(n))
 
@@ -215,9 +215,8 @@ def over_trainings(changes: Sequence[Change]) -> Change:
     """The mean change of a share over n trainings, with its 95% interval.
 
     An interval over samples of one model leaves out what another training would change. This
-    one is Student's over trainings, but never narrower than their samples alone allow: of equal
-    changes it has the width of one training with all samples. What one training in ten does,
-    three do not show.
+    one is Student's over trainings, but never narrower than their samples alone allow, as if all
+    were of one training. What one training in ten does, three do not show.
 
     Parameters
     ----------
@@ -225,7 +224,9 @@ def over_trainings(changes: Sequence[Change]) -> Change:
         Of each training, with its interval over samples.
     """
     mean = mean_of([change.value for change in changes])
-    half = max(mean.half, float(np.linalg.norm([c.half for c in changes])) / len(changes))
+    # The longer side: the other one may be cut at the end of what a share can change.
+    sides = [max(change.value - change.low, change.high - change.value) for change in changes]
+    half = max(mean.half, float(np.linalg.norm(sides)) / len(changes))
     return Change(mean.value, max(mean.value - half, -1), min(mean.value + half, 1))
 
 

@@ -28,11 +28,7 @@ class Compared(Band):
 
 
 class Gap(Compared):
-    """The difference of two errors; as a table with half the width of its interval."""
-
-    def table(self, name: str, unit: str) -> dict[str, Floats]:
-        half = (self.high - self.low) / 2
-        return {f"{name} [{unit}]": self.mean, f"{name}, half width [{unit}, 95% interval]": half}
+    """The difference of two errors."""
 
     def stands_out(self, times: float) -> bool:
         """Whether its peak is so many times either end, and the intervals are apart."""
@@ -43,7 +39,7 @@ class Gap(Compared):
         """Its peak with the interval, and its value at three levels, by index, as text."""
         first, middle, last = (f"{self.mean[i]:.2g}" for i in at)
         return {
-            "gap": self.estimate(self.peak).plus_minus(),
+            "gap": str(self.estimate(self.peak)),
             "gaps": f"{first}, {middle} and {last}",
         }
 
@@ -109,16 +105,21 @@ class Generalization:
     @property
     def gap(self) -> Gap:
         """Held-out minus training error, data units squared: the generalization gap."""
-        gap = self.heldout.mean - self.train.mean
-        half = np.hypot(self.heldout.high - self.heldout.mean, self.train.high - self.train.mean)
-        return Gap(self.train.sigma, gap, gap - half, gap + half)
+        one, other = self.heldout, self.train
+        gap = one.mean - other.mean
+        low = gap - np.hypot(one.mean - one.low, other.high - other.mean)
+        high = gap + np.hypot(one.high - one.mean, other.mean - other.low)
+        return Gap(other.sigma, gap, low, high)
 
     @property
     def ratio(self) -> Compared:
-        """Held-out over training error; its interval is symmetric in the logarithm.
+        """Held-out over training error; its interval joins those of both logarithms.
 
         Infinite where the training error is 0, as that of the empirical denoiser at small noise.
         """
-        parts = [curve.high / curve.mean - 1 for curve in (self.heldout, self.train)]
-        ratio, factor = self.heldout.mean / self.train.mean, np.exp(np.hypot(*parts))
-        return Compared(self.train.sigma, ratio, ratio / factor, ratio * factor)
+        one, other = self.heldout, self.train
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = one.mean / other.mean
+            down = np.hypot(np.log(one.mean / one.low), np.log(other.high / other.mean))
+            up = np.hypot(np.log(one.high / one.mean), np.log(other.mean / other.low))
+        return Compared(other.sigma, ratio, ratio * np.exp(-down), ratio * np.exp(up))

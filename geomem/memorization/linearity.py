@@ -18,6 +18,7 @@ from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import Points
 from geomem.geometry.gaussian import GaussianDenoiser
+from geomem.geometry.intervals import student_half
 from geomem.geometry.posterior import EmpiricalDenoiser
 from geomem.geometry.window import span
 
@@ -171,9 +172,8 @@ class Linearity:
         leaves doubt.
         """
         nearer = self.gaussian.per_query - self.empirical.per_query
-        half = 1.96 * nearer.std(0, ddof=1) / np.sqrt(len(nearer))
         mean = nearer.mean(0)
-        return np.where(np.abs(mean) > half, np.sign(mean), 0).astype(np.int64)
+        return np.where(np.abs(mean) > student_half(nearer), np.sign(mean), 0).astype(np.int64)
 
     def where(self, reached: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
         """(S,) of the levels ``reached``: where the closed forms agree, to 1% of the variance.

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from geomem.data.sets import ImageSet
 from geomem.geometry.arrays import Floats
@@ -102,7 +103,8 @@ def frechet_estimate(a: Floats, b: Floats) -> Estimate:
     a, b : features as there, 2 images in ``a`` or more; at most 20 groups are left out in turn.
     """
     distance = frechet_distance(a, b)
-    half = 1.96 * frechet_error(a, b, groups=min(20, len(a)))
+    groups = min(20, len(a))
+    half = stdtrit(groups - 1, 0.975) * frechet_error(a, b, groups=groups)
     return Estimate(distance, max(distance - half, 0.0), distance + half)
 
 
@@ -132,8 +134,9 @@ def sliced_estimate(a: NDArray, b: NDArray, *, seed: int = 0) -> Estimate:
         out of both in turn.
     """
     distance = sliced_wasserstein(a, b, seed=seed)
-    half = 1.96 * _jackknife(
-        lambda kept: sliced_wasserstein(a[kept], b[kept], seed=seed), len(a), min(20, len(a))
+    groups = min(20, len(a))
+    half = stdtrit(groups - 1, 0.975) * _jackknife(
+        lambda kept: sliced_wasserstein(a[kept], b[kept], seed=seed), len(a), groups
     )
     return Estimate(distance, max(distance - half, 0.0), distance + half)
 

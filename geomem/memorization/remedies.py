@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from geomem.diffusion.sampler import SOLVER_NAMES, sample
 from geomem.diffusion.zoo import Trained
@@ -28,6 +27,7 @@ from geomem.geometry.intervals import (
     mean_of,
     over_trainings,
     paired_difference,
+    student_half,
 )
 from geomem.memorization import quality
 from geomem.memorization.quality import Features
@@ -233,8 +233,7 @@ def error_ratio(ones: Sequence[ErrorCurve], others: Sequence[ErrorCurve]) -> Rat
         return Ratio(sigma, value, low, high)
     one, other = ones[0], others[0]
     value = one.mean / other.mean
-    spread = (one.per_query - value * other.per_query).std(0, ddof=1)
-    half = stdtrit(one.n - 1, 0.975) * spread / np.sqrt(one.n) / one.mean  # of the logarithm
+    half = student_half(one.per_query - value * other.per_query) / one.mean  # of the logarithm
     return Ratio(sigma, value, value * np.exp(-half), value * np.exp(half))
 
 

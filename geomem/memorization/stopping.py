@@ -81,7 +81,7 @@ def weighted_loss(
 
     Returns
     -------
-    Estimate of the mean over images, with its normal 95% interval.
+    Estimate of the mean over images, with its 95% interval.
     """
     sigmas = law.quantile((np.arange(levels) + 0.5) / levels)
     errors = denoising_error(denoise, images, sigmas, seed=seed, device=device).per_query

@@ -79,6 +79,8 @@ def noise_curves(
     """
     from matplotlib import pyplot as plt
 
+    if len(curves) > len(looks):
+        raise ValueError(f"{len(curves)} curves need as many looks, got {len(looks)}.")
     fig, ax = plt.subplots(figsize=(4.8, height))
     if regimes is not None:
         shade_regimes(ax, regimes)

@@ -432,9 +432,10 @@ def _law_cases(order: int, factor: float = 1.0) -> Cases:
         levels = np.array([100.0, 300.0]) * np.sqrt(cloud.var(0).sum())
         queries = np.tile(cloud, (40, 1))
         gap = linear_gap(cloud, levels, queries=queries, draws=10, seed=seed)
-        error = (gap.high - gap.mean) / 1.96
         law = factor * linear_gap_law(cloud, levels, order=order)
-        cases += [(*row, "=") for row in zip(gap.mean / law, error / law, law / law, strict=True)]
+        cases += [
+            (*row, "=") for row in zip(gap.mean / law, gap.error / law, law / law, strict=True)
+        ]
     return cases
 
 
