@@ -10,17 +10,8 @@ import sympy as sp
 from flint import arb, ctx
 
 from geomem.geometry.coverage import shell_radii
-from geomem.theorems.statement import (
-    Enclosed,
-    Identity,
-    Outcome,
-    Sign,
-    Simulated,
-    Statement,
-    Step,
-    Words,
-    enclose,
-)
+from geomem.theorems.checks import Enclosed, Identity, Outcome, Sign, Simulated, Words, enclose
+from geomem.theorems.statement import Statement, Step
 
 c, d, u = sp.symbols("c d u", positive=True)
 theta, a, v = sp.symbols("theta a v", positive=True)

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import sympy as sp
 
+from geomem.theorems.checks import Enclosed, Identity, LimitValue, Sign, Words
 from geomem.theorems.formulas import at_most, equal, greater, less
-from geomem.theorems.statement import (
-    Enclosed,
-    Identity,
-    LimitValue,
-    Sign,
-    Statement,
-    Step,
-    Words,
-)
+from geomem.theorems.statement import Statement, Step
 
 n, m, h, sigma, lam, mu, step, tv = sp.symbols(
     r"n m h sigma lambda mu u \mathrm{TV}(g)", positive=True

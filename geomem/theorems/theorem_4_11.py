@@ -15,16 +15,9 @@ from geomem.geometry.gaussian import (
     linear_mmse,
 )
 from geomem.geometry.posterior import empirical_denoiser
+from geomem.theorems.checks import Identity, LimitValue, Sign, Simulated, Words
 from geomem.theorems.formulas import equal
-from geomem.theorems.statement import (
-    Identity,
-    LimitValue,
-    Sign,
-    Simulated,
-    Statement,
-    Step,
-    Words,
-)
+from geomem.theorems.statement import Statement, Step
 
 Cases = list[tuple[float, float, float, str]]
 

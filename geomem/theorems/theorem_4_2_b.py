@@ -6,9 +6,10 @@ import numpy as np
 import sympy as sp
 from scipy.special import ndtr
 
+from geomem.theorems.checks import Identity, Sign, Simulated, Words
 from geomem.theorems.clouds import LEVELS, Cases, clouds, compared, line_weight, measured_weight
 from geomem.theorems.normal import F, Q, written_out
-from geomem.theorems.statement import Identity, Sign, Simulated, Statement, Step, Words
+from geomem.theorems.statement import Statement, Step
 
 sigma, q, many = sp.symbols("sigma gamma N", positive=True)
 eps, least = sp.symbols("varepsilon delta", positive=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
+from geomem.theorems.checks import Identity, LimitValue, Sign, Simulated, Words
 from geomem.theorems.clouds import Cases, compared, measured_weight
 from geomem.theorems.normal import F, f, written_out
-from geomem.theorems.statement import Identity, LimitValue, Sign, Simulated, Statement, Step, Words
+from geomem.theorems.statement import Statement, Step
 
 sigma, t, s, p, d = sp.symbols("sigma t s p d", positive=True)
 v = sp.Symbol("v", nonnegative=True)

@@ -10,19 +10,10 @@ from flint import acb, ctx
 
 from geomem.geometry.arrays import Floats
 from geomem.geometry.posterior_bounds import orthogonal_weight
+from geomem.theorems.checks import Enclosed, Identity, Outcome, Sign, Simulated, Words, enclose
 from geomem.theorems.clouds import LEVELS, Cases, clouds, compared, measured_weight
 from geomem.theorems.normal import F, f
-from geomem.theorems.statement import (
-    Enclosed,
-    Identity,
-    Outcome,
-    Sign,
-    Simulated,
-    Statement,
-    Step,
-    Words,
-    enclose,
-)
+from geomem.theorems.statement import Statement, Step
 
 t, sigma, p, q, r, d, m, k = sp.symbols("t sigma p q r d m k", positive=True)
 e_i, e_j = sp.symbols("e_i e_j", positive=True)

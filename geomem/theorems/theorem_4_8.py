@@ -11,6 +11,7 @@ from flint import arb
 
 from geomem.geometry.coverage import shell_mass, shell_radii
 from geomem.geometry.coverage_bounds import shell_mass_envelopes
+from geomem.theorems.checks import Identity, LimitValue, Sign, Simulated, Words, enclose
 from geomem.theorems.lemma_4_5 import (
     Digits,
     above_half,
@@ -22,16 +23,7 @@ from geomem.theorems.lemma_4_5 import (
     theta,
     v,
 )
-from geomem.theorems.statement import (
-    Identity,
-    LimitValue,
-    Sign,
-    Simulated,
-    Statement,
-    Step,
-    Words,
-    enclose,
-)
+from geomem.theorems.statement import Statement, Step
 
 Case = tuple[float, float, float, str]
 

@@ -10,16 +10,9 @@ import sympy as sp
 from geomem.geometry.arrays import Floats
 from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
 from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+from geomem.theorems.checks import Enclosed, Identity, Sign, Simulated, Words
 from geomem.theorems.formulas import at_most, equal, greater, less
-from geomem.theorems.statement import (
-    Enclosed,
-    Identity,
-    Sign,
-    Simulated,
-    Statement,
-    Step,
-    Words,
-)
+from geomem.theorems.statement import Statement, Step
 
 # Simulation: 8 points of R^6, shells of mass 0.7 or so
 
