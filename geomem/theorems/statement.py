@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import sympy as sp
 
-from geomem.theorems.checks import Check, Computed, Held, Words
+from geomem.theorems.checks import Check, Computed, Held, Outcome, Words
 from geomem.theorems.formulas import Chain, Said
 from geomem.theorems.textbook import Textbook
 
@@ -90,8 +91,10 @@ class Statement:
         compared with it. A definition may also be held by a checked formula in which what it
         defines stands written out.
         """
-        checked = [s.formula for s in self.steps if not isinstance(s.check, Words)]
-        checked += [held.formula for held in self.code]
+        checked = [held.formula for held in self.code]
+        for step in self.steps:
+            if not isinstance(step.check, Words) and step.formula is not None:
+                checked.append(step.formula)
         computed = [held.formula for held in self.code if isinstance(held, Computed)]
         parts = {part for formula in checked for part in _relations(formula)}
 
@@ -139,18 +142,20 @@ class Result:
 
 def verify(statement: Statement) -> list[Result]:
     """Run every check of a statement: its steps, its negative controls, its code."""
-    runs = [(f"step {k}", s.check, (s.formula,), True) for k, s in enumerate(statement.steps, 1)]
-    runs += [
-        (f"control {k}", s.check, (s.formula,), False) for k, s in enumerate(statement.controls, 1)
+    parts = [("step", statement.steps), ("control", statement.controls)]
+    runs: list[tuple[str, Callable[[], Outcome], str]] = [
+        (f"{part} {k}", partial(step.check.run, step.formula), step.check.kind)
+        for part, steps in parts
+        for k, step in enumerate(steps, 1)
     ]
-    runs += [(f"code {k}", held, (), True) for k, held in enumerate(statement.code, 1)]
+    runs += [(f"code {k}", held.run, held.kind) for k, held in enumerate(statement.code, 1)]
     rows = []
-    for part, check, arguments, must in runs:
+    for part, run, kind in runs:
         start = time.perf_counter()
-        outcome = check.run(*arguments)
+        outcome = run()
         seconds = time.perf_counter() - start
-        held = bool(outcome.held) == must
-        rows.append(Result(statement.label, part, check.kind, held, outcome.detail, seconds))
+        held = bool(outcome.held) != part.startswith("control")
+        rows.append(Result(statement.label, part, kind, held, outcome.detail, seconds))
     return rows
 
 

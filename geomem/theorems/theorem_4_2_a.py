@@ -218,13 +218,13 @@ THEOREM_A = Statement(
         ),
         *NORMAL_TAIL,
         Step(
-            r"Our $q_\eta$ is chosen so that so many such tails add up to the probability given away.",
+            r"Our $q_\eta$ is chosen so that so many such tails add up to what is given away.",
             equal(sp.Subs(TAILS, t, T), eta),
             Identity(),
         ),
         Step(
-            "So no $G_j$ exceeds $q_\\eta$ but for an event of that probability, and by symmetry none "
-            "falls below $-q_\\eta$ but for another.",
+            r"So no $G_j$ exceeds $q_\eta$ but for an event of that probability, and by symmetry "
+            r"none falls below $-q_\eta$ but for another.",
             None,
             Words("the union bound"),
         ),
@@ -239,7 +239,8 @@ THEOREM_A = Statement(
             Identity(),
         ),
         Step(
-            "The weight falls in all odds, so the worst case puts $q_\\eta$ everywhere: the lower bound,",
+            r"The weight falls in all odds, so the worst case puts $q_\eta$ everywhere: the lower "
+            "bound,",
             LOWER_HOLDS,
             Simulated(_weights, loose="the union bound gives away what events share"),
         ),
