@@ -121,6 +121,8 @@ d = sp.IndexedBase("d")
         (Over(d[i, j], j), 5),
         (Most(d[i, j], j), 3),
         (Least(d[i, j], j, i), 2),
+        (sp.Sum(d[i, j] + u, (j, 2, N)), 2 + 3 + 2 * 2.0),
+        (sp.Sum(d[i, j], (j, 1, N), (i, 1, 2)), 5 + 3),
         (Over(Over(d[i, j], j, i), i) / N, (5 + 3 + 4) / 3),
         (sp.Integral(sp.exp(-(x**2)), (x, 0, sp.oo)), np.sqrt(np.pi) / 2),
         (Q(u) + F(u), 1.0),

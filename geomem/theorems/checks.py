@@ -1,6 +1,7 @@
 """The kinds of check, never confused with each other.
 
-- *symbolic* (`Identity`, `Sign`, `LimitValue`): sympy proves the formula; no floating point.
+- *symbolic* (`Identity`, `Instances`, `Sign`, `LimitValue`): sympy proves the formula, without
+  floating point.
 - *rigorous* (`Enclosed`): interval arithmetic over a whole stated range that the proof uses.
 - *simulated* (`Simulated`): both sides of the printed formula, from draws with a seed, such that
   a target moved by 5% would fail. Evidence, not proof.
@@ -66,6 +67,28 @@ class Identity:
         left, right = _sides(formula, sp.Equality)
         difference = sp.simplify(self.prepare((left - right).doit()))
         return Outcome(difference == 0, f"difference of the sides: {difference}")
+
+
+@dataclass(frozen=True)
+class Instances:
+    """An equation, exactly, in each of some finite cases; for the others it is evidence.
+
+    ``cases`` are substitutions; ``prepare`` rewrites the difference of the sides in one of them,
+    and whatever it does must be an identity too.
+    """
+
+    name: str  # which cases, "n = 2 to 8"
+    cases: Callable[[], Iterable[Mapping[Any, Any]]]
+    prepare: Callable[[sp.Expr, Mapping[Any, Any]], sp.Expr]
+    kind: ClassVar[str] = "symbolic"
+
+    def run(self, formula: sp.Basic) -> Outcome:
+        left, right = _sides(formula, sp.Equality)
+        for case in self.cases():
+            difference = (left - right).subs(case).doit()
+            if sp.expand(self.prepare(difference, case)) != 0:
+                return Outcome(False, f"false for {case}")
+        return Outcome(True, f"exactly, for {self.name}")
 
 
 @dataclass(frozen=True)
@@ -288,7 +311,7 @@ class Refused:
         return False
 
 
-Check = Words | Identity | Sign | LimitValue | Enclosed | Simulated
+Check = Words | Identity | Instances | Sign | LimitValue | Enclosed | Simulated
 Held = Computed | Refused  # what ties a formula to the package's code
 
 

@@ -56,6 +56,11 @@ def root(*factors: sp.Expr) -> sp.Expr:
     return sp.sqrt(sp.Mul(*factors, evaluate=False), evaluate=False)
 
 
+def half(expression: sp.Expr) -> sp.Expr:
+    """Half of a sum, printed as such."""
+    return sp.Mul(sp.Rational(1, 2), expression, evaluate=False)
+
+
 class Chain(sp.Basic):  # type: ignore[misc]  # sympy has no types
     """a <= b < c: relations of which each begins where the last one ended."""
 
@@ -166,6 +171,8 @@ def evaluate(formula: sp.Basic, values: Values) -> Any:
         left_out = [int(evaluate(other, values)) for other in without]
         points = [k for k in range(1, int(values[N]) + 1) if k not in left_out]
         return formula.over(np.array([evaluate(inside, {**values, index: k}) for k in points]))
+    if isinstance(formula, sp.Sum):
+        return _sum(formula, values)
     if isinstance(formula, sp.Integral):
         return _integral(formula, values)
     if isinstance(formula, (sp.Derivative, sp.Subs, sp.Limit)):
@@ -189,6 +196,13 @@ def evaluate(formula: sp.Basic, values: Values) -> Any:
     if compute is None:
         raise ValueError(f"no way to compute {formula.func}")
     return compute(*parts)
+
+
+def _sum(formula: sp.Sum, values: Values) -> Any:
+    *inner, (index, low, high) = formula.limits
+    inside = sp.Sum(formula.function, *inner) if inner else formula.function
+    terms = range(int(evaluate(low, values)), int(evaluate(high, values)) + 1)
+    return sum(evaluate(inside, {**values, index: k}) for k in terms)
 
 
 def _integral(formula: sp.Integral, values: Values) -> float:
