@@ -178,10 +178,10 @@ class Simulated:
 
     A world is a mapping for `evaluate` whose random quantities are `Draws`. In each, the sides
     may differ by four standard errors (an inequality: in the wrong direction), which come from
-    `BATCHES` batches of the draws. And the check must be able to fail: a right side moved by
-    `MOVE` must do so in some world, both ways for an equation, the tighter way for an
-    inequality; unless that is ``loose`` by nature, for the reason given, and then its slack is
-    printed.
+    `BATCHES` batches of the draws; a side that is drawn counts as its mean. And the check must be
+    able to fail: a right side moved by `MOVE` must do so in some world, both ways for an
+    equation, the tighter way for an inequality; unless that is ``loose`` by nature, for the
+    reason given, and then its slack is printed.
     """
 
     worlds: Callable[[], Iterable[Values]]
@@ -218,8 +218,8 @@ def _in_batches(formula: Any, world: Values) -> np.ndarray:
         fixed | {name: part[k] for name, part in parts.items()}
         for k in range(BATCHES if drawn else 1)
     ]
-    sides = [[evaluate(side, batch) for batch in batches] for side in (formula.lhs, formula.rhs)]
-    return np.array(sides, dtype=float)
+    sides = (formula.lhs, formula.rhs)
+    return np.array([[np.mean(evaluate(side, batch)) for batch in batches] for side in sides])
 
 
 def _excess(sides: np.ndarray, sense: int, move: float = 1.0) -> float:

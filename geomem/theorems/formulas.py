@@ -75,6 +75,7 @@ class Over(sp.Expr):  # type: ignore[misc]
     """The sum of a formula over the points: ``Over(f, j)``, or ``Over(f, j, i)`` over j != i."""
 
     sign = r"\sum"
+    is_commutative = True
 
     def __new__(cls, formula: sp.Expr, index: sp.Symbol, *without: sp.Symbol) -> Over:
         return sp.Expr.__new__(cls, sp.sympify(formula), index, *without)
@@ -108,12 +109,16 @@ class Least(Over):
 class Expect(sp.Expr):  # type: ignore[misc]
     """An expectation; in numbers, the mean over the draws."""
 
+    is_commutative = True
+
     def __new__(cls, formula: sp.Expr) -> Expect:
         return sp.Expr.__new__(cls, sp.sympify(formula))
 
 
 class Prob(sp.Expr):  # type: ignore[misc]
     """The probability of a relation; in numbers, the share of the draws in which it holds."""
+
+    is_commutative = True
 
     def __new__(cls, event: sp.Basic) -> Prob:
         return sp.Expr.__new__(cls, event)
