@@ -218,8 +218,14 @@ def _in_batches(formula: Any, world: Values) -> np.ndarray:
         fixed | {name: part[k] for name, part in parts.items()}
         for k in range(BATCHES if drawn else 1)
     ]
-    sides = (formula.lhs, formula.rhs)
-    return np.array([[np.mean(evaluate(side, batch)) for batch in batches] for side in sides])
+
+    def values(side: sp.Expr) -> list[float]:
+        # What nothing random stands in is computed once.
+        once = not any(side.has(name) for name in parts)
+        found = [np.mean(evaluate(side, batch)) for batch in batches[: 1 if once else None]]
+        return found * len(batches) if once else found
+
+    return np.array([values(formula.lhs), values(formula.rhs)])
 
 
 def _excess(sides: np.ndarray, sense: int, move: float = 1.0) -> float:

@@ -11,7 +11,8 @@ from flint import acb, ctx
 from geomem.geometry.arrays import Floats
 from geomem.geometry.posterior_bounds import orthogonal_weight
 from geomem.theorems.checks import Enclosed, Identity, Outcome, Sign, Simulated, Words, enclose
-from geomem.theorems.clouds import LEVELS, Cases, clouds, compared, measured_weight
+from geomem.theorems.clouds import LEVELS, clouds, measured_weight
+Cases = compared = None
 from geomem.theorems.normal import F, f
 from geomem.theorems.statement import Statement, Step
 
