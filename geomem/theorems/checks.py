@@ -26,6 +26,7 @@ from geomem.theorems.formulas import Chain, Draws, Values, evaluate
 MAX_BOXES = 20_000
 BATCHES = 40  # of draws; their spread gives the standard error of any formula
 MOVE = 0.05  # a simulated target moved by so much must fail
+ROUNDING = 1e-8  # of the formula, above which a value from below may not be
 POINTS = 40  # random points at which code is compared with its formula
 
 
@@ -250,6 +251,7 @@ class Computed:
     code : the function, from the values of one point.
     draw : one random point, over the whole range that the package promises.
     tolerance : relative.
+    side : "<=" where the package promises a value from below.
     """
 
     name: str
@@ -258,6 +260,7 @@ class Computed:
     draw: Callable[[np.random.Generator], Values]
     tolerance: float = 1e-9
     points: int = POINTS
+    side: str = "="
     kind: ClassVar[str] = "code"
 
     def run(self) -> Outcome:
@@ -268,7 +271,10 @@ class Computed:
             want = np.asarray(evaluate(side, values), dtype=float)
             found = np.asarray(self.code(values), dtype=float)
             scale = np.maximum(np.abs(want), np.abs(found)) + 1e-300
-            apart.append(np.max(np.abs(want - found) / scale))
+            gap = (found - want) / scale
+            if self.side == "<=" and np.any(gap > ROUNDING):
+                return Outcome(False, f"`{self.name}` is above its formula by {np.max(gap):.0e}")
+            apart.append(np.max(np.abs(gap)))
         worst = float(np.max(apart))  # NaN if any is
         return Outcome(
             worst <= self.tolerance, f"`{self.name}` at {self.points} points, worst {worst:.0e}"

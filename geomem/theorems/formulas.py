@@ -106,6 +106,15 @@ class Least(Over):
         return parts.min(0)
 
 
+class Times(Over):
+    """The product over the points."""
+
+    sign = r"\prod"
+
+    def over(self, parts: Floats) -> Floats:
+        return parts.prod(0)
+
+
 class Expect(sp.Expr):  # type: ignore[misc]
     """An expectation; in numbers, the mean over the draws."""
 
@@ -214,10 +223,11 @@ def _integral(formula: sp.Integral, values: Values) -> float:
     ((variable, *ends),) = formula.limits
     low, high = (float(end) if end.is_infinite else evaluate(end, values) for end in ends)
 
-    def integrand(x: float) -> float:
-        return float(evaluate(formula.function, {**values, variable: x}))
+    def integrand(x: Floats) -> Floats:
+        flat = evaluate(formula.function, {**values, variable: x.ravel()})
+        return np.array(np.broadcast_to(flat, x.size)).reshape(x.shape)
 
-    return float(integrate.quad(integrand, low, high, epsabs=1e-13, limit=200)[0])
+    return float(integrate.tanhsinh(integrand, low, high, rtol=1e-13).integral)
 
 
 @dataclass(frozen=True)
