@@ -205,7 +205,8 @@ class Simulated:
         if seen:
             return Outcome(True, f"{found}; {MOVE:.0%} away it fails")
         if sense and self.loose:
-            tightest = sense * max(sense * np.divide(*sides.mean(1)) for sides in worlds)
+            means = [sides.mean(1) for sides in worlds if sides[1].mean() > 0]
+            tightest = sense * max(sense * left / right for left, right in means)
             return Outcome(True, f"{found}; slack: {tightest:.2f} times the bound; {self.loose}")
         return Outcome(False, f"{found}, but so would a target {MOVE:.0%} away")
 

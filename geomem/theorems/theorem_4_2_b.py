@@ -232,12 +232,17 @@ IDENTITY = Statement(
     controls=(
         Step(
             "A gap five percent too long.",
-            equal(sp.Integral(density, (y, 0, gap / 2)), HALF_GAP.subs(gap, 1.05 * gap)),
+            equal(
+                sp.Integral(density, (y, 0, gap / 2)), HALF_GAP.subs(gap, sp.Rational(21, 20) * gap)
+            ),
             Identity(prepare=written_out),
         ),
         Step(
             "Gaps a tenth too long, simulated.",
-            equal(N * W, 1 + sp.Sum(2 * HALF_GAP.subs(gap, 1.1 * gamma_[k]), (k, 1, N - 1))),
+            equal(
+                N * W,
+                1 + sp.Sum(2 * HALF_GAP.subs(gap, sp.Rational(11, 10) * gamma_[k]), (k, 1, N - 1)),
+            ),
             Simulated(_lines),
         ),
     ),

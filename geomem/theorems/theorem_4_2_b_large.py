@@ -337,7 +337,7 @@ LARGE = Statement(
         ),
         Step(
             "A strike that pays a tenth too late.",
-            equal(sp.Derivative(price(s), K), -Q(1.1 * pays(s))),
+            equal(sp.Derivative(price(s), K), -Q(sp.Rational(11, 10) * pays(s))),
             Identity(prepare=written_out),
         ),
     ),
