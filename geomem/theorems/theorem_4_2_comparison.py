@@ -47,6 +47,7 @@ from geomem.theorems.formulas import (
     Least,
     Most,
     N,
+    Over,
     Times,
     Values,
     at_least,
@@ -409,7 +410,7 @@ COMPARISON = Statement(
             Simulated(_orthogonal),
         ),
         Step(
-            "In numbers: the chance of each to be the largest, where its variable is shifted by its "
+            "In numbers: the chance of each to be the largest, with its variable shifted by its "
             "length in noise levels.",
             BY_WINNERS,
             Simulated(_apart),
