@@ -66,11 +66,8 @@ def test_two_runs_give_the_same_bytes_but_for_the_time(project, tmp_path, monkey
     assert names == sorted(p.name for p in outs[1].iterdir()) and "fig-quick.png" in names
     for name in names:
         texts = [(out / name).read_bytes() for out in outs]
-        if name.endswith(".json"):
-            pair = [json.loads(t) for t in texts]
-            for entry in pair:
-                for time_ in ("wall_time_s", "seconds", "date", "files"):  # files: hashes of these
-                    entry.pop(time_, None)
+        if name == results.RUN:
+            pair = [json.loads(text) | {"seconds": 0, "date": ""} for text in texts]
             assert pair[0] == pair[1]
         else:
             assert texts[0] == texts[1], name
@@ -85,7 +82,7 @@ def test_a_run_says_where_it_comes_from(project):
     result = Result(project, "quick")
     (figure,) = result.figures
     assert figure["data"][0]["name"] == "digits" and len(figure["data"][0]["sha256"]) == 64
-    assert figure["device"] == "cpu" and figure["wall_time_s"] > 0
+    assert figure["device"] == "cpu"
     assert result.values == {"n": "5"} and result.claims["rises"]["holds"] is True
     assert result.run["inputs"]["parameters"] == parameters
     assert {"python", "numpy", "matplotlib", "torch"} <= set(result.run["inputs"]["versions"])

@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -156,7 +155,7 @@ def current() -> dict[str, Any]:
     """What the runner says of the running notebook; by hand, everything goes to ./figures."""
     path = os.environ.get(RUN_VARIABLE)
     if path is None:
-        return {"folder": "figures", "notebook": None, "parameters": {}, "started": time.time()}
+        return {"folder": "figures", "notebook": None, "parameters": {}}
     return {**json.loads(Path(path).read_text()), "folder": str(Path(path).parent)}
 
 

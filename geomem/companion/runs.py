@@ -208,7 +208,7 @@ def _compute(
     dependencies = inputs(notebook, parameters)
     started = time.time()
     slot, slots = line
-    state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
+    state: dict[str, Any] = {"notebook": notebook.name, "parameters": dict(parameters)}
     if sys.stderr.isatty():  # for the bars of long cells
         state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
     disk.write(work / results.RUN, json.dumps(state))
