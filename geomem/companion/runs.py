@@ -27,7 +27,7 @@ from geomem.children import end_with
 from geomem.companion import results
 from geomem.companion.figures import commit
 from geomem.companion.fresh import inputs, key, page
-from geomem.companion.memory import KEPT_VARIABLE
+from geomem.companion.memory import KEPT_VARIABLE, trim
 from geomem.companion.notebooks import Notebook, ParameterError, notebooks, read
 from geomem.companion.results import Result
 from geomem.data.files import DataError
@@ -66,6 +66,8 @@ def alone(root: Path) -> Iterator[None]:
         shutil.rmtree(root / results.WORK, ignore_errors=True)
         for place in [build / "html", *(Result(root, name).folder for name in notebooks(root))]:
             disk.recover(place)
+        with suppress(OSError):
+            trim(root / KEPT)
         yield
 
 
