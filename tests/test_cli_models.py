@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import forked
+from conftest import fill, forked
 from PIL import Image
 from test_cli import failing
 from tqdm import tqdm
@@ -233,6 +233,26 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(
     main([*words(), "--resume"])
     assert f"steps {full - 19} to 60" in capsys.readouterr().out
     assert weights(models / made.name) == weights(made.folder)
+
+
+def test_on_a_full_disk_a_training_goes_on_when_there_is_room(
+    models, made, capsys, monkeypatch, small_disk
+):
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(small_disk))
+
+    def filled(progress, record, after=verbs._Progress.__call__):
+        if record.step == 30:
+            fill(small_disk)
+        after(progress, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verbs._Progress, "__call__", filled)
+        code, error = failing(words(**{"train.checkpoint": "20"}), capsys)
+    assert code == 1 and "No space left on device" in error and "checkpoint: step 20;" in error
+    (small_disk / "others").unlink()
+    main([*words(), "--resume"])
+    assert "steps 21 to 60" in capsys.readouterr().out
+    assert weights(small_disk / made.name) == weights(made.folder)
 
 
 @pytest.mark.parametrize("place", ["", "below", "NAME", "NAME/lock", "NAME/checkpoints"])

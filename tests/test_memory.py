@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import fill
 
 from geomem import reach
 from geomem.companion import memory
@@ -88,6 +89,14 @@ def test_what_cannot_be_kept_is_computed(tmp_path, monkeypatch, place):
         entry.unlink()
         entry.mkdir()
     assert kept(count)(calls, np.ones(2)) == 2
+
+
+def test_on_a_full_disk_it_is_computed_each_time(tmp_path, monkeypatch, small_disk):
+    monkeypatch.setenv(KEPT_VARIABLE, str(small_disk / "kept"))
+    fill(small_disk)
+    calls = tmp_path / "calls"
+    assert [kept(count)(str(calls), np.ones(9)) for _ in range(2)] == [9, 9]
+    assert len(calls.read_text()) == 2 and not [*(small_disk / "kept").glob("*")]
 
 
 def test_what_is_not_used_goes(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from conftest import NOTEBOOK, forked, prepare
+from conftest import CHANGES, NOTEBOOK, fill, forked, prepare
 
 from geomem import disk
 from geomem.companion import book, results, runs
@@ -272,6 +273,47 @@ def test_a_result_that_cannot_be_put_in_place_is_kept_and_so_is_the_old_one(
     assert "\n" not in str(error.value) and str(kept.relative_to(project)) in str(error.value)
     assert json.loads((kept / results.VALUES).read_text()) == {"n": "4"}
     assert {path: path.read_bytes() for path in old} == old
+
+
+@pytest.mark.parametrize("changes", [CHANGES, [c for c in CHANGES if c not in ("unlink", "rmdir")]])
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("n", range(18))
+def test_a_computed_result_lies_where_the_line_says_whatever_is_refused(
+    project, executed, n, alone, changes, refuse, monkeypatch
+):
+    runs.run(project, *prepare(project))
+    publish = runs._publish
+
+    def refused(*arguments):
+        refuse(n, alone, changes)
+        return publish(*arguments)
+
+    monkeypatch.setattr(runs, "_publish", refused)
+    place = project / "results" / "quick"
+    try:
+        runs.run(project, *prepare(project, n=4))
+        lies = place
+    except runs.RunError as error:
+        found = re.match(r"quick is computed, in (\S+)[, ].*not in its place: [^\n]+$", str(error))
+        lies = Path(found[1].rstrip(",")) if found else place
+    assert json.loads((lies / results.VALUES).read_text()) == {"n": "4"}
+    monkeypatch.undo()
+    with runs.alone(project):
+        pass
+    assert not Result(project, "quick").altered, "the old one or the new one is there, whole"
+
+
+def test_on_a_full_disk_the_old_result_and_the_new_one_stay(project, executed, small_disk):
+    notebook, parameters = prepare(project)
+    old = runs.run(project, notebook, parameters, out=small_disk)
+    before = {path: path.read_bytes() for path in old}
+    fill(small_disk)
+    with pytest.raises(runs.RunError, match="not in its place: No space left on device") as error:
+        runs.run(project, notebook, prepare(project, n=4)[1], out=small_disk)
+    kept = project / "_build" / "unpublished-quick"
+    assert "\n" not in str(error.value) and str(kept.relative_to(project)) in str(error.value)
+    assert json.loads((kept / results.VALUES).read_text()) == {"n": "4"}
+    assert {path: path.read_bytes() for path in old} == before
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

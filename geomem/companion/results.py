@@ -139,13 +139,16 @@ def check_replaceable(folder: Path, name: str) -> None:
 
 @contextmanager
 def scratch(root: Path, name: str) -> Iterator[Path]:
-    """A new folder to work in, of this process alone, and gone at the end."""
+    """A new folder to work in, of this process alone; gone at the end, but for a whole result."""
     folder = root / WORK / f"{name}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            _run(folder / name)  # which found no other place
+        except (OSError, ValueError):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 # Of the notebook that runs now

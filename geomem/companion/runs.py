@@ -236,16 +236,26 @@ def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:
             results.check_replaceable(folder, name)  # it may have come to be since
         disk.replace(work, folder)
     except (OSError, InputError) as error:
-        kept = root / "_build" / f"unpublished-{name}"
-        disk.remove(kept)
-        work.rename(kept)
+        where = _put_aside(root, name, work, folder)
         why = f"not in its place: {refused(error) or error}"
-        raise RunError(f"{name} is computed, in {kept.relative_to(root)}, {why}") from error
+        raise RunError(f"{name} is computed, in {where}, {why}") from error
     made = sorted(folder.iterdir())
     if out is not None:
         return made
     disk.write(result.page, result.executed.read_bytes())
     return [result.page, *(path for path in made if path != result.executed)]
+
+
+def _put_aside(root: Path, name: str, work: Path, place: Path) -> str:
+    """Put a result that found no place where no start clears it; says where it lies, wherever."""
+    beside = place.with_name(f".{place.name}{disk.NEW}")  # there if its way back was refused, too
+    lies, kept = work if work.exists() else beside, root / "_build" / f"unpublished-{name}"
+    try:
+        disk.remove(kept)
+        lies.rename(kept)
+    except OSError:
+        return f"{lies} (the next start clears that: move it away)"
+    return str(kept.relative_to(root))
 
 
 def _execute(
