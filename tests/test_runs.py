@@ -184,6 +184,16 @@ def test_two_at_once_are_refused(project):
         pass
 
 
+def test_a_start_clears_what_is_kept_and_not_used(project):
+    for name, used in (("old", 0), ("new", time.time())):
+        path = project / runs.KEPT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        os.utime(path, (used, used))
+    with runs.alone(project):
+        assert [path.name for path in (project / runs.KEPT).iterdir()] == ["new"]
+
+
 # What is in the way, and what fails at the end
 
 
