@@ -164,6 +164,21 @@ def _copied(train: Floats, new: Floats, margin: Floats) -> Any:
     return to[:, :1] < to[:, 1:2] / 3
 
 
+def _errors(rng: np.random.Generator) -> dict[Any, Any]:
+    """What the package makes of the errors of a poor denoiser."""
+    train, new = rng.normal(size=(4, 3)), rng.normal(size=(200, 3))
+    found = copy_bound(lambda x, level: 0.9 * x, new, train, [0.3], device="cpu")
+    known = found.margin > 0
+    world = {MOVED: found.error[known, 0], h: found.margin[known], "found": found, "known": known}
+    return world
+
+
+def _markov(world: Values) -> float:
+    """Without the images that have no margin, which count in full."""
+    known = world["known"]
+    return float((world["found"].markov.mean[0] - 1 + known.mean()) / known.mean())
+
+
 # The statement -----------------------------------------------------------------------------
 
 COPIES = Statement(
@@ -287,6 +302,13 @@ COPIES = Statement(
             lambda w: copy_margin(w["new"][None], w["train"], w[r])[0],
             _images,
             tolerance=1e-7,
+        ),
+        Computed(
+            "copy_bound().markov",
+            CERTIFICATE.args[1],
+            _markov,
+            _errors,
+            points=5,
         ),
         Refused(
             "copy_margin",
