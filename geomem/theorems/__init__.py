@@ -4,6 +4,7 @@ One file per statement; `statement.py` says what a step and a check are.
 """
 
 from geomem.theorems import (
+    counting,
     lemma_4_5,
     theorem_4_2_a,
     theorem_4_2_b,
@@ -23,6 +24,7 @@ STATEMENTS = {
         theorem_4_2_b,
         theorem_4_2_b_large,
         theorem_4_2_comparison,
+        counting,
         lemma_4_5,
         theorem_4_8,
         theorem_4_9,

@@ -26,6 +26,7 @@ from geomem.theorems.formulas import Chain, Draws, Values, evaluate
 MAX_BOXES = 20_000
 BATCHES = 40  # of draws; their spread gives the standard error of any formula
 MOVE = 0.05  # a simulated target moved by so much must fail
+ROUNDING = 1e-8  # of the formula, above which a value from below may not be
 POINTS = 40  # random points at which code is compared with its formula
 
 
@@ -178,10 +179,10 @@ class Simulated:
 
     A world is a mapping for `evaluate` whose random quantities are `Draws`. In each, the sides
     may differ by four standard errors (an inequality: in the wrong direction), which come from
-    `BATCHES` batches of the draws. And the check must be able to fail: a right side moved by
-    `MOVE` must do so in some world, both ways for an equation, the tighter way for an
-    inequality; unless that is ``loose`` by nature, for the reason given, and then its slack is
-    printed.
+    `BATCHES` batches of the draws; a side that is drawn counts as its mean. And the check must be
+    able to fail: a right side moved by `MOVE` must do so in some world, both ways for an
+    equation, the tighter way for an inequality; unless that is ``loose`` by nature, for the
+    reason given, and then its slack is printed.
     """
 
     worlds: Callable[[], Iterable[Values]]
@@ -204,7 +205,8 @@ class Simulated:
         if seen:
             return Outcome(True, f"{found}; {MOVE:.0%} away it fails")
         if sense and self.loose:
-            tightest = sense * max(sense * np.divide(*sides.mean(1)) for sides in worlds)
+            means = [sides.mean(1) for sides in worlds if sides[1].mean() > 0]
+            tightest = sense * max(sense * left / right for left, right in means)
             return Outcome(True, f"{found}; slack: {tightest:.2f} times the bound; {self.loose}")
         return Outcome(False, f"{found}, but so would a target {MOVE:.0%} away")
 
@@ -218,8 +220,14 @@ def _in_batches(formula: Any, world: Values) -> np.ndarray:
         fixed | {name: part[k] for name, part in parts.items()}
         for k in range(BATCHES if drawn else 1)
     ]
-    sides = [[evaluate(side, batch) for batch in batches] for side in (formula.lhs, formula.rhs)]
-    return np.array(sides, dtype=float)
+
+    def values(side: sp.Expr) -> list[float]:
+        # What nothing random stands in is computed once.
+        once = not any(side.has(name) for name in parts)
+        found = [np.mean(evaluate(side, batch)) for batch in batches[: 1 if once else None]]
+        return found * len(batches) if once else found
+
+    return np.array([values(formula.lhs), values(formula.rhs)])
 
 
 def _excess(sides: np.ndarray, sense: int, move: float = 1.0) -> float:
@@ -244,6 +252,7 @@ class Computed:
     code : the function, from the values of one point.
     draw : one random point, over the whole range that the package promises.
     tolerance : relative.
+    side : "<=" where the package promises a value from below.
     """
 
     name: str
@@ -252,6 +261,7 @@ class Computed:
     draw: Callable[[np.random.Generator], Values]
     tolerance: float = 1e-9
     points: int = POINTS
+    side: str = "="
     kind: ClassVar[str] = "code"
 
     def run(self) -> Outcome:
@@ -262,7 +272,10 @@ class Computed:
             want = np.asarray(evaluate(side, values), dtype=float)
             found = np.asarray(self.code(values), dtype=float)
             scale = np.maximum(np.abs(want), np.abs(found)) + 1e-300
-            apart.append(np.max(np.abs(want - found) / scale))
+            gap = (found - want) / scale
+            if self.side == "<=" and np.any(gap > ROUNDING):
+                return Outcome(False, f"`{self.name}` is above its formula by {np.max(gap):.0e}")
+            apart.append(np.max(np.abs(gap)))
         worst = float(np.max(apart))  # NaN if any is
         return Outcome(
             worst <= self.tolerance, f"`{self.name}` at {self.points} points, worst {worst:.0e}"

@@ -75,6 +75,7 @@ class Over(sp.Expr):  # type: ignore[misc]
     """The sum of a formula over the points: ``Over(f, j)``, or ``Over(f, j, i)`` over j != i."""
 
     sign = r"\sum"
+    is_commutative = True
 
     def __new__(cls, formula: sp.Expr, index: sp.Symbol, *without: sp.Symbol) -> Over:
         return sp.Expr.__new__(cls, sp.sympify(formula), index, *without)
@@ -105,8 +106,19 @@ class Least(Over):
         return parts.min(0)
 
 
+class Times(Over):
+    """The product over the points."""
+
+    sign = r"\prod"
+
+    def over(self, parts: Floats) -> Floats:
+        return parts.prod(0)
+
+
 class Expect(sp.Expr):  # type: ignore[misc]
     """An expectation; in numbers, the mean over the draws."""
+
+    is_commutative = True
 
     def __new__(cls, formula: sp.Expr) -> Expect:
         return sp.Expr.__new__(cls, sp.sympify(formula))
@@ -120,6 +132,8 @@ class Expect(sp.Expr):  # type: ignore[misc]
 
 class Prob(sp.Expr):  # type: ignore[misc]
     """The probability of a relation; in numbers, the share of the draws in which it holds."""
+
+    is_commutative = True
 
     def __new__(cls, event: sp.Basic) -> Prob:
         return sp.Expr.__new__(cls, event)
@@ -215,10 +229,11 @@ def _integral(formula: sp.Integral, values: Values) -> float:
     ((variable, *ends),) = formula.limits
     low, high = (float(end) if end.is_infinite else evaluate(end, values) for end in ends)
 
-    def integrand(x: float) -> float:
-        return float(evaluate(formula.function, {**values, variable: x}))
+    def integrand(x: Floats) -> Floats:
+        flat = evaluate(formula.function, {**values, variable: x.ravel()})
+        return np.array(np.broadcast_to(flat, x.size)).reshape(x.shape)
 
-    return float(integrate.quad(integrand, low, high, epsabs=1e-13, limit=200)[0])
+    return float(integrate.tanhsinh(integrand, low, high, rtol=1e-13).integral)
 
 
 @dataclass(frozen=True)

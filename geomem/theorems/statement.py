@@ -8,6 +8,7 @@ nothing holds.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,7 @@ class Statement:
     steps : the proof.
     controls : steps with a deliberately wrong constant: each check must fail.
     code : what ties the formulas to the package's functions.
+    quotation : of a verbatim claim, the SHA-256 of its text, which was compared with the paper.
     """
 
     label: str
@@ -79,10 +81,21 @@ class Statement:
     steps: tuple[Step, ...]
     controls: tuple[Step, ...]
     code: tuple[Held, ...] = ()
+    quotation: str = ""
 
     def __post_init__(self) -> None:
         if self.whose not in WHOSE or not self.steps or not self.controls:
             raise ValueError(f"{self.label}: needs whose it is, steps, and a negative control.")
+        if self.whose == "verbatim" and self.quotation != self.digest:
+            raise ValueError(
+                f"{self.label}: a quotation has changed; compare it with the paper, and put "
+                f"quotation={self.digest!r}."
+            )
+
+    @property
+    def digest(self) -> str:
+        """Of the claim's text."""
+        return hashlib.sha256(self.claim.text.encode()).hexdigest()
 
     def loose_ends(self) -> list[sp.Basic]:
         """Formulas that are printed as facts and that no check holds.

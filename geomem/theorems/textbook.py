@@ -57,7 +57,7 @@ class Textbook(LatexPrinter):  # type: ignore[misc]  # sympy has no types
             below += r" \ne " + self._print(without[0])
         return rf"{expr.sign}_{{{below}}} {self.parenthesize(inside, PRECEDENCE['Mul'])}"
 
-    _print_Most = _print_Least = _print_Over
+    _print_Most = _print_Least = _print_Times = _print_Over
 
     def _print_Expect(self, expr: Any) -> str:
         return rf"\mathbb{{E}}\left[{self._print(expr.args[0])}\right]"

@@ -325,7 +325,9 @@ CIRCLE = Statement(
             Simulated(_sensitivities),
         ),
         Step(
-            "The box spectrum would break a bound a tenth lower.", box(1.8 * h), Identity(_box_sum)
+            "The box spectrum would break a bound a tenth lower.",
+            box(sp.Rational(9, 5) * h),
+            Identity(_box_sum),
         ),
         Step(
             "Jordan's inequality with a larger slope is false.",
