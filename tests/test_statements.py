@@ -130,6 +130,7 @@ d = sp.IndexedBase("d")
         (Q(u) + F(u), 1.0),
         (sp.Max(0, 1 - 2 * u, evaluate=False), 0.0),
         (Prob(sp.Gt(sp.Symbol("z"), 0)), 0.75),
+        (sp.Derivative(Expect(u**2 * sp.Symbol("z")), u), 5.0),
         (sp.Derivative(u**3, u), 12.0),
         (Called("v", u + 1) ** 2, 9.0),
         (Expect(Indicator(sp.Gt(sp.Symbol("z"), 0))), 0.75),

@@ -123,6 +123,12 @@ class Expect(sp.Expr):  # type: ignore[misc]
     def __new__(cls, formula: sp.Expr) -> Expect:
         return sp.Expr.__new__(cls, sp.sympify(formula))
 
+    def _eval_is_commutative(self) -> bool:
+        return bool(self.args[0].is_commutative)
+
+    def _eval_derivative(self, symbol: sp.Symbol) -> sp.Expr:
+        return Expect(self.args[0].diff(symbol))
+
 
 class Prob(sp.Expr):  # type: ignore[misc]
     """The probability of a relation; in numbers, the share of the draws in which it holds."""
