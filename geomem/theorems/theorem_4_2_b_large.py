@@ -215,7 +215,7 @@ def _ball_in_range(rng: np.random.Generator) -> dict[Any, Any]:
 def _first_finite(world: Values) -> float:
     """Where the closed form of the package begins."""
     low, high = world[radius] / 1e3, world[radius] * 1e3
-    for _ in range(60):
+    for _ in range(25):
         middle = np.sqrt(low * high)
         known = np.isfinite(weight_bounds(world[POINTS], [middle], draws=100).upper_closed[0])
         low, high = (low, middle) if known else (middle, high)
@@ -392,7 +392,7 @@ LARGE = Statement(
             lambda v: _bounds_of(v).upper_closed[0],
             _ball_in_range,
         ),
-        Computed("weight_bounds().upper_closed", FROM.rhs, _first_finite, _ball, 1e-6, points=5),
+        Computed("weight_bounds().upper_closed", FROM.rhs, _first_finite, _ball, 1e-6, points=4),
         Refused(
             "weight_bounds",
             MANY,

@@ -469,7 +469,7 @@ COMPARISON = Statement(
             lambda v: orthogonal_weight(v[h_], [v[sigma]])[0],
             _lengths,
             tolerance=1e-7,
-            points=20,
+            points=10,
             side="<=",
         ),
         Computed(

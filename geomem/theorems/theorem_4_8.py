@@ -148,7 +148,7 @@ class Phi(sp.Function):  # type: ignore[misc]  # sympy has no types
 class Noncentral(sp.Function):  # type: ignore[misc]
     """The noncentral chi-square density, of (degrees of freedom, x, r)."""
 
-    compute = staticmethod(density)
+    compute = staticmethod(np.vectorize(density, otypes=[float]))
 
     def _latex(self, printer: Any) -> str:
         degrees, at, radius = map(printer._print, self.args)
