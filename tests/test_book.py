@@ -50,7 +50,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0
         told = json.loads((html / "figures" / f"{record['id']}.json").read_text())
         assert told == record and told["alt"] and told["data"] is not None
-        assert record["wall_time_s"] > 0 and record["versions"]["python"]
+        assert record["versions"]["python"]
 
 
 def test_every_internal_link_and_anchor_resolves(html, pages):
