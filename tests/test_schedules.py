@@ -5,12 +5,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import pyplot as plt
 from scipy.special import ndtr
 from scipy.stats import multivariate_normal
 
 import geomem
 from geomem import Schedule, whiten
 from geomem.geometry.intervals import Estimate
+from geomem.plots.clocks import ruler
 
 DDPM = [Schedule.ddpm(name) for name in ("linear", "scaled_linear", "cosine")]
 FLOWS = [Schedule.flow(), Schedule.flow(data_at=0)]
@@ -151,6 +153,17 @@ def test_an_estimate_keeps_its_interval_and_says_where_a_schedule_ends():
     assert read.numbers == pytest.approx((0.5, 0.25, 0.8)), "in order, though t falls"
     assert str(Schedule.ddpm("linear").read(Estimate(200.0, 190.0, 210.0))) == "none"
     assert str(Schedule.flow().read(Estimate(np.nan))) == "none"
+
+
+@BY_NAME
+def test_a_ruler_marks_times_where_their_noise_is(schedule):
+    fig, ax = plt.subplots()
+    ax.set_xlim(0.01, 100)
+    ruler(ax, schedule)
+    times = [float(label.get_text()) for label in ax.get_xticklabels()]
+    assert len(times) > 4
+    np.testing.assert_allclose(ax.get_xticks(), schedule.sigma(times))
+    plt.close(fig)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Schedule:
 
     References
     ----------
-    Ours; the flow's clock is the paper's Remark A.3; see :doc:`/book/schedules`.
+    Ours; the flow's clock, data at 1, is the paper's Remark A.3; here :prf:ref:`prop-clocks`.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class Schedule:
         Parameters
         ----------
         alphas_cumprod : str or array (T,)
-            alpha_bar of every timestep, strictly falling in (0, 1), as `scheduler.alphas_cumprod`
+            alpha_bar of every timestep, strictly falling in (0, 1), as ``scheduler.alphas_cumprod``
             of diffusers; a last one of 0 (no signal) is left out. Or the name of a schedule of
             1,000 steps: "linear", "scaled_linear" (Stable Diffusion's) or "cosine".
 
@@ -252,7 +252,7 @@ def whiten(points: Array, covariance: ArrayLike | torch.Tensor) -> Floats:
 
     References
     ----------
-    Ours; a change of variables; see :doc:`/book/schedules`.
+    Ours; a change of variables; here Eq. :eq:`eq-mahalanobis`, see :doc:`/book/schedules`.
 
     Examples
     --------
