@@ -155,7 +155,7 @@ def test_an_estimate_keeps_its_interval_and_says_where_a_schedule_ends():
     assert str(Schedule.flow().read(Estimate(np.nan))) == "none"
 
 
-@BY_NAME
+@pytest.mark.parametrize("schedule", EVERY[1:], ids=lambda s: s.name)
 def test_a_ruler_marks_times_where_their_noise_is(schedule):
     fig, ax = plt.subplots()
     ax.set_xlim(0.01, 100)
