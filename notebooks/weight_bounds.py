@@ -48,7 +48,7 @@ from geomem.geometry.posterior_bounds import (
 from geomem.geometry.regimes import DRAWS
 from geomem.geometry.remark_4_3 import Remark
 from geomem.geometry.scale import plot_scales, scale_table, zone_scale
-from geomem.plots import drawing
+from geomem.plots import cells, drawing
 
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=1, seed=data_seed)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
@@ -193,3 +193,19 @@ companion.quote(star_ratio=f"{min(ends):.2f} to {max(ends):.2f}", scale_n=str(ma
 companion.quote(scale_draws=DRAWS, part_a=f"{1 - delta:g}", two_quarter=f"{pair.lower_sum[0]:.3f}")
 companion.quote(two_half=f"{pair.lower_sum[1]:.3f}", two_one=f"{pair.lower_sum[2]:.3f}")
 companion.quote(two_lo=f"{pair_lo:.3f}", two_hi=f"{pair_hi:.2f}")
+
+# %% [markdown]
+# ## A cell and a half-space
+#
+# Six points of the plane and noise around the first. Beside one other point it stays nearest as far
+# as the midpoint: a half-space. Beside all of them what is left is its cell.
+
+# %%
+plane = np.array([[-0.2, 0.1], [1.5, 0.5], [-1.6, 1.3], [0.3, -1.7], [-2.1, -1.2], [0.4, 2.3]])
+fig, table = cells.kept_noise(plane, 0.9, seed=seed)
+companion.figure(fig, "fig-voronoi-cell", table)
+
+# %% tags=["remove-cell"]
+two_points = float(weight_bounds(plane[:2], [0.9]).lower_sum[0])  # exact for two
+shares = {name: f"{table[f'kept, {name} points [0 or 1]'].mean():.0%}" for name in ("two", "all")}
+companion.quote(half_space=f"{two_points:.0%}", kept=shares)
