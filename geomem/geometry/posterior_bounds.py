@@ -158,8 +158,8 @@ def weight_bounds(
 ) -> WeightBounds:
     """Lower and upper bounds on W_sigma(D) from the distances of the training points.
 
-    Time grows as S N^2 and memory as N^2: 25 noise levels of 1,000 points take 10 seconds on
-    one core, of 3,000 points 25. Repeated points are allowed.
+    Time grows as S N^2 and memory as N^2: 25 noise levels of 1,000 points take 5 to 7 seconds
+    on one core, of 3,000 points about 25. Repeated points are allowed.
 
     Parameters
     ----------
