@@ -82,7 +82,7 @@ class Curve(Band):
         Each query's mean over its draws. Empty (0, S) for a curve read from a table.
     chance : array (n, S) or None
         What resampling draws from: of each query a part that is due to chance, 0 on average; the
-        average of n drawn from them has the variance of ``mean``. None: ``per_query`` less ``mean``.
+        average of n of them has the variance of ``mean``. None: ``per_query`` less ``mean``.
 
     See Also
     --------
