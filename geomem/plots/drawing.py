@@ -20,6 +20,7 @@ from geomem.geometry.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
+Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 Look = tuple[Any, str, str]  # colour, marker and line, "" for none
 LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
 NAMES = {  # how quantities are written in a picture
@@ -194,7 +195,7 @@ def strip(
     sigma: np.ndarray,
     rows: Mapping[str, np.ndarray],
     framed: Sequence[np.ndarray | None] | None = None,
-) -> tuple[Figure, dict[str, Any]]:
+) -> Drawn:
     """Rows of images (S, C, H, W) over the noise levels (S,), and their pixels as a table.
 
     framed : as of `image_grid`.
