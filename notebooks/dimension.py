@@ -31,8 +31,8 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 import numpy as np
 
+import geomem
 from geomem import companion
-from geomem.diffusion import zoo
 from geomem.memorization import dimension
 from geomem.memorization.case import Case
 from geomem.plots import pictures
@@ -42,7 +42,7 @@ kinds = [(preset, dataset, sizes, changes)]
 kinds += [(second_preset, second_dataset, second_sizes, second_changes)]
 asked = [(kind, int(side)) for kind in kinds if kind[1] for side in kind[2].split()]
 cases = [Case.of(name, of, n_train, new, size=side, **how) for (name, of, _, new), side in asked]
-models = zoo.train_or_load([one for case in cases for one in (case.small, case.large)])
+models = geomem.train_or_load([one for case in cases for one in (case.small, case.large)])
 data = [case.data for case in cases]
 
 # %% [markdown]

@@ -28,7 +28,7 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 import geomem
 from geomem import companion
-from geomem.diffusion import presets, sampler, zoo
+from geomem.diffusion import presets, sampler
 from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
 from geomem.memorization.switch import Switch
@@ -37,7 +37,7 @@ from geomem.plots import drawing, pictures
 options = dict(n_heldout=n_heldout, stop_share=stop_share, seed=seed, device=device)
 case = Case.of(preset, dataset, n_train, changes, **options)
 repeated = [presets.changed(case.small, {"train.seed": seed + i}) for i in range(trainings)]
-*plain, many = zoo.train_or_load([*repeated, case.large])
+*plain, many = geomem.train_or_load([*repeated, case.large])
 few, data, distinct = plain[0], case.data, case.distinct
 levels, sampled = geomem.karras_sigmas(), dict(seed=seed, solver=solver)
 
