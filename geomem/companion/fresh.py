@@ -65,27 +65,32 @@ def restamp(result: Result, notebook: Notebook) -> None:
     import nbformat
 
     executed = nbformat.read(result.executed, 4)
-    text = nbformat.writes(page(notebook, executed)) + "\n"
+    text = nbformat.writes(page(notebook, executed, result.run["inputs"]["parameters"])) + "\n"
     if not result.page.is_file() or result.page.read_bytes() != text.encode():
         disk.write(result.page, text)
     if (new := {**result.run, **commit()}) != result.run:
         write_run(result.folder, new)
 
 
-def page(notebook: Notebook, executed: Any) -> Any:
+def page(notebook: Notebook, executed: Any, parameters: Mapping[str, Value]) -> Any:
     """The notebook's own cells with the outputs of an executed one: equal runs give equal pages.
 
-    A cell that shows figures is followed by their citable form.
+    Its parameters stand there with the values of the run. A cell that shows figures is followed by
+    their citable form.
     """
     import nbformat
     from nbformat.v4 import new_markdown_cell, new_notebook
 
     source, cells = read(notebook.path), list[Any]()
     code = [c for c in executed.cells if c.cell_type == "code" and not _is(c, INJECTED)]
-    injected = [c for c in executed.cells if _is(c, INJECTED)]
     runs = iter(code)
     for cell in source.cells:
         cells.append(cell)
+        if _is(cell, PARAMETERS):
+            known = notebook.parameters.values()
+            cell.source = "\n".join(
+                parameter.line(parameters[parameter.name]) for parameter in known
+            )
         if cell.cell_type != "code":
             continue
         ran = next(runs)
@@ -96,8 +101,6 @@ def page(notebook: Notebook, executed: Any) -> Any:
         for id in shown:
             text = f"```{{companion-figure}} {id}\n:again:\n```"
             cells.append(new_markdown_cell(text, metadata={"tags": [WORDS]}))
-        if _is(cell, PARAMETERS):
-            cells += injected
     for i, cell in enumerate(cells):
         cell["id"] = f"{notebook.name}-{i:03d}"
         for noise in ("papermill", "execution"):

@@ -61,18 +61,18 @@ class Words:
     caption: str
 
 
-def quote(**numbers: Any) -> None:
+def quote(**said: Any) -> None:
     """Keep numbers for the prose: ``{{ NOTEBOOK.NAME }}`` in a chapter prints them.
 
     They come from the run, never from the author: text as it should appear, or what a `Table`
     would show, an estimate with its interval, a number with three digits. Lists are joined by
     commas; of a mapping each entry is kept, under NAME_KEY.
     """
-    keep(VALUES, dict(_texts(numbers)))
+    keep(VALUES, dict(_texts(said)))
 
 
-def _texts(numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in numbers.items():
+def _texts(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in said.items():
         if isinstance(value, Mapping):
             yield from _texts({f"{name}_{key}": part for key, part in value.items()})
         elif isinstance(value, Table):
