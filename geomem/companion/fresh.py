@@ -87,10 +87,8 @@ def page(notebook: Notebook, executed: Any, parameters: Mapping[str, Value]) -> 
     for cell in source.cells:
         cells.append(cell)
         if _is(cell, PARAMETERS):
-            known = notebook.parameters.values()
-            cell.source = "\n".join(
-                parameter.line(parameters[parameter.name]) for parameter in known
-            )
+            known = notebook.parameters
+            cell.source = "\n".join(known[name].line(parameters[name]) for name in known)
         if cell.cell_type != "code":
             continue
         ran = next(runs)
