@@ -227,8 +227,11 @@ def test_a_page_does_not_tell_in_how_many_pieces_a_print_arrived(ran):
 def test_a_page_shows_the_citable_figure_after_the_cell_that_drew_it(ran):
     cells = nbformat.read(Result(ran, "quick").executed, 4).cells
     (at,) = (i for i, cell in enumerate(cells) if "companion.figure(" in cell.source)
-    assert "remove-output" in cells[at].metadata.tags
+    assert cells[at].outputs == []
     assert "{companion-figure} fig-quick\n:again:" in cells[at + 1].source
+    assert "remove-cell" in cells[at + 2].metadata.tags
+    (picture,) = cells[at + 2].outputs
+    assert "image/png" in picture.data, "for other viewers"
 
 
 def test_a_page_shows_the_values_that_its_run_had(ran):

@@ -62,7 +62,8 @@ class Parameter:
 
     def line(self, value: Value) -> str:
         """Its line of a notebook, with this value."""
-        return f"{self.name}: {self.type} = {value!r}  # {self.help}"
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+        return f"{self.name}: {self.type} = {shown}  # {self.help}"
 
     @property
     def is_dataset(self) -> bool:

@@ -193,7 +193,7 @@ def image_grid(
     ax.spines[:].set_visible(False)
     ax.grid(False)
     fig.draw_without_rendering()  # now it is known how wide the names are, and so the images
-    fig.set_figheight(ax.get_tightbbox().height / fig.dpi + 0.1)
+    fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
 
 
