@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
     from geomem.geometry.coverage_bounds import (
         coverage_bounds,
+        coverage_certificate,
         coverage_sigma,
         shell_mass_envelopes,
     )
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
     from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+    from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.hump import Hump
     from geomem.memorization.ratio_test import (
         denoising_error,
@@ -72,7 +74,10 @@ __all__ = [
     "Regimes",
     "TrainConfig",
     "circulant_sensitivity",
+    "copy_bound",
+    "copy_margin",
     "coverage_bounds",
+    "coverage_certificate",
     "coverage_sigma",
     "denoising_error",
     "disagreement",

@@ -212,7 +212,8 @@ def find_regimes(
     is calibrated on the paper's Figure 5: on that figure's own curves it gives
     [0.55, 1.39], where the paper names the zone [0.55, 1.3]. Edges and the crossing
     C = W are interpolated linearly in log sigma; their intervals are the 2.5 and 97.5
-    percentiles over resamples of the queries of each curve.
+    percentiles over resamples of each curve's queries, by what chance does to each: where W_sigma
+    is measured on all training points, noise alone.
 
     Parameters
     ----------
@@ -338,13 +339,14 @@ def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
 
 
 def _resampled(curve: Curve, resamples: int, rng: np.random.Generator) -> Floats:
-    """(resamples, S) mean curves of resampled queries; none from fewer than two queries."""
+    """(resamples, S) mean curves as chance may move them; none from fewer than two queries."""
     if curve.n < 2:
         return np.empty((0, len(curve.sigma)))
+    chance = curve.per_query - curve.mean if curve.chance is None else curve.chance
     means = np.empty((resamples, len(curve.sigma)))
     for i in range(resamples):  # one at a time: memory does not grow with resamples * n
         counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n))
-        means[i] = counts @ curve.per_query / curve.n
+        means[i] = curve.mean + counts @ chance / curve.n
     return means[:, np.argsort(curve.sigma)]
 
 
