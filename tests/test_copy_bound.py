@@ -267,6 +267,7 @@ def test_the_table_has_every_curve_under_a_unit(images):
         (lambda x: copy_bound(lambda y, s: y / 0, x, x, [1.0]), "infinite"),
         (lambda x: copy_bound(lambda y, s: y, x, x, [-1.0]), "positive"),
         (lambda x: copy_bound(lambda y, s: y, x, x, [1.0], batch=0), "batch"),
+        (lambda x: copy_bound(lambda y, s: y, x, x, [1.0]).edge(1.0), "level"),
     ],
 )
 def test_bad_input_is_one_clear_line(call, message):

@@ -21,6 +21,7 @@ from geomem.geometry.posterior_bounds import (
     weight_bounds,
     weight_thresholds,
 )
+from geomem.geometry.remark_4_3 import Remark
 from geomem.theorems.clouds import line_weight, measured_weight
 
 SIGMAS = np.geomspace(0.01, 100, 9)
@@ -232,6 +233,19 @@ def test_near_copies_leave_the_thresholds_exact_and_safe(line, expected):
             assert side * (bound - level) >= -1e-12
 
 
+def test_every_reading_of_part_a_has_its_own_quantile():
+    """Two points: the thresholds of `test_thresholds_solve_the_two_bounds`, in closed form."""
+    odds = 1 / 0.05
+    quantiles = *np.sqrt(2 * np.log([odds / 2, odds, 2 * odds])), norm.isf(0.05)
+    variants = threshold_variants([[0.0], [1.0]])
+    for t, (low, high) in zip(quantiles, variants.values(), strict=True):
+        assert 1 / low[0] == pytest.approx(t + np.sqrt(t**2 + 2 * np.log(19)))
+        assert 1 / high[0] == pytest.approx(-t + np.sqrt(t**2 + 2 * np.log(1.5)))
+    remark = Remark.of(variants, comparable=False)
+    assert remark.near == [] and "cannot compare" in remark.in_words
+    assert len(remark.table["choice of t"]) == 4
+
+
 def test_thresholds_keep_their_promise(rng):
     points = rng.normal(size=(10, 4)) * 3
     low, high = weight_thresholds(points, delta=0.1)
@@ -251,11 +265,12 @@ def test_a_repeated_point_is_never_certain():
 def test_remark_4_3_on_cifar10(cifar10):
     """The paper: 2.25 and 22.54 on average, for 0.95 and 0.6 with probability 0.95."""
     train = geomem.load_dataset("cifar10", n_train=1000, n_heldout=1, root=cifar10).train
-    means = [(low.mean(), high.mean()) for low, high in threshold_variants(train).values()]
+    remark = Remark.of(threshold_variants(train), comparable=True)
     known = [(2.2876, 22.532), (2.219, 23.17), (2.156, 23.79), (2.479, 20.94)]
-    np.testing.assert_allclose(means, known, rtol=3e-4)
-    near = np.all(np.abs(np.array(means) / [2.25, 22.54] - 1) < 0.03, axis=1)
-    assert near.tolist() == [True, True, False, False], "it does not say which of two it took"
+    np.testing.assert_allclose([*remark.means.values()], known, rtol=3e-4)
+    assert remark.near == [*remark.means][:2], "the numbers do not say which of two it took"
+    assert "two come within 3%" in remark.in_words
+    assert remark.table["mean σ_lo"][-1] == "2.25"
     bounds = weight_bounds(train, [3.0, 4.0, 7.0, 20.0, 80.0])
     assert bounds.lower_sum[:2] == pytest.approx([0.9858, 0.803], abs=5e-4)
     assert bounds.upper_call[2:4] == pytest.approx([0.700, 0.0567], abs=5e-4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -61,3 +63,15 @@ def weight_brackets(
     )
     rows = zip(levels, map(measured.estimate, range(len(levels))), *pairs, strict=True)
     return [Bracket(*row) for row in rows]
+
+
+def brackets_table(found: Mapping[str, Sequence[Bracket]]) -> dict[str, list[Any]]:
+    """The brackets of several training sets, by name, as columns."""
+    rows = [(name, one) for name, some in found.items() for one in some]
+    pairs = {"without": [one.without for _, one in rows], "with": [one.together for _, one in rows]}
+    return {
+        "training set": [name for name, _ in rows],
+        "sigma": [one.sigma for _, one in rows],
+        "W, measured": [f"{one.weight:.3f}" for _, one in rows],
+        **{key: [f"{low:.3f} to {high:.3f}" for low, high in pair] for key, pair in pairs.items()},
+    }

@@ -34,6 +34,7 @@ QUANTILES: dict[str, Callable[[float], float]] = {  # t of part A, of odds (N - 
     "t² = 2 log(2(N − 1)/δ)": lambda odds: float(np.sqrt(2 * np.log(2 * odds))),
     "Q(t) = δ/(N − 1)": lambda odds: float(-ndtri(1 / odds)),
 }
+BY_PARTS = {"color": "#56B4E9", "ls": "-", "marker": "*"}
 LOOKS = {  # how they are drawn
     "(II) pairs": (("lower_sum", "upper_nearest"), {"color": "C0", "ls": "-", "marker": "o"}),
     "(III) call option": (("upper_call",), {"color": "C1", "ls": "--", "marker": "s"}),
@@ -41,7 +42,7 @@ LOOKS = {  # how they are drawn
     "(IV) width": (("lower_width", "upper_width"), {"color": "C2", "ls": "-.", "marker": "^"}),
     "simplex": (("lower_simplex", "upper_simplex"), {"color": "C3", "ls": ":", "marker": "d"}),
     "orthogonal": (("lower_orthogonal",), {"color": "0.35", "ls": "--", "marker": "v"}),
-    "subsets, clusters": (("lower_packing", "upper_clusters"), {"color": "C4", "marker": "*"}),
+    "subsets, clusters": (("lower_packing", "upper_clusters"), BY_PARTS),
 }
 
 

@@ -10,7 +10,7 @@ which x is
 away, so |g - x| > reach_ij. With x_1 the training image nearest to x, the *margin* h(x), which
 every copy exceeds, is the least of max_j reach_1j and all reach_i1. It is at least
 (d_1NN - t d_2NN) / (1 + t), for one third (3 d_1NN - d_2NN) / 4, which two distances of x give, and
-is just that where the points lie on a line. Where x itself passes the test it is 0.
+is just that where x lies on a line between two training images. Where x itself passes it is 0.
 
 Hence of every denoiser, at every noise level,
 
@@ -103,7 +103,13 @@ class CopyBound:
         Returns
         -------
         float, data units; NaN where the smallest noise level already fails.
+
+        Raises
+        ------
+        ValueError : a level outside (0, 1).
         """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie strictly between 0 and 1, got {level}.")
         order = np.argsort(self.sigma)
         fails = np.append(self.beyond.high[order] > level, True)
         first = int(fails.argmax())
@@ -119,11 +125,11 @@ class CopyBound:
             "no worse than its input": self.identity,
         }
 
-    def plot(self, ax: Any, color: str = "C1") -> None:
+    def plot(self, ax: Any) -> None:
         """Draw the rate and the bounds into matplotlib axes, with their intervals."""
-        looks = ((color, "-"), ("C0", "--"), ("C2", ":"), ("0.5", "-."))
-        for (name, curve), (shade, line) in zip(self.curves.items(), looks, strict=True):
-            curve.plot(ax, name, color=shade, ls=line)
+        looks = (("C1", "-"), ("C0", "--"), ("C2", ":"), ("0.5", "-."))
+        for (name, curve), (color, line) in zip(self.curves.items(), looks, strict=True):
+            curve.plot(ax, name, color=color, ls=line)
 
     def table(self) -> dict[str, Floats]:
         """The noise levels and every curve, each column under a heading with its unit."""
@@ -163,9 +169,10 @@ def copy_bound(
 ) -> CopyBound:
     """A bound on per-noise-level memorization from the errors of any denoiser on new images.
 
-    Where g = m_sigma(X + sigma Z) passes the ratio test it is farther from X than the margin h(X)
-    of `copy_margin`. So M(sigma) <= P(|g - X| >= h) <= E min(1, |g - X|^2 / h^2), whatever the
-    denoiser. Each image has one noise draw: the answers are independent and the intervals exact.
+    Where g = m_sigma(X + sigma Z) passes the ratio test it is farther from X than the margin h of
+    `copy_margin`. So, whatever the denoiser, ``M(sigma) <= P(||g - X|| >= h)``, which is at most
+    ``E min(1, ||g - X||^2 / h^2)``. Each image has one noise draw: the answers are independent, and
+    the intervals of shares exact.
 
     Parameters
     ----------
