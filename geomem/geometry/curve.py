@@ -57,7 +57,7 @@ class Band:
         2.0
         """
         turns = np.flatnonzero(np.diff(self.mean >= level))
-        return between(self.sigma, self.mean, level, turns[0]) if len(turns) else float("nan")
+        return float(between(self.sigma, self.mean, level, turns[0])) if len(turns) else np.nan
 
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
@@ -131,6 +131,16 @@ class Curve(Band):
         low, high = wilson(mean, size)
         return cls(sigma, mean, low, high, n, per_query)
 
+    def resampled(self, resamples: int = 1000, seed: int = 0) -> Floats:
+        """(R, S) the means over resampled queries: what bootstrap intervals come from.
+
+        Curves of equally many queries are resampled alike for one seed: those of the same queries
+        together.
+        """
+        shares = np.full(self.n, 1 / self.n)
+        counts = np.random.default_rng(seed).multinomial(self.n, shares, resamples)
+        return np.asarray(counts @ self.per_query / self.n)
+
     @classmethod
     def from_table(cls, sigma: Floats, values: Floats) -> Curve:
         """A curve read from a table (a digitized figure, say): no queries, no interval."""
@@ -193,7 +203,35 @@ class ErrorCurve(Band):
         return np.asarray(self.per_query.std(0, ddof=1) / np.sqrt(self.n))
 
 
-def between(sigma: Floats, values: Floats, level: float, i: int) -> float:
-    """Where the line between the points i and i + 1, in log sigma, meets ``level``."""
-    part = (level - values[i]) / (values[i + 1] - values[i])
-    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+def between(sigma: Floats, values: Floats, level: Any, i: Any) -> Floats:
+    """Where the line between the points i and i + 1, in log sigma, meets ``level``.
+
+    values : (..., S) rows over the S levels; ``level`` and ``i``, one or (...,), of each.
+    """
+    right = np.minimum(np.asarray(i) + 1, len(sigma) - 1)
+    a, b = (np.take_along_axis(values, k[..., None], -1)[..., 0] for k in (np.asarray(i), right))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (level - a) / (b - a)
+    return np.exp(np.log(sigma[i]) + part * np.log(sigma[right] / sigma[i]))
+
+
+def last_rise(sigma: Floats, values: Floats, level: Any) -> Floats:
+    """The last sigma at which each row of (..., S) values rises through ``level``; NaN: nowhere.
+
+    >>> last_rise(np.array([1.0, 4.0, 9.0]), np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), 0.5)
+    array([ 2., nan])
+    """
+    below, last = values < np.asarray(level)[..., None], len(sigma) - 1
+    i = last - below[..., ::-1].argmax(-1)  # the last one below
+    there = below.any(-1) & (i < last)
+    return np.where(there, between(sigma, values, level, np.where(there, i, 0)), np.nan)
+
+
+def first_fall(sigma: Floats, values: Floats, level: Any) -> Floats:
+    """The first sigma at which each row of (..., S) values falls through ``level``; NaN: nowhere.
+
+    >>> float(first_fall(np.array([1.0, 4.0, 9.0]), np.array([1.0, 0.0, 1.0]), 0.5))
+    2.0
+    """
+    i = (values < np.asarray(level)[..., None]).argmax(-1)  # the first one below, or 0
+    return np.where(i > 0, between(sigma, values, level, np.where(i > 0, i - 1, 0)), np.nan)
