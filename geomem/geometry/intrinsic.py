@@ -1,8 +1,7 @@
-"""The dimension of a data set, whatever the space that it lies in, and coverage by shells of it (ours).
+"""The dimension of images, whatever the space that they lie in, and coverage by its shells (ours).
 
-An image padded with zeros is the same image: nothing between images changes, and nothing of what
-there is to learn. But the shells of Lemma 4.5 are those of noise, which fills the new pixels too.
-Here is what does not depend on them.
+The shells of Lemma 4.5 are those of noise, which fills every number of an image, also those that
+say nothing. Distances know nothing of these, nor does what is computed here.
 """
 
 from __future__ import annotations
@@ -10,23 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from geomem.geometry.arrays import Array, Floats, check_array, check_sigmas
+from geomem.geometry.arrays import Array, Floats, check_sigmas
 from geomem.geometry.coverage import shell_mass
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate, positive_mean
-
-
-def padded(points: Array, d: int) -> Floats:
-    """Points (N, ...) as vectors with zeros at their ends: (N, d) float64, in the same units.
-
-    >>> padded([[1.0, 2.0]], 4).tolist()
-    [[1.0, 2.0, 0.0, 0.0]]
-    """
-    flat = np.asarray(check_array("points", points), np.float64).reshape(len(points), -1)
-    if d < flat.shape[1]:
-        raise ValueError(f"padded: {d} numbers do not hold points of {flat.shape[1]}.")
-    return np.pad(flat, ((0, 0), (0, d - flat.shape[1])))
 
 
 def intrinsic_dimension(

@@ -320,7 +320,7 @@ def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[Floats, F
 def _resampled(
     curves: tuple[Curve, Curve], resamples: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """(resamples, S) mean curves of resampled queries, of both; none where one has fewer than two."""
+    """(resamples, S) mean curves of resampled queries, of both; none if one has fewer than two."""
     if min(curve.n for curve in curves) < 2:
         none = np.empty((0, len(curves[0].sigma)))
         return none, none

@@ -95,7 +95,7 @@ class Sensitivity:
         cs, levels = ([*dict.fromkeys(part)] for part in zip(*self.zones, strict=True))
         for (c, level), zone in self.zones.items():
             i, j = cs.index(c), levels.index(level)
-            place, label = i + 0.2 * (j - (len(levels) - 1) / 2), f"level {level:g}" if not i else None
+            place, label = i + 0.2 * (j - (len(levels) - 1) / 2), None if i else f"level {level:g}"
             low, high = (zone and zone.medium) or (np.nan, np.nan)
             shade = str(0.8 - 0.7 * j / max(len(levels) - 1, 1))
             ax.bar(place, high - low, 0.16, low, color=shade, label=label)
