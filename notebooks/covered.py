@@ -39,6 +39,7 @@ from geomem import companion
 from geomem.diffusion import zoo
 from geomem.geometry.overlap import overlap
 from geomem.geometry.padding import Padding
+from geomem.geometry.regimes import DRAWS
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization import candidates
 from geomem.memorization.case import Case
@@ -107,8 +108,9 @@ companion.figure(fig, "fig-covered-overlap", table, data=[*sets.values()])
 cs, levels = ([float(text) for text in of.split()] for of in (shells, heights))
 tried = {}
 for name, pair in pairs.items():
-    weight = beside[name][0].weight
-    tried[name] = companion.kept(Sensitivity.of)(*pair, weight, cs=cs, levels=levels, **spent)
+    weight, cover = beside[name][0].weight, companion.kept(geomem.shell_coverage)
+    drawn = {c: cover(*pair, weight.sigma, c=c, draws=DRAWS, **spent) for c in cs}
+    tried[name] = Sensitivity.of(drawn, weight, levels, seed=seed)
 companion.Table(tried[dataset].columns())
 
 # %%
@@ -125,9 +127,9 @@ companion.figure(fig, "fig-covered-rules", table, data=[*sets.values()])
 # $W_\sigma$ falls through it. Held against the hump of memorization of trained models: its two
 # half-levels and its centre.
 #
-# - **shells**: the paper's; and **padded shells**, the same after padding;
-# - **intrinsic shells**: the nearest image's shell, $\Phi_{k,c}(d_{1\mathrm{NN}}/\sigma)$, with the
-#   dimension $k$ of the images among each other in place of $d$;
+# - **shells**: the paper's, by the nearest image, $\Phi_{d,c}(d_{1\mathrm{NN}}/\sigma)$, the lower
+#   bound of Theorem 4.8; and **padded shells**, the same after padding;
+# - **intrinsic shells**: with the dimension $k$ of the images among each other in place of $d$;
 # - **overlap**: $2\,Q(d_{1\mathrm{NN}}/2\sigma)$.
 
 # %%
@@ -135,12 +137,14 @@ named = (dataset, models), (second_dataset, second_models), (third_dataset, thir
 how = dict(n_heldout=n_heldout, **spent)
 cases = [case for name, text in named if name for case in Case.several(text, name, **how)]
 trained = zoo.train_or_load([case.small for case in cases])
-noise, humps = np.geomspace(0.02, 20, n_sigmas), []
+noise, humps, late = np.geomspace(0.02, 20, n_sigmas), [], []
 for case, model in zip(cases, trained, strict=True):
     geometry = companion.kept(case.geometry)(c=c, level=level)
-    measured = model.denoise, case.distinct, case.heldout, noise, geometry
+    measured = model.denoise, case.distinct, case.heldout, noise, geometry.weight
     options = dict(name=case.data.name, space=max(sizes), c=c, **spent)
     humps.append(companion.kept(Predicted.of)(*measured, **options))
+    late.append(humps[-1].zones(candidates.SHELLS, [level], level)[0, 0, 0])
+    late[-1] /= geometry.regimes.covered.value
 companion.Table(candidates.measured(humps))
 
 # %%
@@ -193,7 +197,7 @@ claim("within-two", says, bool(near), must=False)
 begun = {d: of.regimes.covered for d, of in padding.geometries.items()}
 narrow, *_, widest = begun
 companion.quote(padded_n=len(few), padded_table=companion.Table(padding.columns()))
-companion.quote(narrow=narrow, widest=widest, change=f"{padding.change:.0e}")
+companion.quote(narrow=narrow, widest=widest, change=f"{padding.change:.1g}")
 companion.quote(narrow_start=begun[narrow], widest_start=begun[widest])
 companion.quote(sooner=f"{begun[narrow].value / begun[widest].value:.2g}")
 for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1]), strict=True):
@@ -201,6 +205,7 @@ for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1
     shares = dict(zip(("overlap", "least", "most"), map("{:.2g}".format, overlaps), strict=True))
     table = companion.Table(tried[name].columns())
     companion.quote(**{key: said | shares | dict(table=table, spread=f"{tried[name].spread:.2g}")})
-companion.quote(space=max(sizes), n_humps=len(found.cases), n_measured=len(humps))
+companion.quote(late=f"{max(late) - 1:.0%}", space=max(sizes))
+companion.quote(n_humps=len(found.cases), n_measured=len(humps))
 companion.quote(humps=companion.Table(candidates.measured(humps)), off=off)
 companion.quote(**candidates.in_words(found))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from geomem import load_dataset, measure_regimes
+from geomem import load_dataset, measure_regimes, shell_coverage
+from geomem.geometry.regimes import DRAWS
 from geomem.geometry.sensitivity import Sensitivity
 
 CS, LEVELS = (1.0, 5.0, 20.0), (0.5, 0.8, 0.99)
@@ -13,8 +14,9 @@ CS, LEVELS = (1.0, 5.0, 20.0), (0.5, 0.8, 0.99)
 def found():
     data = load_dataset("digits", n_train=60, n_heldout=60)
     geometry = measure_regimes(data.heldout, data.train)
-    tried = Sensitivity.of(data.heldout, data.train, geometry.weight, cs=CS, levels=LEVELS)
-    return tried, geometry
+    pair, grid = (data.heldout, data.train), geometry.weight.sigma
+    coverages = {c: shell_coverage(*pair, grid, c=c, draws=DRAWS) for c in CS}
+    return Sensitivity.of(coverages, geometry.weight, LEVELS), geometry
 
 
 def test_the_books_own_rule_gives_the_books_own_zone(found):

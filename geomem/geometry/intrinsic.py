@@ -111,9 +111,26 @@ def intrinsic_coverage(
     >>> intrinsic_coverage(plane[:200], plane[200:], [0.01, 1.0]).mean.round(2).tolist()
     [0.61, 1.0]
     """
-    levels, near = check_sigmas(sigmas), _near(heldout, train, device)
-    k = max(1.0, _two_nearest(near).value)
-    return Curve.from_queries(levels, shell_mass(near[:, :1] / levels, k, c), indicator=True)
+    near = _near(heldout, train, device)
+    return nearest_coverage(near[:, 0], sigmas, max(1.0, _two_nearest(near).value), c)
+
+
+def nearest_coverage(distance: Floats, sigmas: Array, dimension: float, c: float = 5.0) -> Curve:
+    """Coverage by the nearest shell alone, E Phi_{d,c}(d_1NN / sigma), in any dimension d.
+
+    In that of the images it is the lower bound of Theorem 4.8; in a larger one, that of the images
+    padded with zeros.
+
+    Parameters
+    ----------
+    distance : (Q,) d_1NN of held-out images, data units.
+    sigmas : (S,) noise levels, data units, > 0.
+    dimension, c : of the shell, as in `shell_radii`.
+    """
+    levels = check_sigmas(sigmas)
+    return Curve.from_queries(
+        levels, shell_mass(distance[:, None] / levels, dimension, c), indicator=True
+    )
 
 
 def _near(heldout: Array, train: Array, device: str | torch.device) -> Floats:

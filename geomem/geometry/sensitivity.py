@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 
-from geomem.geometry.arrays import Array
-from geomem.geometry.coverage import shell_coverage
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate
-from geomem.geometry.regimes import DRAWS, Regimes, find_regimes
+from geomem.geometry.regimes import Regimes, find_regimes
 
 NOWHERE = Estimate(np.nan)
 
@@ -34,34 +32,36 @@ class Sensitivity:
     @classmethod
     def of(
         cls,
-        heldout: Array,
-        train: Array,
+        coverages: Mapping[float, Curve],
         weight: Curve,
-        *,
-        cs: Sequence[float],
         levels: Sequence[float],
+        *,
         seed: int = 0,
-        device: str | torch.device = "auto",
     ) -> Sensitivity:
-        """Coverage by several shells, with the same noise, beside one concentration.
+        """Of curves on one grid.
 
         Parameters
         ----------
-        heldout, train : arrays (Q, ...) and (N, ...), data units.
-        weight : W_sigma of the training set, which knows no shells; its levels are the grid.
-        cs : shell parameters of Lemma 4.5, > 0.
+        coverages : c of Lemma 4.5 -> coverage by its shells, with the same noise for all.
+        weight : concentration of the training set, which knows no shells.
         levels : of the rule, in (0, 1).
-        seed, device : as in `measure_regimes`.
+        seed : of the resampling.
         """
-        same: dict[str, Any] = dict(draws=DRAWS, seed=seed, device=device)
         zones: dict[tuple[float, float], Regimes | None] = {}
-        for c in cs:
-            coverage = shell_coverage(heldout, train, weight.sigma, c=c, **same)
-            for level in levels:
-                zones[c, level] = None
-                with contextlib.suppress(ValueError):  # a curve that never passes the level
-                    zones[c, level] = find_regimes(coverage, weight, level, seed=seed)
+        for (c, coverage), level in product(coverages.items(), levels):
+            zones[c, level] = None
+            with contextlib.suppress(ValueError):  # a curve that never passes the level
+                zones[c, level] = find_regimes(coverage, weight, level, seed=seed)
         return cls(zones)
+
+    def in_words(self, c: float, level: float) -> str:
+        """From where to where the zone is, as text, or why there is none."""
+        zone = self.zones[c, level]
+        if zone is None:
+            return "none: never so high"
+        if zone.medium is None:
+            return f"none: {zone.covered.value:.3g} comes after {zone.concentrated.value:.3g}"
+        return f"{zone.covered.value:.3g} to {zone.concentrated.value:.3g}"
 
     def starts(self, c: float) -> list[Estimate]:
         """Where the zone starts with shells of this c, of each level; NaN: nowhere."""
@@ -72,7 +72,7 @@ class Sensitivity:
     def spread(self) -> float:
         """The highest of all starts over the lowest, >= 1."""
         values = [zone.covered.value for zone in self.zones.values() if zone]
-        return max(values) / min(values)
+        return max(values) / min(values) if values else np.nan
 
     def columns(self) -> dict[str, list[str]]:
         """The columns of a table, one row a shell: where the zone starts, for each level."""

@@ -14,20 +14,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from geomem.geometry.arrays import Array, Floats
-from geomem.geometry.coverage import shell_coverage
 from geomem.geometry.curve import Curve, first_fall, last_rise
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, percentiles
-from geomem.geometry.intrinsic import intrinsic_coverage, intrinsic_dimension
+from geomem.geometry.intrinsic import (
+    intrinsic_coverage,
+    intrinsic_dimension,
+    nearest_coverage,
+)
 from geomem.geometry.overlap import overlap_coverage
-from geomem.geometry.padding import padded
-from geomem.geometry.regimes import DRAWS, Geometry
 from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import DistinctImages, memorization_rates
+from geomem.memorization.ratio_test import DistinctImages, memorization_rates, neighbours
 
-SHELLS, PADDED = "shells", "padded shells"  # the paper's coverage, and of padded images
+SHELLS, PADDED = "shells", "padded shells"  # the paper's, by the nearest image; and padded
 STAY = ("intrinsic shells", "overlap")  # what padding with zeros does not move
 EDGES = ("begins", "centre", "ends")
 LEVELS = np.geomspace(1e-12, 0.95, 60)  # that a candidate may be read at
@@ -60,9 +62,9 @@ class Predicted:
         cls,
         denoise: Denoiser,
         train: DistinctImages,
-        heldout: Array,
+        heldout: NDArray[Any],
         sigmas: Floats,
-        geometry: Geometry,
+        weight: Curve,
         *,
         name: str,
         space: int = 4096,
@@ -78,25 +80,22 @@ class Predicted:
         train : its training set.
         heldout : array (Q, C, H, W), what no model has seen, data units.
         sigmas : (S,) noise levels of the hump, data units, ascending.
-        geometry : coverage of the same held-out images, and concentration.
+        weight : concentration of the training set.
         space : how many numbers the padded images have, at least.
-        c : shell parameter of Lemma 4.5, as ``geometry`` has it.
+        c : shell parameter of Lemma 4.5.
         """
         rate = memorization_rates(denoise, heldout, train, sigmas, seed=seed, device=device)
-        pair, grid = (heldout, train.images), geometry.weight.sigma
-        d = int(np.prod(np.shape(heldout)[1:]))
-        wide = padded(heldout, max(space, d)), padded(train.images, max(space, d))
-        shells: dict[str, Any] = dict(c=c, draws=DRAWS, seed=seed)
+        pair, grid, near = (heldout, train.images), weight.sigma, neighbours(heldout, train).first
+        d, (channels, height, width) = heldout[0].size, heldout.shape[1:]
+        size = f"{height}x{width}" + (" RGB" if channels == 3 else "")
         coverages = {
-            SHELLS: geometry.coverage,
-            PADDED: shell_coverage(*wide, grid, device=device, **shells),
+            SHELLS: nearest_coverage(near, grid, d, c),
+            PADDED: nearest_coverage(near, grid, max(space, d), c),
             "intrinsic shells": intrinsic_coverage(*pair, grid, c=c, device=device),
             "overlap": overlap_coverage(*pair, grid, device=device),
         }
-        channels, height, width = np.shape(heldout)[1:]
-        size = f"{height}x{width}" + (" RGB" if channels == 3 else "")
         dimension, hump = intrinsic_dimension(*pair, device=device), Hump.of(rate, seed=seed)
-        return cls(name, size, d, dimension, hump, geometry.weight, coverages)
+        return cls(name, size, d, dimension, hump, weight, coverages)
 
     def zones(self, candidate: str, levels: Array, top: float, seed: int = 0) -> Floats:
         """(L, 1 + R, 3) where the zone of a candidate begins, its middle in log sigma, and its end.
@@ -206,14 +205,16 @@ def measured(cases: Sequence[Predicted]) -> dict[str, list[Any]]:
 
 
 def errors(found: Comparison) -> dict[str, list[Any]]:
-    """The columns of a table, one row a candidate: by which factor it is off, and where."""
+    """The columns of a table, one row a candidate: by which factor it is off, and where.
+
+    At the level of the rule, and in all with levels that are fitted on the other data sets.
+    """
     names = [*found.at_level]
     plain, fitted = ([found.off(name, fitted=how) for name in names] for how in (False, True))
-    text = {edge: [f"{one[edge]:.2f}" for one in plain] for edge in (*EDGES, "all")}
     return {
         "coverage": names,
-        **{f"{edge}, level {found.level:g}": text[edge] for edge in (*EDGES, "all")},
-        "all, level of the other sets": [f"{one['all']:.2f}" for one in fitted],
+        **{edge: [f"{one[edge]:.2f}" for one in plain] for edge in (*EDGES, "all")},
+        "all, fitted": [f"{one['all']:.2f}" for one in fitted],
     }
 
 

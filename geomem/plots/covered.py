@@ -55,7 +55,7 @@ def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
         found.plot(ax)
         ax.set(title=name, ylabel=SIGMA_LABEL.replace("noise level", "zone,"))
         ax.set_ylim(0.8 * ax.get_ylim()[0], 1.2 * ax.get_ylim()[1])
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)
