@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
     from geomem.diffusion.presets import Experiment, experiment
     from geomem.diffusion.sampler import sample
+    from geomem.diffusion.schedules import Schedule, whiten
     from geomem.diffusion.train import TrainConfig
     from geomem.diffusion.zoo import load_model, train_or_load
     from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
     from geomem.geometry.coverage_bounds import (
         coverage_bounds,
+        coverage_certificate,
         coverage_sigma,
         shell_mass_envelopes,
     )
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
     from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+    from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.hump import Hump
     from geomem.memorization.ratio_test import (
         denoising_error,
@@ -70,9 +73,13 @@ __all__ = [
     "ModelConfig",
     "NoiseLaw",
     "Regimes",
+    "Schedule",
     "TrainConfig",
     "circulant_sensitivity",
+    "copy_bound",
+    "copy_margin",
     "coverage_bounds",
+    "coverage_certificate",
     "coverage_sigma",
     "denoising_error",
     "disagreement",
@@ -109,6 +116,7 @@ __all__ = [
     "train_or_load",
     "weight_bounds",
     "weight_thresholds",
+    "whiten",
 ]
 
 

@@ -147,3 +147,19 @@ companion.quote(sigma_cov_early=early, sigma_cov_late=late)
 companion.quote(
     **{name: dict(zip(("nearest", "coverage", "sum"), found[name], strict=True)) for name in found}
 )
+
+# %% [markdown]
+# ## Squared distances
+#
+# Seen from a point $r$ noise levels away, the squared norm of the noise is $r^2$ larger on average,
+# and leaves the shell on the outside.
+
+# %%
+fig, table = shells.squared_norms(d, c)
+companion.figure(fig, "fig-squared-norms", table)
+
+# %% tags=["remove-cell"]
+r_in, r_out = geomem.shell_radii(d, c)
+companion.quote(r_in2=f"{r_in**2:.4g}", r_out2=f"{r_out**2:.4g}", spread=f"{np.sqrt(2 * d):.3g}")
+far = f"{float(geomem.shell_mass(1.5 * transition, d, c)):.2g}"
+companion.quote(far=far, far_r=f"{1.5 * transition:.3g}")

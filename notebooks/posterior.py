@@ -39,11 +39,12 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # ## Posterior concentration
 #
 # Each query is a training image; each noise draw serves every noise level. The band is the
-# 95% interval over queries.
+# 95% interval for this training set: over the noise and, where not all its images are queries,
+# over which are.
 
 # %%
 same = dict(draws=draws, seed=seed, device=device)
-weight = geomem.max_posterior_weight(data.train, sigmas, queries=data.train[:n_queries], **same)
+weight = geomem.max_posterior_weight(data.train, sigmas, queries=min(n_queries, n_train), **same)
 
 # %% [markdown]
 # For CIFAR-10 with $N = 1000$ the paper shows this curve (the figure of its appendix E.3), and

@@ -29,7 +29,7 @@ def test_thicker_shells_and_lower_levels_begin_earlier(found):
     starts = np.array([[start.value for start in tried.starts(c)] for c in CS])
     assert np.all(np.diff(starts[1:], axis=1) > 0) and np.all(np.diff(starts[:, :2], axis=0) < 0)
     assert tried.spread == pytest.approx(np.nanmax(starts) / np.nanmin(starts))
-    ends = {level: {tried.zones[c, level].concentrated for c in CS[1:]} for level in LEVELS}
+    ends = {level: {tried.zones[c, level].concentrated.value for c in CS[1:]} for level in LEVELS}
     assert all(len(one) == 1 for one in ends.values())  # they know no shells
 
 

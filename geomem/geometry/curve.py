@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -75,12 +75,14 @@ class Curve(Band):
     mean : array (S,)
         The estimate: the mean over queries of their mean over noise draws.
     low, high : array (S,)
-        The 95% interval over queries (see `from_queries`).
+        The 95% interval (see `from_queries` and `from_draws`).
     n : int
         Number of queries.
     per_query : array (n, S)
-        Each query's mean over its draws; what resampling draws from. Empty (0, S) for a curve
-        read from a table.
+        Each query's mean over its draws. Empty (0, S) for a curve read from a table.
+    chance : array (n, S) or None
+        What resampling draws from: of each query a part that is due to chance, of which the
+        average has the mean 0 and the variance of ``mean``. None: ``per_query`` less ``mean``.
 
     See Also
     --------
@@ -106,10 +108,11 @@ class Curve(Band):
     high: Floats
     n: int
     per_query: Floats
+    chance: Floats | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_queries(cls, sigma: Floats, per_query: Floats, *, indicator: bool) -> Curve:
-        """The curve of (n, S) per-query means over noise draws.
+        """The curve of (n, S) per-query means over noise draws, for the law of the queries.
 
         The interval is Wilson's with an effective sample size, m(1-m)/SE^2 (the survey
         statistician's design effect): it stays in [0, 1] and follows the observed spread
@@ -119,33 +122,66 @@ class Curve(Band):
         near 0 for lack of events: there the observed spread is trusted, which a rare
         isolated image that no query met can make too small.
         """
-        n = len(per_query)
-        mean = per_query.mean(0)
+        n, mean = len(per_query), per_query.mean(0)
         variance = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
-        binomial = np.clip(mean * (1 - mean), 0, None)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            size = np.where((variance > 0) & (binomial > 0), binomial / variance, float(n))
-        events = n * np.clip(np.minimum(mean, 1 - mean), 0, None)
-        trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
-        size = n * (size / n) ** trust
-        low, high = wilson(mean, size)
+        low, high = _interval(mean, variance, n, indicator)
         return cls(sigma, mean, low, high, n, per_query)
 
-    def resampled(self, resamples: int = 1000, seed: int = 0) -> Floats:
-        """(R, S) the means over resampled queries: what bootstrap intervals come from.
+    def resampled(self, resamples: int, rng: np.random.Generator) -> Floats:
+        """(R, S) mean curves as chance may move them, of n >= 1: what bootstraps come from.
 
-        Curves of equally many queries are resampled alike for one seed: those of the same queries
-        together.
+        From generators of one seed curves of equally many queries are resampled alike: those of the
+        same queries together.
         """
-        shares = np.full(self.n, 1 / self.n)
-        counts = np.random.default_rng(seed).multinomial(self.n, shares, resamples)
-        return np.asarray(counts @ self.per_query / self.n)
+        chance = self.per_query - self.mean if self.chance is None else self.chance
+        means = np.empty((resamples, len(self.sigma)))
+        for i in range(resamples):  # one at a time: memory does not grow with resamples * n
+            counts = rng.multinomial(self.n, np.full(self.n, 1 / self.n))
+            means[i] = self.mean + counts @ chance / self.n
+        return means
+
+    @classmethod
+    def from_draws(cls, sigma: Floats, values: Floats, share: float) -> Curve:
+        """The curve of (n, draws, S) values, for a finite set of which the queries are a share.
+
+        Of a whole set, ``share`` 1, only the noise is left to chance, and its variance is that
+        within each query's draws. Of a random part of it the choice is, too, with the correction
+        for a finite population (Cochran 1977, two-stage sampling). One draw cannot be told from
+        its query: then the interval is that of `from_queries`, which is too wide.
+        """
+        n, draws, _ = values.shape
+        per_query = values.mean(1)
+        mean = per_query.mean(0)
+        if draws == 1:
+            return cls.from_queries(sigma, per_query, indicator=False)
+        within = values.var(1, ddof=1).mean(0) / (n * draws)
+        between = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
+        variance = (1 - share) * between + share * within
+        low, high = _interval(mean, variance, n / (1 - share + share / draws), indicator=False)
+        # Half of a query's draws against the others: as much noise as in its mean, and no more.
+        first = draws // 2
+        apart = values[:, :first].mean(1) - values[:, first:].mean(1)
+        noise = np.sqrt(share * first * (draws - first)) / draws * apart
+        chance = np.sqrt(1 - share) * (per_query - mean) + noise
+        return cls(sigma, mean, low, high, n, per_query, chance=chance)
 
     @classmethod
     def from_table(cls, sigma: Floats, values: Floats) -> Curve:
         """A curve read from a table (a digitized figure, say): no queries, no interval."""
         unknown = np.full(len(sigma), np.nan)
         return cls(sigma, values, unknown, unknown, 0, np.empty((0, len(sigma))))
+
+
+def _interval(
+    mean: Floats, variance: Floats, trials: float, indicator: bool
+) -> tuple[Floats, Floats]:
+    """As `Curve.from_queries` says, for a mean of this variance; ``trials`` is its n."""
+    binomial = np.clip(mean * (1 - mean), 0, None)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.where((variance > 0) & (binomial > 0), binomial / variance, trials)
+    events = trials * np.clip(np.minimum(mean, 1 - mean), 0, None)
+    trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
+    return wilson(mean, trials * (size / trials) ** trust)
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,21 @@ def student_half(values: Floats) -> Floats:
     return np.asarray(stdtrit(n - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(n))
 
 
+def dkw(n: int, alpha: float = 0.05) -> float:
+    """What the share of n draws below a value exceeds its probability by, nowhere, at most.
+
+    With probability 1 - alpha for all values at once: sqrt(log(1 / alpha) / (2 n)), the one-sided
+    inequality of Dvoretzky, Kiefer and Wolfowitz with the constant of Massart (1990), who needs
+    0 < alpha <= 1/2.
+
+    >>> round(dkw(500), 4)
+    0.0547
+    """
+    if not 0 < alpha <= 0.5 or n < 1:
+        raise ValueError(f"dkw: needs n >= 1 and 0 < alpha <= 1/2, got n={n}, alpha={alpha}.")
+    return math.sqrt(math.log(1 / alpha) / (2 * n))
+
+
 def columns(
     name: str, unit: str, estimates: Iterable[Estimate | Fraction]
 ) -> dict[str, list[float]]:

@@ -212,7 +212,8 @@ def find_regimes(
     is calibrated on the paper's Figure 5: on that figure's own curves it gives
     [0.55, 1.39], where the paper names the zone [0.55, 1.3]. Edges and the crossing
     C = W are interpolated linearly in log sigma; their intervals are the 2.5 and 97.5
-    percentiles over resamples of the queries of each curve.
+    percentiles over resamples of each curve's queries, by what chance does to each: where W_sigma
+    is measured on all training points, noise alone.
 
     Parameters
     ----------
@@ -320,15 +321,9 @@ def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[Floats, F
 def _resampled(
     curves: tuple[Curve, Curve], resamples: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """(resamples, S) mean curves of resampled queries, of both; none if one has fewer than two."""
+    """(resamples, S) curves as chance may move them; none where one has fewer than two queries."""
     if min(curve.n for curve in curves) < 2:
         none = np.empty((0, len(curves[0].sigma)))
         return none, none
-    found = []
-    for curve in curves:
-        means = np.empty((resamples, len(curve.sigma)))
-        for i in range(resamples):  # one at a time: memory does not grow with resamples * n
-            counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n))
-            means[i] = counts @ curve.per_query / curve.n
-        found.append(means[:, np.argsort(curve.sigma)])
-    return found[0], found[1]
+    up, down = (curve.resampled(resamples, rng)[:, np.argsort(curve.sigma)] for curve in curves)
+    return up, down

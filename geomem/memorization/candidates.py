@@ -109,9 +109,12 @@ class Predicted:
         top : the level of concentration, in (0, 1).
         """
         coverage, size = self.coverages[candidate], len(self.hump.resampled)
-        rows = np.vstack([coverage.mean, coverage.resampled(size, seed)])
+
+        def rows_of(curve: Curve) -> Floats:
+            return np.vstack([curve.mean, curve.resampled(size, np.random.default_rng(seed))])
+
+        rows, weights = rows_of(coverage), rows_of(self.weight)
         begins = np.array([last_rise(coverage.sigma, rows, level) for level in np.asarray(levels)])
-        weights = np.vstack([self.weight.mean, self.weight.resampled(size, seed)])
         ends = np.broadcast_to(first_fall(self.weight.sigma, weights, top), begins.shape)
         return np.stack([begins, np.sqrt(begins * ends), ends], -1)
 

@@ -104,7 +104,7 @@ class Hump:
             raise ValueError("hump: needs a rate at two or more noise levels, ascending.")
         if curve.n < 1:
             raise ValueError("hump: needs the images behind the rate, not a table.")
-        return cls(curve, curve.resampled(resamples, seed))
+        return cls(curve, curve.resampled(resamples, np.random.default_rng(seed)))
 
     @property
     def peak(self) -> int:

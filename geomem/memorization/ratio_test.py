@@ -89,7 +89,7 @@ class Neighbours:
 
     def memorized(self, threshold: float = THIRD) -> NDArray[np.bool_]:
         """(Q,) whether d_1NN < threshold * d_2NN, strictly."""
-        return self.ratio < _checked(threshold)
+        return self.ratio < checked(threshold)
 
     @property
     def fraction(self) -> Fraction:
@@ -117,7 +117,7 @@ class RateCurve(Curve):
         Not Clopper-Pearson's, since the draws of one image are not independent trials; with
         one draw it is Wilson's.
         """
-        rates = (ratios < _checked(threshold)).mean(0)
+        rates = (ratios < checked(threshold)).mean(0)
         curve = Curve.from_queries(sigma, rates, indicator=True)
         return cls(**vars(curve), threshold=threshold, ratios=ratios)
 
@@ -185,7 +185,7 @@ def fraction_below(ratios: Array, threshold: float = THIRD) -> Fraction:
     values = np.asarray(ratios, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0) & (values <= 1)):
         raise ValueError("ratios: expected a non-empty vector of values in [0, 1].")
-    return Fraction.of(int((values < _checked(threshold)).sum()), len(values))
+    return Fraction.of(int((values < checked(threshold)).sum()), len(values))
 
 
 def memorized_fraction(
@@ -300,9 +300,9 @@ def memorization_rates(
     """
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
-    _checked(threshold)
+    checked(threshold)
     ratios = np.empty((check_count("draws", draws), len(images), len(levels)))
-    for draw, s, rows, _, answer in _denoised(denoise, images, levels, draws, seed, batch):
+    for draw, s, rows, _, answer in denoised(denoise, images, levels, draws, seed, batch):
         ratios[draw, rows, s] = neighbours(answer, distinct).ratio
     return RateCurve.from_ratios(levels, ratios, threshold)
 
@@ -364,12 +364,12 @@ def denoising_error(
     """
     levels, clean = check_sigmas(sigmas), Points(images, "images", device)
     errors = np.zeros((len(clean), len(levels)))
-    for _, s, rows, x, answer in _denoised(denoise, clean, levels, draws, seed, batch):
+    for _, s, rows, x, answer in denoised(denoise, clean, levels, draws, seed, batch):
         errors[rows, s] += (answer.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
     return ErrorCurve.from_queries(levels, errors)
 
 
-def _denoised(
+def denoised(
     denoise: Denoiser, images: Points, levels: Floats, draws: int, seed: int, batch: int
 ) -> Iterator[tuple[int, int, slice, torch.Tensor, torch.Tensor]]:
     """(draw, level, rows, clean images (Q, d) float64, denoised ones) of every block of images.
@@ -406,7 +406,7 @@ def _answer(denoise: Denoiser, x: torch.Tensor, sigma: float, batch: int) -> tor
     return answer
 
 
-def _checked(threshold: float) -> float:
+def checked(threshold: float) -> float:
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie in (0, 1], got {threshold}.")
     return threshold
