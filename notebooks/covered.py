@@ -79,7 +79,7 @@ companion.figure(fig, "fig-covered-padding", table, data=[sets[dataset]])
 # %% [markdown]
 # ## Covered, and still told apart
 #
-# The noise around two points at distance $r$ overlaps by $1 - \mathrm{TV} = 2\,Q(r/2\sigma)$: the
+# The noise around two points $r$ noise levels apart overlaps by $1 - \mathrm{TV} = 2\,Q(r/2)$: the
 # best test of which of the two a noisy image came from errs with half of that. Here at the level
 # where the zone begins.
 
