@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         linear_gap_law,
         linear_mmse,
     )
+    from geomem.geometry.intrinsic import intrinsic_coverage, intrinsic_dimension
     from geomem.geometry.locality import circulant_sensitivity, locality_bound
     from geomem.geometry.overlap import overlap_coverage
     from geomem.geometry.posterior import (
@@ -88,6 +89,8 @@ __all__ = [
     "experiment",
     "find_regimes",
     "gaussian_denoiser",
+    "intrinsic_coverage",
+    "intrinsic_dimension",
     "karras_sigmas",
     "linear_gap",
     "linear_gap_bound",

@@ -94,6 +94,26 @@ class Case:
         own = (dataset, n_train, changes) == (own_data, 0, "")
         return cls(small, large, data, everything, distinct, heldout, own)
 
+    @classmethod
+    def several(cls, models: str, dataset: str, **how: Any) -> list[Case]:
+        """Of text: presets, each with the sides of its images, 0 as they are, and what it changes.
+
+        ``"cifar10-luma 8 16 n_train=64 train.steps=1600; cifar10-rgb 0"`` are three cases.
+
+        Parameters
+        ----------
+        models : the text; of "" there are none.
+        dataset, how : of each, as in `of`.
+        """
+        found = list[Case]()
+        for preset, *words in (one.split() for one in models.split(";") if one.strip()):
+            n_train = sum(int(word[8:]) for word in words if word.startswith("n_train="))
+            changes = [word for word in words if "=" in word and not word.startswith("n_train=")]
+            sides = [int(word) for word in words if "=" not in word]
+            options = (preset, dataset, n_train, " ".join(changes))
+            found += [cls.of(*options, size=side, **how) for side in sides]
+        return found
+
     def trained(self) -> tuple[Trained, Trained]:
         """The small and the large model, trained now where the store does not hold them."""
         few, many = fitting.train_or_load([self.small, self.large])
