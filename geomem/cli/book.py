@@ -161,7 +161,8 @@ def _make_book(
         if reasons:
             takes = seconds[notebook.name] = _seconds(root, notebook, parameters, profile)
             todo.append((notebook, parameters))
-            print(f"to run: {notebook.name} (about {takes:.0f} s): {'; '.join(reasons)}")
+            why = "; ".join(textwrap.shorten(one, 120, placeholder=" ...") for one in reasons)
+            print(f"to run: {notebook.name} (about {takes:.0f} s): {why}")
         else:
             restamp(result, notebook)
             print(f"fresh:  {notebook.name}")
