@@ -1,5 +1,7 @@
 """Shared by the tests: signals, point clouds, the project's root, real CIFAR-10 where it is."""
 
+import errno
+import itertools
 import multiprocessing
 import os
 import re
@@ -7,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +81,55 @@ def cifar10():
     if not (Path(root) / "cifar-10-batches-bin").is_dir() or not root:
         pytest.skip("real CIFAR-10 is not here: set GEOMEM_DATA to a folder that holds it")
     return root
+
+
+# A disk that refuses
+
+CHANGES = ("mkdir", "fsync", "rename", "replace", "unlink", "rmdir")
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """From the n-th change of the disk on, or at that one alone, an error."""
+
+    def from_the(n, alone, changes=CHANGES):
+        calls = itertools.count()
+
+        def refusing(real):
+            def change(*arguments, **named):
+                call = next(calls)
+                if call == n or (call > n and not alone):
+                    raise OSError(errno.ENOSPC, "No space left on device", arguments[0])
+                return real(*arguments, **named)
+
+            return change
+
+        for name in changes:
+            monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+
+    return from_the
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, which `fill` fills: what a disk that is full does, and not a patch."""
+    place = tmp_path / "small"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here, as root can: {made.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def fill(disk):
+    """Take all the room that there is; returns the file that has it."""
+    with suppress(OSError), (disk / "others").open("wb", buffering=0) as others:
+        while others.write(bytes(4096)):
+            pass
+    return disk / "others"
 
 
 # A small project with one quick notebook

@@ -1,6 +1,7 @@
 """What comes in as an array: taken in any ordinary form, refused in one line in any other."""
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from geomem.geometry.coverage import coverage_study
 from geomem.geometry.distances import rms_radius
 from geomem.geometry.locality import row_spectrum
 from geomem.geometry.shell_objective import shell_losses
+from geomem.memorization import quality
 from geomem.memorization.linearity import Linearity
 
 LEVELS = [0.5, 2.0]
@@ -25,6 +27,23 @@ def halved(x, sigma):
 
 def zeros(x, sigma):
     return np.zeros_like(x)
+
+
+def classifier(images, heldout):
+    labels = [np.arange(len(TRAIN)) % 2] * 2
+    return quality.ClassifierFeatures.of(images, labels[0], heldout, labels[1])
+
+
+@cache
+def trained():
+    return classifier(TRAIN, TRAIN)
+
+
+def inception():
+    """With another network in its place."""
+    made = object.__new__(quality.InceptionFeatures)
+    made.network, made.device, made.batch = lambda x: (x.float().mean((2, 3)),), "cpu", 5
+    return made
 
 
 # Every argument that is an array of points, and one number or array of what comes out.
@@ -61,6 +80,19 @@ ARGUMENTS = {
     "row_spectrum": row_spectrum,
     "Linearity train": lambda a: Linearity.of(halved, a, QUERIES, LEVELS).gaussian.mean,
     "Linearity images": lambda a: Linearity.of(halved, TRAIN, a, LEVELS).gaussian.mean,
+    "frechet_distance a": lambda a: quality.frechet_distance(a, QUERIES),
+    "frechet_distance b": lambda a: quality.frechet_distance(QUERIES, a),
+    "frechet_error": lambda a: quality.frechet_error(a, QUERIES, groups=3),
+    "frechet_estimate": lambda a: quality.frechet_estimate(a, QUERIES).high,
+    "sliced_wasserstein a": lambda a: quality.sliced_wasserstein(a, TRAIN),
+    "sliced_wasserstein b": lambda a: quality.sliced_wasserstein(TRAIN, a),
+    "sliced_estimate": lambda a: quality.sliced_estimate(a, TRAIN).high,
+    "PrincipalComponents": lambda a: np.abs(quality.PrincipalComponents.of(a, 2).axes),
+    "their coordinates": quality.PrincipalComponents.of(TRAIN, 2),
+    "ClassifierFeatures images": lambda a: classifier(a, TRAIN)(TRAIN),
+    "ClassifierFeatures heldout": lambda a: classifier(TRAIN, a).accuracy,
+    "their features": lambda a: trained()(a),
+    "InceptionFeatures": lambda a: inception()(a),
 }
 FORMS = {
     "nested lists": lambda a: a.tolist(),

@@ -50,7 +50,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             assert (html / "figures" / (record["id"] + suffix)).stat().st_size > 0
         told = json.loads((html / "figures" / f"{record['id']}.json").read_text())
         assert told == record and told["alt"] and told["data"] is not None
-        assert record["wall_time_s"] > 0 and record["versions"]["python"]
+        assert record["versions"]["python"]
 
 
 def test_every_internal_link_and_anchor_resolves(html, pages):
@@ -99,12 +99,14 @@ def test_every_statement_shows_its_steps_and_how_they_were_checked(pages, projec
     checks = Result(project, "theorem_checks").attached("checks.json")
     assert all(row["held"] for row in checks)
     shown = [link["href"] for soup in pages.values() for link in soup.select("a.check")]
-    steps = [row for row in checks if row["step"] > 0]
+    steps = [row for row in checks if row["part"].startswith("step")]
     assert len(shown) == len(steps) and {row["statement"] for row in steps} == set(STATEMENTS)
     boxes = {box["id"] for soup in pages.values() for box in soup.select("div.proof[id]")}
     assert set(STATEMENTS) <= boxes
     table = pages["book/verification.html"].text
-    assert "FAILED" not in table and table.count("fails, as it must") == len(checks) - len(steps)
+    assert "FAILED" not in table and table.count("fails, as it must") == sum(
+        row["part"].startswith("control") for row in checks
+    )
 
 
 def test_numbers_in_the_prose_are_the_runs_own(pages, project):

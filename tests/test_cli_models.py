@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import forked
+from conftest import fill, forked
 from PIL import Image
 from test_cli import failing
 from tqdm import tqdm
 
 from geomem.cli import models as verbs
+from geomem.cli import samples
 from geomem.cli.main import main, torchrun
 from geomem.data import named
 from geomem.data.sets import load_dataset
@@ -33,6 +34,7 @@ from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
 from geomem.memorization.swaps import PAPER_STEPS, swap
 
+FAR = ("-1e300", "-.3e9", "-inf")  # values, and no options
 SMALL = {"train.steps": "60", "train.batch": "16", "train.model.width": "16"}
 
 
@@ -85,6 +87,7 @@ def filled(models, made, monkeypatch):
         (["train", "digits-unet-small", "--set", "train.model.patch", "16"], "do not divide"),
         (["train", "digits-mlp-small", "--set", "train.model.n_classes", "3"], "3 classes"),
         (["train", "digits-mlp-small", "--dry-run", "--set", "train.batch", "0"], "lie in [1,"),
+        *[(["train", "digits-mlp-small", "--set", "train.noise.mean", v], "-20, 20") for v in FAR],
         (["sample", "nope"], "none yet"),
     ],
 )
@@ -98,6 +101,7 @@ def test_bad_input_is_one_line(arguments, message, capsys, models):
     ("arguments", "message"),
     [
         (["-n", "0"], "-n must be at least 1"),
+        (["-n", "1000000000000"], "1,000,000,000,000 samples of 1x8x8 would take 1.02e+03 TB"),
         (["--seed", "-1"], "--seed at least 0"),
         (["--label", "3"], "takes none"),
         (["--out", "images.gif"], ".npz or .png"),
@@ -231,6 +235,26 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(
     assert weights(models / made.name) == weights(made.folder)
 
 
+def test_on_a_full_disk_a_training_goes_on_when_there_is_room(
+    models, made, capsys, monkeypatch, small_disk
+):
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(small_disk))
+
+    def filled(progress, record, after=verbs._Progress.__call__):
+        if record.step == 30:
+            fill(small_disk)
+        after(progress, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verbs._Progress, "__call__", filled)
+        code, error = failing(words(**{"train.checkpoint": "20"}), capsys)
+    assert code == 1 and "No space left on device" in error and "checkpoint: step 20;" in error
+    (small_disk / "others").unlink()
+    main([*words(), "--resume"])
+    assert "steps 21 to 60" in capsys.readouterr().out
+    assert weights(small_disk / made.name) == weights(made.folder)
+
+
 @pytest.mark.parametrize("place", ["", "below", "NAME", "NAME/lock", "NAME/checkpoints"])
 @pytest.mark.parametrize("command", ["train", "models"])
 def test_a_store_that_cannot_be_written_is_one_line(
@@ -336,7 +360,7 @@ def test_a_dry_run_downloads_and_writes_nothing(models, capsys, monkeypatch, tmp
     assert not models.exists() and not (tmp_path / "cache").exists()
 
 
-def test_samples_are_the_samplers_and_can_be_read_back(filled, capsys):
+def test_samples_are_the_samplers_and_can_be_read_back(filled, capsys, monkeypatch):
     main(["sample", filled.name[:9], "-n", "11", "--seed", "3", "--out", "some.npz"])
     out = capsys.readouterr().out
     images = sample(filled.denoise, (1, 8, 8), 11, seed=3).clamp(-1, 1).numpy()
@@ -359,7 +383,12 @@ def test_samples_are_the_samplers_and_can_be_read_back(filled, capsys):
         row, column = divmod(i, 4)
         tile = sheet[row * 9 * scale :, column * 9 * scale :][scale : 9 * scale, scale : 9 * scale]
         np.testing.assert_array_equal(tile, image.repeat(scale, 0).repeat(scale, 1))
+    monkeypatch.setattr(samples, "SHEET", 3)
     main(["sample", str(filled.folder), "-n", "4", "--seed", "3", "--out", "few.png"])
+    with Image.open("few.png") as file:
+        np.testing.assert_array_equal(
+            np.asarray(file)[: 9 * scale], sheet[: 9 * scale, : 18 * scale]
+        )
     with np.load("few.npz") as file:
         np.testing.assert_allclose(file["images"].astype(int), pixels[:4].astype(int), atol=1)
     main(["sample", filled.name, "-n", "1"])
@@ -493,6 +522,7 @@ def test_the_window_is_the_one_that_was_asked_for(both, capsys):
         (["--window", "small", "--high", "3"], "name the window once"),
         (["--low", "2", "--high", "1"], "needs 0 <= low <= high"),
         (["--low", "-1"], "needs 0 <= low <= high"),
+        (["--low", "-1e300"], "needs 0 <= low <= high"),
         (["--low", "nan"], "needs 0 <= low <= high"),
         (["--low", "0.6", "--high", "0.61"], "holds no noise level"),
         (["--steps", "3", "18"], "no steps 3 to 18"),

@@ -37,6 +37,9 @@ def test_grid_is_the_papers_table_2():
     assert geomem.karras_sigmas(1).tolist() == [80.0]
     with pytest.raises(ValueError, match="sigma_min"):
         geomem.karras_sigmas(5, 2.0, 1.0)
+    for n in (0, 2.5, 10**12):
+        with pytest.raises(ValueError, match="n must be"):
+            geomem.karras_sigmas(n)
 
 
 def test_wilson_matches_the_textbook_value():

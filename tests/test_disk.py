@@ -1,36 +1,12 @@
 """Whatever the disk refuses, and wherever: the old or the new stands there, whole."""
 
 import errno
-import itertools
 import os
 
 import pytest
+from conftest import fill
 
 from geomem import disk
-
-CHANGES = ("mkdir", "fsync", "rename", "replace", "unlink", "rmdir")
-
-
-@pytest.fixture
-def refuse(monkeypatch):
-    """From the n-th change of the disk on, or at that one alone, an error."""
-
-    def from_the(n, alone):
-        calls = itertools.count()
-
-        def refusing(real):
-            def change(*arguments, **named):
-                call = next(calls)
-                if call == n or (call > n and not alone):
-                    raise OSError(errno.ENOSPC, "No space left on device", arguments[0])
-                return real(*arguments, **named)
-
-            return change
-
-        for name in CHANGES:
-            monkeypatch.setattr(os, name, refusing(getattr(os, name)))
-
-    return from_the
 
 
 @pytest.fixture(params=["one disk", "two disks"])
@@ -95,6 +71,25 @@ def test_a_file_that_cannot_be_written_stays_the_old_one(tmp_path, n, refuse):
     assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
     disk.write(path, "new")
     assert path.read_text() == "new" and [*tmp_path.iterdir()] == [path]
+
+
+def test_on_a_full_disk_the_old_ones_stay_and_later_the_new_ones_come(folders, small_disk):
+    new, _ = folders
+    place, path = small_disk / "one", small_disk / "file"
+    for part in ("a", "deep/b"):
+        (place / part).parent.mkdir(parents=True, exist_ok=True)
+        (place / part).write_text("old")
+    disk.write(path, "old")
+    others = fill(small_disk)
+    for change in (lambda: disk.write(path, "new"), lambda: disk.replace(new, place)):
+        with pytest.raises(OSError, match="No space left"):
+            change()
+    assert (held(place), held(new), path.read_text()) == ("old", "new", "old")
+    assert {*small_disk.iterdir()} == {place, path, others}
+    others.unlink()
+    disk.write(path, "new")
+    disk.replace(new, place)
+    assert (held(place), path.read_text()) == ("new", "new")
 
 
 def test_what_only_looks_like_a_leftover_stays(tmp_path):

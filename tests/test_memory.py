@@ -1,6 +1,10 @@
 """What is computed once, and what makes it be computed again."""
 
+import hashlib
+import os
+import pickle
 import shutil
+import time
 from functools import partial
 from pathlib import Path
 
@@ -8,9 +12,11 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import fill
 
 from geomem import reach
-from geomem.companion.memory import KEPT_VARIABLE, described, kept
+from geomem.companion import memory
+from geomem.companion.memory import KEPT_VARIABLE, described, kept, trim
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.window import Window
@@ -38,6 +44,79 @@ def test_equal_arguments_are_answered_from_disk_and_others_are_not(tmp_path, mon
     assert len(Path(calls).read_text()) == 3
     monkeypatch.setenv(KEPT_VARIABLE, "")
     assert kept(count) is count, "without a folder nothing is kept"
+
+
+class Told:
+    """What a stranger's file would do."""
+
+    def __reduce__(self):
+        return print, ("opened",)
+
+
+def flipped(content, i):
+    return content[:i] + bytes([content[i] ^ 4]) + content[i + 1 :]
+
+
+def test_a_damaged_entry_is_computed_again_and_a_strange_one_is_not_opened(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+    calls = tmp_path / "calls"
+    kept(count)(str(calls), np.ones(2), seed=7)
+    (other,) = (tmp_path / "kept").iterdir()
+    kept(count)(str(calls), np.ones(2))
+    (path,) = {*(tmp_path / "kept").iterdir()} - {other}
+    whole, strange = path.read_bytes(), pickle.dumps(Told())
+    seal = hashlib.sha256(path.name.encode() + strange).hexdigest().encode()
+    faults = [flipped(whole, i) for i in range(len(whole))] + [whole[:i] for i in range(len(whole))]
+    faults += [other.read_bytes(), strange, seal + strange, whole[:65] + strange, whole + b"x"]
+    for made, fault in enumerate(faults, 2):
+        path.write_bytes(fault)
+        assert [kept(count)(str(calls), np.ones(2)) for _ in range(2)] == [2.0, 2.0]
+        assert len(calls.read_text()) == made + 1 and path.read_bytes() == whole
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("place", ["kept", "kept/entry"])
+def test_what_cannot_be_kept_is_computed(tmp_path, monkeypatch, place):
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+    calls = str(tmp_path / "calls")
+    if place == "kept":
+        (tmp_path / "kept").write_text("a file")
+    else:
+        kept(count)(calls, np.ones(2))
+        (entry,) = (tmp_path / "kept").iterdir()
+        entry.unlink()
+        entry.mkdir()
+    assert kept(count)(calls, np.ones(2)) == 2
+
+
+def test_on_a_full_disk_it_is_computed_each_time(tmp_path, monkeypatch, small_disk):
+    monkeypatch.setenv(KEPT_VARIABLE, str(small_disk / "kept"))
+    fill(small_disk)
+    calls = tmp_path / "calls"
+    assert [kept(count)(str(calls), np.ones(9)) for _ in range(2)] == [9, 9]
+    assert len(calls.read_text()) == 2 and not [*(small_disk / "kept").glob("*")]
+
+
+def test_what_is_not_used_goes(tmp_path, monkeypatch):
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+    calls = str(tmp_path / "calls")
+    kept(count)(calls, np.ones(2))
+    (used,) = (tmp_path / "kept").iterdir()
+    days = {used.name: 99, "new": 1, "large": 2, "older than it": 3, "old": 31, "half.part": 31}
+    for name, ago in days.items():
+        path = used.with_name(name)
+        if name != used.name:
+            path.write_bytes(bytes(900 if name == "large" else 50))
+        os.utime(path, (time.time() - 86400 * ago,) * 2)
+    kept(count)(calls, np.ones(2))
+    trim(used.parent)
+    left = {used.name, "new", "large", "older than it"}
+    assert {path.name for path in used.parent.iterdir()} == left
+    monkeypatch.setattr(memory, "BYTES", 900)
+    trim(used.parent)
+    assert {path.name for path in used.parent.iterdir()} == {used.name, "new"}
 
 
 def digest(value):

@@ -30,6 +30,10 @@ def test_unseen_images_are_those_after_the_small_set(rng):
             unseen_images(many[:n], many)
     with pytest.raises(ValueError, match="begin"):
         unseen_images(many[1:20], many)
+    for nonsense in (None, many.astype(str), many[:0], many[0, 0, 0]):
+        for sets in ((nonsense, many), (many[:9], nonsense)):
+            with pytest.raises(ValueError, match="expected an array"):
+                unseen_images(*sets)
 
 
 def test_frechet_distance_is_the_closed_form_of_its_moments(rng):
@@ -51,8 +55,10 @@ def test_frechet_distance_is_zero_for_itself_and_for_fewer_images_than_features(
     a = rng.normal(size=(6, 40))
     assert frechet_distance(a, a[::-1]) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(a, a + 3) == pytest.approx(9 * 40, rel=1e-9)
-    with pytest.raises(ValueError, match="features"):
+    with pytest.raises(ValueError, match="b: expected 40 numbers"):
         frechet_distance(a, a[:, :3])
+    with pytest.raises(ValueError, match="2 of each or more, got 6 and 1"):
+        frechet_distance(a, a[:1])
 
 
 def test_frechet_error_is_the_spread_over_fresh_images(rng):
@@ -63,7 +69,7 @@ def test_frechet_error_is_the_spread_over_fresh_images(rng):
     assert np.mean(errors) == pytest.approx(spread, rel=0.2)
     alike = np.repeat(drawn[0][:1], 40, 0)  # no choice, no error
     assert frechet_error(alike, b) == pytest.approx(0, abs=1e-9)
-    for groups in (1, 201):
+    for groups in (0, 1, 2.5, 201):
         with pytest.raises(ValueError, match="groups"):
             frechet_error(drawn[0], b, groups=groups)
 
@@ -86,6 +92,9 @@ def test_sliced_wasserstein_of_a_shift_and_a_permutation(rng):
     assert sliced_wasserstein(a, 2 * a, seed=3) == sliced_wasserstein(a, 2 * a, seed=3)
     with pytest.raises(ValueError, match="shapes"):
         sliced_wasserstein(a, a[:5])
+    for directions in (0, 2.5, 10**12):
+        with pytest.raises(ValueError, match="directions must be"):
+            sliced_wasserstein(a, a, directions=directions)
 
 
 def test_the_interval_of_sliced_wasserstein_is_the_spread_over_fresh_images(rng):
@@ -103,6 +112,10 @@ def test_principal_components_keep_the_variance_they_should(rng):
     scores = PrincipalComponents.of(a, k=2)(a)
     values = np.sort(np.linalg.eigvalsh(np.cov(a.reshape(300, -1).T)))[::-1]
     np.testing.assert_allclose(np.cov(scores.T), np.diag(values[:2]), atol=1e-9)
+    with pytest.raises(ValueError, match="k must be"):
+        PrincipalComponents.of(a, k=0)
+    with pytest.raises(ValueError, match="images: expected 6 numbers of each image, got 5"):
+        PrincipalComponents.of(a)(a.reshape(300, -1)[:, 1:])
 
 
 def test_classifier_features_are_deterministic_and_the_classifier_works():
@@ -116,6 +129,13 @@ def test_classifier_features_are_deterministic_and_the_classifier_works():
     assert np.isnan(unlabelled.accuracy)
     with pytest.raises(ValueError, match="two classes"):
         ClassifierFeatures.of(data.train, np.zeros(600, int), data.heldout, data.labels.heldout)
+    for labels in (sets[1][1:], sets[1] / 2, [*map(str, sets[1])], None):
+        with pytest.raises(ValueError, match="labels: expected a whole number for each of 600"):
+            ClassifierFeatures.of(sets[0], labels, *sets[2:])
+    with pytest.raises(ValueError, match="heldout: expected 64 numbers"):
+        ClassifierFeatures.of(*sets[:2], data.heldout[..., :4], sets[3])
+    with pytest.raises(ValueError, match="images: expected 64 numbers"):
+        one(data.heldout[..., :4])
 
 
 def test_fid_without_its_extra_or_weights_is_one_clear_line(monkeypatch, tmp_path):

@@ -182,6 +182,7 @@ def test_levels_must_descend_to_a_positive_one(solver, sigmas):
     [
         (dict(n=0), "n must"),
         (dict(n=2.5), "n must"),
+        (dict(n=10**12), "would take .* ask for fewer"),
         (dict(batch=0), "batch must"),
         (dict(seed=-1), "seed=-1"),
         (dict(first=-1), "first=-1"),

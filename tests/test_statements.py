@@ -18,8 +18,10 @@ from geomem.theorems.checks import (
     enclose,
 )
 from geomem.theorems.formulas import (
+    Called,
     Draws,
     Expect,
+    Indicator,
     Least,
     Most,
     N,
@@ -130,6 +132,9 @@ d = sp.IndexedBase("d")
         (Prob(sp.Gt(sp.Symbol("z"), 0)), 0.75),
         (sp.Derivative(Expect(u**2 * sp.Symbol("z")), u), 5.0),
         (sp.Derivative(u**3, u), 12.0),
+        (Called("v", u + 1) ** 2, 9.0),
+        (Expect(Indicator(sp.Gt(sp.Symbol("z"), 0))), 0.75),
+        (sp.Limit(Expect(sp.Symbol("z")), u, 0), 1.25),  # at whatever u the draws were made
     ],
 )
 def test_a_formula_is_computed_as_it_is_written(formula, value):
@@ -137,6 +142,12 @@ def test_a_formula_is_computed_as_it_is_written(formula, value):
     drawn = Draws(np.array([1.0, -1.0, 2.0, 3.0]))
     values = {N: 3, i: 1, d: distances, u: 2.0, sp.Symbol("z"): drawn}
     assert evaluate(formula, values) == pytest.approx(value)
+
+
+def test_a_name_is_printed_and_written_out():
+    called = Called("v", u + 1)
+    assert say("{it}", it=equal(called, called.formula)).text == "${v} = u + 1$"
+    assert (sp.Derivative(called**2, u)).doit() == 2 * (u + 1)
 
 
 def test_code_is_held_to_its_formula_and_to_its_range():

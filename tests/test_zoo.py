@@ -79,7 +79,7 @@ def assert_equal_to(model, whole):
     """Weights, losses and snapshots bit for bit, and nothing else left behind."""
     ours, theirs = tree(model.folder), tree(whole.folder)
     assert ours.keys() == theirs.keys()
-    assert model.folder.name == whole.folder.name
+    assert model.folder.name == whole.folder.name and model.facts == whole.facts
     for name in ours:
         if name != "model/record.json":  # it holds the seconds
             assert ours[name] == theirs[name], name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -55,6 +56,7 @@ VERBS = {
     ),
     "figures": ("book", "Show every figure: id, title, notebook, files."),
 }
+NEGATIVE = re.compile(r"-(\.?\d|inf|nan)")  # begins a value; argparse knows no -1e300
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -165,6 +167,7 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     for name, (module, about) in VERBS.items():
         verb = verbs.add_parser(name, help=about, description=about)
+        verb._negative_number_matcher = NEGATIVE
         if name == asked:
             getattr(import_module(f"geomem.cli.{module}"), f"add_{name}")(verb)
     return parser

@@ -20,7 +20,7 @@ from geomem.cli.models import checked_device, store_root
 from geomem.data.sets import source_sha256
 from geomem.diffusion import zoo
 from geomem.diffusion.noise import karras_sigmas
-from geomem.diffusion.sampler import SOLVERS, sample
+from geomem.diffusion.sampler import SOLVERS, check_memory, sample
 from geomem.diffusion.train import device_of
 from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser
@@ -30,6 +30,7 @@ from geomem.memorization.ratio_test import DistinctImages, memorized_fraction, n
 from geomem.memorization.swaps import PAPER_STEPS, swap
 
 TILE = 64  # pixels of one sample on a sheet, or more
+SHEET = 1024  # samples on it, at most: the first ones
 
 
 def add_sample(verb: argparse.ArgumentParser) -> None:
@@ -79,7 +80,8 @@ def _add_sampling(verb: argparse.ArgumentParser, n: int) -> None:
     verb.add_argument("--solver", choices=SOLVERS, default="heun", help="euler is the paper's")
     verb.add_argument("--label", type=int, metavar="K", help="class of a class-conditional model")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    verb.add_argument("--out", metavar="FILE", help="a name in .npz or .png; asks for both")
+    about = f"a name in .npz or .png; asks for both, the .png of the first {SHEET:,}"
+    verb.add_argument("--out", metavar="FILE", help=about)
     verb.add_argument("--force", action="store_true", help="replace what has these names")
 
 
@@ -89,7 +91,7 @@ def _add_sampling(verb: argparse.ArgumentParser, n: int) -> None:
 def sample_images(options: argparse.Namespace) -> None:
     trained = zoo.load_model(options.model, store_root(), device=checked_device(options.device))
     archive, sheet = _outputs(options, f"{trained.name}-seed{options.seed}.npz")
-    _check(options)
+    _check(options, trained)
     denoise = _denoiser(trained, options.label)
     print(
         f"{options.n:,} samples of {trained.name}: seed {options.seed}, {options.solver}, "
@@ -127,7 +129,7 @@ def swap_denoisers(options: argparse.Namespace) -> None:
     archive, sheet = _outputs(
         options, f"{base.name}-steps{first}-{last}-{donor.name}-seed{options.seed}.npz"
     )
-    _check(options)
+    _check(options, base)
     conditions = _conditions(base, donor, window, options.label)
     models = {"base": base, "donor": donor}
     against = options.against or min(models, key=lambda name: _n_train(models[name]))
@@ -204,9 +206,19 @@ def _n_train(trained: zoo.Trained) -> int:
 # Shared
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace, trained: zoo.Trained) -> None:
     if options.n < 1 or options.seed < 0:
         raise InputError("-n must be at least 1, and --seed at least 0.")
+    try:
+        check_memory(options.n, _shape(trained))
+    except ValueError as error:
+        raise InputError(f"-{error}") from error
+
+
+def _shape(trained: zoo.Trained) -> tuple[int, int, int]:
+    """The (C, H, W) of a model's images."""
+    network = trained.experiment.train.model
+    return network.channels or 0, network.size or 0, network.size or 0
 
 
 def _denoiser(trained: zoo.Trained, label: int | None) -> Denoiser:
@@ -220,10 +232,9 @@ def _denoiser(trained: zoo.Trained, label: int | None) -> Denoiser:
 
 def _drawn(denoise: Denoiser, trained: zoo.Trained, options: argparse.Namespace) -> Tensor:
     """Samples (n, C, H, W) in data units, of the size of a model's images."""
-    network = trained.experiment.train.model
     return sample(
         denoise,
-        (network.channels or 0, network.size or 0, network.size or 0),
+        _shape(trained),
         options.n,
         seed=options.seed,
         solver=options.solver,
@@ -252,7 +263,7 @@ def _save(images: Tensor, label: int | None, archive: Path, sheet: Path) -> None
         arrays["labels"] = np.full(len(pixels), label)
     numbers, picture = io.BytesIO(), io.BytesIO()
     np.savez_compressed(numbers, **arrays)
-    _sheet(pixels).save(picture, "png")
+    _sheet(pixels[:SHEET]).save(picture, "png")
     disk.write(archive, numbers.getvalue())
     disk.write(sheet, picture.getvalue())
 

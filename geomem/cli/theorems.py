@@ -10,7 +10,7 @@ from geomem.errors import InputError
 from geomem.theorems import STATEMENTS, verify
 from geomem.theorems.statement import Checked
 
-VERIFY_SECONDS = 15  # every check of every statement, measured
+VERIFY_SECONDS = 60  # every check of every statement, measured
 
 
 def add_verify(verb: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,6 @@ def figure(
         "data": [{"name": s.name, "source": s.source, "sha256": s.sha256} for s in data],
         "device": _device(run["parameters"].get("device", "cpu")),
         "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
-        "wall_time_s": round(time.time() - run["started"], 1),
         "misplaced": wrong,
     }
     attach(f"{id}.svg", _picture(fig, id, "svg"))

@@ -5,9 +5,12 @@ So a reader who changes a colour waits for the drawing, not for a thousand sampl
 
 from __future__ import annotations
 
+import hashlib
 import os
-import warnings
+import pickle
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from types import FunctionType, MethodType
@@ -17,10 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from geomem import disk
 from geomem.diffusion.zoo import Trained
 from geomem.reach import NAME, reached
 
 KEPT_VARIABLE = "GEOMEM_KEPT"  # the folder, set by the runner; without it nothing is kept
+DAYS, BYTES = 30, 4e9  # unused for longer, or beyond so much of them, entries go
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,7 +34,8 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
     """The function, answering from disk where it was called before with equal arguments.
 
     Equal are arguments of the same bytes, whose code and versions are the same (`geomem.reach`).
-    Only for functions that their arguments decide, a seed among them.
+    Only for functions that their arguments decide, a seed among them. An entry is opened only where
+    it is, byte for byte, what was written under its name; else it is computed again.
 
     Parameters
     ----------
@@ -43,22 +49,39 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
     folder = os.environ.get(KEPT_VARIABLE)
     if not folder:
         return function
-    from joblib import Memory
-
-    call = Memory(Path(folder), verbose=0).cache(_call, ignore=["function", "args", "kwargs"])
+    import joblib
 
     @wraps(function)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-        with warnings.catch_warnings():  # that a busy disk is slow says nothing of the run
-            warnings.filterwarnings("ignore", "Persisting input arguments")
-            result: T = call(described([function, args, kwargs]), function, args, kwargs)
+        name = joblib.hash(described([function, args, kwargs]), hash_name="sha1")
+        path = Path(folder, name)
+        with suppress(OSError):
+            seal, _, content = path.read_bytes().partition(b"\n")
+            if seal == _seal(name, content):
+                os.utime(path)  # when it was last used
+                return pickle.loads(content)
+        result = function(*args, **kwargs)
+        content = pickle.dumps(result)
+        with suppress(OSError):  # a full disk: computed again, another time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            disk.write(path, _seal(name, content) + b"\n" + content)
         return result
 
     return answer
 
 
-def _call(key: Any, function: Callable[..., T], args: Any, kwargs: Any) -> T:
-    return function(*args, **kwargs)
+def _seal(name: str, content: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + content).hexdigest().encode()
+
+
+def trim(folder: Path) -> None:
+    """Delete the entries that were not used for `DAYS`, and beyond `BYTES` the longest unused."""
+    found = [(path.stat(), path) for path in folder.iterdir()]
+    oldest, room = time.time() - 86400 * DAYS, BYTES
+    for entry, path in sorted(found, key=lambda one: -one[0].st_mtime):
+        room -= entry.st_size
+        if entry.st_mtime < oldest or room < 0:
+            disk.remove(path)
 
 
 def described(value: Any) -> Any:

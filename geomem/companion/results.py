@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -140,13 +139,16 @@ def check_replaceable(folder: Path, name: str) -> None:
 
 @contextmanager
 def scratch(root: Path, name: str) -> Iterator[Path]:
-    """A new folder to work in, of this process alone, and gone at the end."""
+    """A new folder to work in, of this process alone; gone at the end, but for a whole result."""
     folder = root / WORK / f"{name}-{secrets.token_hex(4)}"
     folder.mkdir(parents=True)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            _run(folder / name)  # which found no other place
+        except (OSError, ValueError):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 # Of the notebook that runs now
@@ -156,7 +158,7 @@ def current() -> dict[str, Any]:
     """What the runner says of the running notebook; by hand, everything goes to ./figures."""
     path = os.environ.get(RUN_VARIABLE)
     if path is None:
-        return {"folder": "figures", "notebook": None, "parameters": {}, "started": time.time()}
+        return {"folder": "figures", "notebook": None, "parameters": {}}
     return {**json.loads(Path(path).read_text()), "folder": str(Path(path).parent)}
 
 

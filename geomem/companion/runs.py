@@ -27,7 +27,7 @@ from geomem.children import end_with
 from geomem.companion import results
 from geomem.companion.figures import commit
 from geomem.companion.fresh import inputs, key, page
-from geomem.companion.memory import KEPT_VARIABLE
+from geomem.companion.memory import KEPT_VARIABLE, trim
 from geomem.companion.notebooks import Notebook, ParameterError, notebooks, read
 from geomem.companion.results import Result
 from geomem.data.files import DataError
@@ -66,6 +66,8 @@ def alone(root: Path) -> Iterator[None]:
         shutil.rmtree(root / results.WORK, ignore_errors=True)
         for place in [build / "html", *(Result(root, name).folder for name in notebooks(root))]:
             disk.recover(place)
+        with suppress(OSError):
+            trim(root / KEPT)
         yield
 
 
@@ -208,7 +210,7 @@ def _compute(
     dependencies = inputs(notebook, parameters)
     started = time.time()
     slot, slots = line
-    state = {"notebook": notebook.name, "parameters": dict(parameters), "started": started}
+    state: dict[str, Any] = {"notebook": notebook.name, "parameters": dict(parameters)}
     if sys.stderr.isatty():  # for the bars of long cells
         state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
     disk.write(work / results.RUN, json.dumps(state))
@@ -234,16 +236,26 @@ def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:
             results.check_replaceable(folder, name)  # it may have come to be since
         disk.replace(work, folder)
     except (OSError, InputError) as error:
-        kept = root / "_build" / f"unpublished-{name}"
-        disk.remove(kept)
-        work.rename(kept)
+        where = _put_aside(root, name, work, folder)
         why = f"not in its place: {refused(error) or error}"
-        raise RunError(f"{name} is computed, in {kept.relative_to(root)}, {why}") from error
+        raise RunError(f"{name} is computed, in {where}, {why}") from error
     made = sorted(folder.iterdir())
     if out is not None:
         return made
     disk.write(result.page, result.executed.read_bytes())
     return [result.page, *(path for path in made if path != result.executed)]
+
+
+def _put_aside(root: Path, name: str, work: Path, place: Path) -> str:
+    """Put a result that found no place where no start clears it; says where it lies, wherever."""
+    beside = place.with_name(f".{place.name}{disk.NEW}")  # there if its way back was refused, too
+    lies, kept = work if work.exists() else beside, root / "_build" / f"unpublished-{name}"
+    try:
+        disk.remove(kept)
+        lies.rename(kept)
+    except OSError:
+        return f"{lies} (the next start clears that: move it away)"
+    return str(kept.relative_to(root))
 
 
 def _execute(

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from geomem.geometry.arrays import Floats
+from geomem.geometry.arrays import Floats, check_count
 from geomem.typed import check_ranges
 
+MOST_LEVELS = 1_000_000  # of a grid: a sampler calls its denoiser at each
 RANGES = {"mean": "[-20, 20]", "std": "(0, 3]", "gap_keep": "[0, 1]"}  # of `NoiseLaw`
 
 
@@ -126,7 +127,7 @@ def karras_sigmas(
     Parameters
     ----------
     n : int
-        Number of levels, n >= 1 (n = 1 gives sigma_max alone).
+        Number of levels, 1 <= n <= 1e6 (n = 1 gives sigma_max alone).
     sigma_min, sigma_max : float
         Smallest and largest level, data units, 0 < sigma_min <= sigma_max.
     rho : float
@@ -152,8 +153,8 @@ def karras_sigmas(
     >>> karras_sigmas()[[0, 10, 17]].round(6).tolist()
     [80.0, 1.088171, 0.002]
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}.")
+    if check_count("n", n) > MOST_LEVELS:
+        raise ValueError(f"n must be at most {MOST_LEVELS:,} noise levels, got {n:,}.")
     if not (0 < sigma_min <= sigma_max < np.inf and rho > 0):
         raise ValueError(
             "karras_sigmas needs 0 < sigma_min <= sigma_max and rho > 0, got "

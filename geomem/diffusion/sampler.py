@@ -9,6 +9,7 @@ slope at its end, which costs a second call of the denoiser and wins an order of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from geomem.diffusion.noise import karras_sigmas
 from geomem.geometry.arrays import Floats, check_count, check_sigmas
 from geomem.geometry.denoiser import Denoiser
+from geomem.machine import in_bytes, memory
 from geomem.progress import bar
 
 
@@ -108,6 +110,19 @@ def initial_noise(
     return sigma_max * torch.from_numpy(np.stack(noise))
 
 
+def check_memory(n: int, shape: Sequence[int]) -> None:
+    """ValueError where ``n`` samples of a shape are beyond this machine's memory.
+
+    They are kept in float32, batch by batch and then joined; who measures them takes float64.
+    """
+    needed = (4 + 4 + 8) * n * math.prod(shape)
+    if needed > memory():
+        raise ValueError(
+            f"n: {n:,} samples of {'x'.join(map(str, shape))} would take {in_bytes(needed)} of "
+            f"memory; here are {in_bytes(memory())}: ask for fewer."
+        )
+
+
 def follow(
     denoise: Denoiser,
     shape: tuple[int, ...],
@@ -168,7 +183,7 @@ def sample(
     shape : tuple of ints
         (C, H, W) of one image.
     n : int
-        Number of samples, >= 1.
+        Number of samples, >= 1, as many as the memory holds.
     seed, first : int
         Whole numbers >= 0.
     sigmas : array (S,) or None
@@ -207,6 +222,7 @@ def sample(
     n, batch = check_count("n", n), check_count("batch", batch)
     if min(seed, first) < 0:
         raise ValueError(f"seed and first must be at least 0, got {seed=} and {first=}.")
+    check_memory(n, shape)
     numbers = range(first, first + n)
     options: dict[str, Any] = dict(seed=seed, sigmas=sigmas, solver=solver, device=device)
     samples = []

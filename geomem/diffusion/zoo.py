@@ -85,10 +85,8 @@ class Trained:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What was trained, and what it took, as text for tables and prose."""
+        """What was trained, as text for tables and prose; the same whenever it is trained again."""
         config, images = self.experiment.train, self.record["images"][0]
-        # Of a training that was resumed, what it would have taken in one go.
-        seconds = self.record["seconds"] / self.record["steps_of_these_seconds"] * config.steps
         return {
             "n": f"{images:,}",
             "weights": f"{sum(p.numel() for p in self.denoise.parameters()):,}",
@@ -96,7 +94,6 @@ class Trained:
             "steps": f"{config.steps:,}",
             "images": f"{config.images:,}",
             "epochs": f"{config.images / images:,.0f}",
-            "seconds": f"{seconds:,.0f}",
             "device": self.record["device"],
         }
 

@@ -209,9 +209,10 @@ def coverage_sigma(distance: float | Floats, d: int, c: float = 5.0) -> Floats:
     """The noise level at which the shell of a training point reaches a point at a distance.
 
     sigma_cov = distance / sqrt(2 sqrt(c d) + 2 c). At this noise level the squared norm that
-    Phi_{d,c} measures has the outer squared radius as its mean, so Phi_{d,c}(distance / sigma)
-    is near 1/2 for large d (0.503 for d = 3072, c = 5). With d_1NN as the distance: the noise
-    level at which a held-out image becomes covered.
+    Phi_{d,c} measures has the outer squared radius as its mean. So Phi_{d,c}(distance / sigma)
+    tends to 1/2 - Q(sqrt(8 c)) for large d, Q the tail of the standard normal law: near 1/2 unless
+    c is small (0.503 for d = 3072, c = 5). With d_1NN as the distance: the noise level at which a
+    held-out image becomes covered.
 
     Parameters
     ----------

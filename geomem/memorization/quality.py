@@ -21,22 +21,24 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from geomem.data.sets import ImageSet
-from geomem.geometry.arrays import Floats
+from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_floats
 from geomem.geometry.intervals import Estimate
 
 PASSES = 100_000  # labelled images that a classifier sees in training
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity publishes them
+MOST_DIRECTIONS = 100_000  # random ones, all held in memory
 Features = Callable[[NDArray], Floats]  # images (n, C, H, W) -> features (n, k)
 
 
-def unseen_images(few: NDArray, many: NDArray) -> NDArray:
+def unseen_images(few: Array, many: Array) -> NDArray:
     """The images (M - N, ...) of a set ``many`` (M, ...) after its first N, which are ``few``.
 
     Raises
     ------
     ValueError : fewer than 20 are left, too few to measure a distance to; or the set does not
-        begin with ``few``.
+        begin with ``few``; or these are no images.
     """
+    few, many = (np.asarray(check_array(name, x)) for name, x in (("few", few), ("many", many)))
     n = len(few)
     if not np.array_equal(many[:n], few):
         raise ValueError("unseen_images: the larger set does not begin with the smaller one.")
@@ -48,7 +50,21 @@ def unseen_images(few: NDArray, many: NDArray) -> NDArray:
     return many[n:]
 
 
-def frechet_distance(a: Floats, b: Floats) -> float:
+def _flat(name: str, images: Array, d: int | None = None) -> Floats:
+    """Images or features as (n, d) float64; ValueError as in `check_floats`, or for another d."""
+    checked = check_floats(name, images)
+    flat = checked.reshape(len(checked), -1)
+    if d not in (None, flat.shape[1]):
+        raise ValueError(f"{name}: expected {d} numbers of each image, got {flat.shape[1]}.")
+    return flat
+
+
+def _pair(a: Array, b: Array) -> tuple[Floats, Floats]:
+    x = _flat("a", a)
+    return x, _flat("b", b, x.shape[1])
+
+
+def frechet_distance(a: Array, b: Array) -> float:
     """The Frechet distance of two sets of features, as if both were Gaussian.
 
     |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), S the covariances (Heusel et al. 2017).
@@ -56,25 +72,29 @@ def frechet_distance(a: Floats, b: Floats) -> float:
 
     Parameters
     ----------
-    a, b : (n, k) and (m, k) features, n, m >= 2.
+    a, b : (n, k) and (m, k) features, n, m >= 2; further axes are flattened.
 
     Returns
     -------
     float >= 0, feature units squared.
+
+    Raises
+    ------
+    ValueError : anything else, NaN, or values beyond 1e30.
     """
-    a, b = (np.asarray(x, dtype=np.float64) for x in (a, b))
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"frechet_distance: needs features (n, k), got {a.shape} and {b.shape}.")
+    x, y = _pair(a, b)
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"frechet_distance: needs 2 of each or more, got {len(x)} and {len(y)}.")
     # tr (S_a S_b)^(1/2) is the sum of the singular values of A B^T for any A, B with S = A^T A,
     # triangular ones here: no root of a nearly singular matrix is needed.
-    centred = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
-    roots = [np.asarray(np.linalg.qr(x, mode="r")) for x in centred]
+    centred = [(v - v.mean(0)) / np.sqrt(len(v) - 1) for v in (x, y)]
+    roots = [np.asarray(np.linalg.qr(v, mode="r")) for v in centred]
     cross = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
-    spread = sum(float((x**2).sum()) for x in roots)
-    return max(float(((a.mean(0) - b.mean(0)) ** 2).sum()) + spread - 2 * float(cross), 0.0)
+    spread = sum(float((v**2).sum()) for v in roots)
+    return max(float(((x.mean(0) - y.mean(0)) ** 2).sum()) + spread - 2 * float(cross), 0.0)
 
 
-def frechet_error(a: Floats, b: Floats, *, groups: int = 20) -> float:
+def frechet_error(a: Array, b: Array, *, groups: int = 20) -> float:
     """The standard error of `frechet_distance` that comes from the choice of the images ``a``.
 
     By the jackknife that leaves out one group of images at a time: resampling with repeats, as
@@ -85,19 +105,20 @@ def frechet_error(a: Floats, b: Floats, *, groups: int = 20) -> float:
     a, b : as in `frechet_distance`; the images a in an order that means nothing.
     groups : about equal groups to leave out, 2 <= groups <= n.
     """
-    return _jackknife(lambda kept: frechet_distance(a[kept], b), len(a), groups)
+    x, y = _pair(a, b)
+    return _jackknife(lambda kept: frechet_distance(x[kept], y), len(x), groups)
 
 
 def _jackknife(of: Callable[[NDArray[np.bool_]], float], n: int, groups: int) -> float:
     """The standard error of what is computed ``of`` the images kept, a mask over n of them."""
-    if not 2 <= groups <= n:
+    if not 2 <= check_count("groups", groups) <= n:
         raise ValueError(f"jackknife: needs 2 to {n} groups of images, got {groups}.")
     number = np.arange(n) * groups // n
     left = np.array([of(number != g) for g in range(groups)])
     return float(np.sqrt((groups - 1) * left.var()))
 
 
-def frechet_estimate(a: Floats, b: Floats) -> Estimate:
+def frechet_estimate(a: Array, b: Array) -> Estimate:
     """`frechet_distance` with its 95% interval over the choice of the images ``a``.
 
     a, b : features as there, 2 images in ``a`` or more; at most 20 groups are left out in turn.
@@ -108,7 +129,7 @@ def frechet_estimate(a: Floats, b: Floats) -> Estimate:
     return Estimate(distance, max(distance - half, 0.0), distance + half)
 
 
-def sliced_wasserstein(a: NDArray, b: NDArray, *, directions: int = 256, seed: int = 0) -> float:
+def sliced_wasserstein(a: Array, b: Array, *, directions: int = 256, seed: int = 0) -> float:
     """The sliced 2-Wasserstein distance of two equally large sets of images, data units.
 
     The root of the mean over random unit directions of the squared distance in one dimension.
@@ -116,27 +137,33 @@ def sliced_wasserstein(a: NDArray, b: NDArray, *, directions: int = 256, seed: i
     Parameters
     ----------
     a, b : arrays (n, ...) of the same n.
-    directions : random directions, >= 1; ``seed`` draws them.
+    directions : random directions, 1 to 100,000; ``seed`` draws them.
+
+    Raises
+    ------
+    ValueError : anything else, NaN, or values beyond 1e30.
     """
-    x, y = (np.asarray(v, dtype=np.float64).reshape(len(v), -1) for v in (a, b))
-    if x.shape != y.shape or directions < 1:
+    x, y = _pair(a, b)
+    if len(x) != len(y):
         raise ValueError(f"sliced_wasserstein: needs equal shapes, got {x.shape} and {y.shape}.")
+    if check_count("directions", directions) > MOST_DIRECTIONS:
+        raise ValueError(f"directions must be at most {MOST_DIRECTIONS:,}, got {directions:,}.")
     rays = np.random.default_rng(seed).standard_normal((x.shape[1], directions))
     rays /= np.linalg.norm(rays, axis=0)
     gap = np.sort(x @ rays, axis=0) - np.sort(y @ rays, axis=0)
     return float(np.sqrt((gap**2).mean()))
 
 
-def sliced_estimate(a: NDArray, b: NDArray, *, seed: int = 0) -> Estimate:
+def sliced_estimate(a: Array, b: Array, *, seed: int = 0) -> Estimate:
     """`sliced_wasserstein` with its 95% interval over the choice of both sets of images.
 
     a, b : as there, 2 images or more in orders that mean nothing; at most 20 groups are left
         out of both in turn.
     """
-    distance = sliced_wasserstein(a, b, seed=seed)
-    groups = min(20, len(a))
+    distance, (x, y) = sliced_wasserstein(a, b, seed=seed), _pair(a, b)
+    groups = min(20, len(x))
     half = stdtrit(groups - 1, 0.975) * _jackknife(
-        lambda kept: sliced_wasserstein(a[kept], b[kept], seed=seed), len(a), groups
+        lambda kept: sliced_wasserstein(x[kept], y[kept], seed=seed), len(x), groups
     )
     return Estimate(distance, max(distance - half, 0.0), distance + half)
 
@@ -149,14 +176,14 @@ class PrincipalComponents:
     axes: Floats
 
     @classmethod
-    def of(cls, images: NDArray, k: int = 16) -> PrincipalComponents:
-        flat = np.asarray(images, dtype=np.float64).reshape(len(images), -1)
+    def of(cls, images: Array, k: int = 16) -> PrincipalComponents:
+        flat = _flat("images", images)
         mean = flat.mean(0)
-        axes = np.linalg.svd(flat - mean, full_matrices=False)[2][:k]
+        axes = np.linalg.svd(flat - mean, full_matrices=False)[2][: check_count("k", k)]
         return cls(mean, axes)
 
-    def __call__(self, images: NDArray) -> Floats:
-        return (np.asarray(images, np.float64).reshape(len(images), -1) - self.mean) @ self.axes.T
+    def __call__(self, images: Array) -> Floats:
+        return (_flat("images", images, len(self.mean)) - self.mean) @ self.axes.T
 
 
 @dataclass(frozen=True)
@@ -174,9 +201,9 @@ class ClassifierFeatures:
     @classmethod
     def of(
         cls,
-        images: NDArray,
+        images: Array,
         labels: NDArray[np.int64],
-        heldout: NDArray,
+        heldout: Array,
         heldout_labels: NDArray[np.int64],
         *,
         seed: int = 0,
@@ -184,10 +211,12 @@ class ClassifierFeatures:
         """Train one with two hidden layers (128, 32); deterministic for a seed."""
         from sklearn.neural_network import MLPClassifier
 
+        flat = _flat("images", images)
+        other = _flat("heldout", heldout, flat.shape[1])
+        labels, heldout_labels = _labels(labels, len(flat)), _labels(heldout_labels, len(other))
         if len(np.unique(labels)) < 2:
             raise ValueError("ClassifierFeatures: needs labels of at least two classes.")
         network = MLPClassifier((128, 32), random_state=seed)
-        flat, other = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (images, heldout))
         for _ in range(int(np.clip(PASSES / len(flat), 5, 100))):
             network.partial_fit(flat, labels, classes=np.unique(labels))
         known = heldout_labels >= 0
@@ -196,11 +225,18 @@ class ClassifierFeatures:
         )
         return cls(accuracy, tuple(network.coefs_[:-1]), tuple(network.intercepts_[:-1]))
 
-    def __call__(self, images: NDArray) -> Floats:
-        features = np.asarray(images, np.float64).reshape(len(images), -1)
+    def __call__(self, images: Array) -> Floats:
+        features = _flat("images", images, len(self.weights[0]))
         for weight, bias in zip(self.weights, self.biases, strict=True):
             features = np.maximum(features @ weight + bias, 0)
         return features
+
+
+def _labels(labels: object, n: int) -> NDArray[np.int64]:
+    found = np.asarray(labels)
+    if found.shape != (n,) or found.dtype.kind not in "iu":
+        raise ValueError(f"labels: expected a whole number for each of {n} images.")
+    return found
 
 
 def features_of(everything: ImageSet, unseen: NDArray, *, seed: int = 0) -> dict[str, Features]:
@@ -261,9 +297,16 @@ class InceptionFeatures:
         self.device, self.batch = device, batch
 
     @torch.no_grad()
-    def __call__(self, images: NDArray) -> Floats:
+    def __call__(self, images: Array) -> Floats:
         """Features (n, 2048) of images (n, C, H, W) in [-1, 1], one channel or three."""
-        pixels = torch.as_tensor(images).clamp(-1, 1).add(1).mul(127.5).round().byte()
-        pixels = pixels.expand(-1, 3, -1, -1)
-        batches = [self.network(part.to(self.device))[0] for part in pixels.split(self.batch)]
-        return torch.cat(batches).double().cpu().numpy()
+        array = check_array("images", images)
+        if array.ndim != 4 or array.shape[1] not in (1, 3):
+            raise ValueError(
+                f"images: expected (n, C, H, W) of one channel or three, got {[*array.shape]}."
+            )
+        found = []
+        for start in range(0, len(array), self.batch):
+            part = torch.from_numpy(check_floats("images", array[start : start + self.batch]))
+            pixels = part.clamp(-1, 1).add(1).mul(127.5).round().byte().expand(-1, 3, -1, -1)
+            found.append(self.network(pixels.to(self.device))[0].double().cpu())
+        return torch.cat(found).numpy()

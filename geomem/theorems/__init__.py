@@ -4,6 +4,8 @@ One file per statement; `statement.py` says what a step and a check are.
 """
 
 from geomem.theorems import (
+    confidence,
+    copies,
     counting,
     lemma_4_5,
     theorem_4_2_a,
@@ -25,8 +27,10 @@ STATEMENTS = {
         theorem_4_2_b_large,
         theorem_4_2_comparison,
         counting,
+        copies,
         lemma_4_5,
         theorem_4_8,
+        confidence,
         theorem_4_9,
         theorem_4_10,
         theorem_4_11,

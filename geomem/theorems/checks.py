@@ -233,7 +233,9 @@ def _in_batches(formula: Any, world: Values) -> np.ndarray:
 def _excess(sides: np.ndarray, sense: int, move: float = 1.0) -> float:
     """By how many standard errors the left side leaves the right, moved, on the wrong side."""
     left, right = sides
-    moved = right * move if right.any() else right + (move - 1)
+    moved = right * move
+    if sense == 0 and not right.any():  # of zero, the share of a unit; an inequality cannot tell
+        moved = moved + (move - 1)
     gap = left - moved
     rounding = 1e-9 * (np.abs(left).mean() + np.abs(moved).mean()) + 1e-300
     error = gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else 0.0

@@ -24,6 +24,7 @@ from geomem.theorems.formulas import (
     named,
     say,
 )
+from geomem.theorems.normal import Q, written_out
 from geomem.theorems.statement import Statement, Step
 
 # The formulas ------------------------------------------------------------------------------
@@ -35,9 +36,14 @@ W, W_1, W_2 = (named(rf"W_\sigma(D{tail})") for tail in ("", "_1", "_2"))
 COUNT, COUNT_1, COUNT_2 = (named(rf"n_\sigma(D{tail})") for tail in ("", "_1", "_2"))
 WITHOUT = sp.IndexedBase("W^-")  # W_sigma of the set without one point
 
+d_12 = sp.Symbol("d_{12}", positive=True)
+y = sp.Symbol("y", real=True)
 DEFINED = equal(COUNT, N * W)
 SUBSET = at_most(COUNT_1, COUNT)
 PARTS = at_most(COUNT, COUNT_1 + COUNT_2)
+APART, sigma = sp.symbols("gamma sigma", positive=True)  # the least distance of two parts
+density = sp.exp(-(y**2) / (2 * sigma**2)) / (sigma * sp.sqrt(2 * sp.pi))
+SHARED = at_most(COUNT, COUNT_1 + COUNT_2 - 2 * Q(APART / (2 * sigma)))
 LEFT_OUT = at_most(W, Over(WITHOUT[i], i) / N)
 CLASSES = at_most(W, (SIZE_1 * W_1 + SIZE_2 * W_2) / (SIZE_1 + SIZE_2))
 ALL_BUT_ONE = at_least(Over(Most(e_[j], j, i), i), (N - 1) * Most(e_[i], i))
@@ -53,6 +59,8 @@ def _split(points: Floats, chosen: np.ndarray, level: float) -> Values:
     world = {N: len(points), SIZE_1: chosen.sum(), SIZE_2: (~chosen).sum()}
     world |= {name: Draws(value) for name, value in zip((W, W_1, W_2), found, strict=True)}
     counts = zip((COUNT, COUNT_1, COUNT_2), parts, found, strict=True)
+    gap = np.linalg.norm(points[chosen][:, None] - points[~chosen], axis=2).min()
+    world |= {APART: gap, sigma: level, d_12: gap}
     return world | {name: Draws(len(part) * value) for name, part, value in counts}
 
 
@@ -66,6 +74,8 @@ def _splits() -> Iterator[Values]:
     far = np.vstack([cluster, cluster + 1e3])
     yield _split(far, np.arange(10) < 5, 1.0)
     yield _split(np.vstack([cluster, cluster]), np.arange(10) < 5, 1.0)
+    pair = np.array([[0.0], [1.0]])  # one point in each part: they share just this
+    yield from (_split(pair, np.array([True, False]), level) for level in (0.3, 1.0))
 
 
 def _left_out() -> Iterator[Values]:
@@ -105,12 +115,15 @@ COUNTING = Statement(
         without=WITHOUT[i],
     ),
     claim=say(
-        "At every noise level{subset:display}{parts:display}and, leaving out one point at a "
-        "time,{left_out:display}So the mean weight within classes, weighted by their sizes, is at "
+        "At every noise level{subset:display}{parts:display}and even{shared:display}where {apart} "
+        "is the least distance between the parts; and, leaving out one point at a time,"
+        "{left_out:display}So the mean weight within classes, weighted by their sizes, is at "
         "least that of all,{classes:display}and of exchangeable points a larger number has no "
         "larger expected weight.",
         subset=SUBSET,
         parts=PARTS,
+        shared=SHARED,
+        apart=APART,
         left_out=LEFT_OUT,
         classes=CLASSES,
     ),
@@ -129,6 +142,17 @@ COUNTING = Statement(
             Identity(prepare=lambda e: e.rewrite(sp.Piecewise)),
         ),
         Step("So", PARTS, Simulated(_splits)),
+        Step(
+            "That smaller one is at least the smaller of the densities around the two closest "
+            r"points of the parts, of which the integral is, halfway between them at zero,",
+            equal(
+                sp.Integral(density, (y, d_12 / 2, sp.oo))
+                + sp.Integral(density, (y, -sp.oo, -d_12 / 2)),
+                2 * Q(d_12 / (2 * sigma)),
+            ),
+            Identity(prepare=lambda e: written_out(e.doit()).rewrite(sp.erf)),
+        ),
+        Step("So", SHARED, Simulated(_splits)),
         Step(
             "Leave out one point: the maximum stays as it is, but for one of the points. Summed,",
             ALL_BUT_ONE,

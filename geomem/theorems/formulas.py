@@ -139,6 +139,33 @@ class Prob(sp.Expr):  # type: ignore[misc]
         return sp.Expr.__new__(cls, event)
 
 
+class Indicator(sp.Expr):  # type: ignore[misc]
+    """The indicator of a relation: one where it holds, else zero."""
+
+    def __new__(cls, event: sp.Basic) -> Indicator:
+        return sp.Expr.__new__(cls, event)
+
+
+class Called(sp.Expr):  # type: ignore[misc]
+    """A formula that goes by a name: printed as the name, computed as the formula.
+
+    ``doit`` writes it out, and ``equal(called, called.formula)`` is its definition.
+    """
+
+    is_extended_real = True
+
+    def __new__(cls, latex: str | sp.Symbol, formula: sp.Expr) -> Called:
+        name = latex if isinstance(latex, sp.Symbol) else named(latex)
+        return sp.Expr.__new__(cls, name, sp.sympify(formula))
+
+    @property
+    def formula(self) -> sp.Expr:
+        return self.args[1]
+
+    def doit(self, **hints: Any) -> sp.Expr:
+        return self.formula.doit(**hints)
+
+
 @dataclass(frozen=True)
 class Draws:
     """Numbers of which the last axis is that of the draws."""
@@ -195,11 +222,17 @@ def evaluate(formula: sp.Basic, values: Values) -> Any:
         return _sum(formula, values)
     if isinstance(formula, sp.Integral):
         return _integral(formula, values)
+    if isinstance(formula, Called):
+        return evaluate(formula.formula, values)
+    if isinstance(formula, sp.Limit) and formula.has(Expect, Prob):
+        return evaluate(formula.args[0], values)  # the world stands near the limit
     if isinstance(formula, (sp.Derivative, sp.Subs, sp.Limit)):
         return evaluate(formula.doit(), values)
     parts = [evaluate(part, values) for part in formula.args]
     if isinstance(formula, (Chain, sp.And)):
         return np.logical_and.reduce(np.broadcast_arrays(*parts))
+    if isinstance(formula, Indicator):
+        return np.asarray(parts[0], dtype=float)
     if isinstance(formula, (Expect, Prob)):
         return np.mean(np.atleast_1d(parts[0]), axis=-1)
     if isinstance(formula, sp.Add):

@@ -112,14 +112,12 @@ class Statement:
         parts = {part for formula in checked for part in _relations(formula)}
 
         def held(part: sp.Basic) -> bool:
-            if part in parts:
+            if part in parts or any(formula.has(part) for formula in checked):
                 return True
             if not isinstance(part, sp.core.relational.Relational):
-                return not part.atoms(sp.Number) or any(x.has(part) for x in checked)
-            if part.rhs in computed:
-                return True
+                return not part.atoms(sp.Number)
             defines = isinstance(part, sp.Equality) and not part.rhs.is_Atom
-            return defines and any(x.has(part.rhs) for x in checked)
+            return part.rhs in computed or (defines and any(x.has(part.rhs) for x in checked))
 
         said = [*self.assumptions.parts.values(), *self.claim.parts.values()]
         for step in self.steps:

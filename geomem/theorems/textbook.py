@@ -21,6 +21,15 @@ class Textbook(LatexPrinter):  # type: ignore[misc]  # sympy has no types
         terms = sorted(terms, key=lambda term: bool(term.could_extract_minus_sign()))
         return str(super()._print_Add(sp.Add(*terms, evaluate=False), order="none"))
 
+    def _print_Mul(self, expr: sp.Mul) -> str:
+        """sqrt(c) sqrt(d), which is what sympy makes of it, as one root again."""
+        roots = [part for part in expr.args if part.is_Pow and part.exp == sp.S.Half]
+        if len(roots) < 2 or not all(part.base.is_Symbol for part in roots):
+            return str(super()._print_Mul(expr))
+        one = sp.sqrt(sp.Mul(*[part.base for part in roots]), evaluate=False)
+        rest = [part for part in expr.args if part not in roots]
+        return self._print(sp.Mul(*rest, one, evaluate=False))
+
     def _print_log(self, expr: sp.Expr, exp: Any = None) -> str:
         if exp is None and expr.args[0].is_Symbol:
             return rf"\log {self._print(expr.args[0])}"
@@ -69,6 +78,12 @@ class Textbook(LatexPrinter):  # type: ignore[misc]  # sympy has no types
         else:
             inside = self._print(event)
         return rf"\mathbb{{P}}\left({inside}\right)"
+
+    def _print_Indicator(self, expr: Any) -> str:
+        return rf"\mathbf{{1}}\left\{{{self._print(expr.args[0])}\right\}}"
+
+    def _print_Called(self, expr: Any) -> str:
+        return str(self._print(expr.args[0]))
 
 
 def _width(latex: str) -> int:

@@ -96,7 +96,7 @@ def _box_sum(difference: sp.Expr) -> sp.Expr:
 
 def _circles() -> Iterator[Mapping[Any, Any]]:
     for size in range(2, 9):
-        for pixel in range(min(size, 3)):
+        for pixel in range(min(size, 2)):
             yield {n: size, j: pixel, m: pixel, g_[0]: g_[size]}
 
 

@@ -11,7 +11,7 @@ import sympy as sp
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from geomem.geometry.posterior_bounds import call_bound, weight_bounds
+from geomem.geometry.posterior_bounds import CONFIDENCE, call_bound, weight_bounds
 from geomem.theorems.checks import (
     Computed,
     Identity,
@@ -38,6 +38,7 @@ from geomem.theorems.formulas import (
     Draws,
     N,
     Over,
+    Prob,
     Values,
     at_least,
     at_most,
@@ -87,6 +88,10 @@ NARROW = at_least(N * W, sp.exp(width / sigma - radius**2 / (2 * sigma**2)))
 WIDE = at_most(N * W, sp.exp(width / sigma))
 FARTHEST = at_least(N * W, 2 * F(diameter / (2 * sigma)))
 SLOPE = equal(FIRST, width)
+eta, draws = sp.symbols("eta M", positive=True)
+FOUND, OFF = sp.symbols(r"\hat{w} \varepsilon_w", positive=True)
+ERROR = equal(OFF, diameter / 2 * sp.sqrt(2 * sp.log(2 / eta) / draws))
+SURE = at_least(Prob(at_most(sp.Abs(FOUND - width), OFF)), 1 - eta)
 density = sp.exp(-(y**2) / (2 * sigma**2)) / (sigma * sp.sqrt(2 * sp.pi))
 
 
@@ -164,8 +169,33 @@ def _widths(*levels: float) -> Iterator[Values]:
             yield {**world, width: _width(index), FIRST: Draws(at_first)}
 
 
+def _estimates() -> Iterator[Values]:
+    """Widths from a few draws each, many times; half the range of Z and of -Z is used."""
+    for points, exact in ((np.array([[0.0], [2.0]]), 2 / np.sqrt(2 * np.pi)), (clouds()[2], None)):
+        products = np.random.default_rng(7).standard_normal((40_000, points.shape[1])) @ points.T
+        halves = (products.max(1) - products.min(1)) / 2
+        for some, risk in ((1, 0.05), (4, 0.2)):
+            world = described(points, 1.0) | {draws: some, eta: risk}
+            world |= {
+                FOUND: Draws(halves.reshape(-1, some).mean(1)),
+                OFF: evaluate(ERROR.rhs, world),
+            }
+            yield world | {width: halves.mean() if exact is None else exact}
+
+
 def _bounds_of(world: Values) -> Any:
     return weight_bounds(world[POINTS], [world[sigma]], draws=100)
+
+
+def _width_bounds(world: Values, side: int) -> Any:
+    return weight_bounds(world[POINTS], [world[sigma]], draws=50)
+
+
+def _with_width(rng: np.random.Generator, side: int) -> Values:
+    """A set with its width as the package finds it, and what it is off by on one side."""
+    world = random_cloud(rng)
+    found = _width_bounds(world, side)
+    return world | {width: found.width + side * found.width_error, radius: found.radius}
 
 
 def _ball(rng: np.random.Generator) -> dict[Any, Any]:
@@ -185,7 +215,7 @@ def _ball_in_range(rng: np.random.Generator) -> dict[Any, Any]:
 def _first_finite(world: Values) -> float:
     """Where the closed form of the package begins."""
     low, high = world[radius] / 1e3, world[radius] * 1e3
-    for _ in range(60):
+    for _ in range(25):
         middle = np.sqrt(low * high)
         known = np.isfinite(weight_bounds(world[POINTS], [middle], draws=100).upper_closed[0])
         low, high = (low, middle) if known else (middle, high)
@@ -362,7 +392,7 @@ LARGE = Statement(
             lambda v: _bounds_of(v).upper_closed[0],
             _ball_in_range,
         ),
-        Computed("weight_bounds().upper_closed", FROM.rhs, _first_finite, _ball, 1e-6, points=5),
+        Computed("weight_bounds().upper_closed", FROM.rhs, _first_finite, _ball, 1e-6, points=4),
         Refused(
             "weight_bounds",
             MANY,
@@ -388,11 +418,16 @@ WIDTH = Statement(
     ),
     claim=say(
         "At every noise level{below:display}{above:display}so that {slope}. Also {farthest}, with "
-        "equality for two points.",
+        "equality for two points. A simulated width {found}, the mean of half the range of the "
+        "products over {draws} draws, has{sure:display}with {error}.",
         below=NARROW,
         above=WIDE,
         slope=SLOPE,
         farthest=FARTHEST,
+        found=FOUND,
+        draws=draws,
+        sure=SURE,
+        error=ERROR,
     ),
     steps=(
         Step(
@@ -435,6 +470,20 @@ WIDTH = Statement(
             Identity(prepare=written_out),
         ),
         Step("Seen, and attained by two points:", FARTHEST, Simulated(weighed)),
+        Step(
+            "Half the range of the products changes at most half the diameter times as much as "
+            "the noise does, and so its mean over the draws by their root less.",
+            None,
+            Words("the concentration of Lipschitz functions of Gaussian noise, on both sides"),
+        ),
+        Step(
+            "Both sides together have the risk",
+            equal(
+                2 * sp.Subs(sp.exp(-2 * draws * OFF**2 / diameter**2), OFF, ERROR.rhs), 1 - SURE.rhs
+            ),
+            Identity(),
+        ),
+        Step("Seen:", SURE, Simulated(_estimates, loose="so is concentration")),
     ),
     controls=(
         Step(
@@ -449,6 +498,28 @@ WIDTH = Statement(
         ),
     ),
     code=(
+        Computed(
+            "weight_bounds().lower_width",
+            at_least(W, NARROW.rhs / N),
+            lambda v: _width_bounds(v, -1).lower_width[0],
+            lambda rng: _with_width(rng, -1),
+        ),
+        Computed(
+            "weight_bounds().upper_width",
+            sp.Min(1, WIDE.rhs / N),
+            lambda v: _width_bounds(v, 1).upper_width[0],
+            lambda rng: _with_width(rng, 1),
+        ),
+        Computed(
+            "weight_bounds().width_error",
+            ERROR,
+            lambda v: weight_bounds(v[POINTS], [v[sigma]], draws=v[draws]).width_error,
+            lambda rng: {
+                **random_cloud(rng),
+                draws: int(rng.integers(1, 50)),
+                eta: 1 - CONFIDENCE,
+            },
+        ),
         Refused(
             "weight_bounds",
             MANY,
