@@ -86,3 +86,12 @@ def test_a_single_copy_is_a_hump_of_an_unknown_place():
     hump = Hump.of(Curve.from_queries(SIGMA, rows, indicator=True))
     assert hump.place(Window(0.1, 1)) == "not known: there are too few copies"
     assert np.isfinite(hump.centre.value) and np.isnan(hump.centre.low)
+
+
+def test_a_few_copies_are_still_too_few_for_an_interval():
+    """Two images that copy are not drawn in an eighth of the resamples, which have no hump."""
+    rows = np.zeros((100, 5))
+    rows[[3, 70], [1, 2]] = 1
+    hump = Hump.of(Curve.from_queries(SIGMA, rows, indicator=True))
+    assert not hump.resampled.any(1).all() and np.isnan(hump.centre.low)
+    assert all(np.isnan(end.low) for end in hump.half)

@@ -133,11 +133,11 @@ class Curve(Band):
         From generators of one seed curves of equally many queries are resampled alike: those of the
         same queries together.
         """
-        chance = self.per_query - self.mean if self.chance is None else self.chance
+        moved = self.per_query if self.chance is None else self.mean + self.chance
         means = np.empty((resamples, len(self.sigma)))
         for i in range(resamples):  # one at a time: memory does not grow with resamples * n
             counts = rng.multinomial(self.n, np.full(self.n, 1 / self.n))
-            means[i] = self.mean + counts @ chance / self.n
+            means[i] = counts @ moved / self.n
         return means
 
     @classmethod
