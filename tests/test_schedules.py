@@ -185,6 +185,7 @@ def test_a_ruler_marks_times_where_their_noise_is(schedule):
         lambda: Schedule.ddpm("quadratic"),
         lambda: Schedule.ddpm([0.5]),
         lambda: Schedule.ddpm([0.5, 0.7]),
+        lambda: Schedule.ddpm([0.9, 0.5, 0.5]),
         lambda: Schedule.ddpm([1.0, 0.5]),
         lambda: Schedule.ddpm([[0.9, 0.5]]),
         lambda: Schedule.flow(2),
