@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geomem.data.files import DataError
     from geomem.data.sets import ImageSet, load_dataset
+    from geomem.diffusion.fitting import train_or_load
     from geomem.diffusion.network import EDMDenoiser, ModelConfig
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
     from geomem.diffusion.presets import Experiment, experiment
     from geomem.diffusion.sampler import sample
     from geomem.diffusion.schedules import Schedule, whiten
     from geomem.diffusion.train import TrainConfig
-    from geomem.diffusion.zoo import load_model, train_or_load
+    from geomem.diffusion.zoo import load_model
     from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
     from geomem.geometry.coverage_bounds import (
         coverage_bounds,

@@ -81,8 +81,8 @@ class Curve(Band):
     per_query : array (n, S)
         Each query's mean over its draws. Empty (0, S) for a curve read from a table.
     chance : array (n, S) or None
-        What resampling draws from: of each query a part that is due to chance, of which the
-        average has the mean 0 and the variance of ``mean``. None: ``per_query`` less ``mean``.
+        What resampling draws from: of each query a part that is due to chance, 0 on average; the
+        average of n of them has the variance of ``mean``. None: ``per_query`` less ``mean``.
 
     See Also
     --------
@@ -162,7 +162,8 @@ class Curve(Band):
         first = draws // 2
         apart = values[:, :first].mean(1) - values[:, first:].mean(1)
         noise = np.sqrt(share * first * (draws - first)) / draws * apart
-        chance = np.sqrt(1 - share) * (per_query - mean) + noise
+        # About its own mean: else all resamples would be off by what chance did once.
+        chance = np.sqrt(1 - share) * (per_query - mean) + noise - noise.mean(0)
         return cls(sigma, mean, low, high, n, per_query, chance=chance)
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from geomem.data.sets import ImageSet
-from geomem.diffusion import presets, zoo
+from geomem.diffusion import fitting, presets
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import ConfigError, Experiment
 from geomem.diffusion.train import device_of
@@ -116,7 +116,7 @@ class Case:
 
     def trained(self) -> tuple[Trained, Trained]:
         """The small and the large model, trained now where the store does not hold them."""
-        few, many = zoo.train_or_load([self.small, self.large])
+        few, many = fitting.train_or_load([self.small, self.large])
         return few, many
 
     @property
@@ -188,7 +188,7 @@ class Case:
             (kind, seed): presets.changed(self.small, {**settings[kind], "train.seed": seed})
             for kind, seed in keys
         }
-        return dict(zip(wanted, zoo.train_or_load([*wanted.values()]), strict=True))
+        return dict(zip(wanted, fitting.train_or_load([*wanted.values()]), strict=True))
 
     def bench(
         self,
