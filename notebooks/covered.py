@@ -150,12 +150,16 @@ companion.Table(candidates.measured(humps))
 fig, table = covered.humps_and_zones(humps, level)
 companion.figure(fig, "fig-covered-zones", table, data=[case.data for case in cases])
 
-# %% [markdown]
-# By which factor each is off: with the level of the rule; and with the level of coverage that suits
-# the humps of the *other* data sets best, so that none is judged by a level made for another.
-
 # %%
 found = Comparison.of(humps, level, seed)
+(starts := companion.Table(candidates.starts(found)))
+
+# %% [markdown]
+# That was where each coverage passes the level, over where the hump begins. By which factor each is
+# off on average: with the level of the rule; and with the level of coverage that suits the humps of
+# the *other* data sets best, so that none is judged by a level made for another.
+
+# %%
 (off := companion.Table(candidates.errors(found)))
 
 # %%
@@ -207,5 +211,5 @@ for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1
     companion.quote(**{key: said | shares | dict(table=table, spread=f"{tried[name].spread:.2g}")})
 companion.quote(late=f"{max(late) - 1:.0%}", space=max(sizes))
 companion.quote(n_humps=len(found.cases), n_measured=len(humps))
-companion.quote(humps=companion.Table(candidates.measured(humps)), off=off)
+companion.quote(humps=companion.Table(candidates.measured(humps)), starts=starts, off=off)
 companion.quote(**candidates.in_words(found))

@@ -207,6 +207,13 @@ def measured(cases: Sequence[Predicted]) -> dict[str, list[Any]]:
     }
 
 
+def starts(found: Comparison) -> dict[str, list[Any]]:
+    """The columns of a table, one row a hump: each candidate's start over the hump's."""
+    names = [f"{one.name}, {one.size}" for one in found.cases]
+    begun = {name: [f"{row[0]:.2f}" for row in found.factors(name)] for name in found.at_level}
+    return {"images": names, **begun}
+
+
 def errors(found: Comparison) -> dict[str, list[Any]]:
     """The columns of a table, one row a candidate: by which factor it is off, and where.
 
