@@ -36,7 +36,6 @@ import numpy as np
 
 import geomem
 from geomem import companion
-from geomem.diffusion import zoo
 from geomem.geometry.overlap import overlap
 from geomem.geometry.padding import Padding
 from geomem.geometry.regimes import DRAWS
@@ -136,7 +135,7 @@ companion.figure(fig, "fig-covered-rules", table, data=[*sets.values()])
 named = (dataset, models), (second_dataset, second_models), (third_dataset, third_models)
 how = dict(n_heldout=n_heldout, **spent)
 cases = [case for name, text in named if name for case in Case.several(text, name, **how)]
-trained = zoo.train_or_load([case.small for case in cases])
+trained = geomem.train_or_load([case.small for case in cases])
 noise, humps, late = np.geomspace(0.02, 20, n_sigmas), [], []
 for case, model in zip(cases, trained, strict=True):
     geometry = companion.kept(case.geometry)(c=c, level=level)
