@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geomem.data.files import DataError
     from geomem.data.sets import ImageSet, load_dataset
+    from geomem.diffusion.fitting import train_or_load
     from geomem.diffusion.network import EDMDenoiser, ModelConfig
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
     from geomem.diffusion.presets import Experiment, experiment
     from geomem.diffusion.sampler import sample
     from geomem.diffusion.schedules import Schedule, whiten
     from geomem.diffusion.train import TrainConfig
-    from geomem.diffusion.zoo import load_model, train_or_load
+    from geomem.diffusion.zoo import load_model
     from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
     from geomem.geometry.coverage_bounds import (
         coverage_bounds,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         linear_gap_law,
         linear_mmse,
     )
+    from geomem.geometry.intrinsic import intrinsic_coverage, intrinsic_dimension
     from geomem.geometry.locality import circulant_sensitivity, locality_bound
     from geomem.geometry.overlap import overlap_coverage
     from geomem.geometry.posterior import (
@@ -90,6 +92,8 @@ __all__ = [
     "experiment",
     "find_regimes",
     "gaussian_denoiser",
+    "intrinsic_coverage",
+    "intrinsic_dimension",
     "karras_sigmas",
     "linear_gap",
     "linear_gap_bound",

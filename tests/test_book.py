@@ -175,10 +175,8 @@ def test_every_item_of_the_paper_has_its_row_and_our_figures_find_theirs(pages, 
 
 def test_executed_notebooks_hold_no_error_and_the_profile_s_parameters(project):
     executed = json.loads((project / "notebooks" / "posterior.ipynb").read_text())
-    injected = [
-        c for c in executed["cells"] if "injected-parameters" in c["metadata"].get("tags", [])
-    ]
-    assert any("n_queries = 200" in "".join(cell["source"]) for cell in injected)
+    (shown,) = (c for c in executed["cells"] if "parameters" in c["metadata"].get("tags", []))
+    assert "n_queries: int = 200  #" in "".join(shown["source"])
     kinds = [o["output_type"] for c in executed["cells"] for o in c.get("outputs", [])]
     assert "error" not in kinds and "display_data" in kinds, "pictures for other viewers"
 

@@ -188,6 +188,9 @@ def test_the_interval_is_of_the_given_training_set():
     edges = [find_regimes(rising, c, 0.7, resamples=200).concentrated for c in curves[:60]]
     spread = np.std([edge.value for edge in edges], ddof=1)
     assert np.mean([edge.half for edge in edges]) / 1.96 == pytest.approx(spread, rel=0.25)
+    # And about the estimate, not about where chance has already moved it.
+    middles = [(edge.low + edge.high) / 2 for edge in edges]
+    assert np.std(np.subtract(middles, [edge.value for edge in edges])) < spread / 4
 
 
 def covering(curves, truth):

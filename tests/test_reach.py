@@ -96,8 +96,10 @@ def test_who_asks_for_a_model_stands_on_the_code_that_trains_it(package):
     source = "from geomem import train_or_load; train_or_load([])"
     edit = replacing(package / "diffusion" / "train.py", "DIVERGED = 1e4", "DIVERGED = 1e5")
     assert changed(source, edit) == {"geomem.diffusion.train.DIVERGED"}
-    edit = replacing(package / "diffusion" / "zoo.py", "state.step - begun", "state.step + begun")
-    assert changed(source, edit) == {"geomem.diffusion.zoo._fit"}
+    edit = replacing(
+        package / "diffusion" / "fitting.py", "state.step - begun", "state.step + begun"
+    )
+    assert changed(source, edit) == {"geomem.diffusion.fitting._fit"}
 
 
 @pytest.mark.parametrize(("source", "names"), [(NOTEBOOK, {TABLE}), (TRAINING, set())])

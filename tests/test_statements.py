@@ -1,8 +1,11 @@
 """The kinds of check: each proves what is true, fails on what is false, never by sampling."""
 
+import tomllib
+
 import numpy as np
 import pytest
 import sympy as sp
+from conftest import ROOT
 from flint import arb
 
 from geomem.theorems import STATEMENTS, Statement, Step, verify
@@ -211,6 +214,18 @@ def test_every_step_holds_and_every_control_fails(statement):
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
 def test_what_is_printed_as_a_fact_is_held_by_a_check(statement):
     assert statement.loose_ends() == []
+
+
+LISTS = sorted((ROOT / "tests" / "mutants").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", LISTS, ids=[path.stem for path in LISTS])
+def test_every_mutant_changes_what_is_there_once(path):
+    """`make mutants` tries them; here they are held to today's code."""
+    for mutant in tomllib.loads(path.read_text())["mutant"]:
+        text = (ROOT / mutant["file"]).read_text()
+        assert text.count(mutant["old"]) == 1 and mutant["old"] != mutant["new"], mutant
+        assert set(mutant["labels"]) <= set(STATEMENTS)
 
 
 def test_few_steps_stay_in_words():

@@ -17,6 +17,7 @@ import importlib.util
 import json
 import re
 import shutil
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,6 +34,7 @@ from geomem.companion import book, citation, figures, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.project import project_root
 from geomem.theorems.checks import Check, Words
+from geomem.theorems.statement import KINDS
 
 ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
@@ -277,7 +279,7 @@ class VerificationTable(Generated):
 
     def run(self) -> list[nodes.Node]:
         checks = Result(ROOT, "theorem_checks").attached("checks.json")
-        blocks = []
+        blocks = [self.counts(checks)]
         for label, statement in theorems.STATEMENTS.items():
             rows = ["| part | how | result |", "|---|---|---|"]
             for row in (row for row in checks if row["statement"] == label):
@@ -290,7 +292,9 @@ class VerificationTable(Generated):
                 result = good if row["held"] else "FAILED"
                 detail = row["detail"].removeprefix("not checked: ")
                 detail = re.sub(r"([*_|\\])", r"\\\1", detail)
-                rows.append(f"| {anchor}{row['part']} | {row['kind']} | {result}: {detail} |")
+                rows.append(
+                    f"| {anchor}{part}\u00a0{number_} | {row['kind']} | {result}: {detail} |"
+                )
             blocks.append(
                 f"### {statement.title}\n\n{{prf:ref}}`{label}`, {statement.number}; "
                 f"{theorems.WHOSE[statement.whose]}. `geomem verify {label}`\n\n"
@@ -298,6 +302,19 @@ class VerificationTable(Generated):
                 + "\n"
             )
         return self.parse("\n".join(blocks))
+
+    def counts(self, checks: list[dict[str, Any]]) -> str:
+        """How many checks of each kind every statement has, controls left out."""
+        found = Counter(
+            (row["statement"], row["kind"])
+            for row in checks
+            if not row["part"].startswith("control")
+        )
+        lines = [f"| statement | {' | '.join(KINDS)} |", "|---|" + "---|" * len(KINDS)]
+        for label in theorems.STATEMENTS:
+            numbers = " | ".join(str(found[label, kind] or "") for kind in KINDS)
+            lines.append(f"| {{prf:ref}}`{label}` | {numbers} |")
+        return "\n".join(lines) + "\n"
 
 
 class ParameterTables(Generated):

@@ -14,7 +14,7 @@ from geomem.geometry.distances import like, noisy_blocks, pair
 FAR = 40.0  # standard deviations beyond which a normal tail is no float64
 
 
-def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
+def shell_radii(d: float, c: float = 5.0) -> tuple[float, float]:
     """Inner and outer radius of the Gaussian shell, in units of sigma.
 
     r_in = sqrt(d - 2 sqrt(c d)), r_out = sqrt(d + 2 sqrt(c d) + 2 c). A standard normal
@@ -23,8 +23,8 @@ def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
 
     Parameters
     ----------
-    d : int
-        Dimension, >= 1.
+    d : int or float
+        Dimension, >= 1; an estimated one need not be whole.
     c : float
         The larger, the thicker the shell, > 0; the paper uses 5 unless it says otherwise.
 
@@ -56,10 +56,10 @@ def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
 
 
 @overload
-def shell_mass(r: torch.Tensor, d: int, c: float = 5.0) -> torch.Tensor: ...
+def shell_mass(r: torch.Tensor, d: float, c: float = 5.0) -> torch.Tensor: ...
 @overload
-def shell_mass(r: float | Numbers, d: int, c: float = 5.0) -> Floats: ...
-def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
+def shell_mass(r: float | Numbers, d: float, c: float = 5.0) -> Floats: ...
+def shell_mass(r: Any, d: float, c: float = 5.0) -> Any:
     """Probability that noise around a point lands in the shell of another, r sigma away.
 
     Phi_{d,c}(r) is the probability that ``||Z + r e_1||`` lies in [r_in, r_out], Z ~ N(0, I_d);
@@ -70,7 +70,7 @@ def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
     ----------
     r : float or array
         Distance over noise level, >= 0.
-    d : int
+    d : int or float
         Dimension, as in `shell_radii`.
     c : float
         Shell parameter, as in `shell_radii`.

@@ -57,7 +57,7 @@ class Band:
         2.0
         """
         turns = np.flatnonzero(np.diff(self.mean >= level))
-        return between(self.sigma, self.mean, level, turns[0]) if len(turns) else float("nan")
+        return float(between(self.sigma, self.mean, level, turns[0])) if len(turns) else np.nan
 
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
@@ -81,8 +81,8 @@ class Curve(Band):
     per_query : array (n, S)
         Each query's mean over its draws. Empty (0, S) for a curve read from a table.
     chance : array (n, S) or None
-        What resampling draws from: of each query a part that is due to chance, of which the
-        average has the mean 0 and the variance of ``mean``. None: ``per_query`` less ``mean``.
+        What resampling draws from: of each query a part that is due to chance, 0 on average; the
+        average of n of them has the variance of ``mean``. None: ``per_query`` less ``mean``.
 
     See Also
     --------
@@ -127,6 +127,19 @@ class Curve(Band):
         low, high = _interval(mean, variance, n, indicator)
         return cls(sigma, mean, low, high, n, per_query)
 
+    def resampled(self, resamples: int, rng: np.random.Generator) -> Floats:
+        """(R, S) mean curves as chance may move them, of n >= 1: what bootstraps come from.
+
+        From generators of one seed curves of equally many queries are resampled alike: those of the
+        same queries together.
+        """
+        moved = self.per_query if self.chance is None else self.mean + self.chance
+        means = np.empty((resamples, len(self.sigma)))
+        for i in range(resamples):  # one at a time: memory does not grow with resamples * n
+            counts = rng.multinomial(self.n, np.full(self.n, 1 / self.n))
+            means[i] = counts @ moved / self.n
+        return means
+
     @classmethod
     def from_draws(cls, sigma: Floats, values: Floats, share: float) -> Curve:
         """The curve of (n, draws, S) values, for a finite set of which the queries are a share.
@@ -149,7 +162,8 @@ class Curve(Band):
         first = draws // 2
         apart = values[:, :first].mean(1) - values[:, first:].mean(1)
         noise = np.sqrt(share * first * (draws - first)) / draws * apart
-        chance = np.sqrt(1 - share) * (per_query - mean) + noise
+        # About its own mean: else all resamples would be off by what chance did once.
+        chance = np.sqrt(1 - share) * (per_query - mean) + noise - noise.mean(0)
         return cls(sigma, mean, low, high, n, per_query, chance=chance)
 
     @classmethod
@@ -226,7 +240,35 @@ class ErrorCurve(Band):
         return np.asarray(self.per_query.std(0, ddof=1) / np.sqrt(self.n))
 
 
-def between(sigma: Floats, values: Floats, level: float, i: int) -> float:
-    """Where the line between the points i and i + 1, in log sigma, meets ``level``."""
-    part = (level - values[i]) / (values[i + 1] - values[i])
-    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+def between(sigma: Floats, values: Floats, level: Any, i: Any) -> Floats:
+    """Where the line between the points i and i + 1, in log sigma, meets ``level``.
+
+    values : (..., S) rows over the S levels; ``level`` and ``i``, one or (...,), of each.
+    """
+    right = np.minimum(np.asarray(i) + 1, len(sigma) - 1)
+    a, b = (np.take_along_axis(values, k[..., None], -1)[..., 0] for k in (np.asarray(i), right))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (level - a) / (b - a)
+    return np.exp(np.log(sigma[i]) + part * np.log(sigma[right] / sigma[i]))
+
+
+def last_rise(sigma: Floats, values: Floats, level: Any) -> Floats:
+    """The last sigma at which each row of (..., S) values rises through ``level``; NaN: nowhere.
+
+    >>> last_rise(np.array([1.0, 4.0, 9.0]), np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), 0.5)
+    array([ 2., nan])
+    """
+    below, last = values < np.asarray(level)[..., None], len(sigma) - 1
+    i = last - below[..., ::-1].argmax(-1)  # the last one below
+    there = below.any(-1) & (i < last)
+    return np.where(there, between(sigma, values, level, np.where(there, i, 0)), np.nan)
+
+
+def first_fall(sigma: Floats, values: Floats, level: Any) -> Floats:
+    """The first sigma at which each row of (..., S) values falls through ``level``; NaN: nowhere.
+
+    >>> float(first_fall(np.array([1.0, 4.0, 9.0]), np.array([1.0, 0.0, 1.0]), 0.5))
+    2.0
+    """
+    i = (values < np.asarray(level)[..., None]).argmax(-1)  # the first one below, or 0
+    return np.where(i > 0, between(sigma, values, level, np.where(i > 0, i - 1, 0)), np.nan)

@@ -29,10 +29,10 @@ SUBSETS = 16  # sizes of the subsets whose orthogonal bound is tried, from 2 to 
 CONFIDENCE = 0.999  # with which the bounds by the simulated width hold
 DRAWS = 1000  # noise draws of the width held at once
 QUANTILES: dict[str, Callable[[float], float]] = {  # t of part A, of odds (N - 1) / delta
-    "t² = 2 log((N − 1)/2δ)": lambda odds: float(np.sqrt(2 * np.log(odds / 2))),
-    "t² = 2 log((N − 1)/δ)": lambda odds: float(np.sqrt(2 * np.log(odds))),
-    "t² = 2 log(2(N − 1)/δ)": lambda odds: float(np.sqrt(2 * np.log(2 * odds))),
-    "Q(t) = δ/(N − 1)": lambda odds: float(-ndtri(1 / odds)),
+    "q² = 2 log((N − 1)/2η)": lambda odds: float(np.sqrt(2 * np.log(odds / 2))),
+    "q² = 2 log((N − 1)/η)": lambda odds: float(np.sqrt(2 * np.log(odds))),
+    "q² = 2 log(2(N − 1)/η)": lambda odds: float(np.sqrt(2 * np.log(2 * odds))),
+    "Q(q) = η/(N − 1)": lambda odds: float(-ndtri(1 / odds)),
 }
 BY_PARTS = {"color": "#56B4E9", "ls": "-", "marker": "*"}
 LOOKS = {  # how they are drawn

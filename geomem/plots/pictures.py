@@ -27,6 +27,7 @@ from geomem.memorization.trajectories import Course, Moment
 from geomem.plots.drawing import (
     LOOKS,
     SIGMA_LABEL,
+    Drawn,
     Look,
     from_rows,
     image_grid,
@@ -36,8 +37,6 @@ from geomem.plots.drawing import (
     shade_regimes,
     sigma_axis,
 )
-
-Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 
 
 def losses(found: Mapping[str, Losses]) -> Drawn:
@@ -109,7 +108,7 @@ def magnified_rates(
 
 def marks_and_curves(
     sigma: np.ndarray, marks: Mapping[str, np.ndarray], ours: Mapping[str, Band]
-) -> tuple[Figure, dict[str, Any]]:
+) -> Drawn:
     """Rates read off the paper as marks, and our own at the same levels as lines; with the table.
 
     Parameters
@@ -155,9 +154,7 @@ def thresholds(found: Thresholds, colors: Sequence[str] = ("C1", "C2", "0.4")) -
     return fig, table
 
 
-def zone_and_rate(
-    geometry: Geometry, rate: Curve, xlim: tuple[float, float]
-) -> tuple[Figure, dict[str, Any]]:
+def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) -> Drawn:
     """The regimes, both curves they come from, and a memorization rate on its own axis (right).
 
     Returns the figure and its table, one row a curve and level.

@@ -390,10 +390,12 @@ def _at(points: Floats, x: Floats, noise: float) -> dict[Any, Any]:
 
 
 def _anywhere(rng: np.random.Generator) -> dict[Any, Any]:
-    """Noise and input from far below to far above the spread of a cloud."""
+    """Any noise, and an input at the mean, about as far as the farthest point, or anywhere."""
     points, x, noise = _cloud(rng)
-    farther, louder = np.exp(rng.uniform(-6, 6, 2))
-    return _at(points, points.mean(0) + (x - points.mean(0)) * farther, noise * louder)
+    centre = points.mean(0)
+    out = np.linalg.norm(points - centre, axis=1).max() / np.linalg.norm(x - centre)
+    farther = rng.choice([0.0, out * rng.uniform(0.8, 1.2), np.exp(rng.uniform(-6, 6))])
+    return _at(points, centre + (x - centre) * farther, noise * np.exp(rng.uniform(-6, 6)))
 
 
 def _inputs() -> Iterator[Values]:
@@ -590,6 +592,12 @@ DISPLAY_STATEMENT = Statement(
                 - Expect((high - T) * (T - low)),
             ),
             Identity(lambda e: over_law(e).subs(bar_T, Expect(T))),
+        ),
+        Step(
+            r"A mean is no longer than the mean length, so $\|\bar\xi''\|$ is at most $2R$ times "
+            "this variance.",
+            None,
+            Words("Jensen's inequality"),
         ),
         Step(
             r"Taylor's formula with integral remainder: $\bar\xi(1) - \bar\xi(0) - \bar\xi'(0)$ "
@@ -956,8 +964,13 @@ MMSE_STATEMENT = Statement(
             Identity(lambda e: over_law(e).subs(bar, Expect(xi * weight) / Expect(weight))),
         ),
         Step(
-            r"With $m^G_\sigma$ for the answer, summed over the coordinates and averaged over the "
-            "inputs that occur:",
+            r"Put $m^G_\sigma$ for the answer, sum over the coordinates, and average over the "
+            "inputs that occur.",
+            None,
+            Words("the law of total expectation"),
+        ),
+        Step(
+            r"On the left is then the error of $m^G_\sigma$, and the gap is what it has too much:",
             GAIN_OF_NONLINEARITY,
             Simulated(_errors),
         ),

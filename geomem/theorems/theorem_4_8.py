@@ -57,7 +57,7 @@ a, b, k, x, nu, theta, u, v = sp.symbols("a b k x nu theta u v", positive=True)
 p, q = sp.symbols("p q", nonnegative=True)
 m = sp.Symbol("j", integer=True, nonnegative=True)  # j from zero on
 z, z_1, z_2, turn = sp.symbols("z z_1 z_2 theta", real=True)
-X, x_i, Z, e = sp.symbols("X x_i Z e", real=True)
+X, x_i, Z = sp.symbols("X x_i Z", real=True)
 d_, Y_, F_ = (sp.IndexedBase(name) for name in "dYF")
 Y, gap = named(r"\lVert Z + r e_1 \rVert^2"), named(r"d_{\mathrm{1NN}}")
 
@@ -240,12 +240,16 @@ def _shifted() -> Iterator[Values]:
         yield {d: dim, c: shell, r: radius, Y: Draws(square)}
 
 
+def _width(dim: int, shell: float) -> float:
+    """The squared distance, in squared noise levels, of the transition."""
+    return float(2 * np.sqrt(shell * dim) + 2 * shell)
+
+
 def _radii() -> Iterator[Values]:
     """Distances up to far beyond the transition."""
     for dim, shell in ((1, 0.1), (3, 2.0), (16, 1.0), (200, 5.0), (4096, 0.5)):
         for share in (0, 0.5, 1, 1.5, 2, 3):
-            width = 2 * np.sqrt(shell * dim) + 2 * shell
-            yield {d: dim, c: shell, r: share * np.sqrt(width)}
+            yield {d: dim, c: shell, r: share * np.sqrt(_width(dim, shell))}
 
 
 def _few() -> Iterator[Values]:
@@ -257,7 +261,7 @@ def _high() -> Iterator[Values]:
     """At the transition, in so many dimensions that the limit is reached."""
     rng, dim = np.random.default_rng(4), 10**8
     for shell in (0.1, 0.5, 5.0):
-        square = rng.noncentral_chisquare(dim, 2 * np.sqrt(shell * dim) + 2 * shell, 100_000)
+        square = rng.noncentral_chisquare(dim, _width(dim, shell), 100_000)
         yield {d: dim, c: shell, Y: Draws(square)}
 
 
@@ -270,7 +274,7 @@ def _shell(rng: np.random.Generator) -> dict[Any, Any]:
     """A dimension and a shell, to beyond the c at which it becomes a ball, and a distance."""
     dim = int(np.exp(rng.uniform(0, np.log(4097))))
     shell = float(np.exp(rng.uniform(np.log(1e-3), np.log(10 * dim))))
-    transition = np.sqrt(2 * np.sqrt(shell * dim) + 2 * shell)
+    transition = np.sqrt(_width(dim, shell))
     far = float(np.exp(rng.uniform(np.log(1e-3), np.log(1e6))))
     radius = float(rng.choice([0.0, far, transition * rng.uniform(0, 3)]))
     return {d: dim, c: shell, r: radius, gap: far}
@@ -527,12 +531,6 @@ def exponent(outer: sp.Expr) -> sp.Expr:
     return sp.log(IN) - sp.log(outer) + outer - IN
 
 
-def _at_the_centre(difference: sp.Expr) -> sp.Expr:
-    """The roots of perfect squares, in terms of the roots of c and d."""
-    inner = without_max(difference.doit()).subs({c: u**2, d: v**2})
-    return inner.replace(sp.Pow, lambda base, power: sp.factor(base) ** power)
-
-
 BELOW_HALF = {a: v / (2 * (1 + v))}
 FALLS = less(sp.Derivative(Phi(d, c, r), r), 0)
 CENTRAL = equal(central(k, x), central(k, x).formula)
@@ -699,6 +697,12 @@ BELOW_HOLDS = at_most(BELOW, Phi(d, c, r))
 free = sp.Symbol(r"{d_{\mathrm{eff}}}", positive=True)  # d_eff where any number would do
 SIGMA_COV = Called(r"\sigma_{\mathrm{cov}}", gap / sp.sqrt(2 * sp.sqrt(c * d) + 2 * c))
 MIDDLE = equal(sp.Limit(Prob(inside(Y)), d, sp.oo), sp.Rational(1, 2) - Q(root(8, c)))
+
+
+def _at_the_centre(difference: sp.Expr) -> sp.Expr:
+    """The roots of perfect squares, in terms of the roots of c and d."""
+    inner = without_max(difference.doit()).subs({c: u**2, d: v**2})
+    return inner.replace(sp.Pow, lambda base, power: sp.factor(base) ** power)
 
 
 def log_moment(at: sp.Expr) -> sp.Expr:
