@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
     from geomem.memorization.copy_bound import copy_bound, copy_margin
+    from geomem.memorization.distinct import DistinctImages
     from geomem.memorization.hump import Hump
     from geomem.memorization.ratio_test import (
         denoising_error,
@@ -59,11 +60,13 @@ if TYPE_CHECKING:
         memorized_fraction,
         neighbours,
     )
+    from geomem.memorization.twins import twins
 
 __all__ = [
     "Curve",
     "DataError",
     "Denoiser",
+    "DistinctImages",
     "EDMDenoiser",
     "EmpiricalDenoiser",
     "ErrorCurve",
@@ -115,6 +118,7 @@ __all__ = [
     "shell_minimizer",
     "shell_radii",
     "train_or_load",
+    "twins",
     "weight_bounds",
     "weight_thresholds",
     "whiten",

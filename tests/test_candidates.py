@@ -19,8 +19,8 @@ from geomem.memorization.candidates import (
     in_words,
     measured,
 )
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import DistinctImages
 
 N = 30
 

@@ -7,7 +7,8 @@ from scipy.stats import binom, ortho_group
 
 import geomem
 from geomem.memorization.copy_bound import CopyBound, copy_bound, copy_margin
-from geomem.memorization.ratio_test import DistinctImages, memorization_rates, neighbours
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import memorization_rates, neighbours
 
 THRESHOLDS = [0.1, 1 / 3, 0.7]
 

@@ -175,7 +175,7 @@ def package(tmp_path, monkeypatch):
         ("cli/book.py", "BUILD_SECONDS = 10", "BUILD_SECONDS = 11", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),
         ("companion/figures.py", "dpi=300", "dpi=200", ["geomem.companion.figures._picture"]),
-        ("data/sets.py", "float32(127.5)", "float32(127.6)", ["geomem.data.sets._pixels"]),
+        ("data/sets.py", "(high - low) / 2)", "(high - low) / 3)", ["geomem.data.sets._scaled"]),
     ],
 )
 def test_only_code_that_is_reached_counts(ran, package, path, old, new, expected):

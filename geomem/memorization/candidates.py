@@ -26,8 +26,9 @@ from geomem.geometry.intrinsic import (
     nearest_coverage,
 )
 from geomem.geometry.overlap import overlap_coverage
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import DistinctImages, memorization_rates, neighbours
+from geomem.memorization.ratio_test import memorization_rates, neighbours
 
 SHELLS, PADDED = "shells", "padded shells"  # the paper's, by the nearest image; and padded
 STAY = ("intrinsic shells", "overlap")  # what padding with zeros does not move

@@ -19,8 +19,8 @@ from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.regimes import Geometry, measure_regimes
 from geomem.memorization import quality
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.quality import Features, unseen_images
-from geomem.memorization.ratio_test import DistinctImages
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping, split_heldout
 

@@ -38,7 +38,8 @@ from geomem.geometry.distances import (
     squared_distances,
 )
 from geomem.geometry.intervals import Fraction
-from geomem.memorization.ratio_test import THIRD, DistinctImages, checked, denoised, neighbours
+from geomem.memorization.distinct import THIRD, DistinctImages
+from geomem.memorization.ratio_test import checked, denoised, near
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def copy_bound(
     passed = np.empty_like(error, dtype=bool)
     for _, s, rows, x, answer in denoised(denoise, images, levels, 1, seed, batch):
         error[rows, s] = (answer.flatten(1).double() - x).norm(dim=1).cpu().numpy()
-        passed[rows, s] = neighbours(answer, distinct).memorized(threshold)
+        passed[rows, s] = near(answer, distinct).memorized(threshold)
     return CopyBound(levels, margin, error, passed, images.dim)
 
 
@@ -275,6 +276,8 @@ def copy_margin(
     """
     t = checked(threshold)
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
+    if not distinct.plain:
+        raise ValueError("train: the margin is that of the paper's own test, without options.")
     queries = check_array("images", images)
     if isinstance(queries, torch.Tensor):
         queries = queries.to(distinct.device)

@@ -25,8 +25,9 @@ from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import DistinctImages, RateCurve, memorization_rates
+from geomem.memorization.ratio_test import RateCurve, memorization_rates
 from geomem.memorization.samples import Samples
 from geomem.memorization.switch import Switch
 

@@ -16,8 +16,8 @@ from geomem.geometry.regimes import Geometry
 from geomem.memorization.copy_bound import CopyBound
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.dimension import Measured, curve_table, level_table
+from geomem.memorization.distinct import THIRD
 from geomem.memorization.linearity import Linearity
-from geomem.memorization.ratio_test import THIRD
 from geomem.memorization.samples import Samples
 from geomem.memorization.stopping import Losses, running_mean
 from geomem.memorization.swaps import PAPER_TABLE, Condition, SwapTable
