@@ -13,6 +13,7 @@ from geomem.memorization.copy_bound import copy_bound, copy_margin
 from geomem.memorization.ratio_test import neighbours
 from geomem.theorems.checks import Computed, Identity, Refused, Sign, Simulated, Words
 from geomem.theorems.formulas import (
+    Called,
     Chain,
     Draws,
     Expect,
@@ -34,7 +35,7 @@ from geomem.theorems.statement import Statement, Step
 
 # The formulas ------------------------------------------------------------------------------
 
-r, D, own, other, d, sigma = sp.symbols("r D_{12} d_1 d_2 d sigma", positive=True)
+r, D, own, other, d, sigma = sp.symbols("tau D_{12} d_1 d_2 d sigma", positive=True)
 h = sp.Symbol("h", nonnegative=True)
 u, v, p, q = sp.symbols("u v p q", real=True)
 slack_1, slack_2, slack_3, t, a = sp.symbols("u v w t a", nonnegative=True)
@@ -51,6 +52,11 @@ def reach(mine: sp.Expr, theirs: sp.Expr, apart: sp.Expr) -> sp.Expr:
     return excess / (r * apart + sp.sqrt(r**2 * apart**2 + (1 - r**2) * excess))
 
 
+def between(one: Any, two: Any) -> Called:
+    """`reach` of the new image, from what is a copy of one training image and not of another."""
+    return Called(f"r_{{{one}{two}}}", reach(d_[one], d_[two], D_[one, two]))
+
+
 PASSES = less(TO_OTHERS[i], r * Least(TO_OTHERS[j], j, i))
 TESTED = equal(Expect(COPIED), Prob(PASSES))
 MARGIN = equal(
@@ -58,13 +64,14 @@ MARGIN = equal(
     sp.Max(
         0,
         sp.Min(
-            Most(reach(d_[1], d_[j], D_[1, j]), j, sp.Integer(1)),
-            Least(reach(d_[i], d_[1], D_[i, 1]), i, sp.Integer(1)),
+            Most(between(1, j), j, sp.Integer(1)),
+            Least(between(i, 1), i, sp.Integer(1)),
             evaluate=False,
         ),
         evaluate=False,
     ),
 )
+REACH = equal(between(i, j), between(i, j).formula)
 FARTHER = at_least(MOVED, h)
 SIMPLE = at_least(h, (near - r * second) / (1 + r))
 CERTIFICATE = Chain(
@@ -84,6 +91,16 @@ def _images(rng: np.random.Generator) -> dict[Any, Any]:
     train, new = rng.normal(size=(number, dim)), rng.normal(size=dim)
     train = train[np.argsort(np.linalg.norm(train - new, axis=1))]
     return _described(train, new, float(rng.uniform(0.05, 0.95)))
+
+
+def _pairs(rng: np.random.Generator) -> dict[Any, Any]:
+    """Two training images of which neither is copied by the new one."""
+    while True:
+        train, new = rng.normal(size=(2, 3)), rng.normal(size=3)
+        train = train[np.argsort(np.linalg.norm(train - new, axis=1))]
+        world = _described(train, new, float(rng.uniform(0.05, 0.95)))
+        if world[h] > 0:
+            return world | {i: 1, j: 2}
 
 
 def _described(train: Floats, new: Floats, threshold: float) -> dict[Any, Any]:
@@ -201,8 +218,10 @@ COPIES = Statement(
         D=D_[i, j],
     ),
     claim=say(
-        "With{margin:display}a copy has {farther}, and{simple:display}So of any denoiser, at any "
-        "noise level,{certificate:display}where an image without a margin counts in full.",
+        "With{reach:display}{margin:display}a copy has {farther}, and{simple:display}So of any "
+        "denoiser, at any noise level,{certificate:display}where an image without a margin "
+        "counts in full.",
+        reach=REACH,
         margin=MARGIN,
         farther=FARTHER,
         simple=SIMPLE,
@@ -216,7 +235,7 @@ COPIES = Statement(
         ),
         Step(
             "Let $x_1$ be at the origin and $x_2$ on the first axis. What is nearer to the one "
-            "than $r$ times its distance to the other lies in a ball (Apollonius): with first "
+            r"than $\tau$ times its distance to the other lies in a ball (Apollonius): with first "
             "coordinate $u$ and the rest of length $v$,",
             equal(
                 r**2 * ((u - D) ** 2 + v**2) - (u**2 + v**2),
@@ -250,8 +269,8 @@ COPIES = Statement(
         ),
         Step(
             "Two distances give a bound. If the copy is of the nearest image, at the distance "
-            "$a$ from it, let $a$ be short of $r(t + d_{\\mathrm{2NN}})$ by $u$, where $t$ is the "
-            "answer's distance from the image, and $d_{\\mathrm{1NN}}$ short of $t + a$ by $v$:",
+            "$a$ from it, let $a$ be short of $\\tau(t + d_{\\mathrm{2NN}})$ by $u$, where $t$ is "
+            "the answer's distance from the image, and $d_{\\mathrm{1NN}}$ short of $t + a$ by $v$:",
             at_least(
                 sp.Subs(
                     (1 + r) * t - near + r * second,
@@ -309,6 +328,13 @@ COPIES = Statement(
             _markov,
             _errors,
             points=5,
+        ),
+        Computed(
+            "copy_margin, of two images",
+            REACH,
+            lambda w: copy_margin(w["new"][None], w["train"], w[r])[0],
+            _pairs,
+            tolerance=1e-7,
         ),
         Refused(
             "copy_margin",
