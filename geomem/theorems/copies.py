@@ -270,7 +270,7 @@ COPIES = Statement(
         Step(
             "Two distances give a bound. If the copy is of the nearest image, at the distance "
             "$a$ from it, let $a$ be short of $\\tau(t + d_{\\mathrm{2NN}})$ by $u$, where $t$ is "
-            "the answer's distance from the image, and $d_{\\mathrm{1NN}}$ short of $t + a$ by $v$:",
+            "the answer's distance from the image, and $d_{\\mathrm{1NN}}$ of $t + a$ by $v$:",
             at_least(
                 sp.Subs(
                     (1 + r) * t - near + r * second,
