@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
     from geomem.diffusion.presets import Experiment, experiment
     from geomem.diffusion.sampler import sample
+    from geomem.diffusion.schedules import Schedule, whiten
     from geomem.diffusion.train import TrainConfig
     from geomem.diffusion.zoo import load_model, train_or_load
     from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
@@ -69,6 +70,7 @@ __all__ = [
     "ModelConfig",
     "NoiseLaw",
     "Regimes",
+    "Schedule",
     "TrainConfig",
     "circulant_sensitivity",
     "coverage_bounds",
@@ -106,6 +108,7 @@ __all__ = [
     "train_or_load",
     "weight_bounds",
     "weight_thresholds",
+    "whiten",
 ]
 
 

@@ -2,7 +2,7 @@
 # # Notebook: locality
 #
 # The paper claims that for stationary Gaussian data an output pixel of the optimal denoiser depends
-# on an input pixel at distance $m$ by at most $T_\sigma / m$ (Theorem 4.10). The chapter is
+# on an input pixel at distance $j$ by at most $T_\sigma / j$ (Theorem 4.10). The chapter is
 # [](../book/theorem_4_10.md).
 #
 # ```{outcome} locality
@@ -72,6 +72,19 @@ curves = [geomem.locality_bound(spectrum, levels) for spectrum in spectra]
 calm = all(max(curve[0], curve[-1]) < 0.05 for curve in curves)
 companion.claim("calm-ends", "the bound is below 0.05 at both ends of the noise levels", calm)
 
+# %% [markdown]
+# ## Two spectra with zeros
+#
+# Where some eigenvalues are 0 the bound stays at small noise. And of constant images each pixel
+# says little and all together everything: the influence of one, and the share beyond a quarter of
+# the circle.
+
+# %%
+singular = float(geomem.locality_bound([1.0, 0.0, 0.0, 0.0], 1e-6))
+row = geomem.circulant_sensitivity(1e4 * np.eye(1, 28)[0], 1.0)
+far = row[8:21].sum() / row.sum()  # more than 7 pixels away, on either side
+companion.Table({"bound": [singular], "each pixel": [row[1]], "beyond a quarter": [far]})
+
 # %% tags=["remove-cell"]
 for prefix, one, data, curve in zip(("", "second_"), found, sets, curves, strict=True):
     most = one.share.max()
@@ -79,3 +92,4 @@ for prefix, one, data, curve in zip(("", "second_"), found, sets, curves, strict
     said |= dict(ratio=f"{most:.2f}", share=f"{most:.0%}", peak=f"{levels[curve.argmax()]:.2g}")
     companion.quote(**{prefix + name: text for name, text in said.items()})
 companion.quote(second_far=f"{np.median(found[1].share[:, -1]):.2g}")
+companion.quote(singular=f"{singular:.2g}", constant_each=row[1], constant_far=f"{far:.0%}")

@@ -3,8 +3,8 @@
 #
 # The paper claims that while the shells around the training images are disjoint, a denoiser that is
 # trained on them alone can do anything elsewhere (Theorem 4.9). We add that two such denoisers
-# disagree on a noisy new image with probability up to $1 - C_\sigma$. The chapter is
-# [](../book/theorem_4_9.md).
+# disagree on a noisy new image with probability up to $1 - C_\sigma$, and how little the whole
+# loss, which counts all the noise, tells them apart. The chapter is [](../book/theorem_4_9.md).
 #
 # ```{outcome} shell_objective
 # ```
@@ -30,7 +30,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
-from geomem.geometry.shell_objective import shell_losses
+from geomem.geometry.shell_objective import most_lost, shell_losses
 from geomem.plots import drawing, shells
 
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
@@ -98,6 +98,48 @@ table["1 - C_sigma [probability]"] = uncovered.mean
 companion.figure(fig, "fig-minimizer-disagreement", table, data=[data])
 
 # %% [markdown]
+# ## What the whole loss can tell
+#
+# The shells leave out little noise, and with a larger $c$ next to none, while the level below which
+# they are disjoint moves little. An answer with pixels in $[-1, 1]$ is off by at most $2\sqrt d$:
+# below that level any such fill has at most this whole loss. Beside it $d\sigma^2$, what leaving
+# the noise alone would lose there, and how many noisy new images these shells cover.
+
+# %%
+some_c = [c, 20.0, 50.0]
+edges = np.array([geomem.disjoint_sigma(data.train, one, device=device) for one in some_c])
+lost = [most_lost(d, one, 2 * np.sqrt(d)) for one in some_c]
+covered = [cover([edge], c=one, seed=seed) for edge, one in zip(edges, some_c, strict=True)]
+columns = {"c": some_c, "disjoint below": edges, "whole loss at most": lost}
+columns |= {"d sigma^2": d * edges**2, "covered": [at.estimate(0).percent for at in covered]}
+(thick := companion.Table(columns, digits=3))
+
+# %% [markdown]
+# ## What two of them do to images
+#
+# Just below the level of $c = 20$: noisy training images and noisy new ones, and the answers of two
+# denoisers that agree on the shells and so on the training images. Elsewhere one is the empirical
+# denoiser, the other the Gaussian one, both clipped to $[-1, 1]$.
+
+# %%
+sigma, two = 0.99 * edges[1], (geomem.EmpiricalDenoiser, geomem.GaussianDenoiser)
+shown = np.concatenate([data.train[:2], data.heldout[:4]])
+noisy = shown + sigma * np.random.default_rng(seed).standard_normal(shown.shape)
+rows = [("noisy", noisy)]
+for kind, name in zip(two, ("empirical", "Gaussian"), strict=True):
+    fill = partial(kind(data.train, device=device), sigma=sigma)
+    answer = geomem.shell_minimizer(data.train, sigma, fill, some_c[1], device=device)
+    rows.append((name, np.clip(answer(noisy), -1, 1)))
+whole_of = [float(((images - shown)[:2] ** 2).sum()) for _, images in rows[1:]]
+copies, kept = (np.square((images - shown)[2:]).sum((1, 2, 3)).mean() for _, images in rows[1:])
+
+# %%
+titles = ["training"] * 2 + ["new"] * 4
+fig = drawing.image_grid(rows, titles)
+table = drawing.pixel_table(np.arange(len(shown)), rows, "image [index]")
+companion.figure(fig, "fig-minimizers-images", table, data=[data])
+
+# %% [markdown]
 # ## What must hold
 #
 # Both minimizers lose nothing on their own shells though their whole losses differ; with the same
@@ -110,6 +152,8 @@ exact = np.allclose(apart.per_query, 1 - same_noise.per_query, rtol=0, atol=1e-9
 companion.claim("disagreement", "with the same noise disagreement is 1 - C for each image", exact)
 differ = apart.mean[0] > 0.99 > 0.1 > apart.mean[-1]
 companion.claim("small-noise-only", "on new images they differ at small noise only", differ)
+says = "just below the level of c = 20 both answer the training images exactly"
+companion.claim("training-exact", says, max(whole_of) == 0)
 
 # %% tags=["remove-cell"]
 r_out, mass = geomem.shell_radii(d, c)[1], float(geomem.shell_mass(0.0, d, c))
@@ -121,3 +165,5 @@ companion.quote(promised=f"{2 * np.exp(-c):.2g}", n_points=len(points), touch=to
 companion.quote(ring_mass=f"{100 * float(geomem.shell_mass(0.0, 2, plane_c)):.0f}%")
 companion.quote(differ_first=apart.estimate(0).percent, differ_last=apart.estimate(-1).percent)
 companion.quote(whole_memorizer=whole[0], whole_bystander=whole[1], plane_sigma=plane_sigma)
+companion.quote(thick=thick, thick_sigma=sigma, error_empirical=copies, error_gaussian=kept)
+companion.quote(noise_energy=d * sigma**2, one_in=f"{4 * d / lost[1]:.0e}")

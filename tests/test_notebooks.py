@@ -14,7 +14,7 @@ from geomem.companion.notebooks import Parameter, ParameterError
 
 def test_every_notebook_has_typed_parameters_with_help():
     found = notebooks.notebooks(ROOT)
-    assert list(found)[:4] == ["posterior", "coverage", "regimes", "weight_bounds"], "book's order"
+    assert list(found)[:4] == ["posterior", "coverage", "regimes", "schedules"], "book's order"
     for notebook in found.values():
         if notebook.name != "theorem_checks":
             assert {"dataset", "seed", "device"} <= set(notebook.parameters)

@@ -1,13 +1,17 @@
 """Theorem 4.9: the threshold, the minimizers and their disagreement, on small clouds."""
 
+import mpmath
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chi2
 
 import geomem
 from geomem.geometry.shell_objective import (
     disagreement,
     disjoint_sigma,
+    most_lost,
     shell_losses,
     shell_minimizer,
 )
@@ -130,6 +134,37 @@ def test_the_whole_loss_exceeds_the_own_shell_loss_by_the_missed_noise_only(clou
     assert 0 == own <= union <= whole <= missed * diameter2 <= 2 * np.exp(-c) * diameter2
 
 
+@pytest.mark.parametrize("c", [5.0, 20.0, 50.0, 200.0])
+@pytest.mark.parametrize("d", [64, 3072])
+def test_what_is_lost_at_most_is_both_tails_of_the_noise(d, c):
+    """Against the incomplete gamma function in 50 digits; at c = 50 nothing of 1 is left."""
+    r_in, r_out = geomem.shell_radii(d, c)
+    with mpmath.workdps(50):
+        above = mpmath.gammainc(mpmath.mpf(d) / 2, mpmath.mpf(r_out) ** 2 / 2, regularized=True)
+        below = mpmath.gammainc(mpmath.mpf(d) / 2, 0, mpmath.mpf(r_in) ** 2 / 2, regularized=True)
+        expected = float(9 * (above + below))
+    assert most_lost(d, c, 3.0) == pytest.approx(expected, rel=1e-8)
+
+
+@given(st.integers(1, 5000), st.floats(1e-2, 1e4), st.floats(-30, 2))
+def test_any_loss_is_promised_by_some_shell(d, bound, log_eps):
+    eps = 10**log_eps
+    c = max(np.log(2 * bound**2 / eps), 1e-3)
+    assert most_lost(d, c, bound) <= eps
+
+
+def test_every_bounded_fill_of_thick_disjoint_shells_loses_little(cloud, rng):
+    """The far corner of a cube as the answer off the shells, as bad as an answer there can be."""
+    _, train = cloud
+    corner = np.sign(rng.normal(size=5)) * np.abs(train).max()
+    bound = np.linalg.norm(train - corner, axis=1).max()
+    for c in (0.5, 2.0, 4.0):
+        sigma = 0.999 * disjoint_sigma(train, c)
+        m = shell_minimizer(train, sigma, lambda x: np.broadcast_to(corner, x.shape), c)
+        own, whole = shell_losses(m, train, sigma, c, draws=4000)
+        assert own == 0 < whole <= most_lost(5, c, bound) * 1.1
+
+
 def test_minimizers_disagree_exactly_where_no_shell_covers(cloud, rng):
     """With the same noise, disagreement is 1 - C_sigma for every held-out point."""
     _, train = cloud
@@ -165,6 +200,10 @@ TWO = np.array([[0.0, 0.0], [1.0, 0.0]])
         lambda: shell_minimizer(TWO, 0.1, np.sum)(TWO + 100),
         lambda: disagreement(np.add, np.add, TWO, [0.1], draws=0),
         lambda: disagreement(np.add, np.add, TWO, [-0.1]),
+        lambda: most_lost(0, 1.0, 1.0),
+        lambda: most_lost(3, 0.0, 1.0),
+        lambda: most_lost(3, 1.0, -1.0),
+        lambda: most_lost(3, 1.0, np.nan),
     ],
 )
 def test_bad_input(call):

@@ -20,9 +20,9 @@ def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
     """How much an output pixel of the optimal denoiser listens to each input pixel.
 
     First row of A = Sigma (Sigma + sigma^2 I)^-1, for a circulant covariance Sigma. A is the
-    Jacobian of the optimal denoiser: its entry m is the derivative of an output pixel by the
-    input pixel m further around the circle. On the torus (a spectrum with two axes) the entry
-    (m_1, m_2) is that of the pixel m_1 rows and m_2 columns further.
+    Jacobian of the optimal denoiser: its entry j is the derivative of an output pixel by the
+    input pixel j further around the circle. On the torus (a spectrum with two axes) the entry
+    (j_1, j_2) is that of the pixel j_1 rows and j_2 columns further.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ def circulant_sensitivity(spectrum: ArrayLike, sigma: float | Floats) -> Floats:
 
 
 def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -> Floats:
-    """T_sigma, so that the sensitivity at wrap-around distance m >= 1 is at most T_sigma / m.
+    """T_sigma, so that the sensitivity at wrap-around distance j >= 1 is at most T_sigma / j.
 
     ``T_sigma = (1/4) sum_k |g_{k+1} - g_k|``, a quarter of the total variation of the gains
     around the circle. Of a torus it is the mean, over the other axis, of that along
-    ``axis``, and m is the distance along ``axis``.
+    ``axis``, and j is the distance along ``axis``.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def locality_bound(spectrum: ArrayLike, sigma: float | Floats, axis: int = -1) -
 
     References
     ----------
-    Theorem 4.10 of the paper, which has the form T_sigma / m, with the constant our
+    Theorem 4.10 of the paper, which has the form T_sigma / j, with the constant our
     reconstruction; here :prf:ref:`theorem-4-10`. Ours on the torus: :prf:ref:`theorem-4-10-torus`.
 
     Examples
@@ -173,7 +173,7 @@ class Locality:
         ax.set_xticks(ticks, map(str, ticks))
         ax.set_xticks([], minor=True)
         ax.yaxis.set_minor_formatter("")
-        ax.set(xlabel="distance $m$ along the row (pixels)", ylabel="sensitivity $|A_{0m}|$")
+        ax.set(xlabel="distance $j$ along the row (pixels)", ylabel="sensitivity $|A_{0j}|$")
         ax.legend(handles, [rf"$\sigma = {sigma:g}$" for sigma in self.sigma], loc="lower left")
 
     def table(self) -> dict[str, Floats]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.special import chdtr, chdtrc
 
 from geomem.geometry.arrays import Array, Floats, check_count, check_floats, check_sigmas
 from geomem.geometry.coverage import shell_radii
@@ -256,6 +257,37 @@ def shell_losses(
     error = ((answers.reshape(noisy.shape) - points) ** 2).reshape(size).sum(2)
     own = (r_in <= norms) & (norms <= r_out)
     return float(np.mean(error * own)), float(np.mean(error))
+
+
+def most_lost(d: int, c: float, bound: float) -> float:
+    """The whole loss that a minimizer of the shell-only objective has at most, shells disjoint.
+
+    It errs off the own shell alone, by at most ``bound``: P(||Z|| outside the shell) bound^2, which
+    is below 2 exp(-c) bound^2. So with c = log(2 bound^2 / epsilon) it is at most epsilon: below
+    `disjoint_sigma` of that c every bounded fill of the shells is a denoiser of whole loss at most
+    epsilon. Of answers with all pixels in [-1, 1] none is off by more than 2 sqrt(d).
+
+    Parameters
+    ----------
+    d : dimension, >= 1.
+    c : shell parameter of Lemma 4.5, > 0.
+    bound : what the minimizer's answer is off at most, wherever the noise ends, data units.
+
+    Returns
+    -------
+    float, data units squared, >= 0; tails far below the last digit of 1 are computed as such.
+
+    Raises
+    ------
+    ValueError : as `shell_radii`, or bound is negative or not finite.
+
+    >>> round(most_lost(2, 0.5, 1.0), 4)  # a disc of radius sqrt(5)
+    0.0821
+    """
+    r_in, r_out = shell_radii(d, c)
+    if not 0 <= bound < np.inf:
+        raise ValueError(f"most_lost: bound must be finite and at least 0, got {bound}.")
+    return float((chdtrc(d, r_out**2) + chdtr(d, r_in**2)) * bound**2)
 
 
 def _one_level(sigma: object) -> float:

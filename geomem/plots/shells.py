@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Annulus
-from scipy.stats import chi
+from scipy.stats import chi, ncx2
 
 from geomem.geometry.arrays import Floats
 from geomem.geometry.coverage import shell_mass, shell_radii
@@ -67,6 +67,32 @@ def shared_mass(d: int, c: float) -> Drawn:
     ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
     columns = {f"{name} [probability]": values for name, values in curves.items()}
     return fig, {"distance over noise level [1]": r, **columns}
+
+
+def squared_norms(d: int, c: float) -> Drawn:
+    """The squared distance of noise from a point 0, 1 and 1.5 transitions away, and its shell."""
+    r_in, r_out = shell_radii(d, c)
+    transition = 1 / float(coverage_sigma(1.0, d, c))
+    fig, ax = plt.subplots(figsize=(4.8, 3.4))
+    ax.axvspan(r_in**2, r_out**2, color="0.9", lw=0, label="the shell, squared")
+    shifts = {0.0: "C0-", transition: "C1--", 1.5 * transition: "C2-."}
+    first = float(ncx2.ppf(1e-4, d, 1e-9))  # 0 is no noncentrality to scipy
+    last = float(ncx2.ppf(1 - 1e-4, d, (1.5 * transition) ** 2))
+    squares = np.linspace(first, last, 400)
+    table = {"squared distance [sigma^2]": squares}
+    for r, look in shifts.items():
+        density = ncx2.pdf(squares, d, max(r**2, 1e-9))
+        ax.plot(
+            squares,
+            density,
+            look,
+            label=rf"$r = {r:.3g}$: {float(shell_mass(r, d, c)):.3g} of it inside",
+        )
+        table[f"density at r = {r:.3g} [1/sigma^2]"] = density
+    ax.set(xlim=(first, last), ylim=(0, None), ylabel="density", yticks=[])
+    ax.set_xlabel(r"squared distance $\|Z + r e_1\|^2$ (units of $\sigma^2$)")
+    fig.legend(loc="outside lower center", ncol=2)
+    return fig, table
 
 
 def in_the_plane(points: Floats, c: float, levels: Mapping[str, float]) -> Drawn:
