@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geomem.data.files import DataError
     from geomem.data.sets import ImageSet, load_dataset
+    from geomem.denoisers.adapter import AdaptedDenoiser
+    from geomem.denoisers.check import check_denoiser
+    from geomem.denoisers.recognise import denoiser
     from geomem.diffusion.network import EDMDenoiser, ModelConfig
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
     from geomem.diffusion.presets import Experiment, experiment
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AdaptedDenoiser",
     "Curve",
     "DataError",
     "Denoiser",
@@ -72,9 +76,11 @@ __all__ = [
     "Regimes",
     "Schedule",
     "TrainConfig",
+    "check_denoiser",
     "circulant_sensitivity",
     "coverage_bounds",
     "coverage_sigma",
+    "denoiser",
     "denoising_error",
     "disagreement",
     "disjoint_sigma",

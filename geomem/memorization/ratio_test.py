@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import Curve, ErrorCurve
-from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, Points, nearest, noise_like
 from geomem.geometry.intervals import Fraction
 from geomem.progress import bar
@@ -302,8 +302,8 @@ def memorization_rates(
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
     _checked(threshold)
     ratios = np.empty((check_count("draws", draws), len(images), len(levels)))
-    for draw, s, rows, _, answer in _denoised(denoise, images, levels, draws, seed, batch):
-        ratios[draw, rows, s] = neighbours(answer, distinct).ratio
+    for draw, s, rows, _, found in _denoised(denoise, images, levels, draws, seed, batch):
+        ratios[draw, rows, s] = neighbours(found, distinct).ratio
     return RateCurve.from_ratios(levels, ratios, threshold)
 
 
@@ -364,8 +364,8 @@ def denoising_error(
     """
     levels, clean = check_sigmas(sigmas), Points(images, "images", device)
     errors = np.zeros((len(clean), len(levels)))
-    for _, s, rows, x, answer in _denoised(denoise, clean, levels, draws, seed, batch):
-        errors[rows, s] += (answer.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
+    for _, s, rows, x, found in _denoised(denoise, clean, levels, draws, seed, batch):
+        errors[rows, s] += (found.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
     return ErrorCurve.from_queries(levels, errors)
 
 
@@ -387,23 +387,9 @@ def _denoised(
                 z = noise_like(stream, x)
                 for s, sigma in enumerate(levels.tolist()):
                     noisy = (x + sigma * z).float().reshape(-1, *shape)
-                    yield draw, s, rows, x, _answer(denoise, noisy, sigma, size)
+                    parts = [answer(denoise, part, sigma) for part in torch.split(noisy, size)]
+                    yield draw, s, rows, x, torch.cat(parts)
                     shown.update()
-
-
-@torch.no_grad()
-def _answer(denoise: Denoiser, x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
-    """m_sigma(x), a batch at a time, or a ValueError that names the noise level."""
-    answer = torch.cat([denoise(part, sigma) for part in torch.split(x, batch)])
-    if answer.shape != x.shape or not torch.isfinite(answer).all():
-        wrong = (
-            "NaN or infinite values" if answer.shape == x.shape else f"shape {tuple(answer.shape)}"
-        )
-        raise ValueError(
-            f"denoise: gave {wrong} at sigma = {sigma:.4g} for inputs of shape {tuple(x.shape)}; "
-            "it must return finite values of its input's shape."
-        )
-    return answer
 
 
 def _checked(threshold: float) -> float:
