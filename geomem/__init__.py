@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geomem.data.files import DataError
     from geomem.data.sets import ImageSet, load_dataset
+    from geomem.denoisers.adapter import AdaptedDenoiser
+    from geomem.denoisers.check import check_denoiser
+    from geomem.denoisers.recognise import denoiser
     from geomem.diffusion.fitting import train_or_load
     from geomem.diffusion.network import EDMDenoiser, ModelConfig
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from geomem.memorization.twins import twins
 
 __all__ = [
+    "AdaptedDenoiser",
     "Curve",
     "DataError",
     "Denoiser",
@@ -79,12 +83,14 @@ __all__ = [
     "Regimes",
     "Schedule",
     "TrainConfig",
+    "check_denoiser",
     "circulant_sensitivity",
     "copy_bound",
     "copy_margin",
     "coverage_bounds",
     "coverage_certificate",
     "coverage_sigma",
+    "denoiser",
     "denoising_error",
     "disagreement",
     "disjoint_sigma",

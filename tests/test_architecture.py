@@ -19,6 +19,7 @@ FLOORS = [
     "geometry",
     "data",
     "diffusion",
+    "denoisers",
     "memorization",
     "theorems",
     "plots",

@@ -165,7 +165,7 @@ def test_a_network_samples_where_it_is(monkeypatch):
             return x
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert sample(Still(1, 1), SHAPE, 2).shape == (2, *SHAPE)
+    assert sample(Still(1, 1).eval(), SHAPE, 2).shape == (2, *SHAPE)
 
 
 @pytest.mark.parametrize("sigmas", [[], [1.0, 2.0], [1.0, 1.0], [1.0, 0.0], [-1.0], [np.nan]])
@@ -187,7 +187,8 @@ def test_levels_must_descend_to_a_positive_one(solver, sigmas):
         (dict(seed=-1), "seed=-1"),
         (dict(first=-1), "first=-1"),
         (dict(solver="dpm"), "heun, euler"),
-        (dict(denoise=lambda x, sigma: x[:, :, :1]), "keep the shape"),
+        (dict(denoise=lambda x, sigma: x[:, :, :1]), "gave shape .2, 1, 1, 3. at sigma = 80 "),
+        (dict(denoise=lambda x, sigma: x / 0), "infinite values at sigma = 80 "),
     ],
 )
 def test_bad_input(wrong, named):

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geomem.diffusion.noise import karras_sigmas
 from geomem.geometry.arrays import Floats, check_count, check_sigmas
-from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.denoiser import Denoiser, answer, weights
 from geomem.machine import in_bytes, memory
 from geomem.progress import bar
 
@@ -49,7 +49,7 @@ def heun(denoise: Denoiser, x: Tensor, sigmas: Floats) -> Iterator[Step]:
 
     Raises
     ------
-    ValueError : levels that are not as above, or an answer that has not the state's shape.
+    ValueError : levels that are not as above, or an answer that `answer` refuses.
     """
     return _solve(denoise, x, _descending(sigmas), correct=True)
 
@@ -59,6 +59,7 @@ def euler(denoise: Denoiser, x: Tensor, sigmas: Floats) -> Iterator[Step]:
     return _solve(denoise, x, _descending(sigmas), correct=False)
 
 
+ENDS = {"min": 0.002, "max": 80.0}  # of the paper's levels, data units
 SOLVERS = {"heun": heun, "euler": euler}
 SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
 
@@ -67,22 +68,16 @@ SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
 def _solve(denoise: Denoiser, x: Tensor, sigmas: list[float], correct: bool) -> Iterator[Step]:
     x = x.double()
     for sigma, lower in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
-        denoised = _answer(denoise, x, sigma)
+        denoised = answer(denoise, x, sigma).double()
         yield Step(sigma, x, denoised)
         # Euler's step keeps lower / sigma of the noise: written so, the last is exactly denoised.
         ahead = denoised + lower / sigma * (x - denoised)
         if correct and lower > 0:
-            slopes = (x - denoised) / sigma + (ahead - _answer(denoise, ahead, lower)) / lower
+            after = (ahead - answer(denoise, ahead, lower).double()) / lower
+            slopes = (x - denoised) / sigma + after
             ahead = x + (lower - sigma) / 2 * slopes
         x = ahead
     yield Step(0.0, x, x)
-
-
-def _answer(denoise: Denoiser, x: Tensor, sigma: float) -> Tensor:
-    denoised = denoise(x, sigma)
-    if denoised.shape != x.shape:
-        raise ValueError(f"the denoiser must keep the shape {[*x.shape]}, got {[*denoised.shape]}.")
-    return denoised.double()
 
 
 def _descending(sigmas: object) -> list[float]:
@@ -94,9 +89,14 @@ def _descending(sigmas: object) -> list[float]:
 
 def device_of(denoise: Denoiser) -> torch.device:
     """A network's own device; of another denoiser CUDA where there is one, else the CPU."""
-    weights = denoise.parameters() if isinstance(denoise, nn.Module) else iter(())
     default = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return next((weight.device for weight in weights), default)
+    return next((weight.device for weight in weights(denoise)), default)
+
+
+def levels_of(denoise: Denoiser) -> Floats:
+    """The paper's levels; of a denoiser that says its sigma_min and sigma_max, between those."""
+    low, high = (float(getattr(denoise, f"sigma_{end}", edge)) for end, edge in ENDS.items())
+    return karras_sigmas(18, max(low, ENDS["min"]), min(high, ENDS["max"]))
 
 
 def initial_noise(
@@ -154,7 +154,7 @@ def follow(
     """
     if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
-    levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
+    levels = check_sigmas(levels_of(denoise) if sigmas is None else sigmas)
     device = device_of(denoise) if device == "auto" else device
     noise = initial_noise(shape, [(seed, i) for i in which], levels[0]).to(device)
     return SOLVERS[solver](denoise, noise, levels)
@@ -179,7 +179,8 @@ def sample(
     Parameters
     ----------
     denoise : callable
-        Any denoiser, called as ``denoise(x, sigma)`` with float64 x (B, C, H, W) and one number.
+        Any denoiser, called as ``denoise(x, sigma)`` with float64 x (B, C, H, W) and one number;
+        a network that fails so, with float32 x and a tensor.
     shape : tuple of ints
         (C, H, W) of one image.
     n : int
@@ -188,7 +189,7 @@ def sample(
         Whole numbers >= 0.
     sigmas : array (S,) or None
         Noise levels, data units, > 0, strictly descending; None for `karras_sigmas`, the
-        paper's levels.
+        paper's levels, which end where a denoiser says that its sigma_min and sigma_max are.
     solver : str
         "heun", or "euler" as in the paper.
     batch : int
@@ -205,7 +206,7 @@ def sample(
     ------
     ValueError
         If a number is outside its range, the solver is unknown, the levels do not descend, or
-        the denoiser returns another shape.
+        the denoiser returns another shape, NaN or infinite values.
 
     References
     ----------

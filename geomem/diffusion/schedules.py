@@ -7,6 +7,7 @@ noise level sigma has one time on each clock, and what is measured at sigma hold
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,6 +40,8 @@ class Schedule:
         Its inverse.
     scaling : callable
         From noise levels to the factor a > 0 of x + sigma z.
+    ends : tuple of two floats
+        The lowest and the highest noise level that it holds, data units; 0 and inf if any.
 
     References
     ----------
@@ -57,6 +60,7 @@ class Schedule:
     forward: Callable[[Floats], Floats]
     backward: Callable[[Floats], Floats]
     scaling: Callable[[Floats], Floats]
+    ends: tuple[float, float] = (0.0, math.inf)
 
     @classmethod
     def edm(cls) -> Schedule:
@@ -101,7 +105,8 @@ class Schedule:
         falling = alpha_bar.ndim == 1 and len(alpha_bar) > 1 and np.all(np.diff(alpha_bar) < 0)
         if not falling or not 0 < alpha_bar[-1] < alpha_bar[0] < 1:
             raise ValueError("alphas_cumprod: expected (T,) numbers that fall strictly in (0, 1).")
-        steps, logs = np.arange(len(alpha_bar)), np.log(_of_alpha_bar(alpha_bar))
+        sigmas = _of_alpha_bar(alpha_bar)
+        steps, logs = np.arange(len(sigmas)), np.log(sigmas)
 
         def forward(sigma: Floats) -> Floats:
             return np.interp(np.log(sigma), logs, steps, left=np.nan, right=np.nan)
@@ -109,7 +114,8 @@ class Schedule:
         def backward(step: Floats) -> Floats:
             return np.exp(np.interp(step, steps, logs, left=np.nan, right=np.nan))
 
-        return cls(name, "timestep", forward, backward, _vp_scale)
+        low, *_, high = sigmas.tolist()
+        return cls(name, "timestep", forward, backward, _vp_scale, (low, high))
 
     @classmethod
     def flow(cls, data_at: int = 1) -> Schedule:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geomem.geometry.arrays import Array, Floats, Kind, check_floats, check_sigmas
 from geomem.geometry.curve import ErrorCurve
-from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.distances import Points
 from geomem.geometry.gaussian import GaussianDenoiser
 from geomem.geometry.intervals import student_half
@@ -59,7 +59,7 @@ class ThreeDenoisers:
         """Their answers to arrays (Q, ...) at a noise level, data units, > 0."""
         x = torch.as_tensor(noisy).to(Points(noisy, "noisy", self.device).device)
         return Answers(
-            torch.cat([self.denoise(part, sigma) for part in torch.split(x, self.batch)]),
+            torch.cat([answer(self.denoise, part, sigma) for part in torch.split(x, self.batch)]),
             self.empirical(x, sigma),
             self.gaussian(x, sigma),
         )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import Curve, ErrorCurve
-from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.distances import QUERY_ROWS, Points, noise_like
 from geomem.geometry.intervals import Fraction
 from geomem.memorization.distinct import THIRD, DistinctImages
@@ -275,8 +275,8 @@ def memorization_rates(
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
     checked(threshold)
     ratios = np.empty((check_count("draws", draws), len(images), len(levels)))
-    for draw, s, rows, _, answer in denoised(denoise, images, levels, draws, seed, batch):
-        ratios[draw, rows, s] = near(answer, distinct).ratio
+    for draw, s, rows, _, found in denoised(denoise, images, levels, draws, seed, batch):
+        ratios[draw, rows, s] = near(found, distinct).ratio
     return RateCurve.from_ratios(levels, ratios, threshold)
 
 
@@ -337,8 +337,8 @@ def denoising_error(
     """
     levels, clean = check_sigmas(sigmas), Points(images, "images", device)
     errors = np.zeros((len(clean), len(levels)))
-    for _, s, rows, x, answer in denoised(denoise, clean, levels, draws, seed, batch):
-        errors[rows, s] += (answer.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
+    for _, s, rows, x, found in denoised(denoise, clean, levels, draws, seed, batch):
+        errors[rows, s] += (found.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
     return ErrorCurve.from_queries(levels, errors)
 
 
@@ -360,23 +360,9 @@ def denoised(
                 z = noise_like(stream, x)
                 for s, sigma in enumerate(levels.tolist()):
                     noisy = (x + sigma * z).float().reshape(-1, *shape)
-                    yield draw, s, rows, x, _answer(denoise, noisy, sigma, size)
+                    parts = [answer(denoise, part, sigma) for part in torch.split(noisy, size)]
+                    yield draw, s, rows, x, torch.cat(parts)
                     shown.update()
-
-
-@torch.no_grad()
-def _answer(denoise: Denoiser, x: torch.Tensor, sigma: float, batch: int) -> torch.Tensor:
-    """m_sigma(x), a batch at a time, or a ValueError that names the noise level."""
-    answer = torch.cat([denoise(part, sigma) for part in torch.split(x, batch)])
-    if answer.shape != x.shape or not torch.isfinite(answer).all():
-        wrong = (
-            "NaN or infinite values" if answer.shape == x.shape else f"shape {tuple(answer.shape)}"
-        )
-        raise ValueError(
-            f"denoise: gave {wrong} at sigma = {sigma:.4g} for inputs of shape {tuple(x.shape)}; "
-            "it must return finite values of its input's shape."
-        )
-    return answer
 
 
 def checked(threshold: float) -> float:

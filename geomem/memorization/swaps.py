@@ -20,7 +20,7 @@ from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import device_of, sample
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats, check_sigmas
-from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.intervals import Change, Fraction, columns, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
@@ -105,13 +105,13 @@ def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
     def denoise(x: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         inside = window.contains(sigma)
         if not isinstance(inside, torch.Tensor):
-            return donor(x, sigma) if inside else base(x, sigma)
+            return answer(donor if inside else base, x, sigma)
         if inside.ndim == 0 or inside.all() or not inside.any():
-            return donor(x, sigma) if bool(inside.any()) else base(x, sigma)
+            return answer(donor if inside.any() else base, x, sigma)
         assert isinstance(sigma, torch.Tensor)
         result = torch.empty_like(x)
         for rows, chosen in ((inside, donor), (~inside, base)):
-            result[rows] = chosen(x[rows], sigma[rows])
+            result[rows] = answer(chosen, x[rows], sigma[rows]).to(x.dtype)
         return result
 
     return denoise

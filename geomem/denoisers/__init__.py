@@ -1,0 +1,1 @@
+"""Denoisers of other libraries: recognised, asked in their own terms, and checked."""
