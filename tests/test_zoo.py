@@ -168,10 +168,12 @@ def test_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd):
     assert all(s.state == "finished" for s in models(tmp_path))
     before = tree(tmp_path)
     monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
+    capfd.readouterr()
     again = train_or_load([base, small], root=tmp_path)
     assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
     assert tree(tmp_path) == before
-    assert capfd.readouterr() == ("", "")
+    said, wrong = capfd.readouterr()
+    assert wrong == "" and all(line.startswith("your file") for line in said.splitlines())
 
 
 def test_a_model_that_another_process_trains_is_waited_for(base, whole, tmp_path):
