@@ -453,8 +453,22 @@ def test_a_network_with_classes_needs_a_label_and_gets_it():
         quiet(Labelled(ddpm("epsilon")), scheduler("epsilon"))
     with pytest.raises(ValueError, match="takes no label"):
         quiet(Exact(ddpm("epsilon")), scheduler("epsilon"), label=3)
+    with pytest.raises(ValueError, match="from 0 to 9"):
+        quiet(Labelled(ddpm("epsilon")), scheduler("epsilon"), label=10)
     found = quiet(Labelled(ddpm("sample")), scheduler("sample"), label=3)
     torch.testing.assert_close(found(images(2), 1.0), exact(images(2), 1.0) + 3, rtol=0, atol=1e-5)
+
+
+def test_a_network_that_drops_its_label_at_random_is_told_when():
+    class Net(Exact):
+        def forward(self, x, time, classes, cond_drop_prob=0.5):
+            assert cond_drop_prob in (0, 1)
+            return self.predict(x, time) + (1 - cond_drop_prob) * classes.reshape(-1, 1, 1, 1)
+
+    for label, moved in ((None, 0), (3, 3)):
+        found = quiet(Net(ddpm("sample")), scheduler("sample"), label=label)
+        expected = exact(images(2), 1.0) + moved
+        torch.testing.assert_close(found(images(2), 1.0), expected, rtol=0, atol=1e-5)
 
 
 def test_the_null_label_of_a_transformer_comes_after_its_classes():

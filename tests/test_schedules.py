@@ -72,6 +72,20 @@ def test_the_named_schedules_have_the_levels_of_their_libraries(name, first, las
     np.testing.assert_allclose(ends, [first, last], rtol=5e-3)
 
 
+@BY_NAME
+def test_the_ends_of_a_schedule_are_the_levels_that_it_has(schedule):
+    low, high = schedule.ends
+    if np.isfinite(high):
+        np.testing.assert_allclose(schedule.time(schedule.ends), [0, 999], atol=1e-9)
+        for outside in (0.999 * low, 1.001 * high):
+            with pytest.raises(ValueError, match="outside the schedule"):
+                schedule.time(outside)
+    else:
+        assert np.isfinite(schedule.time([1e-9, 1e9])).all() and low == 0
+    assert schedule.between(0.1, 1.0).ends == (0.1, 1.0)
+    assert schedule.between(0.0, np.inf).ends == schedule.ends
+
+
 def test_cosine_is_the_closed_form_but_at_its_clipped_end():
     t = np.arange(990)
     angle = ((t + 1) / 1000 + 0.008) / 1.008 * np.pi / 2
@@ -189,6 +203,8 @@ def test_a_ruler_marks_times_where_their_noise_is(schedule):
         lambda: Schedule.ddpm([1.0, 0.5]),
         lambda: Schedule.ddpm([[0.9, 0.5]]),
         lambda: Schedule.flow(2),
+        lambda: Schedule.ddpm("linear").between(200.0, 300.0),
+        lambda: Schedule.edm().between(2.0, 1.0),
         lambda: whiten([[1.0, 2.0]], [1.0, 0.0]),
         lambda: whiten([[1.0, 2.0]], [1.0, 2.0, 3.0]),
         lambda: whiten([[1.0, 2.0]], [[1.0, 0.0], [0.5, 1.0]]),

@@ -12,7 +12,7 @@ line of algebra; tests compare each row with the code of the libraries that it i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -236,8 +236,3 @@ class AdaptedDenoiser:
             kind = str(weight.dtype).removeprefix("torch.")
             return f"{self.what}; {ends}; in eval mode, {kind} on {weight.device}"
         return f"{self.what}; {ends}"
-
-
-def limited(schedule: Schedule, low: float, high: float) -> Schedule:
-    """A schedule of the noise levels between two, data units."""
-    return replace(schedule, ends=(max(low, schedule.ends[0]), min(high, schedule.ends[1])))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from geomem.denoisers.adapter import TARGETS, Target, edm_target, limited
+from geomem.denoisers.adapter import TARGETS, Target, edm_target
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.arrays import Floats
@@ -127,7 +127,7 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
         )
     said = option(config, "prediction_type", None)
     kind = wanted or THEIRS.get(said, said)
-    if hasattr(scheduler, "precondition_noise"):
+    if hasattr(scheduler, "precondition_noise") and kind in ("epsilon", "v"):
 
         def c_noise(s: Floats) -> Floats:
             found: Floats = scheduler.precondition_noise(torch.from_numpy(s)).numpy()
@@ -279,8 +279,3 @@ def option(config: Any, name: str, default: Any) -> Any:
     if found is None and hasattr(config, "get"):
         found = config.get(name)
     return default if found is None else found
-
-
-def levels_between(schedule: Schedule, low: Any, high: Any) -> Schedule:
-    """A schedule of the noise levels between two of another library, numbers or tensors."""
-    return limited(schedule, float(low), float(high))

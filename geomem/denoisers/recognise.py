@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from geomem.denoisers.adapter import TARGETS, AdaptedDenoiser, Ask, Latents
-from geomem.denoisers.clocks import clock_of, levels_between, option
+from geomem.denoisers.clocks import clock_of, option
 from geomem.diffusion import checkpoint, zoo
 from geomem.diffusion.network import EDMDenoiser
 from geomem.diffusion.schedules import Schedule
@@ -120,7 +120,7 @@ def denoiser(
     >>> def net(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     ...     return (1 - ab[t]).sqrt().view(-1, 1) * x_t  # the noise in standard normal images
     >>> denoise = denoiser(net, ab, prediction="epsilon", timesteps="nearest")
-    function: predicts epsilon on DDPM; sigma 0.0316 to 31.6
+    net: predicts epsilon on DDPM; sigma 0.0316 to 31.6
     >>> denoise(torch.ones(1, 1, dtype=torch.double), 1.0).round(decimals=2).tolist()
     [[0.5]]
     """
@@ -135,7 +135,7 @@ def denoiser(
         what = f"{found.what}, of latents"
         found = replace(found, latents=_latents(vae), what=what)
     if levels is not None:
-        found = replace(found, schedule=levels_between(found.schedule, *levels))
+        found = replace(found, schedule=found.schedule.between(*levels))
     if not quiet:
         print(found)
     return found
@@ -180,7 +180,8 @@ def _k_diffusion(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None
 
 def _edm(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None:
     """EDM's and EDM2's preconditioned networks: labels are one-hot, none are zeros."""
-    if not (hasattr(net, "sigma_data") and hasattr(net, "img_channels")) or o.prediction == "edm":
+    answers = hasattr(net, "sigma_data") or hasattr(net, "round_sigma")
+    if not (answers and hasattr(net, "img_channels")) or o.prediction == "edm":
         return None
     classes = int(getattr(net, "label_dim", 0) or 0)
     if o.label is not None and not 0 <= o.label < classes:
@@ -191,7 +192,7 @@ def _edm(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None:
         hot = None
         if o.label is not None:
             hot = torch.eye(classes, device=y.device)[o.label].expand(len(y), -1)
-        return net(y, sigma, hot, **fixed, **_repeated(o.inputs, len(y)))
+        return net(y, sigma, hot, **fixed, **_repeated(o.inputs, y))
 
     which = "" if not classes else " without a label" if o.label is None else f", class {o.label}"
     return _of_images(ask, net, f"{_name(net)}, preconditioned as EDM's{which}")
@@ -245,7 +246,7 @@ def _smalldiffusion(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | N
     if levels is not None:
         times = np.array([float(levels.min()), float(levels.max())])
         low, high = times / (1 - np.minimum(times, 1 - 1e-15)) if flow else times
-        clock = levels_between(clock, low, high)
+        clock = clock.between(low, high)
     elif schedule is not None:
         return None
     what = f"{_name(net)} of smalldiffusion: predicts {'velocity' if flow else 'epsilon'}"
@@ -297,7 +298,7 @@ TAKERS = (
 def _of_images(ask: Ask, net: Any, what: str) -> AdaptedDenoiser:
     """What answers with the image itself, asked with y and sigma (B,)."""
     low, high = (getattr(net, f"sigma_{end}", edge) for end, edge in (("min", 0), ("max", np.inf)))
-    schedule = levels_between(Schedule.edm(), low, high)
+    schedule = Schedule.edm().between(float(low), float(high))
     return AdaptedDenoiser(ask, schedule, TARGETS["x0"], _module(net), what)
 
 
@@ -307,9 +308,10 @@ def _asking(net: Any, o: _Options) -> Ask:
     time_first = bool({*named[:1]} & TIMES)
     place = next((name for name in LABELS if name in named), None)
     label = _label(net, o.label, place)
+    fixed = {"cond_drop_prob": float(o.label is None)} if "cond_drop_prob" in named else {}
 
     def ask(x: Tensor, t: Tensor) -> Any:
-        more = _repeated(o.inputs, len(x))
+        more = fixed | _repeated(o.inputs, x)
         if label is not None and place is not None:
             more[place] = torch.full((len(x),), label, device=x.device)
         return net(t, x, **more) if time_first else net(x, t, **more)
@@ -324,12 +326,14 @@ def _label(net: Any, label: int | None, place: str | None) -> int | None:
     embedder = getattr(net, "y_embedder", None)
     if embedder is not None and len(embedder.embedding_table.weight) > embedder.num_classes:
         null = embedder.num_classes
+    if "cond_drop_prob" in _parameters(net):
+        null = 0  # of no effect: lucidrains' are told to drop it
     classes = option(config, "num_class_embeds", None) or getattr(net, "num_classes", None)
-    if label is None and null is None and classes and place is not None:
-        raise _labels(_name(net), int(classes))
-    if label is not None and place is None:
-        raise _labels(_name(net), 0)
-    return null if label is None else label
+    if label is None and (null is not None or place is None or not classes):
+        return null
+    if place is None or label is None or not 0 <= label < (classes or np.inf):
+        raise _labels(_name(net), int(classes) if place and classes else 0)
+    return label
 
 
 def _labels(name: str, classes: int) -> InputError:
@@ -337,12 +341,10 @@ def _labels(name: str, classes: int) -> InputError:
     return InputError(f"denoiser: {name} {needs}.")
 
 
-def _repeated(inputs: Mapping[str, Any], batch: int) -> dict[str, Any]:
-    """Tensors of one row for a whole batch; all else as it is."""
-    return {
-        name: v.expand(batch, *v.shape[1:]) if isinstance(v, Tensor) and len(v) == 1 else v
-        for name, v in inputs.items()
-    }
+def _repeated(inputs: Mapping[str, Any], x: Tensor) -> dict[str, Any]:
+    """Tensors of one row for a whole batch, where it is; all else as it is."""
+    rows = {n: v for n, v in inputs.items() if isinstance(v, Tensor) and v.ndim and len(v) == 1}
+    return {**inputs} | {n: v.to(x.device).expand(len(x), *v.shape[1:]) for n, v in rows.items()}
 
 
 def _one(sigma: Tensor) -> float | Tensor:
@@ -365,7 +367,8 @@ def _module(net: Any) -> nn.Module | None:
 
 
 def _name(thing: Any) -> str:
-    return type(thing).__name__
+    name: str = getattr(thing, "__name__", type(thing).__name__)
+    return name
 
 
 # Where it comes from
@@ -401,7 +404,8 @@ def _read(path: Path) -> tuple[Any, Any, Any]:
         network, scheduler, vae = (_part(path / n, parts[n][1]) if n else None for n in here)
         return network, scheduler, vae
     if single.is_file():
-        return _part(path, json.loads(single.read_text())["_class_name"]), None, None
+        kind = json.loads(single.read_text()).get("_class_name", "")
+        return _part(path, kind), None, None
     files = [path] if path.is_file() else [*path.iterdir()]
     raise _refused(path, [file for file in files if file.suffix in PICKLES])
 
@@ -412,14 +416,14 @@ def _part(folder: Path, kind: str) -> Any:
         library = import_module("diffusers")
     except ImportError as error:
         raise InputError(f"{folder}: needs diffusers, pip install 'geomem[clients]'.") from error
-    found = getattr(library, kind, None)
-    if found is None:
-        raise InputError(f"{folder}: diffusers has no {kind}; load it and give the network itself.")
-    if issubclass(found, nn.Module):
-        if not [*folder.glob("*.safetensors")]:
-            raise _refused(folder, [f for f in folder.iterdir() if f.suffix in PICKLES])
-        return found.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-    return found.from_pretrained(folder, local_files_only=True)
+    found: Any = getattr(library, kind, None)
+    if not hasattr(found, "from_pretrained"):
+        raise InputError(f"{folder}: diffusers has no {kind!r}; give the network itself.")
+    has_weights = issubclass(found, nn.Module)
+    if has_weights and not [*folder.glob("*.safetensors")]:
+        raise _refused(folder, [file for file in folder.iterdir() if file.suffix in PICKLES])
+    options = {"use_safetensors": True} if has_weights else {}
+    return found.from_pretrained(folder, local_files_only=True, **options)
 
 
 def _refused(path: Path, pickles: list[Path]) -> InputError:

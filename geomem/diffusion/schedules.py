@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,7 +41,8 @@ class Schedule:
     scaling : callable
         From noise levels to the factor a > 0 of x + sigma z.
     ends : tuple of two floats
-        The lowest and the highest noise level that it holds, data units; 0 and inf if any.
+        The lowest and the highest noise level that its networks know, data units; 0 and inf
+        if there are none.
 
     References
     ----------
@@ -208,6 +209,29 @@ class Schedule:
             If sigma is not positive and finite.
         """
         return self.scaling(check_sigmas(sigma).reshape(np.shape(sigma)))
+
+    def between(self, low: float, high: float) -> Schedule:
+        """The same clock for a network that knows the noise levels from low to high only.
+
+        Parameters
+        ----------
+        low, high : float
+            Noise levels, data units, 0 <= low < high.
+
+        Returns
+        -------
+        Schedule
+            Its ``ends`` are these, or its own where they are narrower.
+
+        Raises
+        ------
+        ValueError
+            If nothing is left between them.
+        """
+        ends = max(low, self.ends[0]), min(high, self.ends[1])
+        if not 0 <= ends[0] < ends[1]:
+            raise ValueError(f"levels: none from {low:g} to {high:g} are of {self.name!r}.")
+        return replace(self, ends=ends)
 
     def read(self, level: Estimate) -> Estimate:
         """A measured noise level on this clock, with its interval; NaN for what it does not have.
