@@ -2,6 +2,7 @@
 # make test                                     set up, check, run the tests (six minutes)
 # make test-all                                 the same with every long sweep and every proof
 # make faults                                   kill, damage and misuse at random, and print what came
+# make mutants                                  which small changes to statements and bounds a check notices
 # make licences                                 of the packages in the lock and of the data here
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,7 @@ OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(D
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := requirements.lock requirements-torch.lock pyproject.toml
 
-.PHONY: book test test-all faults licences setup
+.PHONY: book test test-all faults mutants licences setup
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
@@ -25,6 +26,9 @@ test test-all: setup
 
 faults: setup
 	$(BIN)/pytest -n 0 -m "" tests/test_faults.py
+
+mutants: setup
+	$(BIN)/python tests/mutants
 
 licences: setup
 	@$(BIN)/python .ci/licences

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from geomem.denoisers.adapter import AdaptedDenoiser
     from geomem.denoisers.check import check_denoiser
     from geomem.denoisers.recognise import denoiser
+    from geomem.diffusion.fitting import train_or_load
     from geomem.diffusion.network import EDMDenoiser, ModelConfig
     from geomem.diffusion.noise import NoiseLaw, karras_sigmas
     from geomem.diffusion.presets import Experiment, experiment
     from geomem.diffusion.sampler import sample
     from geomem.diffusion.schedules import Schedule, whiten
     from geomem.diffusion.train import TrainConfig
-    from geomem.diffusion.zoo import load_model, train_or_load
+    from geomem.diffusion.zoo import load_model
     from geomem.geometry.coverage import shell_coverage, shell_mass, shell_radii
     from geomem.geometry.coverage_bounds import (
         coverage_bounds,
+        coverage_certificate,
         coverage_sigma,
         shell_mass_envelopes,
     )
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         linear_gap_law,
         linear_mmse,
     )
+    from geomem.geometry.intrinsic import intrinsic_coverage, intrinsic_dimension
     from geomem.geometry.locality import circulant_sensitivity, locality_bound
     from geomem.geometry.overlap import overlap_coverage
     from geomem.geometry.posterior import (
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
     from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
     from geomem.geometry.regimes import Regimes, find_regimes, measure_regimes
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
+    from geomem.memorization.copy_bound import copy_bound, copy_margin
+    from geomem.memorization.distinct import DistinctImages
     from geomem.memorization.hump import Hump
     from geomem.memorization.ratio_test import (
         denoising_error,
@@ -58,12 +63,14 @@ if TYPE_CHECKING:
         memorized_fraction,
         neighbours,
     )
+    from geomem.memorization.twins import twins
 
 __all__ = [
     "AdaptedDenoiser",
     "Curve",
     "DataError",
     "Denoiser",
+    "DistinctImages",
     "EDMDenoiser",
     "EmpiricalDenoiser",
     "ErrorCurve",
@@ -78,7 +85,10 @@ __all__ = [
     "TrainConfig",
     "check_denoiser",
     "circulant_sensitivity",
+    "copy_bound",
+    "copy_margin",
     "coverage_bounds",
+    "coverage_certificate",
     "coverage_sigma",
     "denoiser",
     "denoising_error",
@@ -88,6 +98,8 @@ __all__ = [
     "experiment",
     "find_regimes",
     "gaussian_denoiser",
+    "intrinsic_coverage",
+    "intrinsic_dimension",
     "karras_sigmas",
     "linear_gap",
     "linear_gap_bound",
@@ -112,6 +124,7 @@ __all__ = [
     "shell_minimizer",
     "shell_radii",
     "train_or_load",
+    "twins",
     "weight_bounds",
     "weight_thresholds",
     "whiten",

@@ -17,6 +17,7 @@ draws: int = 8  # noise draws per held-out image, in [1, 1000]
 n_sigmas: int = 25  # noise levels, evenly spaced in log sigma, in [5, 1000]
 sigma_min: float = 0.05  # smallest noise level, data units, in [1e-6, 1e6], below sigma_max
 sigma_max: float = 20.0  # largest noise level, data units, in [1e-6, 1e6]
+clouds: str = "192x1000 768x1000 3072x100 3072x1000 3072x10000 12288x1000"  # Gaussian, d by N
 data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
 seed: int = 0  # seed of the noise and of the Gaussian clouds, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
@@ -26,6 +27,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.geometry.overlap import overlap
 from geomem.plots import drawing, shells
 
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
@@ -78,11 +80,11 @@ companion.figure(fig, "fig-coverage-bounds", table, data=[data])
 # number and its double.
 
 # %%
-rng = np.random.default_rng(seed)
+rng = np.random.default_rng([seed, 0, 1])  # no stream that the noise is from
 few, many = rng.standard_normal((50, 16)), rng.standard_normal((2000, 16))
 axis, at = np.eye(1, d), float(geomem.coverage_sigma(1.0, d, c))
-pair = np.concatenate([-axis, axis])
-cases = {"low_d": (many, few, 1.0, 1.0, 8), "two": (0 * axis, pair, at, c, 4000)}
+pair, pair_draws = np.concatenate([-axis, axis]), 4000
+cases = {"low_d": (many, few, 1.0, 1.0, 8), "two": (0 * axis, pair, at, c, pair_draws)}
 found = {}
 for name, (heldout, train, sigma, shell, times) in cases.items():
     seen = geomem.shell_coverage(heldout, train, [sigma], c=shell, draws=times, seed=seed)
@@ -93,6 +95,25 @@ columns = {"d = 16": found["low_d"], "two points": found["two"]}
 companion.Table({"": ["nearest", "coverage", "sum"], **columns})
 
 # %% [markdown]
+# ## Equidistant clouds
+#
+# Where all distances are nearly one, does the nearest still count for almost everything in high
+# dimension? Held-out and training points from one Gaussian law, scaled so that distances are near
+# 1, at $\sigma_{\mathrm{cov}}$ of that distance. The last column: on which scale the gap closes.
+
+# %%
+rows = []
+for size, n in ([int(number) for number in cloud.split("x")] for cloud in clouds.split()):
+    heldout, train = (rng.standard_normal((m, size)) / np.sqrt(2 * size) for m in (300, n))
+    one = [geomem.coverage_sigma(1.0, size, c)]
+    seen = geomem.shell_coverage(heldout, train, one, draws=4, seed=seed, **same).estimate(0)
+    ends = geomem.coverage_bounds(heldout, train, one, **same)
+    nearest_mass, scale = ends.lower_nearest[0], (c / size) ** 0.25 * np.sqrt(np.log(n))
+    rows.append((size, n, f"{seen:.3f}", nearest_mass, seen - nearest_mass, scale))
+headings = ("d", "N", "coverage", "nearest", "gap", "(c/d)^(1/4) sqrt(log N)")
+(equidistant := companion.Table(drawing.from_rows(headings, rows)))
+
+# %% [markdown]
 # ## What must hold
 #
 # The bounds enclose the measured curve, up to the noise of the measurement. That the lower bound
@@ -100,15 +121,23 @@ companion.Table({"": ["nearest", "coverage", "sum"], **columns})
 
 # %%
 claim, slack = companion.claim, 4 * np.sqrt(0.25 / (n_heldout * draws))
+missed = [row[4] for row in rows]
 says = "the paper's lower bound is below the measured coverage"
 claim("lower-bound", says, np.all(gap >= -slack))
 below = np.all(coverage.mean <= bounds.upper_sum + slack)
 claim("upper-bound", "the sum over all shells is above it", below)
 near = gap.max() < 0.05
 claim("coincides", "and nearly coincides: within 0.05 everywhere", near, must=False)
+says = "on equidistant clouds it does not: the nearest misses more than 0.1 of the coverage"
+claim("clouds-apart", says, min(one.low for one in missed) > 0.1, must=False)
 
 # %% tags=["remove-cell"]
 useful, transition = sigmas[bounds.upper_sum < 0.9], 1 / at
+overlaps = [overlap(1.0, geomem.coverage_sigma(1.0, size, c)) for size in (d, 3072)]
+companion.quote(overlap=f"{overlaps[0]:.1g}", overlap_paper=f"{overlaps[1]:.1g}")
+companion.quote(clouds=equidistant, pair_draws=pair_draws)
+least, most = (end(one.value for one in missed) for end in (min, max))
+companion.quote(least_missed=f"{least:.2g}", most_missed=f"{most:.2g}")
 companion.quote(dataset=data.name, dimension=str(d), transition=f"{transition:.2f}")
 companion.quote(middle=f"{float(geomem.shell_mass(transition, d, c)):.3f}")
 companion.quote(mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}", nearest=np.median(nearest))
@@ -118,3 +147,19 @@ companion.quote(sigma_cov_early=early, sigma_cov_late=late)
 companion.quote(
     **{name: dict(zip(("nearest", "coverage", "sum"), found[name], strict=True)) for name in found}
 )
+
+# %% [markdown]
+# ## Squared distances
+#
+# Seen from a point $r$ noise levels away, the squared norm of the noise is $r^2$ larger on average,
+# and leaves the shell on the outside.
+
+# %%
+fig, table = shells.squared_norms(d, c)
+companion.figure(fig, "fig-squared-norms", table)
+
+# %% tags=["remove-cell"]
+r_in, r_out = geomem.shell_radii(d, c)
+companion.quote(r_in2=f"{r_in**2:.4g}", r_out2=f"{r_out**2:.4g}", spread=f"{np.sqrt(2 * d):.3g}")
+far = f"{float(geomem.shell_mass(1.5 * transition, d, c)):.2g}"
+companion.quote(far=far, far_r=f"{1.5 * transition:.3g}")

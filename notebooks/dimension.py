@@ -31,8 +31,8 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 # %%
 import numpy as np
 
+import geomem
 from geomem import companion
-from geomem.diffusion import zoo
 from geomem.memorization import dimension
 from geomem.memorization.case import Case
 from geomem.plots import pictures
@@ -42,7 +42,7 @@ kinds = [(preset, dataset, sizes, changes)]
 kinds += [(second_preset, second_dataset, second_sizes, second_changes)]
 asked = [(kind, int(side)) for kind in kinds if kind[1] for side in kind[2].split()]
 cases = [Case.of(name, of, n_train, new, size=side, **how) for (name, of, _, new), side in asked]
-models = zoo.train_or_load([one for case in cases for one in (case.small, case.large)])
+models = geomem.train_or_load([one for case in cases for one in (case.small, case.large)])
 data = [case.data for case in cases]
 
 # %% [markdown]
@@ -61,7 +61,8 @@ data = [case.data for case in cases]
 #   of its nearest training image, $2\,Q(d_{1\mathrm{NN}}/2\sigma)$, in place of shells.
 
 # %%
-levels, found = np.geomspace(0.02, 20, n_sigmas), []
+found = []
+levels = np.geomspace(0.02, 20, n_sigmas)
 options = dict(n=n_samples, n_switched=n_switched, c=c, level=level, seed=seed, device=device)
 for case, few, many in zip(cases, models[::2], models[1::2], strict=True):
     measured = few.denoise, many.denoise, case.distinct, case.heldout, levels
@@ -74,11 +75,9 @@ companion.Table(dimension.overview(found))
 # the switch, as a factor: 1 is right, 2 is twice too high.
 
 # %%
-(compared := companion.Table(dimension.compared(found), digits=2))
-
-# %%
 fig, table = pictures.levels_by_size(found)
 companion.figure(fig, "fig-dimension-zone", table, data=data)
+(compared := companion.Table(dimension.compared(found), digits=2))
 
 # %% [markdown]
 # ## The curves
@@ -99,11 +98,9 @@ companion.figure(fig, "fig-dimension-curves", table, data=data)
 largest, images = max(zip(found, data, strict=True), key=lambda each: each[0].d)
 small, chosen = largest.small, largest.copies_first(6)
 ratio, copied = small.near.ratio[chosen], small.passed[chosen]
-companion.Table({"sample": chosen, "d_1NN / d_2NN": ratio, "copy": copied})
-
-# %%
 fig, table = pictures.copies_and_others(largest, images.train, 6)
 companion.figure(fig, "fig-dimension-copies", table, data=[images])
+companion.Table({"sample": chosen, "d_1NN / d_2NN": ratio, "copy": copied})
 
 # %% [markdown]
 # ## What came out

@@ -70,15 +70,14 @@ options = dict(keep=gap_keep, trainings=trainings, stop_share=stop_share, c=c, l
 options |= dict(n=n_samples, sigmas=np.geomspace(0.01, 20, 18), solver=solver)
 sweeps = [companion.kept(gap.Swept.of)(case, moved, **options) for case in cases]
 sweep = sweeps[0]  # the book's numbers are those of the first data set
-found, first, data = sweep.study, sweep.study.first, [one.case.data for one in sweeps]
+found, first = sweep.study, sweep.study.first
+data = [one.case.data for one in sweeps]
 companion.Table(gap.gaps_table(sweep.gaps, sweep.case.law))
 
 # %%
 pca, kept = "principal components", [*sweep.gaps][-1]
 fig, plotted = remedies.sweeps(sweeps, paper, curves)
 companion.figure(fig, "fig-gap-sweep", plotted, data=[*data, figure5, curves])
-
-# %%
 tables = [companion.Table(one.table(pca, one.reach.window)) for one in sweeps]
 tables[0]
 

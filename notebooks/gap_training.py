@@ -116,13 +116,11 @@ names = remedies.labels(found, zone, window, **texts)
 # %%
 pairs = [(kind, "plain") for kind in ("zone gap", "copy gap", "dummy", "stopped")]
 pairs += [("stopped", kind) for kind in ("zone gap", "copy gap", "dummy")] + [("zone gap", "dummy")]
-(words := companion.Table(found.comparisons(pairs)))
-
-# %%
 ratios = found.errors(("plain", "zone gap", "copy gap", "dummy"), "stopped")
 shaded = [zone, Window(window.low, zone.low)]
 fig, plotted = remedies.beside(found, names, ratios, shaded, "stopped")
 companion.figure(fig, "fig-gap-stopping", plotted, data=data)
+(words := companion.Table(found.comparisons(pairs)))
 
 # %% [markdown]
 # When is the held-out loss lowest, and when do copies come? Then the paper's own course, read off
@@ -131,7 +129,8 @@ companion.figure(fig, "fig-gap-stopping", plotted, data=data)
 
 # %%
 shares = [*(share for share in presets.QUARTERS if share in small.train.snapshots), 1]
-first, steps = {kind: models[kind, seed] for kind in new}, [*map(small.train.step_of, shares)]
+steps = [small.train.step_of(share) for share in shares]
+first = {kind: models[kind, seed] for kind in new}
 course = companion.kept(study.course)(bench, first, shares, found)
 fig, plotted = remedies.over_training(stops, course, steps, references)
 companion.figure(fig, "fig-gap-training", plotted, data=data)

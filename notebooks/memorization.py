@@ -135,6 +135,33 @@ fig, table = pictures.zone_and_rate(geometry, few, (sigma_min, sigma_max))
 companion.figure(fig, "fig-memorization-zone", table, data=[data])
 
 # %% [markdown]
+# ## How far an answer must go to be a copy
+#
+# A new image has a margin: what lies nearer to it than that passes the ratio test with no training
+# image. So a denoiser copies at most as often as its errors reach beyond the margins (ours). The
+# errors are those of one answer to each held-out image, of the small model early in its training,
+# at its end, and of the large one.
+
+# %%
+networks = {"early": small.at(shares[0]), "small": small.denoise, "large": large.denoise}
+certified = {
+    name: companion.kept(geomem.copy_bound)(of, heldout, distinct, sigmas, **noise)
+    for name, of in networks.items()
+}
+allowed = 0.05  # share of copies that is certified
+told = {name: of.in_words(few.peak, allowed) for name, of in certified.items()}
+headings = {"edge": f"{percent(allowed)} certified up to", "first": "first copy at"}
+headings |= {"measured": "at the peak: measured", "beyond": "certified"}
+rows = {says: [of[key] for of in told.values()] for key, says in headings.items()}
+companion.Table({"network": [*told], **rows})
+
+# %%
+first = next(iter(course))
+titles = [f"small model at {first}", "small model", "large model"]
+fig, table = pictures.copy_bounds(dict(zip(titles, certified.values(), strict=True)), allowed)
+companion.figure(fig, "fig-copy-bound", table, data=[data])
+
+# %% [markdown]
 # ## One third is a choice
 #
 # The share that passes $d_{1\mathrm{NN}} < t\, d_{2\mathrm{NN}}$ for every $t$, at the hump's
@@ -143,7 +170,8 @@ companion.figure(fig, "fig-memorization-zone", table, data=[data])
 
 # %%
 answers = {"small model's answers": few, "large model's answers": many}
-clean = {"clean held-out images": geomem.neighbours(heldout, distinct).ratio}
+at = geomem.neighbours(heldout, distinct)
+clean = {"clean held-out images": at.ratio}
 passed = Thresholds.of(answers, few.peak, clean)
 shown = {f"t = {NAMED[name]:.2g}": [*of.values()] for name, of in passed.named.items()}
 companion.Table({"share that passes": [*passed.shares], **shown})
@@ -172,6 +200,9 @@ claim("large-calm", "the large model is calm: below 0.02", np.all(many.high < 0.
 falls = np.all(exact.low[1:] <= exact.high[:-1])
 claim("empirical-falls", "the empirical denoiser's rate nowhere rises", falls, must=must)
 claim("empirical-copies", "it ends above 0.95", exact.low[0] > 0.95, must=must)
+says = "every answer that passes the ratio test lies beyond the margin of its image"
+held = all(np.all(of.passed <= of.beyond.per_query) for of in certified.values())
+claim("copy-bound", says, held)
 if zone_found:
     inside, most = hump.place(geometry.zone) == "inside it", area["inside"].low > 0.5
     claim("centre-in-zone", "the hump's centre lies in the danger zone", inside, must=False)
@@ -195,4 +226,8 @@ companion.quote(coverage_centre=Estimate(geometry.coverage.between(centre)).perc
 companion.quote(weight_centre=Estimate(geometry.weight.between(centre)).percent)
 companion.quote(steps=[name.removeprefix("step ") for name in course])
 companion.quote(course=[percent(rate.mean.max()) for rate in course.values()])
+margin, plain = certified["small"].margin, (3 * at.first - at.second) / 4
+middle = {"margin": margin, "plain": plain, "distance": at.first}
+companion.quote(copy={**told, **{name: np.median(of) for name, of in middle.items()}})
+companion.quote(early_step=first, allowed=percent(allowed))
 companion.quote(**passed.in_words, paper=subsets.told(paper, c=c, level=level, **noise))

@@ -84,12 +84,10 @@ companion.Table({"images": who, "memorized": [few.copies, many.copies, own_rate,
 one, other = (of.pictures.reshape(n_samples, -1) for of in drawn.values())
 together = mean_of(np.linalg.norm(one - other, axis=1))
 strangers = mean_of(np.linalg.norm(one - np.roll(other, 1, 0), axis=1))
-companion.Table({"samples from one noise": [together], "from two": [strangers]})
-
-# %%
 shown = min(n_shown, n_samples)
 fig, table = pictures.samples(drawn, data.train, shown)
 companion.figure(fig, "fig-model-samples", table, data=[data])
+companion.Table({"samples from one noise": [together], "from two": [strangers]})
 
 # %% [markdown]
 # ## What must hold

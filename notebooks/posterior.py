@@ -39,11 +39,12 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # ## Posterior concentration
 #
 # Each query is a training image; each noise draw serves every noise level. The band is the
-# 95% interval over queries.
+# 95% interval for this training set: over the noise and, where not all its images are queries,
+# over which are.
 
 # %%
 same = dict(draws=draws, seed=seed, device=device)
-weight = geomem.max_posterior_weight(data.train, sigmas, queries=data.train[:n_queries], **same)
+weight = geomem.max_posterior_weight(data.train, sigmas, queries=min(n_queries, n_train), **same)
 
 # %% [markdown]
 # For CIFAR-10 with $N = 1000$ the paper shows this curve (the figure of its appendix E.3), and
@@ -56,7 +57,8 @@ weight = geomem.max_posterior_weight(data.train, sigmas, queries=data.train[:n_q
 paper = PaperWeights.against(weight) if (data.name, n_train) == ("cifar10", 1000) else None
 marks = {"W_sigma": paper.marks} if paper else {}
 floor = {f"floor 1/N = {1 / n_train:.2g}": 1 / n_train}
-curves, label = {r"$W_\sigma$, training queries": weight}, "mean of the largest posterior weight"
+curves = {r"$W_\sigma$, training queries": weight}
+label = "mean of the largest posterior weight"
 fig, _ = drawing.noise_curves(curves, label, marks=marks, across=floor)
 table = drawing.noise_table({"W_sigma": weight}, "probability", marks=marks)
 companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
@@ -73,12 +75,10 @@ clean, high = data.heldout[image], levels[:, None, None, None]
 noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 denoise = geomem.EmpiricalDenoiser(data.train, device=device)
 denoised, largest = denoise(noisy, levels), denoise.weights(noisy, levels).max(1)
-companion.Table({"sigma": levels, "largest weight": largest})
-
-# %%
 rows = {"noisy": noisy / np.maximum(1, high), "denoised": denoised}
 fig, table = drawing.strip(levels, rows)
 companion.figure(fig, "fig-denoiser-strip", table, data=[data])
+companion.Table({"sigma": levels, "largest weight": largest})
 
 # %% [markdown]
 # ## Why double precision

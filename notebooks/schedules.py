@@ -90,5 +90,6 @@ clock = dict(
 read = {n: f"{s.read(found.covered)} to {s.read(found.concentrated)}" for n, s in clock.items()}
 companion.quote(dataset=data.name, dimension=str(data.train[0].size), table=table, both=both)
 companion.quote(zone=geometry.zone_in_words, same=f"{same:.1g}", **read)
-spans = {n: " to ".join(f"{end:.2g}" for end in clock[n].sigma([0, 999])) for n in list(clock)[2:5]}
+spans = {name: clock[name].sigma([0, 999]) for name in ("linear", "scaled", "cosine")}
+spans = {n: " to ".join(f"{float(f'{x:.3g}'):,g}" for x in of) for n, of in spans.items()}
 companion.quote(levels=spans, half=found.covered / 2, half_end=found.concentrated / 2)

@@ -68,11 +68,9 @@ minimizers = {
 }
 losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers.values()]
 on, whole = zip(*losses, strict=True)
-companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in all": whole})
-
-# %%
 fig, table = shells.fields(points, plane_c, plane_sigma, minimizers)
 companion.figure(fig, "fig-two-minimizers", table)
+companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in all": whole})
 
 # %% [markdown]
 # ## How often they disagree on new images

@@ -28,7 +28,7 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 import geomem
 from geomem import companion
-from geomem.diffusion import presets, sampler, zoo
+from geomem.diffusion import presets, sampler
 from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
 from geomem.memorization.switch import Switch
@@ -37,9 +37,10 @@ from geomem.plots import drawing, pictures
 options = dict(n_heldout=n_heldout, stop_share=stop_share, seed=seed, device=device)
 case = Case.of(preset, dataset, n_train, changes, **options)
 repeated = [presets.changed(case.small, {"train.seed": seed + i}) for i in range(trainings)]
-*plain, many = zoo.train_or_load([*repeated, case.large])
+*plain, many = geomem.train_or_load([*repeated, case.large])
 few, data, distinct = plain[0], case.data, case.distinct
-levels, sampled = geomem.karras_sigmas(), dict(seed=seed, solver=solver)
+levels = geomem.karras_sigmas()
+sampled = dict(seed=seed, solver=solver)
 
 # %% [markdown]
 # ## The windows
@@ -89,12 +90,10 @@ wanted = {name: windows[name] for name in ("medium", "zone", "copy")}
 judge = companion.kept(swaps.StopOrSwap.of)
 beside = judge(bench, plain, many, wanted, case.choosing, stop_share)
 beside.add_to(table)  # the first training, whose initial noises are those of the table
-companion.Table(beside.columns)
-
-# %%
 titles = swaps.TITLES | {"stop_share": f"stopped at\n{stop_share:.3g} of the steps"}
 fig = pictures.swap_table(table, titles, case.names)
 companion.figure(fig, "fig-swap-table", table.table(titles), data=[data])
+companion.Table(beside.columns)
 
 # %% [markdown]
 # ## One switch
@@ -109,11 +108,9 @@ switch = companion.kept(Switch.of)(*models, distinct, n_cumulative, **sampled)
 zone = reach.zone if reach.geometry.regimes.medium else None
 turned = switch.against(zone)
 shown = {"half of the copies": list(turned), "at sigma": [switch.begun, switch.ended]}
-companion.Table(shown | {"against the danger zone": list(turned.values())})
-
-# %%
 fig, plotted = pictures.switched(switch, reach)
 companion.figure(fig, "fig-swap-cumulative", plotted, data=[data])
+companion.Table(shown | {"against the danger zone": list(turned.values())})
 
 # %% [markdown]
 # ## What a swap and what stopping early do to new images
@@ -126,13 +123,11 @@ labels = {"plain": "no swap", "medium": "large at medium noise"}
 labels |= {"stop_loss": "stopped, lowest loss"}
 labels |= {"stop_share": f"stopped, {stop_share:.3g} of steps"}
 drawn = {label: beside.error_ratio(name) for name, label in labels.items()}
-told = beside.told_apart
-companion.Table({"stopped against swapped, by": list(told), "samples": list(told.values())})
-
-# %%
 looks = [("C1", "o", "-"), ("C2", "s", "--"), ("C0", "^", "-."), ("k", "D", ":")]
 fig, _ = drawing.noise_curves(drawn, "held-out error / large model's", looks, ratio=True)
 companion.figure(fig, "fig-swap-stopping", drawing.noise_table(drawn, "ratio"), data=[data])
+told = beside.told_apart
+companion.Table({"stopped against swapped, by": list(told), "samples": list(told.values())})
 
 # %% [markdown]
 # ## Samples

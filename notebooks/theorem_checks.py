@@ -21,8 +21,7 @@ from geomem.theorems import STATEMENTS
 from geomem.theorems.statement import Checked
 
 checked = Checked.of([STATEMENTS[name] for name in ([label] if label else STATEMENTS)])
-kinds = checked.kinds
-companion.Table({"how a step was checked": [*kinds], "steps": [*kinds.values()]})
+companion.Table(checked.by_statement)
 
 # %% [markdown]
 # ## What must hold
@@ -30,7 +29,7 @@ companion.Table({"how a step was checked": [*kinds], "steps": [*kinds.values()]}
 # %%
 for row in checked.failed:
     print(f"{row.statement} {row.step}: {row.detail}")
-companion.claim("steps-hold", "every checked step holds", all(row.held for row in checked.steps))
+companion.claim("steps-hold", "every check holds", all(row.held for row in checked.steps))
 says = "every control fails, as it must"
 companion.claim("controls-fail", says, all(row.held for row in checked.controls))
 

@@ -65,17 +65,8 @@ found = {
     for kind, model in models.items()
 }
 geometry = case.geometry()
-shown = {
-    f"{kind}: {name}": [curve.estimate(i).percent for i in range(n_sigmas)]
-    for kind, of in found.items()
-    for name, curve in (("model to Gaussian", of.gaussian), ("empirical to Gaussian", of.gap))
-}
-companion.Table({"sigma": sigmas, **shown})
-
-# %%
 titled = {case.names[kind]: of for kind, of in found.items()}
-hardly = (reach, sigma_max)
-fig, table = pictures.distances(titled, geometry.regimes.medium, hardly, often)
+fig, table = pictures.distances(titled, geometry.regimes.medium, (reach, sigma_max), often)
 companion.figure(fig, "fig-trained-large-noise", table, data=[data])
 
 # %% [markdown]
@@ -102,8 +93,9 @@ companion.Table({"model": [*found], **shown})
 # A held-out image under one noise draw, scaled to each level.
 
 # %%
-levels, i = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 80.0]), image % len(heldout)
+i = image % len(heldout)
 clean, draw = heldout[i], np.random.default_rng(seed).standard_normal(heldout.shape)[i]
+levels = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 80.0])
 few, many = (
     answers_to_one(model.denoise, sets[kind], clean, draw, levels, device=device)
     for kind, model in models.items()

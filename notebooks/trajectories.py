@@ -38,7 +38,7 @@ case = Case.of(preset, dataset, n_train, changes, n_heldout=n_heldout, **noise)
 few, many = case.trained()
 data, heldout, distinct = case.data, case.heldout, case.distinct
 levels = geomem.karras_sigmas(steps)
-way, names = dict(sigmas=levels, seed=seed, solver=solver), [*case.names.values()]
+way = dict(sigmas=levels, seed=seed, solver=solver)
 
 # %% [markdown]
 # ## Following the samples
@@ -49,19 +49,16 @@ way, names = dict(sigmas=levels, seed=seed, solver=solver), [*case.names.values(
 # the share of noisy *held-out* images whose denoised answers pass the same test.
 
 # %%
-geometry, follow = companion.kept(case.geometry)(c=c, level=level), trajectories.Course.of
-course, other = (
-    companion.kept(follow)(model.denoise, distinct, n_samples, c=c, **way) for model in (few, many)
-)
-memorized, options = course.memorized, dict(draws=draws, **noise)
+geometry = companion.kept(case.geometry)(c=c, level=level)
+follow = companion.kept(trajectories.Course.of)
+course, other = (follow(of.denoise, distinct, n_samples, c=c, **way) for of in (few, many))
+followed = dict(zip(case.names.values(), (course, other), strict=True))
 inner = levels[(levels >= 0.01) & (levels <= 20)]
-rate = companion.kept(geomem.memorization_rates)(few.denoise, heldout, distinct, inner, **options)
-companion.Table({"model": names, "copies among samples": [course.fraction, other.fraction]})
-
-# %%
-followed = dict(zip(names, (course, other), strict=True))
+measure = companion.kept(geomem.memorization_rates)
+rate = measure(few.denoise, heldout, distinct, inner, draws=draws, **noise)
 fig, table = pictures.courses(geometry, followed, rate, "small, on held-out images")
 companion.figure(fig, "fig-trajectories-course", table, data=[data])
+companion.Table({"model": [*followed], "copies": [of.fraction for of in followed.values()]})
 
 # %% [markdown]
 # ## Which image, and whether a copy
@@ -71,15 +68,13 @@ companion.figure(fig, "fig-trajectories-course", table, data=[data])
 
 # %%
 when = trajectories.Settled.of(course, geometry.zone)
-companion.Table({"the copy is settled": list(when.copies), "copies": list(when.copies.values())})
-
-# %%
 settled = trajectories.settled_shares(course, other)
 looks = [("C0", "", "-"), ("C1", "", "--"), ("0.5", "", ":"), ("C2", "", "-.")]
 look = dict(regimes=geometry.regimes, height=4.1, xlim=(0.01, 20))
 fig, _ = drawing.noise_curves(settled, "share that is settled", looks, **look)
 table = drawing.noise_table(settled, "fraction")
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])
+companion.Table({"the copy is settled": [*when.copies], "copies": [*when.copies.values()]})
 
 # %% [markdown]
 # ## Two samples
@@ -88,8 +83,8 @@ companion.figure(fig, "fig-trajectories-moments", table, data=[data])
 # has a seed of its own.
 
 # %%
-wanted, alone = np.array([5.0, 2.0, 1.0, 0.5, 0.2, 0.05]), dict(seed=seed, solver=solver)
-strip = trajectories.Strip.of(course, few.denoise, data.train, wanted, **alone)
+wanted = np.array([5.0, 2.0, 1.0, 0.5, 0.2, 0.05])
+strip = trajectories.Strip.of(course, few.denoise, data.train, wanted, seed=seed, solver=solver)
 fig, table = drawing.strip(strip.sigma, strip.rows, strip.passed)
 companion.figure(fig, "fig-trajectories-strip", table, data=[data])
 
@@ -100,7 +95,8 @@ companion.figure(fig, "fig-trajectories-strip", table, data=[data])
 # small training set, against $C_\sigma$ of noisy held-out images.
 
 # %%
-states, coverage = trajectories.shell_shares(course, other), geometry.coverage
+states = trajectories.shell_shares(course, other)
+coverage = geometry.coverage
 on_heldout = np.interp(np.log(levels), np.log(coverage.sigma), coverage.mean)
 middle = int(np.abs(on_heldout - 0.5).argmin())
 drawn = {"held-out images": coverage, **states}
@@ -124,11 +120,9 @@ peak = rate.estimate(rate.peak)
 moments.append(trajectories.Moment(case.small.train.steps, course.fraction, peak))
 moment, generated, peaks = zip(*moments, strict=True)
 shown = {"copies among samples": generated, "peak of the rate": [one.percent for one in peaks]}
-companion.Table({"step": moment, **shown})
-
-# %%
 fig, table = pictures.over_training(moments)
 companion.figure(fig, "fig-trajectories-training", table, data=[data])
+companion.Table({"step": moment, **shown})
 
 # %% [markdown]
 # ## What must hold
@@ -140,8 +134,8 @@ companion.figure(fig, "fig-trajectories-training", table, data=[data])
 # are settled in the danger zone is the question: whatever comes out is the finding.
 
 # %%
-claim, must = companion.claim, case.own and preset != "cifar10"
-must = must and n_samples >= 256 and len(heldout) >= 500
+claim, memorized = companion.claim, course.memorized
+must = case.own and preset != "cifar10" and n_samples >= 256 and len(heldout) >= 500
 low, high = course.fraction.low, other.fraction.high
 claim("small-copies", "the small model memorizes: above 0.2", low > 0.2, must=must)
 claim("large-does-not", "the large one does not: below 0.05", high < 0.05, must=must)

@@ -24,7 +24,7 @@ from geomem.cli import samples
 from geomem.cli.main import main, torchrun
 from geomem.data import named
 from geomem.data.sets import load_dataset
-from geomem.diffusion import zoo
+from geomem.diffusion import fitting, zoo
 from geomem.diffusion.cost import parameters
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.presets import experiment
@@ -45,7 +45,9 @@ def words(**changes):
 
 
 def fit(root, report=lambda record: None, **changes):
-    return zoo.fit(experiment("digits-mlp-small", {**SMALL, **changes}), root=root, report=report)
+    return fitting.fit(
+        experiment("digits-mlp-small", {**SMALL, **changes}), root=root, report=report
+    )
 
 
 def weights(folder):

@@ -1,5 +1,6 @@
 """Lemma 4.5, Phi of Theorem 4.8 and Definition 4.6 against closed forms and simulation."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import chi2
 
 import geomem
-from geomem.geometry.coverage import coverage_study
+from geomem.geometry.coverage import FAR, coverage_study
 from geomem.geometry.noise_shell import NoiseShell
 
 
@@ -37,6 +38,39 @@ def test_shell_mass_falls_strictly_and_matches_simulation(d, c, rng):
         norms = np.sqrt((z[:, 0] + r[i]) ** 2 + (z[:, 1:] ** 2).sum(1))
         seen = np.mean((norms >= r_in) & (norms <= r_out))
         assert seen == pytest.approx(mass[i], abs=4 * np.sqrt(0.25 / 4000))
+
+
+def exact_mass(r, d, c):
+    """Phi_{d,c}(r) as a Poisson mixture of chi-square laws, to 60 digits."""
+    inner, outer = (mp.mpf(x) ** 2 / 2 for x in geomem.shell_radii(d, c))
+    with mp.workdps(60):
+        half = mp.mpf(r) ** 2 / 2
+        return mp.nsum(
+            lambda k: (
+                mp.exp(-half + k * mp.log(half) - mp.loggamma(k + 1))
+                * mp.gammainc(mp.mpf(d) / 2 + k, inner, outer, regularized=True)
+            ),
+            [0, mp.inf],
+            method="d",
+        )
+
+
+@pytest.mark.parametrize(("d", "c"), [(1, 0.5), (3, 1.0), (64, 5.0)])
+def test_far_away_the_mass_is_exact_until_it_is_no_number(d, c):
+    beyond = geomem.shell_radii(d, c)[1]
+    near = beyond + np.array([0.5, 2.0, 4.0])
+    exact = [float(exact_mass(r, d, c)) for r in near]
+    np.testing.assert_allclose(geomem.shell_mass(near, d, c), exact, rtol=1e-6, atol=1e-15)
+
+
+@pytest.mark.parametrize(("d", "c"), [(1, 0.1), (1, 5.0), (64, 5.0), (3072, 5.0), (10**6, 1e3)])
+def test_farther_than_any_number_the_mass_is_none(d, c):
+    """At most a normal tail: the noise must come r - r_out nearer in one direction."""
+    assert mp.ncdf(-FAR) < mp.mpf(2) ** -1075  # half of the least float64
+    far = geomem.shell_radii(d, c)[1] + np.geomspace(FAR, 1e300, 50)
+    assert np.all(geomem.shell_mass(far, d, c) == 0)
+    whole = geomem.shell_mass(np.geomspace(1e-3, 1e200, 400), d, c)
+    assert np.all(np.diff(whole) <= 1e-12) and np.isfinite(whole).all()
 
 
 def test_coverage_of_one_training_point_is_the_shell_mass(rng):

@@ -2,23 +2,18 @@
 
 import numpy as np
 import pytest
-import sympy as sp
+from scipy.stats import binom
 
 import geomem
-from geomem.geometry.coverage_bounds import coverage_bounds, coverage_sigma, shell_mass_envelopes
-from geomem.theorems import theorem_4_8
+from geomem.geometry.coverage_bounds import (
+    CoverageCertificate,
+    coverage_bounds,
+    coverage_certificate,
+    coverage_sigma,
+    shell_mass_envelopes,
+)
 
 PAIRS = [(1, 0.1), (1, 3.0), (2, 0.3), (16, 1.0), (64, 5.0), (3072, 5.0)]
-
-
-@pytest.mark.parametrize("name", ["\\Phi_{16,1}", "\\Phi_{3072,5}"])
-def test_mass_by_arb_equals_the_package(name):
-    d, c = map(int, name[6:-1].split(","))
-    formula = sp.Function(name)(sp.Integer(3))
-    value = theorem_4_8.MassDigits(d=d, c=c).value(formula)
-    assert float(value) == pytest.approx(float(geomem.shell_mass(3.0, d, c)), abs=1e-10)
-    with pytest.raises(ValueError, match="expected"):
-        theorem_4_8.MassDigits(d=d + 1, c=c).value(formula)
 
 
 @pytest.mark.parametrize(("d", "c"), PAIRS)
@@ -141,6 +136,62 @@ def test_reference_values_on_cifar10(cifar10):
     assert np.median(coverage_sigma(distance, 3072)) == pytest.approx(1.308, abs=1e-3)
 
 
+def test_bounds_are_numbers_at_any_noise_level(rng):
+    train, heldout = rng.normal(size=(6, 3)), rng.normal(size=(5, 3))
+    sigmas = [1e-200, 1e-12, 1e-9, 1.0, 1e9, 1e200]
+    bounds = coverage_bounds(heldout, train, sigmas)
+    assert np.all(bounds.lower_nearest[:3] == 0)
+    assert np.all(bounds.lower_nearest[4:] == geomem.shell_mass(0.0, 3))
+    assert np.isfinite(np.stack([*bounds.table().values()])).all()
+    np.testing.assert_array_equal(shell_mass_envelopes([1e50, 1e100, 1e300], 3), 0)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.1])
+def test_the_certificate_fails_as_often_as_it_says(alpha, rng):
+    """Distances from 1 to 1000, evenly in the logarithm: there Phi is nearly a step.
+
+    So the inequality is nearly an equality, and it fails somewhere hardly less often than alpha.
+    """
+    dim, c, n, trials = 4096, 5.0, 20, 200
+    sigmas = np.geomspace(0.05, 60, 40)
+    shares = (np.arange(3000) + 0.5) / 3000
+    truth = geomem.shell_mass(1000 ** shares[:, None] / sigmas, dim, c).mean(0)
+    fails = 0
+    for _ in range(trials):
+        found = CoverageCertificate(1000 ** rng.random(n), dim, c, alpha)
+        fails += np.any(found.at(sigmas) > truth + 1e-9)
+    low, high = binom.ppf([0.001, 0.999], trials, alpha)
+    assert low / 2 < fails <= high
+
+
+def test_the_certified_start_is_where_its_bound_passes(rng):
+    train, heldout = rng.normal(size=(40, 12)), rng.normal(size=(300, 12))
+    found = coverage_certificate(heldout, train, c=1.0)
+    nearest = np.linalg.norm(heldout[:, None] - train, axis=2).min(1)
+    np.testing.assert_allclose(found.nearest, nearest)
+    bounds = coverage_bounds(heldout, train, [0.3, 1.0, 3.0], c=1.0)
+    less = np.maximum(bounds.lower_nearest - np.sqrt(np.log(20) / 600), 0)
+    np.testing.assert_allclose(found.at([0.3, 1.0, 3.0]), less, atol=1e-12)
+    for level in (0.1, 0.5, 0.7):
+        start = found.start(level)
+        assert found.at([start])[0] >= level > found.at([start * (1 - 1e-6)])[0]
+        twice = coverage_certificate(2 * heldout, 2 * train, c=1.0).start(level)
+        assert twice == pytest.approx(2 * start, rel=1e-6)
+        assert start > coverage_certificate(heldout, train, c=1.0, alpha=0.5).start(level)
+
+
+def test_the_certificate_knows_its_ends(rng):
+    train, new = rng.normal(size=(50, 5)), rng.normal(size=(10, 5))
+    mass = float(geomem.shell_mass(0.0, 5, 2.0))
+    copies = coverage_certificate(np.concatenate([train] * 40), train, c=2.0)
+    certain = mass - np.sqrt(np.log(20) / 4000)
+    np.testing.assert_allclose(copies.at([1e-9, 1e9]), certain)
+    assert copies.start(certain - 1e-6) == 0 and np.isnan(copies.start(certain + 1e-6))
+    few = coverage_certificate(new, train, c=2.0)
+    assert np.isnan(few.start(0.8)), "ten images make nothing that certain"
+    assert few.at([1e-9])[0] == 0
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -152,6 +203,12 @@ def test_reference_values_on_cifar10(cifar10):
         lambda: shell_mass_envelopes(1.0, 0),
         lambda: coverage_sigma(-1.0, 5),
         lambda: coverage_sigma(1.0, 5, 0.0),
+        lambda: coverage_certificate([[0.0]], [[0.0, 1.0]]),
+        lambda: coverage_certificate([[0.0]], [[1.0]], c=0.0),
+        lambda: coverage_certificate([[0.0]], [[1.0]], alpha=0.6),
+        lambda: coverage_certificate([[0.0]], [[1.0]], alpha=0.0),
+        lambda: coverage_certificate([[0.0]], [[1.0]]).start(1.0),
+        lambda: coverage_certificate([[0.0]], [[1.0]]).at([0.0]),
     ],
 )
 def test_bad_input(call):

@@ -156,7 +156,7 @@ def save(path, **arrays):
     ("make", "message"),
     [
         (lambda p: ("no-such-set", {}), "digits, fashion-mini.*does not exist"),
-        (lambda p: (p, {}), "0 images are too few"),
+        (lambda p: (p, {}), "holds no image .read are bmp"),
         (lambda p: ("digits", {"n_train": 5000}), "asked for 5000 training images; there are 1297"),
         (lambda p: ("digits", {"n_heldout": 0}), "asked for 0 held-out"),
         (lambda p: ("digits", {"classes": "cat"}), "no class 'cat'"),
@@ -164,9 +164,9 @@ def save(path, **arrays):
         (lambda p: (save(p / "a.npz", pictures=np.zeros(3)), {}), "no array 'images'"),
         (lambda p: (save(p / "a.npz", images=np.zeros((9, 4), np.uint8)), {}), "NHWC, NCHW or NHW"),
         (lambda p: (save(p / "a.npz", images=np.zeros((9, 3, 8, 3), np.uint8)), {}), "channels"),
-        (lambda p: (save(p / "a.npz", images=np.zeros((9, 4, 4), np.int64)), {}), "uint8 or float"),
+        (lambda p: (save(p / "a.npz", images=np.zeros((9, 4, 4), "M8[s]")), {}), "real numbers"),
         (lambda p: (save(p / "a.npz", images=np.full((9, 4, 4), np.nan)), {}), "finite"),
-        (lambda p: (save(p / "a.npz", images=np.full((9, 4, 4), 200.0)), {}), r"within \[-1, 1\]"),
+        (lambda p: (save(p / "a.npz", images=np.full((9, 4, 4), 300.0)), {}), "several ranges"),
     ],
 )
 def test_bad_requests_are_one_clear_line(tmp_path, make, message):
@@ -242,25 +242,6 @@ def test_fashion_mini_is_the_full_sets_own_images(monkeypatch):
 
 def no_network(*arguments):
     raise DataError("tests do not download")
-
-
-def test_images_that_are_not_plain_8_bit_are_refused(tmp_path, rng):
-    deep = tmp_path / "deep"
-    clear = tmp_path / "clear"
-    for folder, pixels in (
-        (deep, rng.integers(0, 65536, (6, 4, 4), np.uint16)),
-        (clear, rng.integers(0, 256, (6, 4, 4, 4), np.uint8)),
-    ):
-        folder.mkdir()
-        for i, image in enumerate(pixels):
-            Image.fromarray(image).save(folder / f"{i}.png")
-    with pytest.raises(DataError, match="not 8 bits"):
-        load_dataset(deep)
-    with pytest.raises(DataError, match="transparent"):
-        load_dataset(clear)
-    (clear / "0.png").write_bytes((clear / "0.png").read_bytes()[:60])
-    with pytest.raises(DataError, match=r"0\.png is not a readable image"):
-        load_dataset(clear)
 
 
 def test_class_numbers_of_any_kind_and_labels_of_ones_own(tmp_path, rng):

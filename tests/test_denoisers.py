@@ -607,7 +607,7 @@ def test_pickles_are_never_opened(tmp_path, monkeypatch):
 
 
 def test_a_model_of_this_package_by_its_folder(tmp_path):
-    from geomem.diffusion.zoo import fit
+    from geomem.diffusion.fitting import fit
 
     brief = geomem.experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
     trained = fit(brief, root=tmp_path)

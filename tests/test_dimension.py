@@ -11,7 +11,7 @@ from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import measure_regimes
 from geomem.memorization import dimension
 from geomem.memorization.dimension import Measured
-from geomem.memorization.ratio_test import DistinctImages
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.switch import Switch
 
 

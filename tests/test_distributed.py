@@ -15,7 +15,7 @@ from torch import distributed
 
 from geomem.cli import models
 from geomem.cli.main import main
-from geomem.diffusion import zoo
+from geomem.diffusion import fitting, zoo
 from geomem.diffusion.presets import experiment
 
 CHANGES = {"train.steps": "8", "train.batch": "16", "train.model.width": "32"}
@@ -79,7 +79,9 @@ def launched(tmp_path_factory):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_two_processes_train_the_model_of_one(launched, tmp_path, seed):
     """Seed 1 was interrupted and went on."""
-    one = zoo.fit(experiment("digits-mlp-small", {**CHANGES, "train.seed": seed}), root=tmp_path)
+    one = fitting.fit(
+        experiment("digits-mlp-small", {**CHANGES, "train.seed": seed}), root=tmp_path
+    )
     two = zoo.load_model(one.name, launched[0])
     theirs = two.denoise.state_dict()
     for name, tensor in one.denoise.state_dict().items():

@@ -25,7 +25,7 @@ import geomem
 from geomem.companion import notebooks, runs
 from geomem.companion.fresh import stale
 from geomem.companion.results import Result
-from geomem.diffusion import checkpoint, presets, zoo
+from geomem.diffusion import checkpoint, fitting, presets, zoo
 from geomem.errors import InputError, WorkError
 
 pytestmark = pytest.mark.long
@@ -184,7 +184,7 @@ def result_of(root):
 def whole(project, rng):
     """Of each kind of thing on the disk: where it lies, and how it is read."""
     settings = {"train.steps": 8, "train.batch": 4, "train.snapshots": "0.5", "data.n_train": 8}
-    zoo.fit(presets.experiment("digits-mlp-small", settings), root=project / "store")
+    fitting.fit(presets.experiment("digits-mlp-small", settings), root=project / "store")
     pixels = rng.integers(0, 256, size=(6, 8, 8), dtype=np.uint8)
     np.savez(project / "own.npz", images=pixels)
     (project / "pictures").mkdir()

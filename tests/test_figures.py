@@ -14,6 +14,7 @@ from PIL import Image
 from pybtex.database import parse_string
 
 from geomem import companion
+from geomem.cli import book as cli
 from geomem.companion import figures, results
 from geomem.geometry.intervals import Fraction
 from geomem.plots import STYLE, drawing, shells
@@ -246,6 +247,8 @@ def test_what_is_misplaced_is_said_and_kept_with_the_figure(fig, tmp_path, capsy
         for id in (ID, "fig-test-wrong")
     ]
     assert kept == [[], ["'far right' is cut off"]]
+    cli._print_paths(sorted((tmp_path / "figures").iterdir()), tmp_path)
+    assert capsys.readouterr().out.splitlines()[-1] == "  fig-test-wrong: 'far right' is cut off"
 
 
 def test_rings_and_arrows_of_the_plane_are_where_they_should_be():

@@ -175,7 +175,7 @@ def package(tmp_path, monkeypatch):
         ("cli/book.py", "BUILD_SECONDS = 10", "BUILD_SECONDS = 11", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),
         ("companion/figures.py", "dpi=300", "dpi=200", ["geomem.companion.figures._picture"]),
-        ("data/sets.py", "float32(127.5)", "float32(127.6)", ["geomem.data.sets._pixels"]),
+        ("data/sets.py", "(high - low) / 2)", "(high - low) / 3)", ["geomem.data.sets._scaled"]),
     ],
 )
 def test_only_code_that_is_reached_counts(ran, package, path, old, new, expected):
@@ -213,23 +213,35 @@ def test_words_and_commits_are_stamped_on_a_fresh_result_and_nothing_runs(ran, m
 
 
 def test_a_page_does_not_tell_in_how_many_pieces_a_print_arrived(ran):
-    notebook, pages = prepare(ran)[0], []
+    (notebook, parameters), pages = prepare(ran), []
     picture = new_output("display_data", {"text/plain": "a picture"})
     for pieces in (["a\nb\n"], ["a\n", "b\n"], ["a", "\nb\n"]):
         printed = [new_output("stream", name="stdout", text=text) for text in pieces]
         executed = nbformat.read(Result(ran, "quick").executed, 4)
         cell = next(cell for cell in executed.cells if cell.get("outputs"))
         cell.outputs = [*printed, picture, *printed]
-        pages.append(nbformat.writes(fresh.page(notebook, executed)))
+        pages.append(nbformat.writes(fresh.page(notebook, executed, parameters)))
     assert pages[0] == pages[1] == pages[2] and pages[0].count("a\\n") == 2
 
 
 def test_a_page_shows_the_citable_figure_after_the_cell_that_drew_it(ran):
     cells = nbformat.read(Result(ran, "quick").executed, 4).cells
     (at,) = (i for i, cell in enumerate(cells) if "companion.figure(" in cell.source)
-    assert "remove-output" in cells[at].metadata.tags
+    assert cells[at].outputs == []
     assert "{companion-figure} fig-quick\n:again:" in cells[at + 1].source
-    assert any(cell.metadata.get("tags") == ["injected-parameters"] for cell in cells)
+    assert "remove-cell" in cells[at + 2].metadata.tags
+    (picture,) = cells[at + 2].outputs
+    assert "image/png" in picture.data, "for other viewers"
+
+
+def test_a_page_shows_the_values_that_its_run_had(ran):
+    other = {"dataset": "my 'own' set", "n": 7, "fail": True}
+    executed = nbformat.read(Result(ran, "quick").executed, 4)
+    page = fresh.page(prepare(ran)[0], executed, other)
+    (shown,) = (cell for cell in page.cells if "n: int" in cell.source or "n = " in cell.source)
+    found = {}
+    exec(shown.source, found)
+    assert {name: found[name] for name in other} == other and "# points" in shown.source
 
 
 # Words

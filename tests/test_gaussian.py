@@ -108,6 +108,23 @@ def test_the_gap_tends_to_its_law(skewed, order):
         assert gaussian.cumulant_norm2(cloud) < 1e-9 * gaussian.cumulant_norm2(skewed)
 
 
+@pytest.mark.parametrize(("order", "cloud"), [(3, [0.0, 0.0, 3.0]), (4, [-1.0, 0.0, 1.0])])
+def test_the_law_leaves_out_what_falls_with_the_square_of_the_noise(order, cloud):
+    """By quadrature over the noise: twice the noise, a quarter of the relative error."""
+    points = np.array(cloud)[:, None]
+    z, weight = np.polynomial.hermite_e.hermegauss(60)
+    levels = np.array([20.0, 40.0])
+    errors = []
+    for sigma in levels:
+        x = (points + sigma * z).reshape(-1, 1)
+        gap = geomem.empirical_denoiser(x, points, sigma) - geomem.gaussian_denoiser(
+            x, points, sigma
+        )
+        mean = (gap.reshape(len(points), -1) ** 2 @ weight).mean() / weight.sum()
+        errors.append(mean / gaussian.linear_gap_law(points, [sigma], order=order)[0] - 1)
+    assert 0 < abs(errors[0]) < 0.05 and errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
 def test_cumulants_agree_with_their_tensors(skewed):
     xi = skewed - skewed.mean(0)
     third = np.einsum("na,nb,nc->abc", xi, xi, xi) / 12
@@ -139,8 +156,8 @@ def test_bound_holds_on_the_ball_and_has_its_closed_form(skewed, rng):
             gap = geomem.empirical_denoiser(x, skewed, sigma)
             gap -= gaussian.gaussian_denoiser(x, skewed, sigma)
             assert np.linalg.norm(gap, axis=1).max() <= limit
-    pair = [[-1.0], [1.0]]  # rho = lambda_1 = 1, osc = 2 r / sigma^2 for r >= 1
-    closed = 1 / (2 * 3**2) + (2 * 5 / 3**2) ** 2 / 4 + 5 / 3**4
+    pair = [[-1.0], [1.0]]  # R = lambda_1 = 1, osc = 2 r / sigma^2 for r >= 1
+    closed = 1 / (8 * 3**2) + (2 * 5 / 3**2) ** 2 / 4 + 5 / 3**4
     assert gaussian.linear_gap_bound(pair, [3.0], 5.0)[0] == pytest.approx(closed)
     np.testing.assert_array_equal(
         gaussian.linear_gap_bound(pair, [3.0, 1.0], np.array([5.0, 2.0])),

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ksone
 
 from geomem.geometry.curve import ErrorCurve
-from geomem.geometry.intervals import Change, mean_of, over_trainings, paired_difference
+from geomem.geometry.intervals import Change, dkw, mean_of, over_trainings, paired_difference
 
 
 def covered(intervals, truth):
@@ -93,3 +94,13 @@ def test_errors_without_spread_or_of_one_image_have_no_width_or_none():
     assert same.low.tolist() == same.mean.tolist() == same.high.tolist() == [0, 3]
     one = ErrorCurve.from_queries(np.array([1.0]), np.array([[3.0]]))
     assert np.isnan(one.low).all() and np.isnan(one.high).all()
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.25, 0.05, 1e-3])
+def test_a_distribution_function_exceeds_the_truth_by_so_much_as_rarely_as_it_says(alpha):
+    """Against the exact law of the one-sided statistic (Smirnov); sharp for many draws."""
+    exact = np.array([ksone.sf(dkw(n, alpha), n) for n in (1, 2, 3, 10, 100, 1000)])
+    assert np.all(exact <= alpha) and exact[-1] > 0.93 * alpha
+    for wrong in ((10, 0.0), (10, 0.51), (0, 0.1)):
+        with pytest.raises(ValueError, match="dkw"):
+            dkw(*wrong)

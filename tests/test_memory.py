@@ -20,7 +20,8 @@ from geomem.companion.memory import KEPT_VARIABLE, described, kept, trim
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.window import Window
-from geomem.memorization.ratio_test import DistinctImages, memorized_fraction
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import memorized_fraction
 from geomem.memorization.swaps import swap
 
 
@@ -154,7 +155,7 @@ def test_changed_code_that_is_reached_is_computed_again(tmp_path, monkeypatch, n
     copy = tmp_path / "geomem"
     shutil.copytree(reach.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(reach, "PACKAGE", copy)
-    path = copy / "memorization" / "ratio_test.py"
+    path = copy / "memorization" / "distinct.py"
     path.write_text(path.read_text().replace("THIRD = 1 / 3", f"THIRD = {new}"))
     assert (digest(memorized_fraction) == before) is same
     assert digest(shell_radii) == apart, "it does not reach the ratio test"

@@ -2,8 +2,22 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
 
-from geomem.geometry.overlap import overlap_coverage
+from geomem.geometry.overlap import overlap, overlap_coverage
+
+
+@pytest.mark.parametrize(("distance", "sigma"), [(0.0, 1.0), (1.0, 0.5), (3.0, 2.0), (2.0, 0.3)])
+def test_it_is_what_two_densities_have_in_common(distance, sigma):
+    """On the line through both points; across it they are equal, so that is all."""
+
+    def lower(x):
+        return min(norm.pdf(x, 0, sigma), norm.pdf(x, distance, sigma))
+
+    ends = distance / 2 + np.array([-12, 12]) * sigma - np.array([distance, -distance]) / 2
+    common, error = quad(lower, *ends, points=[distance / 2], epsabs=1e-12)
+    assert overlap(distance, sigma) == pytest.approx(common, abs=2e-9 + error)
 
 
 def test_it_is_twice_the_error_of_the_best_guess(rng):

@@ -16,6 +16,7 @@ from geomem import digitized
 from geomem.geometry import distances
 from geomem.geometry.curve import Curve
 from geomem.geometry.paper_weights import PaperWeights
+from geomem.geometry.regimes import find_regimes
 
 SIGMAS = [0.002, 0.02, 0.3, 1.0, 8.0, 80.0]
 
@@ -170,9 +171,67 @@ def test_concentration_agrees_with_the_weights_of_the_same_noise(cloud):
         np.testing.assert_allclose(curve.per_query[:, s], expected, atol=1e-6)
 
 
+def test_the_interval_is_of_the_given_training_set():
+    """At its level over the noise; the spread over the images, which stay the same, is no part."""
+    train = geomem.load_dataset("digits", n_train=150, n_heldout=1).train
+    sigmas, draws = [0.6, 0.9, 1.2], 4
+    curves = [
+        geomem.max_posterior_weight(train, sigmas, draws=draws, seed=seed) for seed in range(250)
+    ]
+    truth = np.mean([curve.mean for curve in curves], axis=0)
+    assert 0.93 < covering(curves, truth).mean() < 0.98
+    wider = [Curve.from_queries(c.sigma, c.per_query, indicator=False) for c in curves]
+    assert covering(wider, truth).mean() > 0.99
+    # The edges of the regimes are resampled from the same chance.
+    rows = np.tile([0.0, 0.9, 1.0], (9, 1))
+    rising = Curve.from_queries(curves[0].sigma, rows, indicator=True)
+    edges = [find_regimes(rising, c, 0.7, resamples=200).concentrated for c in curves[:60]]
+    spread = np.std([edge.value for edge in edges], ddof=1)
+    assert np.mean([edge.half for edge in edges]) / 1.96 == pytest.approx(spread, rel=0.25)
+    # And about the estimate, not about where chance has already moved it.
+    middles = [(edge.low + edge.high) / 2 for edge in edges]
+    assert np.std(np.subtract(middles, [edge.value for edge in edges])) < spread / 4
+
+
+def covering(curves, truth):
+    return np.mean([(c.low <= truth) & (truth <= c.high) for c in curves], axis=0)
+
+
+def test_of_a_part_of_a_finite_set_the_choice_counts_as_far_as_it_is_one():
+    """60 images with means of their own, of which 40 are seen, with 3 noise draws each."""
+    rng = np.random.default_rng(4)
+    means, sigma = rng.beta(4, 2, size=60), np.ones(1)
+    curves = {share: [] for share in (0, 2 / 3, 1)}
+    for _ in range(600):
+        some = rng.permutation(means)[:40, None, None]
+        values = rng.beta(5 * some, 5 * (1 - some), size=(40, 3, 1))
+        for share, found in curves.items():
+            found.append(Curve.from_draws(sigma, values, share))
+    few, right, many = (covering(curves[share], means.mean())[0] for share in (1, 2 / 3, 0))
+    assert few < 0.9 < 0.93 < right < 0.985 < many
+    chance = np.array([curve.chance[:, 0] for curve in curves[2 / 3]])
+    errors = [curve.mean[0] - means.mean() for curve in curves[2 / 3]]
+    assert np.mean(chance**2) / 40 == pytest.approx(np.var(errors), rel=0.15)
+    np.testing.assert_allclose(chance.mean(), 0, atol=0.002)
+
+
+def test_a_number_of_queries_is_so_many_training_points(cloud):
+    _, train = cloud
+    every = geomem.max_posterior_weight(train, SIGMAS, draws=2)
+    same = geomem.max_posterior_weight(train, SIGMAS, queries=len(train), draws=2)
+    np.testing.assert_array_equal(every.per_query, same.per_query)
+    some = [geomem.max_posterior_weight(train, SIGMAS, queries=5, seed=s).mean for s in range(300)]
+    known = geomem.max_posterior_weight(train, SIGMAS, draws=400, seed=1).mean
+    np.testing.assert_allclose(np.mean(some, axis=0), known, atol=0.02)
+    once = geomem.max_posterior_weight(train, SIGMAS, draws=1)
+    points = geomem.max_posterior_weight(train, SIGMAS, queries=train, draws=1)
+    np.testing.assert_array_equal(once.high, points.high)  # one draw tells nothing of the noise
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: geomem.max_posterior_weight([[0.0]], [1.0], queries=2), "2 of 1 training points"),
         (lambda: geomem.posterior_weights([[0.0]], [[0.0]], 0), "positive"),
         (lambda: geomem.posterior_weights([[0.0]], [[0.0]], [1.0, 2.0]), "one noise level or 1"),
         (lambda: geomem.posterior_weights([[0.0]], [[0.0, 1.0]], 1), "one size"),

@@ -8,9 +8,9 @@ from scipy.stats import binom, binomtest
 
 import geomem
 from geomem.geometry.intervals import Fraction
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.paper_rates import PaperRates, Subsets
 from geomem.memorization.ratio_test import (
-    DistinctImages,
     RateCurve,
     denoising_error,
     fraction_below,

@@ -76,13 +76,17 @@ def test_training_stands_on_what_trains(package):
     assert changed(TRAINING, edit) == {"geomem.diffusion.train.DIVERGED"}
     edit = replacing(noise, "std: float = 1.2", "std: float = 1.3")
     assert changed(TRAINING, edit) == {"geomem.diffusion.noise.NoiseLaw"}
-    edit = replacing(package / "geometry" / "curve.py", "n * (size / n)", "n * (n / size)")
+    edit = replacing(
+        package / "geometry" / "curve.py", "trials * (size / trials)", "trials * (trials / size)"
+    )
     assert changed(TRAINING, edit) == set()
 
 
 def test_a_notebook_stands_on_what_it_calls(package):
-    edit = replacing(package / "geometry" / "curve.py", "n * (size / n)", "n * (n / size)")
-    assert changed(NOTEBOOK, edit) == {"geomem.geometry.curve.Curve"}
+    edit = replacing(
+        package / "geometry" / "curve.py", "trials * (size / trials)", "trials * (trials / size)"
+    )
+    assert changed(NOTEBOOK, edit) == {"geomem.geometry.curve._interval"}
     edit = replacing(package / "diffusion" / "train.py", "DIVERGED = 1e4", "DIVERGED = 1e5")
     assert changed(NOTEBOOK, edit) == set()
 
@@ -92,8 +96,10 @@ def test_who_asks_for_a_model_stands_on_the_code_that_trains_it(package):
     source = "from geomem import train_or_load; train_or_load([])"
     edit = replacing(package / "diffusion" / "train.py", "DIVERGED = 1e4", "DIVERGED = 1e5")
     assert changed(source, edit) == {"geomem.diffusion.train.DIVERGED"}
-    edit = replacing(package / "diffusion" / "zoo.py", "state.step - begun", "state.step + begun")
-    assert changed(source, edit) == {"geomem.diffusion.zoo._fit"}
+    edit = replacing(
+        package / "diffusion" / "fitting.py", "state.step - begun", "state.step + begun"
+    )
+    assert changed(source, edit) == {"geomem.diffusion.fitting._fit"}
 
 
 @pytest.mark.parametrize(("source", "names"), [(NOTEBOOK, {TABLE}), (TRAINING, set())])

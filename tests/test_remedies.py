@@ -7,8 +7,8 @@ import torch
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.posterior import empirical_denoiser
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.quality import PrincipalComponents
-from geomem.memorization.ratio_test import DistinctImages
 from geomem.memorization.remedies import Bench, error_ratio, told_apart
 
 SIGMAS = np.array([0.05, 0.5, 5.0])

@@ -124,12 +124,13 @@ def test_weights_and_shells_are_the_same_on_every_clock(schedule, rng):
         np.testing.assert_allclose(weights, density / density.sum(1, keepdims=True), atol=1e-9)
         far = np.linalg.norm(y[:, None] - a * train, axis=2)
         inside = ((far >= b * r_in) & (far <= b * r_out)).any(1).mean()
-        curve = geomem.shell_coverage(a * x, a * train, [b], c=0.3, draws=50)
-        usual = geomem.shell_coverage(x, train, [sigma], c=0.3, draws=50)
+        curve = geomem.shell_coverage(a * x, a * train, [b], c=0.3, draws=20)
+        usual = geomem.shell_coverage(x, train, [sigma], c=0.3, draws=20)
         assert curve.mean == pytest.approx(usual.mean, abs=1e-12)
         assert inside == pytest.approx(usual.mean[0], abs=0.15), "the same event, other noise"
         pair = a * np.array([[0.0], [1.0]])
-        weight = geomem.max_posterior_weight(pair, [b], draws=20_000)
+        seen = np.tile(pair, (10_000, 1))
+        weight = geomem.max_posterior_weight(pair, [b], queries=seen, draws=1)
         right = ndtr(1 / (2 * sigma))  # W of two points a distance 1 apart
         assert weight.mean[0] == pytest.approx(right, abs=0.01)
 
@@ -156,9 +157,10 @@ def test_under_anisotropic_noise_weight_and_coverage_are_those_of_the_whitened_d
     y = np.repeat(train, 4000, 0) + sigma * rng.multivariate_normal(np.zeros(3), noise, 32_000)
     density = np.stack([multivariate_normal(p, sigma**2 * noise).pdf(y) for p in train], 1)
     largest = (density.max(1) / density.sum(1)).reshape(8, -1)
-    weight = geomem.max_posterior_weight(whiten(train, noise), [sigma], draws=4000).mean[0]
+    seen = np.tile(whiten(train, noise), (4000, 1))
+    weight = geomem.max_posterior_weight(seen[:8], [sigma], queries=seen, draws=1).mean[0]
     assert weight == pytest.approx(largest.mean(), abs=4 * largest.std() / np.sqrt(16_000))
-    plain = geomem.max_posterior_weight(train, [sigma], draws=4000).mean[0]
+    plain = geomem.max_posterior_weight(train, [sigma], draws=400).mean[0]
     assert abs(plain - weight) > 0.02, "the covariance matters here"
 
 
@@ -197,6 +199,7 @@ def test_a_ruler_marks_times_where_their_noise_is(schedule):
         lambda: Schedule.ddpm("quadratic"),
         lambda: Schedule.ddpm([0.5]),
         lambda: Schedule.ddpm([0.5, 0.7]),
+        lambda: Schedule.ddpm([0.9, 0.5, 0.5]),
         lambda: Schedule.ddpm([1.0, 0.5]),
         lambda: Schedule.ddpm([[0.9, 0.5]]),
         lambda: Schedule.flow(2),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geomem.diffusion import presets, zoo
+from geomem.diffusion import fitting, presets
 from geomem.diffusion.noise import NoiseLaw
 from geomem.geometry.intervals import Estimate
 from geomem.memorization.stopping import Stopping, running_mean, weighted_loss
@@ -49,7 +49,7 @@ def test_a_model_is_judged_at_each_snapshot_without_its_gap(tmp_path, gap):
     changes = {"data.n_train": 8, "train.steps": 16, "train.model.width": 8, "train.device": "cpu"}
     changes |= {"train.noise.gap_low": 0.2, "train.noise.gap_high": 0.5} if gap else {}
     chosen = presets.experiment("digits-mlp-small", changes)
-    trained = zoo.fit(chosen, root=tmp_path)
+    trained = fitting.fit(chosen, root=tmp_path)
     images = chosen.data.load().heldout[:40]
     found = Stopping.of(trained, images)
     assert found.shares == (*presets.SNAPSHOTS, 1.0) and found.steps[-1] == 16

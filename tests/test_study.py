@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geomem.diffusion import presets, zoo
+from geomem.diffusion import fitting, presets
 from geomem.diffusion.presets import ConfigError
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.intervals import Estimate, paired_difference
@@ -136,7 +136,7 @@ def test_broken_trainings_are_named():
 def test_a_model_of_the_store_is_judged_after_a_share_of_its_training(tmp_path, dummy):
     changes = "train.steps=16 train.model.width=8"
     case = Case.of("digits-mlp", "digits", 8, changes, n_heldout=20, device="cpu")
-    trained = zoo.fit(presets.changed(case.small, case.dummy if dummy else {}), root=tmp_path)
+    trained = fitting.fit(presets.changed(case.small, case.dummy if dummy else {}), root=tmp_path)
     bench = case.bench(n=20, sigmas=SIGMA, features={"mean": lambda x: x.mean((1, 2, 3))[:, None]})
     found = bench.judge_trained(trained, 0.25, seed=3)
     denoise = trained.at(0.25).given(0) if dummy else trained.at(0.25)

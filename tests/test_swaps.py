@@ -12,7 +12,7 @@ from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import Geometry, Regimes, measure_regimes
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange, copy_edge
-from geomem.memorization.ratio_test import DistinctImages
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.remedies import Judged, in_words
 from geomem.memorization.stopping import Stopping
 from geomem.memorization.swaps import PAPER_STEPS, StopOrSwap, SwapTable, swap

@@ -10,7 +10,8 @@ from geomem.geometry.coverage import shell_radii
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.window import Window
 from geomem.memorization import trajectories
-from geomem.memorization.ratio_test import DistinctImages, memorized_fraction
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import memorized_fraction
 from geomem.memorization.trajectories import Course, Settled, Strip
 
 LEVELS = np.array([8.0, 4.0, 2.0, 1.0])

@@ -25,13 +25,14 @@ import torch
 from conftest import SIGNALS, forked
 
 from geomem import disk, progress
-from geomem.diffusion import checkpoint, zoo
+from geomem.diffusion import checkpoint, fitting, zoo
 from geomem.diffusion import train as training
 from geomem.diffusion.checkpoint import CheckpointError
+from geomem.diffusion.fitting import fit, train_or_load
 from geomem.diffusion.network import ModelConfig
-from geomem.diffusion.presets import DataConfig, Experiment, changed, settings
+from geomem.diffusion.presets import DataConfig, Experiment, changed
 from geomem.diffusion.train import TrainConfig, TrainingError, TrainState
-from geomem.diffusion.zoo import fit, load_model, models, train_or_load
+from geomem.diffusion.zoo import load_model, models
 
 ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
 
@@ -166,11 +167,13 @@ def test_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd):
     assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:3])
     assert all(s.state == "finished" for s in models(tmp_path))
     before = tree(tmp_path)
-    monkeypatch.setattr(zoo, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
+    monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
+    capfd.readouterr()
     again = train_or_load([base, small], root=tmp_path)
     assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
     assert tree(tmp_path) == before
-    assert capfd.readouterr() == ("", "")
+    said, wrong = capfd.readouterr()
+    assert wrong == "" and all(line.startswith("your file") for line in said.splitlines())
 
 
 def test_a_model_that_another_process_trains_is_waited_for(base, whole, tmp_path):
@@ -612,14 +615,13 @@ def test_an_error_while_saving_leaves_the_checkpoint_before(base, whole, tmp_pat
     assert_equal_to(model, whole)
 
 
-WORK = "from geomem.diffusion.zoo import _work; _work()"
+WORK = "from geomem.diffusion.fitting import _work; _work()"
 
 
 def begun(experiment, root):
     """The folder of a model that a worker is about to train."""
     folder = zoo.folder_of(experiment, experiment.data.load(), root)
-    folder.mkdir(parents=True)
-    (folder / zoo.EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    zoo.begin(folder, experiment)
     return folder
 
 
@@ -667,7 +669,7 @@ def test_a_worker_whose_parent_died_before_it_began_stops(base, tmp_path, monkey
     gone = subprocess.Popen(["true"])
     gone.wait()
     monkeypatch.setattr(sys, "argv", ["-c", str(gone.pid), str(begun(base, tmp_path))])
-    worker = forked(zoo._work)  # it ends its process
+    worker = forked(fitting._work)  # it ends its process
     worker.join(60)
     assert worker.exitcode in (-signal.SIGTERM, 130)
     (left,) = models(tmp_path)
@@ -678,7 +680,7 @@ def test_a_worker_that_fails_leaves_one_line(base, tmp_path, monkeypatch):
     bad = changed(base, {"train.lr": 1e6})
     monkeypatch.setattr(sys, "argv", ["-c", str(os.getppid()), str(begun(bad, tmp_path))])
     with pytest.raises(SystemExit) as end:
-        zoo._work()
+        fitting._work()
     assert end.value.code.startswith("training stopped in step")
     assert len(end.value.code.splitlines()) == 1
 
@@ -740,9 +742,9 @@ def pretend(base, tmp_path, monkeypatch):
             shares.append([folder.name for folder in share])
             return started[-1]
 
-        monkeypatch.setattr(zoo, "_start", start)
-        monkeypatch.setattr(zoo, "PROGRESS_SECONDS", 0)
-        zoo._side_by_side(todo, jobs)
+        monkeypatch.setattr(fitting, "_start", start)
+        monkeypatch.setattr(fitting, "PROGRESS_SECONDS", 0)
+        fitting._side_by_side(todo, jobs)
 
     run.started, run.shares = started, shares
     return run
@@ -780,8 +782,8 @@ def test_by_default_the_cores_are_shared_out(base, tmp_path, monkeypatch, thread
         asked.append(jobs)
         raise TrainingError("enough")
 
-    monkeypatch.setattr(zoo, "_side_by_side", note)
-    monkeypatch.setattr(zoo.os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(fitting, "_side_by_side", note)
+    monkeypatch.setattr(fitting.os, "cpu_count", lambda: 6)
     for given in (None, 5):
         with pytest.raises(TrainingError, match="enough"):
             train_or_load([changed(base, {"train.threads": threads})], root=tmp_path, jobs=given)
@@ -872,7 +874,7 @@ def test_a_denoiser_computes_where_the_caller_asked(base, whole, monkeypatch):
     """Not where the model was trained, nor wherever there is a better place."""
     assert (whole.device, load_model(whole.folder).device) == ("cpu", "auto")
     asked = []
-    monkeypatch.setattr(training, "device_of", lambda name: asked.append(name) or "cpu")
+    monkeypatch.setattr(zoo, "device_of", lambda name: asked.append(name) or "cpu")
     load_model(whole.folder, device="cuda").at(0.5)
     (loaded,) = train_or_load([base], root=whole.folder.parent)
     assert loaded.denoise is loaded.at(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from geomem.cli.main import examples
-from geomem.companion import book, citation, figures, prose, runs, verdicts
+from geomem.companion import book, citation, figures, prose, results, runs, verdicts
 from geomem.companion.fresh import restamp, stale
 from geomem.companion.notebooks import (
     DEFAULT_PROFILE,
@@ -118,9 +118,8 @@ def list_notebooks(options: argparse.Namespace) -> None:
         print(f"{notebook.name}: {state}")
         print(f"  {notebook.title}; about {profile.seconds.get(notebook.name, 0)} s")
         for parameter in notebook.parameters.values():
-            value = parameters[parameter.name]
-            shown = f"    {parameter.name}: {parameter.type} = {value!r}"
-            print(textwrap.fill(f"{shown}  # {parameter.help}", 100, subsequent_indent=" " * 8))
+            line = f"    {parameter.line(parameters[parameter.name])}"
+            print(textwrap.fill(line, 100, subsequent_indent=" " * 8))
     print(f"profile {profile.name}; others: {', '.join({*profiles(root)} - {profile.name})}")
 
 
@@ -162,7 +161,8 @@ def _make_book(
         if reasons:
             takes = seconds[notebook.name] = _seconds(root, notebook, parameters, profile)
             todo.append((notebook, parameters))
-            print(f"to run: {notebook.name} (about {takes:.0f} s): {'; '.join(reasons)}")
+            why = "; ".join(textwrap.shorten(one, 120, placeholder=" ...") for one in reasons)
+            print(f"to run: {notebook.name} (about {takes:.0f} s): {why}")
         else:
             restamp(result, notebook)
             print(f"fresh:  {notebook.name}")
@@ -240,13 +240,16 @@ def _execute(
 
 
 def _print_paths(paths: Sequence[Path], start: Path) -> None:
-    """One line for all files of one name."""
+    """One line for all files of one name; then texts of figures that are cut off, or collide."""
     endings: dict[Path, list[str]] = {}
     for path in paths:
         endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
     for stem, found in endings.items():
         shown = os.path.relpath(stem, start)
         print(f"  {shown}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")
+    for figure in results.figures(paths[-1].parent):
+        for wrong in figure["misplaced"]:
+            print(f"  {figure['id']}: {wrong}")
 
 
 def _seconds(

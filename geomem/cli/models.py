@@ -19,7 +19,7 @@ from torch import distributed
 
 from geomem.cli.main import examples, torchrun
 from geomem.data.sets import ImageSet, source_sha256
-from geomem.diffusion import presets, zoo
+from geomem.diffusion import fitting, presets, zoo
 from geomem.diffusion.cost import cost, parameters
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
@@ -148,7 +148,7 @@ def _fit(
 ) -> None:
     started = time.perf_counter()
     try:
-        trained = zoo.fit(chosen, root=folder.parent, restart=options.restart, report=progress)
+        trained = fitting.fit(chosen, root=folder.parent, restart=options.restart, report=progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(folder, options)) from None
     except BrokenPipeError:  # of what is printed

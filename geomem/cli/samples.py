@@ -26,7 +26,8 @@ from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
-from geomem.memorization.ratio_test import DistinctImages, memorized_fraction, neighbours
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import memorized_fraction, neighbours
 from geomem.memorization.swaps import PAPER_STEPS, swap
 
 TILE = 64  # pixels of one sample on a sheet, or more

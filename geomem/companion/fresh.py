@@ -22,7 +22,8 @@ from geomem.data.sets import source_sha256
 from geomem.reach import reached, without_words
 from geomem.typed import Value
 
-PARAMETERS, INJECTED, WORDS = "parameters", "injected-parameters", "words"
+PARAMETERS, INJECTED = "parameters", "injected-parameters"
+PICTURES = "pictures"  # of a cell that a page has and its source has not
 
 
 def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dict[str, Any]]:
@@ -65,39 +66,39 @@ def restamp(result: Result, notebook: Notebook) -> None:
     import nbformat
 
     executed = nbformat.read(result.executed, 4)
-    text = nbformat.writes(page(notebook, executed)) + "\n"
+    text = nbformat.writes(page(notebook, executed, result.run["inputs"]["parameters"])) + "\n"
     if not result.page.is_file() or result.page.read_bytes() != text.encode():
         disk.write(result.page, text)
     if (new := {**result.run, **commit()}) != result.run:
         write_run(result.folder, new)
 
 
-def page(notebook: Notebook, executed: Any) -> Any:
+def page(notebook: Notebook, executed: Any, parameters: Mapping[str, Value]) -> Any:
     """The notebook's own cells with the outputs of an executed one: equal runs give equal pages.
 
-    A cell that shows figures is followed by their citable form.
+    Its parameters stand there with the values of the run. A cell that shows figures is followed by
+    their citable form, and by the pictures themselves, for viewers other than the book.
     """
     import nbformat
-    from nbformat.v4 import new_markdown_cell, new_notebook
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-    source, cells = read(notebook.path), list[Any]()
-    code = [c for c in executed.cells if c.cell_type == "code" and not _is(c, INJECTED)]
-    injected = [c for c in executed.cells if _is(c, INJECTED)]
-    runs = iter(code)
+    source, cells, runs = read(notebook.path), list[Any](), iter(_ran(executed))
     for cell in source.cells:
         cells.append(cell)
+        if _is(cell, PARAMETERS):
+            known = notebook.parameters
+            cell.source = "\n".join(known[name].line(parameters[name]) for name in known)
         if cell.cell_type != "code":
             continue
-        ran = next(runs)
-        cell.outputs, cell.execution_count = _joined(ran.outputs), ran.execution_count
-        shown = [o.metadata.geomem for o in cell.outputs if "geomem" in o.get("metadata", {})]
-        if shown:
-            cell.metadata.setdefault("tags", []).append("remove-output")
-        for id in shown:
-            text = f"```{{companion-figure}} {id}\n:again:\n```"
-            cells.append(new_markdown_cell(text, metadata={"tags": [WORDS]}))
-        if _is(cell, PARAMETERS):
-            cells += injected
+        outputs, cell.execution_count = next(runs)
+        pictures = [output for output in outputs if _figure(output)]
+        cell.outputs = _joined([output for output in outputs if not _figure(output)])
+        for picture in pictures:
+            text = f"```{{companion-figure}} {_figure(picture)}\n:again:\n```"
+            cells.append(new_markdown_cell(text))
+        if pictures:
+            hidden = {"tags": [PICTURES, "remove-cell"]}
+            cells.append(new_code_cell("", outputs=pictures, metadata=hidden))
     for i, cell in enumerate(cells):
         cell["id"] = f"{notebook.name}-{i:03d}"
         for noise in ("papermill", "execution"):
@@ -108,6 +109,22 @@ def page(notebook: Notebook, executed: Any) -> Any:
     made.nbformat, made.nbformat_minor = 4, 5
     nbformat.validate(made)
     return made
+
+
+def _ran(executed: Any) -> list[tuple[list[Any], Any]]:
+    """Outputs and count of each cell of the source, from what a kernel left or from a page."""
+    found = list[tuple[list[Any], Any]]()
+    for cell in executed.cells:
+        if _is(cell, PICTURES):
+            found[-1][0].extend(cell.outputs)
+        elif cell.cell_type == "code" and not _is(cell, INJECTED):
+            found.append(([*cell.outputs], cell.execution_count))
+    return found
+
+
+def _figure(output: Any) -> str:
+    """The id of the figure that an output shows; "" of any other."""
+    return str(output.get("metadata", {}).get("geomem", ""))
 
 
 def _joined(outputs: list[Any]) -> list[Any]:

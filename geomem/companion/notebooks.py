@@ -60,6 +60,11 @@ class Parameter:
             raise ParameterError(f"{self.name}: letters, digits and {MARKS} only, not {value!r}.")
         return value
 
+    def line(self, value: Value) -> str:
+        """Its line of a notebook, with this value."""
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+        return f"{self.name}: {self.type} = {shown}  # {self.help}"
+
     @property
     def is_dataset(self) -> bool:
         return self.name == "dataset" or self.name.endswith("_dataset")

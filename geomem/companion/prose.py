@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from geomem.companion.notebooks import notebooks
-from geomem.companion.results import VALUES, keep, whole
+from geomem.companion.results import VALUES, Result, keep, whole
 from geomem.companion.tables import Table, shown
 from geomem.errors import InputError
 
@@ -61,18 +61,18 @@ class Words:
     caption: str
 
 
-def quote(**numbers: Any) -> None:
+def quote(**said: Any) -> None:
     """Keep numbers for the prose: ``{{ NOTEBOOK.NAME }}`` in a chapter prints them.
 
     They come from the run, never from the author: text as it should appear, or what a `Table`
     would show, an estimate with its interval, a number with three digits. Lists are joined by
     commas; of a mapping each entry is kept, under NAME_KEY.
     """
-    keep(VALUES, dict(_texts(numbers)))
+    keep(VALUES, dict(_texts(said)))
 
 
-def _texts(numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in numbers.items():
+def _texts(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in said.items():
         if isinstance(value, Mapping):
             yield from _texts({f"{name}_{key}": part for key, part in value.items()})
         elif isinstance(value, Table):
@@ -116,10 +116,11 @@ def _checked(where: str, said: Words) -> Words:
 
 def numbers(root: Path) -> dict[str, dict[str, str]]:
     """The parameters of each notebook's run, and over them what it quoted, by its name."""
-    return {
-        name: {**_parameters(result.run), **result.values}
-        for name, result in whole(root, notebooks(root)).items()
-    }
+    return _numbers(whole(root, notebooks(root)))
+
+
+def _numbers(results: Mapping[str, Result]) -> dict[str, dict[str, str]]:
+    return {name: {**_parameters(result.run), **result.values} for name, result in results.items()}
 
 
 def _parameters(run: Mapping[str, Any]) -> dict[str, str]:
@@ -157,8 +158,9 @@ def described(root: Path) -> list[dict[str, Any]]:
     ------
     ProseError : a figure that no chapter describes, or a number that no run has.
     """
-    said, found, records = words(root), numbers(root), []
-    for name, result in sorted(whole(root, notebooks(root)).items()):
+    said, results, records = words(root), whole(root, notebooks(root)), []
+    found = _numbers(results)
+    for name, result in sorted(results.items()):
         for figure in result.figures:
             id, run = figure["id"], result.run
             if id not in said:

@@ -94,9 +94,7 @@ class Result:
 
     @property
     def figures(self) -> list[dict[str, Any]]:
-        """Of each figure what was kept when it was drawn, in that order."""
-        found = [_read(path) for path in self.folder.glob("fig-*.json")]
-        return sorted(found, key=lambda figure: (figure["order"], figure["id"]))
+        return figures(self.folder)
 
     def figure(self, id: str, suffix: str) -> Path:
         return self.folder / f"{id}{suffix}"
@@ -104,6 +102,12 @@ class Result:
     def attached(self, name: str) -> Any:
         """What the notebook attached as JSON under this name."""
         return json.loads((self.folder / name).read_text())
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """Of each figure of a result what was kept when it was drawn, in that order."""
+    found = [_read(path) for path in folder.glob("fig-*.json")]
+    return sorted(found, key=lambda figure: (figure["order"], figure["id"]))
 
 
 def files(folder: Path) -> dict[str, str]:

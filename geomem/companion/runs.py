@@ -214,7 +214,7 @@ def _compute(
     if sys.stderr.isatty():  # for the bars of long cells
         state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
     disk.write(work / results.RUN, json.dumps(state))
-    executed = page(notebook, _execute(root, notebook, parameters, work, line))
+    executed = page(notebook, _execute(root, notebook, parameters, work, line), parameters)
     nbformat.write(executed, work / f"{notebook.name}.ipynb")
     made = {
         "key": key(dependencies),

@@ -17,6 +17,7 @@ import importlib.util
 import json
 import re
 import shutil
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,13 +33,15 @@ from geomem import theorems
 from geomem.companion import book, citation, figures, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.project import project_root
+from geomem.theorems.checks import Check, Words
+from geomem.theorems.statement import KINDS
 
 ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
 FILES = (*FIGURE_FILES, ".bib")
 MATHJAX = "static/mathjax/tex-svg-full.js"
-MARKS = {"symbolic": "✓", "rigorous numeric": "✓", "simulated": "≈", "in words": "¶"}
+MARKS = {"symbolic": "✓", "rigorous": "✓", "example": "✓", "simulated": "≈", "in words": "¶"}
 PROOF_TITLE = re.compile(
     r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
 )
@@ -244,49 +247,53 @@ class StatementBox(Generated):
         whose = theorems.WHOSE[statement.whose]
         steps = []
         for number_, step in enumerate(statement.steps, 1):
-            why, pad = step.why.replace("\n", " "), " " * (len(str(number_)) + 2)
-            steps.append(
-                f"{number_}. {why}\n\n{pad}$$\n{pad}{step.latex}\n{pad}$$\n\n"
-                f"{pad}{self.mark(label, number_, step.check.kind)}\n"
-            )
+            pad = " " * (len(str(number_)) + 2)
+            shown = f"{pad}$$\n{pad}{step.latex}\n{pad}$$\n\n" if step.latex else ""
+            mark = self.mark(label, f"step-{number_}", step.check)
+            steps.append(f"{number_}. {step.text}\n\n{shown}{pad}{mark}\n")
         return self.parse(
             f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
-            f"{statement.assumptions}\n\n{statement.claim}\n\n"
+            f"{statement.assumptions.text}\n\n{statement.claim.text}\n\n"
             f"*{whose[0].upper()}{whose[1:]}.*\n::::\n\n::::{{prf:proof}}\n"
             f"{len(steps)} steps; the mark under each says how it was checked.\n\n"
             + "\n".join(steps)
+            + self.code(statement)
             + "\n::::\n"
         )
 
-    def mark(self, label: str, step: int, kind: str) -> str:
-        href = f"{self.up}book/verification.html#check-{label}-{step}"
-        style = kind.replace(" ", "-")
-        return f'<a class="check {style}" href="{href}">{MARKS[kind]} {kind}</a>'
+    def code(self, statement: theorems.Statement) -> str:
+        names = {held.name.split("(")[0] for held in statement.code}
+        links = ", ".join(f"`{name}`" for name in sorted(names))
+        return f"\nComputed by {links}, which is compared with it.\n" if names else ""
+
+    def mark(self, label: str, part: str, check: Check) -> str:
+        href = f"{self.up}book/verification.html#check-{label}-{part}"
+        style = check.kind.replace(" ", "-")
+        said = f"{MARKS[check.kind]} {check.kind}"
+        said += f": {check.fact}" if isinstance(check, Words) else ""
+        return f'<a class="check {style}" href="{href}">{said}</a>'
 
 
 class VerificationTable(Generated):
-    """Every statement and step: whose, how it was checked, the result, seconds."""
+    """Every statement and step: whose, how it was checked, the result."""
 
     def run(self) -> list[nodes.Node]:
         checks = Result(ROOT, "theorem_checks").attached("checks.json")
-        blocks = []
+        blocks = [self.counts(checks)]
         for label, statement in theorems.STATEMENTS.items():
-            rows = ["| step | how | result | seconds |", "|---|---|---|---|"]
+            rows = ["| part | how | result |", "|---|---|---|"]
             for row in (row for row in checks if row["statement"] == label):
-                control = row["step"] < 0
-                step = f"control {-row['step']}" if control else str(row["step"])
-                anchor = f'<span id="check-{label}-{row["step"]}"></span>'
-                good = "holds"
-                if control:
-                    why = statement.controls[-row["step"] - 1].why.replace("\n", " ")
+                part, number_ = row["part"].split()
+                anchor = f'<span id="check-{label}-{part}-{number_}"></span>'
+                good = "not checked" if row["kind"] == "in words" else "holds"
+                if part == "control":
+                    why = statement.controls[int(number_) - 1].text.replace("\n", " ")
                     good = f"{why} It fails, as it must"
-                if row["kind"] == "in words":
-                    good = "not checked"
                 result = good if row["held"] else "FAILED"
-                detail = re.sub(r"([*_|\\])", r"\\\1", row["detail"])
+                detail = row["detail"].removeprefix("not checked: ")
+                detail = re.sub(r"([*_|\\])", r"\\\1", detail)
                 rows.append(
-                    f"| {anchor}{step} | {row['kind']} | {result}: {detail} "
-                    f"| {row['seconds']:.1f} |"
+                    f"| {anchor}{part}\u00a0{number_} | {row['kind']} | {result}: {detail} |"
                 )
             blocks.append(
                 f"### {statement.title}\n\n{{prf:ref}}`{label}`, {statement.number}; "
@@ -295,6 +302,19 @@ class VerificationTable(Generated):
                 + "\n"
             )
         return self.parse("\n".join(blocks))
+
+    def counts(self, checks: list[dict[str, Any]]) -> str:
+        """How many checks of each kind every statement has, controls left out."""
+        found = Counter(
+            (row["statement"], row["kind"])
+            for row in checks
+            if not row["part"].startswith("control")
+        )
+        lines = [f"| statement | {' | '.join(KINDS)} |", "|---|" + "---|" * len(KINDS)]
+        for label in theorems.STATEMENTS:
+            numbers = " | ".join(str(found[label, kind] or "") for kind in KINDS)
+            lines.append(f"| {{prf:ref}}`{label}` | {numbers} |")
+        return "\n".join(lines) + "\n"
 
 
 class ParameterTables(Generated):

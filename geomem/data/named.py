@@ -21,6 +21,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from geomem.data.array_files import READERS, open_arrays
 from geomem.data.files import (
     CHUNK,
     DataError,
@@ -30,13 +31,12 @@ from geomem.data.files import (
     Source,
     array_part,
     decoding,
-    image_files,
-    open_folder,
-    open_npz,
     plain,
 )
+from geomem.data.image_files import folder_files, open_images
 
 SHIPPED = Path(__file__).parent
+UNREAD = {".h5", ".hdf5", ".zarr", ".parquet", ".arrow", ".tar", ".mat", ".pkl", ".pickle"}
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -77,14 +77,16 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     if loader is not None:
         return loader(root)
     path = path_of(name)
-    if path.is_dir():
-        return open_folder(path, name_of(name))
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return open_npz(path, name_of(name))
-    what = "is neither a folder nor an .npz file" if path.exists() else "does not exist"
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
+        return open_images(path, name_of(name))
+    if path.is_file() and path.suffix.lower() in READERS:
+        return open_arrays(path, name_of(name))
+    what = "is neither" if path.exists() else "does not exist"
+    if path.suffix.lower() in UNREAD:
+        what = "is of a kind that is not read: save its images as .npy or .safetensors"
     raise DataError(
         f"unknown data set {str(name)!r}: take one of {', '.join(LOADERS)}, or the path of "
-        f"an .npz file or of a folder of images (this path {what})."
+        f"a folder or .zip of images, or of a file {', '.join(READERS)} (this path {what})."
     )
 
 
@@ -131,7 +133,7 @@ def source_files(name: str, root: Root) -> list[Path]:
         return [folder / file for file in FASHION_FILES]
     path = path_of(name)
     if path.is_dir():
-        return image_files(path)
+        return folder_files(path)
     if path.is_file():
         return [path]
     raise DataError(f"no data set {name!r}.")

@@ -1,1 +1,1 @@
-"""EDM diffusion models: networks, noise, training, sampling, and the zoo of trained ones."""
+"""EDM diffusion models: networks, noise, training, sampling, and the store of trained ones."""

@@ -1,9 +1,8 @@
 """The store of finished models: trained once, found again by what made them.
 
 A model's key hashes its configuration, its training images and the code that trains; what lies in
-its folder says that it is of that key. What stops half-way goes on from its last checkpoint.
-Models of one call are dealt out to processes side by side: the fastest use of CPU cores for
-networks this small.
+its folder says that it is of that key. Beside what is finished lies what stopped half-way, to its
+last checkpoints; `geomem.diffusion.fitting` goes on from there.
 """
 
 from __future__ import annotations
@@ -15,12 +14,8 @@ import math
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,19 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor, distributed
+from torch import Tensor
 
 from geomem import disk
-from geomem.children import end_with
 from geomem.data.sets import ImageSet
 from geomem.diffusion import checkpoint
-from geomem.diffusion import train as training
 from geomem.diffusion.checkpoint import CheckpointError, DamagedError
-from geomem.diffusion.cost import check_memory
 from geomem.diffusion.network import EDMDenoiser
 from geomem.diffusion.presets import ConfigError, Experiment, changed, settings
-from geomem.diffusion.train import Record, TrainConfig, TrainingError, TrainState
-from geomem.progress import bar
+from geomem.diffusion.train import TrainConfig, TrainingError, TrainState, device_of
 from geomem.reach import reached
 
 STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
@@ -49,10 +40,6 @@ NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
 TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
 EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
 STEP = r"step-([0-9]{8}|[1-9][0-9]{8,})"  # a checkpoint, by the steps done
-PROGRESS_SECONDS = 0.5
-STOP_SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
 
 
 @dataclass(frozen=True)
@@ -126,167 +113,7 @@ class Trained:
         tensors.pop("losses", None)
         denoiser = EDMDenoiser(self.experiment.train.model)
         denoiser.load_state_dict(tensors)
-        return denoiser.eval().requires_grad_(False).to(training.device_of(self.device))
-
-
-def train_or_load(
-    experiments: Sequence[Experiment], *, root: Path | None = None, jobs: int | None = None
-) -> list[Trained]:
-    """The finished model of each experiment, trained now where the store does not hold it.
-
-    Parameters
-    ----------
-    experiments : list of Experiment
-        What to train; see `experiment` for the presets.
-    root : Path or None
-        The store; default the environment variable GEOMEM_MODELS, else ./models.
-    jobs : int or None
-        Processes side by side, which the models are dealt out to; default one per CPU
-        core that a model takes, and one at a time on CUDA.
-
-    Returns
-    -------
-    list of Trained
-        In the order of the experiments; of each, ``denoise`` is the denoiser, ``at(share)`` that
-        of a snapshot, ``losses`` (steps,) the loss of each step.
-
-    Raises
-    ------
-    TrainingError
-        If a training stopped; the others stop with a checkpoint.
-
-    References
-    ----------
-    Ours; see :doc:`/book/models`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from geomem.diffusion.zoo import fit
-    >>> from geomem import experiment, train_or_load
-    >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     trained = fit(brief, root=Path(folder))  # in this process
-    ...     (model,) = train_or_load([brief], root=Path(folder))  # found, not trained again
-    >>> model.losses.shape
-    (2,)
-    """
-    folders = [folder_of(e, e.data.load(), root) for e in experiments]
-    todo = {f: e for f, e in zip(folders, experiments, strict=True) if not _finished(f)}
-    if todo:
-        first = experiments[0].train
-        cuda = training.device_of(first.device) == "cuda"
-        cores = max(1, (os.cpu_count() or 1) // first.threads)
-        _side_by_side(todo, jobs or (1 if cuda else cores))
-    pairs = zip(folders, experiments, strict=True)
-    return [load_model(folder, device=e.train.device) for folder, e in pairs]
-
-
-def fit(
-    experiment: Experiment,
-    *,
-    root: Path | None = None,
-    restart: bool = False,
-    report: Callable[[Record], None] = lambda record: None,
-) -> Trained:
-    """Train one model in this process, from its last checkpoint where there is one.
-
-    Parts of the model that are damaged are trained again, from the last checkpoint before them.
-    Ctrl-C ends the running step and writes a checkpoint. Where torch.distributed is
-    initialised, the processes share the batches, and the first one writes; on several
-    machines they need a store on a disk that all of them see.
-
-    Parameters
-    ----------
-    experiment, root : as in `train_or_load`.
-    restart : begin anew, whatever the store holds of this model.
-    report : called after each step.
-
-    Raises
-    ------
-    TrainingError : it asks for more memory than there is, or diverged.
-    OSError : the store cannot be written, or its disk is full; what was saved before is kept.
-    """
-    data = experiment.data.load()
-    folder = folder_of(experiment, data, root)
-    group = distributed.is_initialized()
-    first = not group or distributed.get_rank() == 0
-    config = experiment.train.for_images(data.train)
-    complete = replace(experiment, train=config)
-    if restart or not _finished(folder):
-        check_memory(config, distributed.get_world_size() if group else 1)
-    with _alone(folder) if first else contextlib.nullcontext():
-        if first and restart:
-            for part in ("model", "checkpoints"):
-                shutil.rmtree(folder / part, ignore_errors=True)
-        if group:
-            distributed.barrier()  # from here on all of them find the same
-        here = stored(folder, complete)
-        if not here.finished:
-            threads = torch.get_num_threads()
-            torch.set_num_threads(config.threads)
-            try:
-                _fit(complete, data, here, first, report)
-            finally:
-                torch.set_num_threads(threads)
-    return load_model(folder, device=experiment.train.device)
-
-
-def _fit(
-    experiment: Experiment,
-    data: ImageSet,
-    here: Stored,
-    first: bool,
-    report: Callable[[Record], None],
-) -> None:
-    config, folder = experiment.train, here.folder
-    if first:
-        (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
-        for place in (folder, folder / "checkpoints"):
-            disk.recover_all(place)
-    state = TrainState(config)
-    if here.step:
-        state.load(folder / _checkpoint(here.step))
-    if first:
-        for unusable in [n for n in _checkpoints(folder) if n > here.step]:
-            shutil.rmtree(folder / _checkpoint(unusable))
-    labels = data.labels.train if config.model.n_classes else None
-    snapshots = config.snapshot_steps
-    started, begun = time.perf_counter(), state.step
-    with _stop_requests() as stop:
-        try:
-            for record in training.train(config, data.train, labels, state):
-                report(record)
-                if first and record.step in snapshots:
-                    _write(folder, _snapshot(record.step), state.ema.state_dict(), {})
-                stopping = _asked(stop, state.device)
-                if first and (stopping or record.step % config.checkpoint == 0):
-                    _save(state, folder)
-                if stopping:
-                    raise KeyboardInterrupt
-        except TrainingError:  # the state is whole; in the middle of a step it is not
-            if first:
-                _save(state, folder)
-            raise
-    if first:
-        record_ = {
-            "settings": settings(experiment),
-            "images": [len(data.train), *data.train.shape[1:]],
-            "data_sha256": data.sha256,
-            "seconds": round(time.perf_counter() - started, 1),
-            "steps_of_these_seconds": state.step - begun,
-            "device": str(state.device),
-            "torch": torch.__version__,
-        }
-        losses = torch.tensor(state.losses, dtype=torch.float64)
-        _write(folder, "model", {**state.ema.state_dict(), "losses": losses}, record_)
-        for done in _checkpoints(folder):
-            shutil.rmtree(folder / _checkpoint(done))
-        with contextlib.suppress(OSError):  # something else lies there
-            (folder / "checkpoints").rmdir()
-    if distributed.is_initialized():
-        distributed.barrier()
+        return denoiser.eval().requires_grad_(False).to(device_of(self.device))
 
 
 def load_model(name: str | Path, root: Path | None = None, *, device: str = "auto") -> Trained:
@@ -319,7 +146,7 @@ def load_model(name: str | Path, root: Path | None = None, *, device: str = "aut
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from geomem.diffusion.zoo import fit
+    >>> from geomem.diffusion.fitting import fit
     >>> from geomem import experiment, load_model
     >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -338,7 +165,7 @@ def load_model(name: str | Path, root: Path | None = None, *, device: str = "aut
                 f"{len(found) or 'no'} models of the name {str(name)!r} in the store: {known}."
             )
         folder = found[0]
-    if not _finished(folder):
+    if not finished(folder):
         raise CheckpointError(f"{folder}: not finished; train it to its end first.")
     folder = folder.resolve()
     tensors, record = _read(folder, "model")
@@ -442,6 +269,11 @@ def key(config: TrainConfig, data: ImageSet) -> str:
     return digest.hexdigest()[:12]
 
 
+def finished(folder: Path) -> bool:
+    """Whether a model's folder holds one that was trained to its end; nothing of it is read."""
+    return (folder / "model" / checkpoint.RECORD).is_file()
+
+
 def _root(root: Path | None) -> Path:
     store = (root or Path(os.environ.get(STORE_VARIABLE) or "models")).resolve()
     if store.exists() and not store.is_dir():
@@ -468,8 +300,17 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _finished(folder: Path) -> bool:
-    return (folder / "model" / checkpoint.RECORD).is_file()
+def _busy(folder: Path) -> bool:
+    """Whether a process trains this model now."""
+    if not (folder / "lock").is_file():
+        return False
+    try:
+        with FileLock(folder / "lock").acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a store that only can be read
+        return False
 
 
 # The parts of a model: "model", its snapshots, and its checkpoints
@@ -519,7 +360,45 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str:
     return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), "")
 
 
-def _save(state: TrainState, folder: Path) -> None:
+# What a training writes, its folder its own
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process trains this model; undo what a killed one left half done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        for place in (folder, folder / "checkpoints"):
+            disk.recover_all(place)
+        yield
+
+
+def begin(folder: Path, experiment: Experiment) -> None:
+    """Write down what a model is to be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+
+
+def forget(folder: Path) -> None:
+    """Drop the finished model and its checkpoints; new snapshots replace the old ones."""
+    for part in ("model", "checkpoints"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+
+
+def load_checkpoint(state: TrainState, folder: Path, step: int) -> None:
+    """Put a new training where it stood after a step; after none it stands there."""
+    if step:
+        state.load(folder / _checkpoint(step))
+
+
+def drop_checkpoints(folder: Path, after: int = -1) -> None:
+    """Drop the checkpoints of steps beyond this one; by default all of them."""
+    for step in _checkpoints(folder):
+        if step > after:
+            shutil.rmtree(folder / _checkpoint(step))
+
+
+def save_checkpoint(state: TrainState, folder: Path) -> None:
     """Write a checkpoint; the one before it stays until the next, should this one break."""
     part = _checkpoint(state.step)
     state.save(folder / part, of=_of(folder, part))
@@ -527,142 +406,14 @@ def _save(state: TrainState, folder: Path) -> None:
         shutil.rmtree(folder / _checkpoint(old))
 
 
-def _alone(folder: Path) -> FileLock:
-    """Wait until no other process trains this model."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "lock")
+def save_snapshot(state: TrainState, folder: Path) -> None:
+    _write(folder, _snapshot(state.step), state.ema.state_dict(), {})
 
 
-def _busy(folder: Path) -> bool:
-    """Whether a process trains this model now."""
-    if not (folder / "lock").is_file():
-        return False
-    try:
-        with FileLock(folder / "lock").acquire(blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a store that only can be read
-        return False
-
-
-class _Stop:
-    requested = False
-
-
-def _asked(stop: _Stop, device: torch.device) -> bool:
-    """Whether this process was asked to stop, or one of its group: they end in the same step."""
-    if not distributed.is_initialized():
-        return stop.requested
-    requests = torch.tensor(float(stop.requested), device=device)
-    distributed.all_reduce(requests)
-    return bool(requests > 0)
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[_Stop]:
-    """Ctrl-C (SIGTERM, SIGHUP) asks once, so that a step ends whole; twice, it means it."""
-    stop, old = _Stop(), {}
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.requested:
-            raise KeyboardInterrupt
-        stop.requested = True
-
-    with contextlib.suppress(ValueError):  # not the main thread: then Ctrl-C is another's
-        for number in STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks
-                old[number] = signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-# Side by side
-
-
-def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
-    # Dealt out at once: that a process begins takes as long as a few hundred small steps.
-    shares = [[*todo][i::jobs] for i in range(min(jobs, len(todo)))]
-    running = dict[int, subprocess.Popen]()
-    bars = {f: bar(e.train.steps, f.name, "step", i) for i, (f, e) in enumerate(todo.items())}
-    try:
-        for i, share in enumerate(shares):
-            running[i] = _start({folder: todo[folder] for folder in share})
-        while running:
-            time.sleep(PROGRESS_SECONDS)
-            for folder, shown in bars.items():
-                _show(shown, folder)
-            for i, process in list(running.items()):
-                if process.poll() is not None:
-                    del running[i]
-                    if process.returncode:
-                        failed = next((f for f in shares[i] if not _finished(f)), shares[i][-1])
-                        said = (shares[i][0] / "log").read_text().strip().splitlines()
-                        killed = process.returncode < 0 or not said
-                        raise TrainingError(f"{failed.name}: {'killed' if killed else said[-1]}")
-    finally:
-        for process in running.values():  # only when something went wrong
-            process.terminate()  # as Ctrl-C, which a process may have been told to ignore
-        for process in running.values():
-            process.wait()
-        for shown in bars.values():
-            shown.close()
-
-
-def _start(share: dict[Path, Experiment]) -> subprocess.Popen:
-    """A process that trains these models, one after the other."""
-    for folder, experiment in share.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
-    first, experiment = next(iter(share.items()))
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "OMP_NUM_THREADS": str(experiment.train.threads),
-    }
-    with (first / "log").open("w") as log:
-        code = "from geomem.diffusion.zoo import _work; _work()"
-        command = [sys.executable, "-c", code, str(os.getpid()), *map(str, share)]
-        # In a session of its own: Ctrl-C reaches it once, through the end of `_side_by_side`.
-        return subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-
-
-def _work() -> None:
-    """The life of a process that `_start` starts: train its models, saying how far they are."""
-    try:
-        end_with(int(sys.argv[1]), grace=600)  # a step, and a checkpoint of it
-        for folder in sys.argv[2:]:
-            _work_on(Path(folder))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (TrainingError, ValueError) as error:
-        sys.exit(str(error))
-
-
-def _work_on(folder: Path) -> None:
-    """Train one of them."""
-    experiment = changed(Experiment(), json.loads((folder / EXPERIMENT).read_text()))
-    said = 0.0
-
-    def report(record: Record) -> None:
-        nonlocal said
-        if time.monotonic() - said > PROGRESS_SECONDS:
-            said = time.monotonic()
-            with contextlib.suppress(OSError):  # on a full disk nobody is told how far it is
-                (folder / "progress").write_text(f"{record.step} {record.loss:.4g}")
-
-    fit(experiment, root=folder.parent, report=report)
-    (folder / "progress").unlink(missing_ok=True)
-
-
-def _show(shown: Any, folder: Path) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        step, loss = (folder / "progress").read_text().split()
-        shown.set_postfix_str(f"loss {loss}", refresh=False)
-        shown.update(int(step) - shown.n)
+def finish(state: TrainState, folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the finished model and what is known of its training; its checkpoints go."""
+    losses = torch.tensor(state.losses, dtype=torch.float64)
+    _write(folder, "model", {**state.ema.state_dict(), "losses": losses}, record)
+    drop_checkpoints(folder)
+    with contextlib.suppress(OSError):  # something else lies there
+        (folder / "checkpoints").rmdir()

@@ -11,8 +11,10 @@ from geomem.geometry.arrays import Array, Floats, Numbers, check_array, check_si
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import like, noisy_blocks, pair
 
+FAR = 40.0  # standard deviations beyond which a normal tail is no float64
 
-def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
+
+def shell_radii(d: float, c: float = 5.0) -> tuple[float, float]:
     """Inner and outer radius of the Gaussian shell, in units of sigma.
 
     r_in = sqrt(d - 2 sqrt(c d)), r_out = sqrt(d + 2 sqrt(c d) + 2 c). A standard normal
@@ -21,8 +23,8 @@ def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
 
     Parameters
     ----------
-    d : int
-        Dimension, >= 1.
+    d : int or float
+        Dimension, >= 1; an estimated one need not be whole.
     c : float
         The larger, the thicker the shell, > 0; the paper uses 5 unless it says otherwise.
 
@@ -54,10 +56,10 @@ def shell_radii(d: int, c: float = 5.0) -> tuple[float, float]:
 
 
 @overload
-def shell_mass(r: torch.Tensor, d: int, c: float = 5.0) -> torch.Tensor: ...
+def shell_mass(r: torch.Tensor, d: float, c: float = 5.0) -> torch.Tensor: ...
 @overload
-def shell_mass(r: float | Numbers, d: int, c: float = 5.0) -> Floats: ...
-def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
+def shell_mass(r: float | Numbers, d: float, c: float = 5.0) -> Floats: ...
+def shell_mass(r: Any, d: float, c: float = 5.0) -> Any:
     """Probability that noise around a point lands in the shell of another, r sigma away.
 
     Phi_{d,c}(r) is the probability that ``||Z + r e_1||`` lies in [r_in, r_out], Z ~ N(0, I_d);
@@ -68,7 +70,7 @@ def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
     ----------
     r : float or array
         Distance over noise level, >= 0.
-    d : int
+    d : int or float
         Dimension, as in `shell_radii`.
     c : float
         Shell parameter, as in `shell_radii`.
@@ -96,10 +98,13 @@ def shell_mass(r: Any, d: int, c: float = 5.0) -> Any:
     from scipy.stats import ncx2  # a second, which what needs no shell need not wait
 
     host = r.detach().cpu().numpy() if isinstance(r, torch.Tensor) else r
-    noncentrality = np.asarray(host, dtype=np.float64) ** 2
-    if not np.all(np.isfinite(noncentrality) & (np.asarray(host) >= 0)):
+    radius = np.asarray(host, dtype=np.float64)
+    if not np.all(np.isfinite(radius) & (radius >= 0)):
         raise ValueError("shell_mass: r must be finite and at least 0.")
     r_in, r_out = shell_radii(d, c)
+    # Farther out the mass, at most that of a normal tail beyond FAR, is below every float64, and
+    # SciPy answers NaN.
+    noncentrality = np.minimum(radius, r_out + FAR) ** 2
     mass = ncx2.cdf(r_out**2, d, noncentrality) - ncx2.cdf(r_in**2, d, noncentrality)
     return like(torch.as_tensor(np.clip(mass, 0.0, 1.0)), r)
 

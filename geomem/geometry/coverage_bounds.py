@@ -6,11 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 
 from geomem.geometry.arrays import Array, Floats, check_sigmas
-from geomem.geometry.coverage import shell_mass, shell_radii
+from geomem.geometry.coverage import FAR, shell_mass, shell_radii
 from geomem.geometry.curve import Curve
-from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, pair, squared_distances
+from geomem.geometry.distances import (
+    QUERY_ROWS,
+    TRAIN_ROWS,
+    nearest_distances,
+    pair,
+    squared_distances,
+)
+from geomem.geometry.intervals import dkw
 
 TABLE = 2**15  # radii at which Phi is tabulated
 NEGLIGIBLE = 1e-18  # the table ends where the upper envelope falls below this
@@ -190,6 +198,7 @@ def shell_mass_envelopes(r: float | Floats, d: int, c: float = 5.0) -> tuple[Flo
     radius = np.asarray(r, dtype=np.float64)
     if not np.all(np.isfinite(radius) & (radius >= 0)):
         raise ValueError("shell_mass_envelopes: r must be finite and at least 0.")
+    radius = np.minimum(radius, 1e60)  # whose fourth power is finite, and its envelopes both 0
     h, d_eff = radius**2 - _width(d, c), d + 2 * radius**2
     upper = np.exp(-(np.maximum(h, 0) ** 2) / (4 * d_eff))
     root = (np.sqrt(d_eff + 2 * np.maximum(-h, 0)) - np.sqrt(d_eff)) / 2
@@ -200,9 +209,10 @@ def coverage_sigma(distance: float | Floats, d: int, c: float = 5.0) -> Floats:
     """The noise level at which the shell of a training point reaches a point at a distance.
 
     sigma_cov = distance / sqrt(2 sqrt(c d) + 2 c). At this noise level the squared norm that
-    Phi_{d,c} measures has the outer squared radius as its mean, so Phi_{d,c}(distance / sigma)
-    is near 1/2 for large d (0.503 for d = 3072, c = 5). With d_1NN as the distance: the noise
-    level at which a held-out image becomes covered.
+    Phi_{d,c} measures has the outer squared radius as its mean. So Phi_{d,c}(distance / sigma)
+    tends to 1/2 - Q(sqrt(8 c)) for large d, Q the tail of the standard normal law: near 1/2 unless
+    c is small (0.503 for d = 3072, c = 5). With d_1NN as the distance: the noise level at which a
+    held-out image becomes covered.
 
     Parameters
     ----------
@@ -237,6 +247,115 @@ def coverage_sigma(distance: float | Floats, d: int, c: float = 5.0) -> Floats:
     if not np.all(np.isfinite(gap) & (gap >= 0)):
         raise ValueError("coverage_sigma: distance must be finite and at least 0.")
     return gap / np.sqrt(_width(d, c))
+
+
+@dataclass(frozen=True)
+class CoverageCertificate:
+    """What coverage is at least, with confidence 1 - alpha, at all noise levels at once.
+
+    Attributes
+    ----------
+    nearest : (n,) distances d_1NN of the held-out images, data units.
+    dim, c : of the shells, as in `shell_radii`.
+    alpha : the risk, in (0, 1/2].
+    """
+
+    nearest: Floats
+    dim: int
+    c: float
+    alpha: float
+
+    def at(self, sigmas: Array) -> Floats:
+        """(S,) the least C_sigma: the mean of Phi(d_1NN / sigma), less what chance can add."""
+        mass = shell_mass(self.nearest[:, None] / check_sigmas(sigmas), self.dim, self.c)
+        return np.maximum(mass.mean(0) - dkw(len(self.nearest), self.alpha), 0)
+
+    def start(self, level: float = 0.8) -> float:
+        """The noise level from which on C_sigma is at least ``level``, data units.
+
+        There the danger zone begins at the latest, where coverage decides. 0: at every noise
+        level; NaN: so many images do not make it certain at any.
+
+        Parameters
+        ----------
+        level : in (0, 1).
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie strictly between 0 and 1, got {level}.")
+
+        def excess(log_sigma: float) -> float:
+            return float(self.at([np.exp(log_sigma)])[0]) - level
+
+        apart = self.nearest[self.nearest > 0]
+        # Here no shell reaches an image that is no copy; there every one holds all of them.
+        low = np.log(apart.min(initial=1.0) / (shell_radii(self.dim, self.c)[1] + FAR))
+        high = np.log(apart.max(initial=1.0)) + 40
+        if excess(low) >= 0:
+            return 0.0
+        if excess(high) < 0:
+            return float("nan")
+        return float(np.exp(brentq(excess, low, high, xtol=1e-9) + 2e-9))  # never too early
+
+
+def coverage_certificate(
+    heldout: Array,
+    train: Array,
+    *,
+    c: float = 5.0,
+    alpha: float = 0.05,
+    device: str | torch.device = "auto",
+) -> CoverageCertificate:
+    """A lower bound on coverage that holds with confidence for all noise levels at once.
+
+    Phi_{d,c} falls, so C_sigma >= E Phi(d_1NN / sigma) is a mixture of the probabilities that d_1NN
+    is below a value, and the Dvoretzky-Kiefer-Wolfowitz inequality bounds all of these together:
+    with probability 1 - alpha, for every sigma,
+
+        C_sigma >= mean Phi(d_1NN / sigma) - sqrt(log(1 / alpha) / (2 n)).
+
+    It needs n held-out images that are independent draws of the law p, and a training set D that
+    does not depend on them.
+
+    Parameters
+    ----------
+    heldout : array (Q, ...)
+        Images that the training set does not hold, in data units.
+    train : array (N, ...)
+        The training set D.
+    c : float
+        Shell parameter of `shell_radii`, > 0.
+    alpha : float
+        The risk, 0 < alpha <= 1/2.
+    device : str or torch.device
+        "auto", or a torch device.
+
+    Returns
+    -------
+    CoverageCertificate
+        ``at(sigmas)``, the lower bounds, in [0, 1]; ``start(level)``, the noise level from which
+        on C_sigma is at least ``level``, data units.
+
+    Raises
+    ------
+    ValueError
+        If sizes differ, values are not finite, c <= 0, or alpha is outside (0, 1/2].
+
+    References
+    ----------
+    Ours, from Theorem 4.8; see :doc:`/book/regimes`. The constant is that of
+    :cite:t:`massart1990tight`.
+
+    Examples
+    --------
+    >>> from geomem import coverage_certificate
+    >>> found = coverage_certificate([[0.0] * 64] * 500, [[1.0] * 64], c=1.0)
+    >>> found.at([1.0, 10.0]).round(3).tolist(), round(found.start(0.5), 2)
+    ([0.0, 0.812], 1.96)
+    """
+    queries, points = pair(heldout, train, device)
+    shell_radii(points.dim, c), dkw(len(queries), alpha)  # refuse what makes no certificate
+    distance = torch.as_tensor(nearest_distances(heldout, train, device=device)[:, 0])
+    return CoverageCertificate(distance.cpu().numpy(), points.dim, c, alpha)
 
 
 def _width(d: int, c: float) -> float:

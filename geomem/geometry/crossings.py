@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from geomem.geometry.arrays import Array
+from geomem.geometry.coverage_bounds import coverage_certificate
 from geomem.geometry.curve import Curve
-from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.posterior import max_posterior_weight
 from geomem.geometry.regimes import DRAWS, Geometry, Regimes, find_crossing, measure_regimes
@@ -28,12 +28,15 @@ class Crossings:
     heldout_weight : W_sigma of held-out queries.
     heldout : where that crosses coverage, data units.
     nearest : the median distance from a held-out image to its nearest training image, data units.
+    certified : from where on coverage is at least the level, with 95% confidence, data units;
+        NaN where so few held-out images do not say.
     """
 
     geometry: Geometry
     heldout_weight: Curve
     heldout: Estimate
     nearest: float
+    certified: float
 
     @classmethod
     def of(
@@ -52,8 +55,9 @@ class Crossings:
         weight = max_posterior_weight(
             train, grid, queries=heldout, draws=DRAWS, seed=seed, device=device
         )
-        nearest = float(np.median(np.asarray(nearest_distances(heldout, train, device=device))))
-        return cls(found, weight, find_crossing(found.coverage, weight, seed=seed), nearest)
+        crossing = find_crossing(found.coverage, weight, seed=seed)
+        certain = coverage_certificate(heldout, train, c=c, device=device)
+        return cls(found, weight, crossing, float(np.median(certain.nearest)), certain.start(level))
 
     @property
     def regimes(self) -> Regimes:
@@ -90,4 +94,5 @@ class Crossings:
             "crossing_value": f"{zone.crossing_value:.3f}",
             "heldout_crossing": str(self.heldout),
             "nearest": f"{self.nearest:.3g}",
+            "certified": str(Estimate(self.certified)),
         }

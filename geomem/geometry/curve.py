@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class Band:
         2.0
         """
         turns = np.flatnonzero(np.diff(self.mean >= level))
-        return between(self.sigma, self.mean, level, turns[0]) if len(turns) else float("nan")
+        return float(between(self.sigma, self.mean, level, turns[0])) if len(turns) else np.nan
 
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
@@ -75,12 +75,14 @@ class Curve(Band):
     mean : array (S,)
         The estimate: the mean over queries of their mean over noise draws.
     low, high : array (S,)
-        The 95% interval over queries (see `from_queries`).
+        The 95% interval (see `from_queries` and `from_draws`).
     n : int
         Number of queries.
     per_query : array (n, S)
-        Each query's mean over its draws; what resampling draws from. Empty (0, S) for a curve
-        read from a table.
+        Each query's mean over its draws. Empty (0, S) for a curve read from a table.
+    chance : array (n, S) or None
+        What resampling draws from: of each query a part that is due to chance, 0 on average; the
+        average of n of them has the variance of ``mean``. None: ``per_query`` less ``mean``.
 
     See Also
     --------
@@ -106,10 +108,11 @@ class Curve(Band):
     high: Floats
     n: int
     per_query: Floats
+    chance: Floats | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_queries(cls, sigma: Floats, per_query: Floats, *, indicator: bool) -> Curve:
-        """The curve of (n, S) per-query means over noise draws.
+        """The curve of (n, S) per-query means over noise draws, for the law of the queries.
 
         The interval is Wilson's with an effective sample size, m(1-m)/SE^2 (the survey
         statistician's design effect): it stays in [0, 1] and follows the observed spread
@@ -119,23 +122,67 @@ class Curve(Band):
         near 0 for lack of events: there the observed spread is trusted, which a rare
         isolated image that no query met can make too small.
         """
-        n = len(per_query)
-        mean = per_query.mean(0)
+        n, mean = len(per_query), per_query.mean(0)
         variance = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
-        binomial = np.clip(mean * (1 - mean), 0, None)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            size = np.where((variance > 0) & (binomial > 0), binomial / variance, float(n))
-        events = n * np.clip(np.minimum(mean, 1 - mean), 0, None)
-        trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
-        size = n * (size / n) ** trust
-        low, high = wilson(mean, size)
+        low, high = _interval(mean, variance, n, indicator)
         return cls(sigma, mean, low, high, n, per_query)
+
+    def resampled(self, resamples: int, rng: np.random.Generator) -> Floats:
+        """(R, S) mean curves as chance may move them, of n >= 1: what bootstraps come from.
+
+        From generators of one seed curves of equally many queries are resampled alike: those of the
+        same queries together.
+        """
+        moved = self.per_query if self.chance is None else self.mean + self.chance
+        means = np.empty((resamples, len(self.sigma)))
+        for i in range(resamples):  # one at a time: memory does not grow with resamples * n
+            counts = rng.multinomial(self.n, np.full(self.n, 1 / self.n))
+            means[i] = counts @ moved / self.n
+        return means
+
+    @classmethod
+    def from_draws(cls, sigma: Floats, values: Floats, share: float) -> Curve:
+        """The curve of (n, draws, S) values, for a finite set of which the queries are a share.
+
+        Of a whole set, ``share`` 1, only the noise is left to chance, and its variance is that
+        within each query's draws. Of a random part of it the choice is, too, with the correction
+        for a finite population (Cochran 1977, two-stage sampling). One draw cannot be told from
+        its query: then the interval is that of `from_queries`, which is too wide.
+        """
+        n, draws, _ = values.shape
+        per_query = values.mean(1)
+        mean = per_query.mean(0)
+        if draws == 1:
+            return cls.from_queries(sigma, per_query, indicator=False)
+        within = values.var(1, ddof=1).mean(0) / (n * draws)
+        between = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
+        variance = (1 - share) * between + share * within
+        low, high = _interval(mean, variance, n / (1 - share + share / draws), indicator=False)
+        # Half of a query's draws against the others: as much noise as in its mean, and no more.
+        first = draws // 2
+        apart = values[:, :first].mean(1) - values[:, first:].mean(1)
+        noise = np.sqrt(share * first * (draws - first)) / draws * apart
+        # About its own mean: else all resamples would be off by what chance did once.
+        chance = np.sqrt(1 - share) * (per_query - mean) + noise - noise.mean(0)
+        return cls(sigma, mean, low, high, n, per_query, chance=chance)
 
     @classmethod
     def from_table(cls, sigma: Floats, values: Floats) -> Curve:
         """A curve read from a table (a digitized figure, say): no queries, no interval."""
         unknown = np.full(len(sigma), np.nan)
         return cls(sigma, values, unknown, unknown, 0, np.empty((0, len(sigma))))
+
+
+def _interval(
+    mean: Floats, variance: Floats, trials: float, indicator: bool
+) -> tuple[Floats, Floats]:
+    """As `Curve.from_queries` says, for a mean of this variance; ``trials`` is its n."""
+    binomial = np.clip(mean * (1 - mean), 0, None)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        size = np.where((variance > 0) & (binomial > 0), binomial / variance, trials)
+    events = trials * np.clip(np.minimum(mean, 1 - mean), 0, None)
+    trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
+    return wilson(mean, trials * (size / trials) ** trust)
 
 
 @dataclass(frozen=True)
@@ -193,7 +240,35 @@ class ErrorCurve(Band):
         return np.asarray(self.per_query.std(0, ddof=1) / np.sqrt(self.n))
 
 
-def between(sigma: Floats, values: Floats, level: float, i: int) -> float:
-    """Where the line between the points i and i + 1, in log sigma, meets ``level``."""
-    part = (level - values[i]) / (values[i + 1] - values[i])
-    return float(np.exp(np.log(sigma[i]) + part * np.log(sigma[i + 1] / sigma[i])))
+def between(sigma: Floats, values: Floats, level: Any, i: Any) -> Floats:
+    """Where the line between the points i and i + 1, in log sigma, meets ``level``.
+
+    values : (..., S) rows over the S levels; ``level`` and ``i``, one or (...,), of each.
+    """
+    right = np.minimum(np.asarray(i) + 1, len(sigma) - 1)
+    a, b = (np.take_along_axis(values, k[..., None], -1)[..., 0] for k in (np.asarray(i), right))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = (level - a) / (b - a)
+    return np.exp(np.log(sigma[i]) + part * np.log(sigma[right] / sigma[i]))
+
+
+def last_rise(sigma: Floats, values: Floats, level: Any) -> Floats:
+    """The last sigma at which each row of (..., S) values rises through ``level``; NaN: nowhere.
+
+    >>> last_rise(np.array([1.0, 4.0, 9.0]), np.array([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), 0.5)
+    array([ 2., nan])
+    """
+    below, last = values < np.asarray(level)[..., None], len(sigma) - 1
+    i = last - below[..., ::-1].argmax(-1)  # the last one below
+    there = below.any(-1) & (i < last)
+    return np.where(there, between(sigma, values, level, np.where(there, i, 0)), np.nan)
+
+
+def first_fall(sigma: Floats, values: Floats, level: Any) -> Floats:
+    """The first sigma at which each row of (..., S) values falls through ``level``; NaN: nowhere.
+
+    >>> float(first_fall(np.array([1.0, 4.0, 9.0]), np.array([1.0, 0.0, 1.0]), 0.5))
+    2.0
+    """
+    i = (values < np.asarray(level)[..., None]).argmax(-1)  # the first one below, or 0
+    return np.where(i > 0, between(sigma, values, level, np.where(i > 0, i - 1, 0)), np.nan)

@@ -2,7 +2,7 @@
 
 With X uniform on the training set, xi = X - mu, mu and Sigma its exact mean and covariance
 (1/N), the Gaussian denoiser is the best affine one. Here `kappa_3` is the third cumulant
-E[xi x xi x xi], `rho` the largest |xi| and lambda_1 the largest eigenvalue of Sigma.
+E[xi x xi x xi], R the largest |xi| and lambda_1 the largest eigenvalue of Sigma.
 """
 
 from __future__ import annotations
@@ -264,13 +264,13 @@ def linear_gap_bound(
 ) -> Floats:
     """Bound on the distance of both denoisers, at every input at most ``radius`` from the mean.
 
-    ``||m_sigma(x) - m^G_sigma(x)||`` is at most the following for all ``||x - mu|| <= r``, with rho
+    ``||m_sigma(x) - m^G_sigma(x)||`` is at most the following for all ``||x - mu|| <= r``, with R
     the largest distance of a training point to mu and lambda_1 the largest eigenvalue of Sigma::
 
-        rho^3 / (2 sigma^2) + rho osc^2 / 4 + lambda_1^2 r / sigma^4,
-        osc = ((r + rho)^2 - max(r - rho, 0)^2) / (2 sigma^2)
+        R^3 / (8 sigma^2) + R osc^2 / 4 + lambda_1^2 r / sigma^4,
+        osc = ((r + R)^2 - max(r - R, 0)^2) / (2 sigma^2)
 
-    It holds for every sigma and r, and says something only where it is below rho + r.
+    It holds for every sigma and r, and says something only where it is below R + r.
 
     Parameters
     ----------
@@ -300,8 +300,8 @@ def linear_gap_bound(
     Examples
     --------
     >>> from geomem import linear_gap_bound
-    >>> linear_gap_bound([[-1.0], [1.0]], [10.0], radius=1.0).round(4).tolist()
-    [0.0052]
+    >>> linear_gap_bound([[-1.0], [1.0]], [10.0], radius=1.0).round(5).tolist()
+    [0.00145]
     """
     levels = check_sigmas(sigmas)
     r = np.asarray(radius, dtype=np.float64)
@@ -309,11 +309,11 @@ def linear_gap_bound(
         raise ValueError(f"radius: expected one finite number >= 0, or {len(levels)} of them.")
     t = Points(train, "train", device)
     centre, variances, _ = _principal(t)
-    rho = max(float(t.block(rows, centre).norm(dim=1).max()) for rows in t.slices(TRAIN_ROWS))
-    scaled, unit = r / levels, rho / levels
-    osc = np.where(r >= rho, 2 * scaled * unit, (scaled + unit) ** 2 / 2)  # no cancellation
+    farthest = max(float(t.block(rows, centre).norm(dim=1).max()) for rows in t.slices(TRAIN_ROWS))
+    scaled, unit = r / levels, farthest / levels
+    osc = np.where(r >= farthest, 2 * scaled * unit, (scaled + unit) ** 2 / 2)  # no cancellation
     curvature = float(variances.max()) ** 2 * r / levels**4
-    return rho**3 / (2 * levels**2) + rho * osc**2 / 4 + curvature
+    return farthest**3 / (8 * levels**2) + farthest * osc**2 / 4 + curvature
 
 
 def linear_mmse(train: Array, sigmas: Array, *, device: str | torch.device = "auto") -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.special import log_softmax
 
-from geomem.geometry.arrays import Array, Floats, Kind, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Kind, check_array, check_count, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import (
     QUERY_ROWS,
@@ -221,7 +221,7 @@ def max_posterior_weight(
     train: Array,
     sigmas: Array,
     *,
-    queries: Array | None = None,
+    queries: Array | int | None = None,
     draws: int = 4,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -229,9 +229,9 @@ def max_posterior_weight(
     """Posterior concentration W_sigma(D), the mean of the largest posterior weight.
 
     W_sigma(D) = E max_i w_i(X + sigma Z, sigma), X drawn from the queries, Z from N(0, I). By the
-    definition the queries are the training points themselves (``queries=None``); held-out
-    queries answer a different question, and the paper's crossing for cars is only found with
-    them.
+    definition the queries are the training points themselves (``queries=None``, or a number of
+    them); held-out queries answer a different question, and the paper's crossing for cars is only
+    found with them.
 
     Parameters
     ----------
@@ -239,10 +239,12 @@ def max_posterior_weight(
         The training set D, in data units.
     sigmas : array (S,)
         Noise levels, data units, > 0.
-    queries : array (Q, ...) or None
-        Where noise is added; None for the training points.
+    queries : array (Q, ...), int or None
+        Where noise is added: None for all training points, a number for so many of them, chosen
+        at random, an array for points from elsewhere.
     draws : int
-        Noise draws per query, >= 1; the same draws serve every noise level.
+        Noise draws per query, >= 1; the same draws serve every noise level. With one draw the
+        interval is too wide.
     seed : int
         Seed of the noise.
     device : str or torch.device
@@ -251,12 +253,15 @@ def max_posterior_weight(
     Returns
     -------
     Curve
-        Values in [1/N, 1], with a 95% interval over queries.
+        Values in [1/N, 1], with a 95% interval: for the given training set, over the noise
+        and, where they are some of it, over the choice of the queries; for points from elsewhere,
+        over the law that they are drawn from.
 
     Raises
     ------
     ValueError
-        If sizes differ, values are not finite, sigma <= 0 or draws < 1.
+        If sizes differ, values are not finite, sigma <= 0, draws < 1, or the training set
+        has fewer points than are asked for.
 
     References
     ----------
@@ -269,7 +274,17 @@ def max_posterior_weight(
     [1.0, 0.5]
     """
     levels = check_sigmas(sigmas)
-    q, t = pair(train if queries is None else queries, train, device)
+    share = 0.0
+    if queries is None or isinstance(queries, (int, np.integer)):
+        every = check_array("train", train)
+        some = len(every) if queries is None else check_count("queries", queries)
+        if some > len(every):
+            raise ValueError(f"queries: asked for {some} of {len(every)} training points.")
+        share, queries = some / len(every), every
+        if share < 1:
+            stream = np.random.default_rng([seed, draws])  # the noise has those before it
+            queries = every[np.sort(stream.permutation(len(every))[:some])]
+    q, t = pair(queries, train, device)
     shape = (len(levels), draws, len(q))
     # Per (level, draw, query): the lowest energy so far, and the sum of the weights
     # relative to it. Energies are -log w_i up to a constant, times sigma.
@@ -286,8 +301,10 @@ def max_posterior_weight(
             relative = energy.sub_(least[:, None]).mul_(-1 / sigma).exp_().sum(1)
             seen.mul_(torch.exp((least - low) / sigma)).add_(relative)
             low.copy_(least)
-    largest = (1 / total).mean(1).T.cpu().numpy()  # the largest weight is 1 / total
-    return Curve.from_queries(levels, largest, indicator=False)
+    largest = (1 / total).permute(2, 1, 0).cpu().numpy()  # the largest weight is 1 / total
+    if share == 0:
+        return Curve.from_queries(levels, largest.mean(1), indicator=False)
+    return Curve.from_draws(levels, largest, share)
 
 
 def single_precision_error(train: Array, sigma: float, *, seed: int = 0) -> float:

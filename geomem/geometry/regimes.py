@@ -16,8 +16,8 @@ import torch
 
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.coverage import shell_coverage
-from geomem.geometry.curve import Curve, between
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.curve import Curve, first_fall, last_rise
+from geomem.geometry.intervals import Estimate, percentiles
 from geomem.geometry.posterior import max_posterior_weight
 from geomem.geometry.window import Window
 
@@ -212,7 +212,8 @@ def find_regimes(
     is calibrated on the paper's Figure 5: on that figure's own curves it gives
     [0.55, 1.39], where the paper names the zone [0.55, 1.3]. Edges and the crossing
     C = W are interpolated linearly in log sigma; their intervals are the 2.5 and 97.5
-    percentiles over resamples of the queries of each curve.
+    percentiles over resamples of each curve's queries, by what chance does to each: where W_sigma
+    is measured on all training points, noise alone.
 
     Parameters
     ----------
@@ -258,7 +259,7 @@ def find_regimes(
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level}.")
     c, w = coverage.mean[order], weight.mean[np.argsort(weight.sigma)]
-    covered, concentrated, crossing = _edges(sigma, c, w, level)
+    covered, concentrated, crossing = map(float, _edges(sigma, c, w, level))
     for name, edge, values in (("C", covered, c), ("W", concentrated, w)):
         if np.isnan(edge):
             raise ValueError(
@@ -267,14 +268,12 @@ def find_regimes(
                 "widen the grid or change the level."
             )
     rng = np.random.default_rng(seed)
-    means = _resampled(coverage, resamples, rng), _resampled(weight, resamples, rng)
-    again = np.array([_edges(sigma, a, b, level) for a, b in zip(*means, strict=False)])
-    intervals = again.reshape(-1, 3).T
+    intervals = _edges(sigma, *_resampled((coverage, weight), resamples, rng), level)
     return Regimes(
         level=level,
-        covered=_estimate(covered, intervals[0]),
-        concentrated=_estimate(concentrated, intervals[1]),
-        crossing=_estimate(crossing, intervals[2]),
+        covered=percentiles(covered, intervals[0]),
+        concentrated=percentiles(concentrated, intervals[1]),
+        crossing=percentiles(crossing, intervals[2]),
         crossing_value=float(np.interp(np.log(crossing), np.log(sigma), c)),
         sigma_min=float(sigma[0]),
         sigma_max=float(sigma[-1]),
@@ -298,60 +297,33 @@ def find_crossing(
     if not np.array_equal(rising.sigma, falling.sigma) or np.any(np.diff(rising.sigma) <= 0):
         raise ValueError("find_crossing: both curves must share one ascending grid.")
     rng = np.random.default_rng(seed)
-    means = _resampled(rising, resamples, rng), _resampled(falling, resamples, rng)
-    again = [_last_rise(rising.sigma, a - b, 0.0) for a, b in zip(*means, strict=False)]
-    value = _last_rise(rising.sigma, rising.mean - falling.mean, 0.0)
-    return _estimate(value, np.array(again))
+    up, down = _resampled((rising, falling), resamples, rng)
+    value = last_rise(rising.sigma, rising.mean - falling.mean, 0.0)
+    return percentiles(float(value), last_rise(rising.sigma, up - down, 0.0))
 
 
-def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[float, float, float]:
-    """(covered, concentrated, crossing); NaN for what the grid does not show.
+def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[Floats, Floats, Floats]:
+    """(covered, concentrated, crossing) of curves (..., S); NaN for what the grid does not show.
 
     Where both curves reach ``level``, the edges are the ends of the run around their
     highest common value, so that a curve that passes the level more than once (coverage
     with a small c is humped) does no harm. Elsewhere: C's last rise and W's first fall.
     """
-    both = np.minimum(c, w)
-    peak = int(both.argmax())
-    if both[peak] >= level:
-        covered = _last_rise(sigma[: peak + 1], both[: peak + 1], level)
-        concentrated = _first_fall(sigma[peak:], both[peak:], level)
-    else:
-        covered, concentrated = _last_rise(sigma, c, level), _first_fall(sigma, w, level)
-    return covered, concentrated, _last_rise(sigma, c - w, 0.0)
+    both, place = np.minimum(c, w), np.arange(len(sigma))
+    peak = both.argmax(-1)[..., None]
+    left, right = (np.where(part, both, np.inf) for part in (place <= peak, place >= peak))
+    there = both.max(-1) >= level
+    covered = np.where(there, last_rise(sigma, left, level), last_rise(sigma, c, level))
+    concentrated = np.where(there, first_fall(sigma, right, level), first_fall(sigma, w, level))
+    return covered, concentrated, last_rise(sigma, c - w, 0.0)
 
 
-def _last_rise(sigma: Floats, values: Floats, level: float) -> float:
-    """The last sigma at which ``values`` rises through ``level``; NaN if it does not."""
-    below = np.flatnonzero(values < level)
-    if len(below) == 0 or below[-1] == len(sigma) - 1:
-        return float("nan")
-    return between(sigma, values, level, below[-1])
-
-
-def _first_fall(sigma: Floats, values: Floats, level: float) -> float:
-    """The first sigma at which ``values`` falls through ``level``; NaN if it does not."""
-    below = np.flatnonzero(values < level)
-    if len(below) == 0 or below[0] == 0:
-        return float("nan")
-    return between(sigma, values, level, below[0] - 1)
-
-
-def _resampled(curve: Curve, resamples: int, rng: np.random.Generator) -> Floats:
-    """(resamples, S) mean curves of resampled queries; none from fewer than two queries."""
-    if curve.n < 2:
-        return np.empty((0, len(curve.sigma)))
-    means = np.empty((resamples, len(curve.sigma)))
-    for i in range(resamples):  # one at a time: memory does not grow with resamples * n
-        counts = rng.multinomial(curve.n, np.full(curve.n, 1 / curve.n))
-        means[i] = counts @ curve.per_query / curve.n
-    return means[:, np.argsort(curve.sigma)]
-
-
-def _estimate(value: float, resampled: Floats) -> Estimate:
-    """With its interval, unless more than 2.5% of the resamples have no such edge."""
-    found = resampled[np.isfinite(resampled)]
-    if not np.isfinite(value) or len(found) == 0 or len(found) < 0.975 * len(resampled):
-        return Estimate(value)
-    low, high = np.percentile(found, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
+def _resampled(
+    curves: tuple[Curve, Curve], resamples: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """(resamples, S) curves as chance may move them; none where one has fewer than two queries."""
+    if min(curve.n for curve in curves) < 2:
+        none = np.empty((0, len(curves[0].sigma)))
+        return none, none
+    up, down = (curve.resampled(resamples, rng)[:, np.argsort(curve.sigma)] for curve in curves)
+    return up, down

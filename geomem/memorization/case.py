@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from geomem.data.sets import ImageSet
-from geomem.diffusion import presets, zoo
+from geomem.diffusion import fitting, presets
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import ConfigError, Experiment
 from geomem.diffusion.train import device_of
@@ -19,8 +19,8 @@ from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.regimes import Geometry, measure_regimes
 from geomem.memorization import quality
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.quality import Features, unseen_images
-from geomem.memorization.ratio_test import DistinctImages
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping, split_heldout
 
@@ -94,9 +94,29 @@ class Case:
         own = (dataset, n_train, changes) == (own_data, 0, "")
         return cls(small, large, data, everything, distinct, heldout, own)
 
+    @classmethod
+    def several(cls, models: str, dataset: str, **how: Any) -> list[Case]:
+        """Of text: presets, each with the sides of its images, 0 as they are, and what it changes.
+
+        ``"cifar10-luma 8 16 n_train=64 train.steps=1600; cifar10-rgb 0"`` are three cases.
+
+        Parameters
+        ----------
+        models : the text; of "" there are none.
+        dataset, how : of each, as in `of`.
+        """
+        found = list[Case]()
+        for preset, *words in (one.split() for one in models.split(";") if one.strip()):
+            n_train = sum(int(word[8:]) for word in words if word.startswith("n_train="))
+            changes = [word for word in words if "=" in word and not word.startswith("n_train=")]
+            sides = [int(word) for word in words if "=" not in word]
+            options = (preset, dataset, n_train, " ".join(changes))
+            found += [cls.of(*options, size=side, **how) for side in sides]
+        return found
+
     def trained(self) -> tuple[Trained, Trained]:
         """The small and the large model, trained now where the store does not hold them."""
-        few, many = zoo.train_or_load([self.small, self.large])
+        few, many = fitting.train_or_load([self.small, self.large])
         return few, many
 
     @property
@@ -168,7 +188,7 @@ class Case:
             (kind, seed): presets.changed(self.small, {**settings[kind], "train.seed": seed})
             for kind, seed in keys
         }
-        return dict(zip(wanted, zoo.train_or_load([*wanted.values()]), strict=True))
+        return dict(zip(wanted, fitting.train_or_load([*wanted.values()]), strict=True))
 
     def bench(
         self,

@@ -15,7 +15,8 @@ from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.regimes import GRID, Geometry, measure_regimes
 from geomem.geometry.window import Window
-from geomem.memorization.ratio_test import DistinctImages, denoising_error
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import denoising_error
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import Hump
-from geomem.memorization.ratio_test import DistinctImages, RateCurve, memorization_rates
+from geomem.memorization.ratio_test import RateCurve, memorization_rates
 from geomem.memorization.samples import Samples
 from geomem.memorization.switch import Switch
 
@@ -207,7 +208,7 @@ class Measured:
             "danger zone, high": regimes.concentrated,
             "hump, centre": self.hump.centre,
             "hump, half-width": Estimate(
-                float(self.rate.sigma[self.hump.peak]), half.low, half.high
+                float(self.rate.sigma[self.hump.peak]), *(end.value for end in half)
             ),
             "switch, small to large": self.switch.begun,
             "switch, large to small": self.switch.ended,
@@ -238,7 +239,7 @@ class Measured:
         zone = "danger zone" if named else None
         ax.bar(place, size, 0.8, self.zone.low, color="0.85", zorder=0, label=zone)
         band: dict[str, Any] = dict(color="C1", ls="-", lw=5, alpha=0.35, solid_capstyle="butt")
-        ax.plot([place - 0.2] * 2, [half.low, half.high], **band)
+        ax.plot([place - 0.2] * 2, [end.value for end in half], **band)
         mark(-0.2, [self.hump.centre], "hump: centre, half-width", fmt="o", color="C1")
         mark(0, [self.switch.begun], "switch, small to large", fmt="v", color="C0")
         mark(0, [self.switch.ended], "switch, large to small", fmt="^", color="C0")

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
-from geomem.diffusion import zoo
 from geomem.diffusion.noise import NoiseLaw
 from geomem.digitized import Digitized
 from geomem.geometry.arrays import Floats
@@ -377,7 +376,7 @@ class Swept(Sweep):
         n, sigmas, solver : as of `Bench`; distances are those on principal components.
         c, level : as of `CopyRange.of`.
         """
-        _, large = zoo.train_or_load([case.small, case.large])
+        _, large = case.trained()
         reach = case.copy_range(large.denoise, c=c, level=level)
         gaps = gaps_to_try(reach.zone, reach.window, others, keep=keep)
         settings = {"plain": dict[str, float]()} | {k: gap.settings for k, gap in gaps.items()}

@@ -1,23 +1,20 @@
 """The hump of the memorization rate (the paper's Figure 2): where it lies, and how much of it.
 
 The rate at the levels that were measured, joined by straight lines over log sigma, is a curve;
-its centre of mass and its areas are those of this curve. Peak and half-width are only known up
-to the grid; centre and areas are not, and have intervals over images.
+its centre of mass, its areas and where it passes half of its peak are those of this curve, and have
+intervals over images. Its peak is only known up to the grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from geomem.geometry.arrays import Floats
-from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.curve import Curve, first_fall, last_rise
+from geomem.geometry.intervals import Estimate, percentiles
 from geomem.geometry.window import Window
-
-NONE = Estimate(np.nan)
 
 
 def place(level: Estimate, window: Window) -> str:
@@ -107,10 +104,7 @@ class Hump:
             raise ValueError("hump: needs a rate at two or more noise levels, ascending.")
         if curve.n < 1:
             raise ValueError("hump: needs the images behind the rate, not a table.")
-        counts = np.random.default_rng(seed).multinomial(
-            curve.n, np.full(curve.n, 1 / curve.n), resamples
-        )
-        return cls(curve, counts @ curve.per_query / curve.n)
+        return cls(curve, curve.resampled(resamples, np.random.default_rng(seed)))
 
     @property
     def peak(self) -> int:
@@ -118,26 +112,38 @@ class Hump:
         return int(self.curve.mean.argmax())
 
     @property
-    def half(self) -> Window:
-        """From the first to the last level of the grid with at least half the peak's rate."""
-        if not self.curve.mean.any():
-            return Window(0, 0)
-        high = self.curve.sigma[self.curve.mean >= self.curve.mean[self.peak] / 2]
-        return Window(float(high[0]), float(high[-1]))
+    def half(self) -> tuple[Estimate, Estimate]:
+        """Where the rate first reaches half of its peak, and where it last does, data units.
+
+        NaN where it does so beyond the levels that were measured.
+        """
+        return self._level(0), self._level(2)
 
     @property
     def centre(self) -> Estimate:
         """The mean of log sigma weighted by the rate, as a noise level, data units."""
-        return self._estimate(lambda rates: np.exp(self._moment(rates) / self._area(rates, np.inf)))
+        return self._level(1)
+
+    @property
+    def levels(self) -> Floats:
+        """(1 + R, 3) the ends of `half` with the centre between them, data units.
+
+        Those of the rate, then those of each resampled one; NaN where there is none.
+        """
+        rates = np.vstack([self.curve.mean, self.resampled])
+        sigma, half = self.curve.sigma, rates.max(1) / 2
+        with np.errstate(invalid="ignore"):  # of a rate without a copy
+            centre = np.exp(self._moment(rates) / self._area(rates, np.inf))
+        ends = first_fall(sigma, -rates, -half), last_rise(sigma, -rates, -half)
+        return np.column_stack([ends[0], centre, ends[1]])
 
     def share(self, window: Window) -> Estimate:
         """The share of the hump's area, over log sigma, between two noise levels, in [0, 1]."""
-        return self._estimate(
-            lambda rates: (
-                (self._area(rates, window.high) - self._area(rates, window.low))
-                / self._area(rates, np.inf)
-            )
-        )
+        rates = np.vstack([self.curve.mean, self.resampled])
+        area = [self._area(rates, end) for end in (window.low, window.high, np.inf)]
+        with np.errstate(invalid="ignore"):  # of resamples without a copy
+            found = (area[1] - area[0]) / area[2]
+        return percentiles(found[0], found[1:])
 
     def shares(self, zone: Window) -> dict[str, Estimate]:
         """The shares of its area "below" a zone, "inside" it and "above" it."""
@@ -156,25 +162,19 @@ class Hump:
 
     def in_words(self, zone: Window) -> dict[str, str]:
         """Centre, half-width and areas against a zone, and what it does at its ends, as text."""
-        area, half = self.shares(zone), self.half
-        ends = {"half_from": half.low, "half_to": half.high}
-        there = bool(self.curve.mean.any())
+        area, (begins, ends) = self.shares(zone), self.half
         return {
             "centre": str(self.centre),
             "where": self.place(zone),
-            **{name: f"{end:.2g}" if there else "none" for name, end in ends.items()},
+            "half_from": str(begins),
+            "half_to": str(ends),
             **{f"area_{name}": share.percent for name, share in area.items()},
             **{name: goes_on(area[name]) for name in ("below", "above")},
         }
 
-    def _estimate(self, of: Callable[[Floats], Floats]) -> Estimate:
-        if not self.curve.mean.any():
-            return NONE
-        rows = self.resampled[self.resampled.any(1)]
-        if len(rows) < 0.975 * len(self.resampled):  # too few copies for an interval
-            return Estimate(float(of(self.curve.mean[None])[0]))
-        low, high = np.percentile(of(rows), [2.5, 97.5])
-        return Estimate(float(of(self.curve.mean[None])[0]), float(low), float(high))
+    def _level(self, which: int) -> Estimate:
+        found = self.levels[:, which]
+        return percentiles(found[0], found[1:])
 
     def _area(self, rates: Floats, sigma: float) -> Floats:
         """(R,) the area under each row of rates, over log sigma, up to a level."""

@@ -4,7 +4,9 @@ An image is memorized when d_1NN < d_2NN / 3: its nearest training image is less
 as far away as the second nearest (the criterion of Yoon et al.). The test is strict, on
 Euclidean distances (not squared, where the threshold would be 1/9), exact in float64. Its
 neighbours are *distinct* training images: exact duplicates count as one, or a duplicate
-would hide a copy. Near duplicates are not merged, and can hide one still.
+would hide a copy. Near duplicates can hide one still: `DistinctImages` merges them where it is
+asked to, and has other distances than that of pixels. Images of another range than the training
+images are refused, for they would be no copies.
 
 On generated samples this is the paper's trajectory-level memorization, `memorized_fraction`;
 on denoised noisy held-out images its per-noise-level memorization, `memorization_rates`.
@@ -14,7 +16,6 @@ floor from which either starts to say something.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,46 +26,10 @@ from numpy.typing import NDArray
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import Curve, ErrorCurve
 from geomem.geometry.denoiser import Denoiser, answer
-from geomem.geometry.distances import QUERY_ROWS, TRAIN_ROWS, Points, nearest, noise_like
+from geomem.geometry.distances import QUERY_ROWS, Points, noise_like
 from geomem.geometry.intervals import Fraction
+from geomem.memorization.distinct import THIRD, DistinctImages
 from geomem.progress import bar
-
-THIRD = 1 / 3
-
-
-class DistinctImages:
-    """A training set (N, ...) without its exact duplicates, prepared once for many ratio tests.
-
-    Every function of this module takes one in place of the training set itself.
-
-    Attributes
-    ----------
-    index : (M,) where in ``train`` each distinct image comes first, ascending; 2 <= M <= N.
-    images : array (M, ...), these images, on the ``device``.
-
-    Raises
-    ------
-    ValueError : fewer than 2 distinct images, or values that are not finite.
-    """
-
-    def __init__(self, train: Array, device: str | torch.device = "auto"):
-        points = Points(train, "train", device)
-        first: dict[bytes, int] = {}
-        for rows in points.slices(TRAIN_ROWS):
-            block = (points.block(rows) + 0.0).cpu().numpy()  # + 0.0: -0 and 0 are one value
-            for i, image in enumerate(block, rows.start):
-                first.setdefault(hashlib.sha256(image).digest(), i)
-        if len(first) < 2:
-            raise ValueError(
-                "train: the ratio test needs a second neighbour, at least 2 distinct images; "
-                f"all {len(points)} are the same."
-            )
-        self.index = np.fromiter(first.values(), np.int64, len(first))
-        images = (
-            points.flat[self.index] if points.device.type == "cpu" else points.block(self.index)
-        )
-        self.images = images.reshape(-1, *points.shape[1:])
-        self.device = points.device
 
 
 @dataclass(frozen=True)
@@ -73,7 +38,8 @@ class Neighbours:
 
     Attributes
     ----------
-    first, second : (Q,) the distances d_1NN <= d_2NN, in data units.
+    first, second : (Q,) the distances d_1NN <= d_2NN, in data units; with options of
+        `DistinctImages` by its distances, and ``second`` what d_1NN is held against.
     index : (Q,) which training image is the nearest, in the training set's own order: the
         lowest index among duplicates, and among images at the same distance.
     """
@@ -89,7 +55,7 @@ class Neighbours:
 
     def memorized(self, threshold: float = THIRD) -> NDArray[np.bool_]:
         """(Q,) whether d_1NN < threshold * d_2NN, strictly."""
-        return self.ratio < _checked(threshold)
+        return self.ratio < checked(threshold)
 
     @property
     def fraction(self) -> Fraction:
@@ -117,7 +83,7 @@ class RateCurve(Curve):
         Not Clopper-Pearson's, since the draws of one image are not independent trials; with
         one draw it is Wilson's.
         """
-        rates = (ratios < _checked(threshold)).mean(0)
+        rates = (ratios < checked(threshold)).mean(0)
         curve = Curve.from_queries(sigma, rates, indicator=True)
         return cls(**vars(curve), threshold=threshold, ratios=ratios)
 
@@ -151,8 +117,12 @@ def neighbours(
     Raises
     ------
     ValueError
-        If there are fewer than 2 distinct training images, sizes differ, or values are not
-        finite.
+        If there are fewer than 2 distinct training images, sizes differ, values are not finite,
+        or the images are of another range than the training images.
+
+    See Also
+    --------
+    DistinctImages : Near twins, mirror images, shifts, features, several neighbours.
 
     References
     ----------
@@ -170,11 +140,14 @@ def neighbours(
     queries = check_array("images", images)
     if isinstance(queries, torch.Tensor):
         queries = queries.to(distinct.device)
-    distance, index = (
-        torch.as_tensor(a).cpu().numpy()
-        for a in nearest(queries, distinct.images, 2, device=distinct.device)
-    )
-    return Neighbours(distance[:, 0], distance[:, 1], distinct.index[index[:, 0]])
+    distinct.check_range(queries)
+    return near(queries, distinct)
+
+
+def near(images: Array, distinct: DistinctImages) -> Neighbours:
+    """As `neighbours`, of images on the device, whatever their range: answers of a denoiser."""
+    first, second, which = distinct.near(images)
+    return Neighbours(first, second, distinct.index[which])
 
 
 def fraction_below(ratios: Array, threshold: float = THIRD) -> Fraction:
@@ -185,7 +158,7 @@ def fraction_below(ratios: Array, threshold: float = THIRD) -> Fraction:
     values = np.asarray(ratios, dtype=np.float64)
     if values.ndim != 1 or len(values) == 0 or not np.all((values >= 0) & (values <= 1)):
         raise ValueError("ratios: expected a non-empty vector of values in [0, 1].")
-    return Fraction.of(int((values < _checked(threshold)).sum()), len(values))
+    return Fraction.of(int((values < checked(threshold)).sum()), len(values))
 
 
 def memorized_fraction(
@@ -300,10 +273,10 @@ def memorization_rates(
     """
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
-    _checked(threshold)
+    checked(threshold)
     ratios = np.empty((check_count("draws", draws), len(images), len(levels)))
-    for draw, s, rows, _, found in _denoised(denoise, images, levels, draws, seed, batch):
-        ratios[draw, rows, s] = neighbours(found, distinct).ratio
+    for draw, s, rows, _, found in denoised(denoise, images, levels, draws, seed, batch):
+        ratios[draw, rows, s] = near(found, distinct).ratio
     return RateCurve.from_ratios(levels, ratios, threshold)
 
 
@@ -364,12 +337,12 @@ def denoising_error(
     """
     levels, clean = check_sigmas(sigmas), Points(images, "images", device)
     errors = np.zeros((len(clean), len(levels)))
-    for _, s, rows, x, found in _denoised(denoise, clean, levels, draws, seed, batch):
+    for _, s, rows, x, found in denoised(denoise, clean, levels, draws, seed, batch):
         errors[rows, s] += (found.flatten(1).double() - x).square().sum(1).cpu().numpy() / draws
     return ErrorCurve.from_queries(levels, errors)
 
 
-def _denoised(
+def denoised(
     denoise: Denoiser, images: Points, levels: Floats, draws: int, seed: int, batch: int
 ) -> Iterator[tuple[int, int, slice, torch.Tensor, torch.Tensor]]:
     """(draw, level, rows, clean images (Q, d) float64, denoised ones) of every block of images.
@@ -392,7 +365,7 @@ def _denoised(
                     shown.update()
 
 
-def _checked(threshold: float) -> float:
+def checked(threshold: float) -> float:
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must lie in (0, 1], got {threshold}.")
     return threshold

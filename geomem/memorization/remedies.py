@@ -30,8 +30,9 @@ from geomem.geometry.intervals import (
     student_half,
 )
 from geomem.memorization import quality
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.quality import Features
-from geomem.memorization.ratio_test import DistinctImages, denoising_error, neighbours
+from geomem.memorization.ratio_test import denoising_error, neighbours
 
 
 @dataclass(frozen=True)

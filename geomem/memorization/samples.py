@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from geomem.diffusion.sampler import sample
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction
-from geomem.memorization.ratio_test import DistinctImages, Neighbours, neighbours
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import Neighbours, neighbours
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.intervals import Change, Fraction, columns, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
-from geomem.memorization.ratio_test import DistinctImages, neighbours
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.remedies import (
     Bench,
     Judged,

@@ -17,8 +17,9 @@ from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, Fraction, columns
 from geomem.geometry.window import Window
+from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import place
-from geomem.memorization.ratio_test import DistinctImages, neighbours
+from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.swaps import swap
 
 

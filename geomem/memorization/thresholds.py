@@ -9,7 +9,8 @@ import numpy as np
 
 from geomem.geometry.arrays import Floats
 from geomem.geometry.intervals import Estimate, Fraction
-from geomem.memorization.ratio_test import THIRD, RateCurve, fraction_below
+from geomem.memorization.distinct import THIRD
+from geomem.memorization.ratio_test import RateCurve, fraction_below
 
 NAMED = {"third": THIRD, "half": 0.5}  # the thresholds that are spoken of
 

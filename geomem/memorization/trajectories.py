@@ -26,13 +26,12 @@ from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.window import Window
+from geomem.memorization.distinct import THIRD, DistinctImages
 from geomem.memorization.ratio_test import (
-    THIRD,
-    DistinctImages,
     fraction_below,
     memorization_rates,
     memorized_fraction,
-    neighbours,
+    near,
 )
 
 Bools = NDArray[np.bool_]
@@ -100,14 +99,14 @@ class Course:
         radii = shell_radii(points.shape[1], c)
         numbers, parts = range(check_count("n", n)), []
         for i in range(0, n, check_count("batch", batch)):
-            near, inside = [], []
+            found, inside = [], []
             for step in sampler.follow(
                 denoise, shape, numbers[i : i + batch],
                 seed=seed, sigmas=levels, solver=solver, device=device,
             ):  # fmt: skip
-                near.append(neighbours(step.denoised, distinct))
+                found.append(near(step.denoised, distinct))
                 inside.append(_in_a_shell(step, points, radii))
-            ratio, nearest = [found.ratio for found in near], [found.index for found in near]
+            ratio, nearest = [at.ratio for at in found], [at.index for at in found]
             parts.append((np.array(ratio).T, np.array(nearest).T, np.array(inside).T[:, :-1]))
         return cls(levels, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 

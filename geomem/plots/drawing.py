@@ -20,6 +20,7 @@ from geomem.geometry.regimes import Regimes
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
+Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 Look = tuple[Any, str, str]  # colour, marker and line, "" for none
 LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
 NAMES = {  # how quantities are written in a picture
@@ -160,16 +161,19 @@ def image_grid(
     rows: Sequence[tuple[str, np.ndarray]],
     columns: Sequence[str],
     framed: Sequence[np.ndarray | None] | None = None,
+    xlabel: str = "",
 ) -> Figure:
     """Rows of images, (n, C, H, W) in [-1, 1] and clipped to it, under column titles.
 
     framed : for each row the (n,) booleans of the images with a red frame, the memorized
         ones, or None.
+    xlabel : what the column titles are.
     """
     from matplotlib import pyplot as plt
 
     n, (height, width) = len(columns), rows[0][1].shape[-2:]
-    fig, ax = plt.subplots(figsize=(4.8, 0.35 + 4.8 / n * 0.92 * len(rows)))  # one: many are slow
+    enough = 1 + 4.8 * len(rows) / n * height / width
+    fig, ax = plt.subplots(figsize=(4.8, enough))  # one axes: many are slow
     frames = [None] * len(rows) if framed is None else framed
     for y, ((_, images), red) in enumerate(zip(rows, frames, strict=True)):
         marked = np.zeros(n, bool) if red is None else red
@@ -185,8 +189,11 @@ def image_grid(
     ax.set_xticks(range(n), columns)
     ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8.5)
     ax.tick_params(length=0, top=True, labeltop=True, labelbottom=False)
+    ax.set_xlabel(xlabel)
     ax.spines[:].set_visible(False)
     ax.grid(False)
+    fig.draw_without_rendering()  # now it is known how wide the names are, and so the images
+    fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
 
 
@@ -194,15 +201,14 @@ def strip(
     sigma: np.ndarray,
     rows: Mapping[str, np.ndarray],
     framed: Sequence[np.ndarray | None] | None = None,
-) -> tuple[Figure, dict[str, Any]]:
+) -> Drawn:
     """Rows of images (S, C, H, W) over the noise levels (S,), and their pixels as a table.
 
     framed : as of `image_grid`.
     """
     named = [*rows.items()]
-    fig = image_grid(named, [f"{level:.2g}" for level in sigma], framed)
-    fig.supxlabel(SIGMA_LABEL, fontsize=10.5)
-    return fig, pixel_table(sigma, named)
+    titles = [f"{level:.2g}" for level in sigma]
+    return image_grid(named, titles, framed, SIGMA_LABEL), pixel_table(sigma, named)
 
 
 def pixel_table(

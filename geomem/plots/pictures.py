@@ -13,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from geomem.geometry.curve import Band, Curve
 from geomem.geometry.intervals import bars, columns
 from geomem.geometry.regimes import Geometry
+from geomem.memorization.copy_bound import CopyBound
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.dimension import Measured, curve_table, level_table
+from geomem.memorization.distinct import THIRD
 from geomem.memorization.linearity import Linearity
-from geomem.memorization.ratio_test import THIRD
 from geomem.memorization.samples import Samples
 from geomem.memorization.stopping import Losses, running_mean
 from geomem.memorization.swaps import PAPER_TABLE, Condition, SwapTable
@@ -26,6 +27,7 @@ from geomem.memorization.trajectories import Course, Moment
 from geomem.plots.drawing import (
     LOOKS,
     SIGMA_LABEL,
+    Drawn,
     Look,
     from_rows,
     image_grid,
@@ -35,8 +37,6 @@ from geomem.plots.drawing import (
     shade_regimes,
     sigma_axis,
 )
-
-Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 
 
 def losses(found: Mapping[str, Losses]) -> Drawn:
@@ -108,7 +108,7 @@ def magnified_rates(
 
 def marks_and_curves(
     sigma: np.ndarray, marks: Mapping[str, np.ndarray], ours: Mapping[str, Band]
-) -> tuple[Figure, dict[str, Any]]:
+) -> Drawn:
     """Rates read off the paper as marks, and our own at the same levels as lines; with the table.
 
     Parameters
@@ -154,9 +154,7 @@ def thresholds(found: Thresholds, colors: Sequence[str] = ("C1", "C2", "0.4")) -
     return fig, table
 
 
-def zone_and_rate(
-    geometry: Geometry, rate: Curve, xlim: tuple[float, float]
-) -> tuple[Figure, dict[str, Any]]:
+def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) -> Drawn:
     """The regimes, both curves they come from, and a memorization rate on its own axis (right).
 
     Returns the figure and its table, one row a curve and level.
@@ -186,6 +184,26 @@ def zone_and_rate(
     headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
     headers += ["low [fraction, 95% interval]", "high [fraction, 95% interval]"]
     return fig, from_rows(headers, rows)
+
+
+def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
+    """Of each network the measured rate under its bounds; shaded what `CopyBound.edge` certifies.
+
+    level : of the rate, there.
+    """
+    fig, axes = plt.subplots(len(found), 1, figsize=(4.8, 1.5 * len(found) + 1.3), sharex=True)
+    for ax, (name, of) in zip(axes, found.items(), strict=True):
+        ax.axvspan(of.sigma.min(), of.edge(level), color="0.9", lw=0, zorder=0)
+        of.plot(ax)
+        sigma_axis(ax)
+        ax.set(xlabel="", title=name, yticks=(0, 0.5, 1))
+    axes[-1].set_xlabel(SIGMA_LABEL)
+    fig.supylabel("share of the answers", fontsize="medium")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    tables = [
+        {"network [name]": [name] * len(of.sigma), **of.table()} for name, of in found.items()
+    ]
+    return fig, {heading: np.concatenate([t[heading] for t in tables]) for heading in tables[0]}
 
 
 def swap_table(

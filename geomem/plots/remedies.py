@@ -23,7 +23,7 @@ from geomem.memorization.remedies import Judged, Ratio
 from geomem.memorization.stopping import Stopping
 from geomem.memorization.study import Study, plane
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
-from geomem.plots.drawing import from_rows, image_grid, pixel_table, sigma_axis
+from geomem.plots.drawing import Drawn, from_rows, image_grid, pixel_table, sigma_axis
 
 Interval = Estimate | Fraction
 Bars = Sequence[tuple[str, Window | None, Interval]]  # name, gap if any, share memorized
@@ -45,7 +45,6 @@ LOOKS: Mapping[str, Mapping[str, Any]] = {
     "stopped inside": {"color": "0.3", "marker": "*", "ls": ":"},
     "large": {"color": "0.6", "marker": "h", "ls": "-"},
 }
-Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 CELEBA = "the paper (CelebA)"
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
@@ -119,7 +118,7 @@ def over_training(
     course: Mapping[str, Sequence[Judged]],
     steps: Sequence[int],
     references: References,
-) -> tuple[Figure, dict[str, list[Any]]]:
+) -> Drawn:
     """The held-out loss of the plain model, and below it copies and distances of several kinds.
 
     Parameters
@@ -160,9 +159,7 @@ def over_training(
     return fig, from_rows(headings, rows)
 
 
-def against_paper(
-    theirs: Mapping[str, Floats], ours: Mapping[str, Floats]
-) -> tuple[Figure, dict[str, list[Any]]]:
+def against_paper(theirs: Mapping[str, Floats], ours: Mapping[str, Floats]) -> Drawn:
     """The paper's course of training as marks, ours as lines.
 
     Parameters

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Annulus
 from scipy.stats import chi, ncx2
 
@@ -16,9 +15,7 @@ from geomem.geometry.arrays import Floats
 from geomem.geometry.coverage import shell_mass, shell_radii
 from geomem.geometry.coverage_bounds import coverage_sigma, shell_mass_envelopes
 from geomem.geometry.noise_shell import NoiseShell
-from geomem.plots.drawing import filled_up
-
-Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
+from geomem.plots.drawing import Drawn, filled_up
 
 
 def noise_shell(shell: NoiseShell) -> Drawn:

@@ -4,6 +4,9 @@ One file per statement; `statement.py` says what a step and a check are.
 """
 
 from geomem.theorems import (
+    confidence,
+    copies,
+    counting,
     lemma_4_5,
     theorem_4_2_a,
     theorem_4_2_b,
@@ -23,8 +26,11 @@ STATEMENTS = {
         theorem_4_2_b,
         theorem_4_2_b_large,
         theorem_4_2_comparison,
+        counting,
+        copies,
         lemma_4_5,
         theorem_4_8,
+        confidence,
         theorem_4_9,
         theorem_4_10,
         theorem_4_11,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,27 +10,41 @@ import sympy as sp
 from flint import arb, ctx
 
 from geomem.geometry.coverage import shell_radii
-from geomem.theorems.statement import (
+from geomem.theorems.checks import (
+    Computed,
     Enclosed,
     Identity,
     Outcome,
+    Refused,
     Sign,
     Simulated,
-    Statement,
-    Step,
     Words,
     enclose,
 )
+from geomem.theorems.formulas import (
+    Chain,
+    Draws,
+    Expect,
+    Prob,
+    Values,
+    at_least,
+    at_most,
+    equal,
+    greater,
+    less,
+    say,
+)
+from geomem.theorems.statement import Statement, Step
 
 c, d, u = sp.symbols("c d u", positive=True)
 theta, a, v = sp.symbols("theta a v", positive=True)
 z = sp.Symbol("z", real=True)
+NORM2 = sp.Symbol(r"{\|Z\|^2}", positive=True)
 j = sp.Symbol("j", integer=True, nonnegative=True)
 
 HALF = {theta: v / (2 * (1 + v))}  # theta in (0, 1/2)
 UPPER = d * theta**2 / (1 - 2 * theta)  # bounds the log moment generating function at theta,
 LOWER = d * theta**2  # and at -theta
-CASES = ((1, 0.1), (3, 1.0), (16, 0.5), (64, 2.0), (300, 3.0))
 
 
 def named(latex: str) -> sp.Symbol:
@@ -60,6 +74,8 @@ class Digits(Enclosed):
 
     Finite exponential sums in the formula are summed term by term.
     """
+
+    kind = "example"
 
     ranges: Mapping[sp.Symbol, tuple[sp.Expr, sp.Expr]] = field(default_factory=dict)
 
@@ -97,18 +113,22 @@ def _summed(part: sp.Subs) -> arb:
     return enclose(part.expr.xreplace({series: name}), {y: at, name: total})
 
 
-def _tails(loss: float = 1.0) -> Sequence[tuple[float, float, float, str]]:
-    """Both tails of ||Z||^2 against loss * exp(-c)."""
+def _shells(rng: np.random.Generator) -> Values:
+    return {d: int(np.exp(rng.uniform(0, 12))), c: float(np.exp(rng.uniform(-9, 9)))}
+
+
+def _norms() -> Iterator[Values]:
+    """The squared norm of the noise, in one dimension and in many."""
     rng = np.random.default_rng(45)
-    cases = []
-    for dim, level in CASES:
-        norm2 = rng.chisquare(dim, 100_000)
-        r_in, r_out = shell_radii(dim, level)
-        for outside in (norm2 > r_out**2, norm2 < r_in**2):
-            tail = float(outside.mean())
-            error = float(np.sqrt((tail + 1e-5) / len(norm2)))
-            cases.append((tail, error, loss * float(np.exp(-level)), "<="))
-    return cases
+    for dim, level in ((1, 1e-4), (1, 0.1), (3, 1.0), (16, 0.5), (64, 2.0), (300, 3.0)):
+        yield {d: dim, c: level, NORM2: Draws(rng.chisquare(dim, 200_000))}
+
+
+def _moments() -> Iterator[Values]:
+    """Means of e^(theta (|Z|^2 - d)) that so few draws find."""
+    rng = np.random.default_rng(46)
+    for dim, tilt in ((1, 0.02), (4, 0.05), (30, 0.02), (200, 0.005)):
+        yield {d: dim, theta: tilt, NORM2: Draws(rng.chisquare(dim, 200_000))}
 
 
 upper_gap = UPPER - (-d * sp.log(1 - 2 * theta) / 2 - d * theta)
@@ -118,173 +138,166 @@ above, below = 2 * sp.sqrt(c * d) + 2 * c, 2 * sp.sqrt(c * d)
 
 
 y = sp.Symbol("y", positive=True)
-at_least = sp.exp(-y) * sp.Sum(y**j / sp.factorial(j), (j, 0, 1535))  # P(||Z||^2 >= 2 y)
+beyond = sp.exp(-y) * sp.Sum(y**j / sp.factorial(j), (j, 0, 1535))  # P(||Z||^2 >= 2 y)
 outer, inner = 1541 + 32 * sp.sqrt(15), 1536 - 32 * sp.sqrt(15)  # half the squared radii
-upper_tail, lower_tail = sp.Subs(at_least, y, outer), sp.Subs(1 - at_least, y, inner)
+upper_tail, lower_tail = sp.Subs(beyond, y, outer), sp.Subs(1 - beyond, y, inner)
+
+R_IN, R_OUT = sp.symbols(r"r_{\mathrm{in}} r_{\mathrm{out}}", nonnegative=True)
+INNER = equal(R_IN, sp.sqrt(sp.Max(0, d - below)))
+OUTER = equal(R_OUT, sp.sqrt(d + above))
+TAIL = sp.exp(-c)
+TOO_FAR = at_most(Prob(greater(NORM2, OUTER.rhs**2)), TAIL)
+TOO_NEAR = at_most(Prob(less(NORM2, INNER.rhs**2)), TAIL)
+IN_SHELL = Chain(at_most(INNER.rhs**2, NORM2), at_most(NORM2, OUTER.rhs**2))
+KEPT = at_least(Prob(IN_SHELL), 1 - 2 * TAIL)
+LOG_MGF = -d * sp.log(1 - 2 * theta) / 2 - d * theta
 
 LEMMA = Statement(
     label="lemma-4-5",
     number="Lemma 4.5",
     kind="lemma",
-    title="Where noise lies",
+    title="The shell that holds the noise",
     whose="paraphrase",
-    assumptions=(
-        r"$Z \sim N(0, I_d)$, $d \ge 1$, $c > 0$; $r_{\mathrm{in}} = 0$ when $c \ge d/4$. The two "
-        r"radii are the paper's, verbatim; the reading of $r_{\mathrm{in}}$ for $c \ge d/4$ is "
-        r"ours; the proof is the standard one of Laurent and Massart."
+    assumptions=say(
+        "{norm} is the squared length of standard noise, {dim}, {c}. The two radii are the "
+        "paper's, verbatim; that the inner one is zero where its root is not real is our reading, "
+        "and the proof is the standard one of Laurent and Massart.",
+        norm=NORM2,
+        dim=at_least(d, 1),
+        c=greater(c, 0),
     ),
-    claim=(
-        r"With $r_{\mathrm{in}} = \sqrt{d - 2\sqrt{cd}}$ and "
-        r"$r_{\mathrm{out}} = \sqrt{d + 2\sqrt{cd} + 2c}$, each of the events "
-        r"$\|Z\| > r_{\mathrm{out}}$ and $\|Z\| < r_{\mathrm{in}}$ has probability at most "
-        r"$e^{-c}$; so "
-        r"$\mathbb{P}(r_{\mathrm{in}} \le \|Z\| \le r_{\mathrm{out}}) \ge 1 - 2e^{-c}$."
+    claim=say(
+        "With {inner} and {outer}, each of the two tails is small,{far:display}{near:display}"
+        "so that{kept:display}",
+        inner=INNER,
+        outer=OUTER,
+        far=TOO_FAR,
+        near=TOO_NEAR,
+        kept=KEPT,
     ),
     steps=(
         Step(
-            r"The moment generating function of one squared coordinate, for $0 < \theta < 1/2$.",
-            sp.Eq(density_integral(theta * z**2), 1 / sp.sqrt(1 - 2 * theta)),
+            r"The moment generating function of one squared coordinate, for $\theta$ from 0 to "
+            "one half.",
+            equal(density_integral(theta * z**2), 1 / sp.sqrt(1 - 2 * theta)),
             Identity(prepare=below_half),
         ),
         Step(
             r"The $d$ coordinates are independent, so their logarithms add; centre $\|Z\|^2$ at "
             r"its mean $d$.",
-            sp.Eq(
-                named(r"\log \mathbb{E}\, e^{\theta(\|Z\|^2 - d)}"),
-                -d * sp.log(1 - 2 * theta) / 2 - d * theta,
-            ),
-            Words(),
+            equal(Expect(sp.exp(theta * (NORM2 - d))), sp.exp(LOG_MGF)),
+            Simulated(_moments),
         ),
         Step(
-            r"Compare this with $d\theta^2/(1 - 2\theta)$: the difference has this derivative,",
-            sp.Eq(sp.Derivative(upper_gap, theta), 2 * d * theta**2 / (1 - 2 * theta) ** 2),
+            "Compare the exponent with another, by the derivative of the difference,",
+            equal(sp.Derivative(upper_gap, theta), 2 * d * theta**2 / (1 - 2 * theta) ** 2),
             Identity(),
         ),
         Step(
-            r"which is never negative for $0 < \theta < 1/2$;",
-            sp.Ge(2 * d * theta**2 / (1 - 2 * theta) ** 2, 0, evaluate=False),
+            r"which is never negative in that range;",
+            at_least(sp.Derivative(upper_gap, theta), 0),
             Sign(where=HALF),
         ),
         Step(
-            r"and at $\theta = 0$ the difference is 0, so that it is at least 0 on all of "
-            r"$(0, 1/2)$.",
-            sp.Eq(sp.Subs(upper_gap, theta, 0), 0, evaluate=False),
+            r"and at $\theta = 0$ the difference is zero, so that it is never negative.",
+            equal(sp.Subs(upper_gap, theta, 0), 0),
             Identity(),
         ),
         Step(
-            r"Markov's inequality for $e^{\theta(\|Z\|^2 - d)}$, with the bound just found.",
-            sp.Le(named(r"\mathbb{P}(\|Z\|^2 \ge d + u)"), sp.exp(UPPER - theta * u)),
-            Words(),
+            r"So the mean of $e^{\theta(\|Z\|^2 - d)}$ is at most $e$ to the other exponent, and "
+            r"the tail beyond an excess $u$ at most that times $e^{-\theta u}$.",
+            None,
+            Words("Markov's inequality"),
         ),
         Step(
-            r"Take the excess $u = r_{\mathrm{out}}^2 - d$ and this $\theta$: the exponent is "
-            r"exactly $-c$. (Any $\theta$ in $(0, 1/2)$ would be allowed; this one is the best.)",
-            sp.Eq(sp.Subs(theta * u - UPPER, (theta, u), (best, above)), c),
+            r"Take the excess $u$ of the outer radius and this $\theta$: the exponent is exactly "
+            r"$-c$. (Any other $\theta$ in the range would be allowed; this one is the best.)",
+            equal(sp.Subs(UPPER - theta * u, (theta, u), (best, OUTER.rhs**2 - d)), sp.log(TAIL)),
             Identity(),
         ),
         Step(
-            r"This $\theta$ does lie below $1/2$. The upper tail is done.",
-            sp.Lt(best, sp.Rational(1, 2)),
+            r"This $\theta$ does lie below one half. The upper tail is done,",
+            less(best, sp.Rational(1, 2)),
             Sign(),
+        ),
+        Step(
+            "and seen.",
+            TOO_FAR,
+            Simulated(_norms, loose="Markov's inequality is"),
         ),
         Step(
             r"For the lower tail take $-\theta$ in the moment generating function of the square,",
-            sp.Eq(density_integral(-theta * z**2), 1 / sp.sqrt(1 + 2 * theta)),
+            equal(density_integral(-theta * z**2), 1 / sp.sqrt(1 + 2 * theta)),
             Identity(),
         ),
         Step(
-            r"that is, $e^{-\theta(\|Z\|^2 - d)}$, whose logarithm of the mean is "
-            r"$-\frac{d}{2}\log(1 + 2\theta) + d\theta$; its distance to $d\theta^2$ has this "
-            r"derivative,",
-            sp.Eq(sp.Derivative(lower_gap, theta), 4 * d * theta**2 / (1 + 2 * theta)),
+            r"of which the exponent, less another, has this derivative,",
+            equal(sp.Derivative(lower_gap, theta), 4 * d * theta**2 / (1 + 2 * theta)),
             Identity(),
         ),
         Step(
-            r"which is never negative for $\theta > 0$;",
-            sp.Ge(4 * d * theta**2 / (1 + 2 * theta), 0, evaluate=False),
+            r"never negative,",
+            at_least(sp.Derivative(lower_gap, theta), 0),
             Sign(),
         ),
         Step(
-            r"and again the difference starts at 0.",
-            sp.Eq(sp.Subs(lower_gap, theta, 0), 0, evaluate=False),
+            r"and again the difference starts at zero.",
+            equal(sp.Subs(lower_gap, theta, 0), 0),
             Identity(),
         ),
         Step(
-            r"Markov's inequality once more, for every $\theta > 0$.",
-            sp.Le(named(r"\mathbb{P}(\|Z\|^2 \le d - u)"), sp.exp(LOWER - theta * u)),
-            Words(),
-        ),
-        Step(
-            r"Take $u = d - r_{\mathrm{in}}^2$ and this $\theta$: the exponent is again exactly "
-            r"$-c$. (For $c \ge d/4$ the shell is a ball, and has no lower tail.)",
-            sp.Eq(sp.Subs(theta * u - LOWER, (theta, u), (below / (2 * d), below)), c),
+            r"By Markov's inequality once more, with what the inner radius lacks and this "
+            r"$\theta$, the exponent is again exactly $-c$. (A ball has no lower tail.)",
+            equal(sp.Subs(LOWER - theta * u, (theta, u), (below / (2 * d), below)), sp.log(TAIL)),
             Identity(),
         ),
+        Step("Seen:", TOO_NEAR, Simulated(_norms, loose="Markov's inequality is")),
         Step(
-            r"The shell is missed only through one of the two tails: add their probabilities.",
-            sp.Ge(
-                named(r"\mathbb{P}(r_{\mathrm{in}} \le \|Z\| \le r_{\mathrm{out}})"),
-                1 - 2 * sp.exp(-c),
-            ),
-            Words(),
+            r"The shell is missed only through one of the two tails: their probabilities add.",
+            equal(1 - TOO_FAR.rhs - TOO_NEAR.rhs, KEPT.rhs),
+            Identity(),
         ),
-        Step(
-            r"Seen: both tails in 100,000 draws, for $(d, c) = "
-            + ", ".join(f"({dim}, {level:g})" for dim, level in CASES)
-            + "$.",
-            sp.Le(
-                named(
-                    r"\max\bigl\{\mathbb{P}(\|Z\| > r_{\mathrm{out}}), "
-                    r"\mathbb{P}(\|Z\| < r_{\mathrm{in}})\bigr\}"
-                ),
-                sp.exp(-c),
-            ),
-            Simulated(_tails),
-        ),
+        Step("Seen:", KEPT, Simulated(_norms, loose="so are both tails")),
         Step(
             r"How loose it is. For even $d$ the tail of $\|Z\|^2$ is a finite sum, "
             r"$\mathbb{P}(\|Z\|^2 \ge 2y) = e^{-y} \sum_{j < d/2} y^j / j!$. Upper tail for "
             r"$d = 3072$, $c = 5$, at $y = r_{\mathrm{out}}^2 / 2$:",
-            sp.Eq(upper_tail, sp.Float("0.0006624983468", 10), evaluate=False),
+            equal(upper_tail, sp.Float("0.0006624983468", 10)),
             Digits(),
         ),
         Step(
-            r"Lower tail, at $y = r_{\mathrm{in}}^2 / 2$. Each tail is ten times below "
-            r"$e^{-5} = 0.0067$.",
-            sp.Eq(lower_tail, sp.Float("0.0005913747307", 10), evaluate=False),
-            Digits(),
-        ),
-        Step(
-            r"So the exact mass of the shell, where the lemma promises $1 - 2e^{-5} = 0.98652$:",
-            sp.Eq(
-                sp.Subs(at_least, y, inner) - upper_tail,
-                sp.Float("0.998746126922517", 15),
-                evaluate=False,
-            ),
+            r"Lower tail, at $y = r_{\mathrm{in}}^2 / 2$. Each tail is ten times below the bound.",
+            equal(lower_tail, sp.Float("0.0005913747307", 10)),
             Digits(),
         ),
     ),
     controls=(
         Step(
-            r"Without the factor 2 of $2c$ the exponent is no longer $c$.",
-            sp.Eq(sp.Subs(theta * u - UPPER, (theta, u), (best, above - c)), c),
+            r"Without the factor two of $2c$ the exponent is no longer $c$.",
+            equal(sp.Subs(UPPER - theta * u, (theta, u), (best, above - c)), sp.log(TAIL)),
             Identity(),
         ),
         Step(
-            r"Half of $d\theta^2$ does not bound the lower logarithm.",
-            sp.Ge(sp.Derivative(lower_gap - LOWER / 2, theta), 0),
+            r"Nine tenths of $d\theta^2$ do not bound the lower logarithm.",
+            at_least(sp.Derivative(lower_gap - LOWER / 10, theta), 0),
             Sign(),
         ),
         Step(
             r"A tail of $e^{-c}/4$ is too small a bound.",
-            sp.Le(named(r"\mathbb{P}(\|Z\| > r_{\mathrm{out}})"), sp.exp(-c) / 4),
-            Simulated(lambda: _tails(0.25)),
+            at_most(Prob(greater(NORM2, OUTER.rhs**2)), TAIL / 4),
+            Simulated(_norms, loose="so is the lemma"),
         ),
         Step(
             r"A wrong last digit.",
-            sp.Eq(upper_tail, sp.Float("0.0006624983469", 10), evaluate=False),
+            equal(upper_tail, sp.Float("0.0006624983469", 10)),
             Digits(),
         ),
+    ),
+    code=(
+        Computed("shell_radii()[0]", INNER, lambda v: shell_radii(v[d], v[c])[0], _shells),
+        Computed("shell_radii()[1]", OUTER, lambda v: shell_radii(v[d], v[c])[1], _shells),
+        Refused("shell_radii", at_least(d, 1), d, lambda dim: shell_radii(dim, 5.0), step=1),
+        Refused("shell_radii", greater(c, 0), c, lambda level: shell_radii(3, level)),
     ),
 )
 

@@ -1,26 +1,25 @@
-"""Statements with their steps, and the three kinds of check, never confused with each other.
+"""Statements: what is claimed, why, and what holds each printed formula to a check.
 
-A step's formula is a sympy object: the book prints its LaTeX and the check proves it, so that
-text and check cannot drift apart.
-
-- *symbolic* (`Identity`, `Sign`, `LimitValue`): sympy proves it; no floating point.
-- *rigorous numeric* (`Enclosed`): interval arithmetic over the whole stated range.
-- *simulated* (`Simulated`): Monte Carlo with a seed, against the claimed bound.
-- *in words* (`Words`): argued in the text, not checked.
+A claim is words with formulas in them (`Said`), and the formulas are sympy objects that the
+book prints, that the steps of the proof end in, and that the package's code is compared with
+(`Statement.code`). So text, proof and code cannot drift apart: `Statement.loose_ends` names what
+nothing holds.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
-import numpy as np
 import sympy as sp
-from flint import arb, ctx
 
+from geomem.theorems.checks import Check, Computed, Held, Outcome, Words
+from geomem.theorems.formulas import Chain, Said
 from geomem.theorems.textbook import Textbook
 
 WHOSE = {
@@ -30,160 +29,28 @@ WHOSE = {
     "reconstruction": "our reconstruction",
     "ours": "our addition, not in the paper",
 }
-MAX_BOXES = 20_000
-
-
-def _unchanged(difference: sp.Expr) -> sp.Expr:
-    return difference
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Whether a check held, and one line on how."""
-
-    held: bool
-    detail: str
-
-
-@dataclass(frozen=True)
-class Words:
-    """A step that is argued in words only; nothing is checked."""
-
-    kind: ClassVar[str] = "in words"
-
-    def run(self, formula: sp.Basic) -> Outcome:
-        return Outcome(True, "argued in the text")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """An equation: the difference of its sides is exactly zero after ``doit`` and ``simplify``.
-
-    ``prepare`` may rewrite the difference first (expand, change functions, substitute);
-    whatever it does must be an identity too.
-    """
-
-    prepare: Callable[[sp.Expr], sp.Expr] = _unchanged
-    kind: ClassVar[str] = "symbolic"
-
-    def run(self, formula: sp.Basic) -> Outcome:
-        left, right = _sides(formula, sp.Equality)
-        difference = sp.simplify(self.prepare((left - right).doit()))
-        return Outcome(difference == 0, f"difference of the sides: {difference}")
-
-
-@dataclass(frozen=True)
-class Sign:
-    """An inequality on a range, written as the image of positive symbols.
-
-    ``where`` substitutes the range into the formula: {x: u / (2 * (1 + u))} with u > 0 is
-    x in (0, 1/2). The difference of the sides, factored over one denominator, must then
-    have a sign that follows from the symbols' assumptions, or polynomials with
-    coefficients of one sign. ``prepare`` as for `Identity`.
-    """
-
-    where: Mapping[sp.Symbol, sp.Expr] = field(default_factory=dict)
-    prepare: Callable[[sp.Expr], sp.Expr] = _unchanged
-    kind: ClassVar[str] = "symbolic"
-
-    def run(self, formula: sp.Basic) -> Outcome:
-        left, right = _sides(
-            formula, sp.GreaterThan, sp.StrictGreaterThan, sp.LessThan, sp.StrictLessThan
-        )
-        less = isinstance(formula, (sp.LessThan, sp.StrictLessThan))
-        difference = (right - left if less else left - right).doit()
-        difference = sp.factor(sp.together(sp.simplify(self.prepare(difference).subs(self.where))))
-        strict = isinstance(formula, (sp.StrictGreaterThan, sp.StrictLessThan))
-        held = sp.Mul(*[_signed(part) for part in sp.Mul.make_args(difference)])
-        known = held.is_positive if strict else held.is_nonnegative
-        return Outcome(bool(known), f"difference of the sides, factored: {difference}")
-
-
-@dataclass(frozen=True)
-class LimitValue:
-    """An equation whose left side is a ``Limit``: sympy evaluates it to the right side."""
-
-    kind: ClassVar[str] = "symbolic"
-
-    def run(self, formula: sp.Basic) -> Outcome:
-        left, right = _sides(formula, sp.Equality)
-        value = left.doit()
-        return Outcome(sp.simplify(value - right) == 0, f"the limit is {value}")
-
-
-@dataclass(frozen=True)
-class Enclosed:
-    """An inequality over boxes, by interval arithmetic (Arb) with bisection.
-
-    ``ranges`` gives each free symbol its interval (as exact sympy numbers). The check
-    holds only when every box is decided, so it never passes by sampling.
-    """
-
-    ranges: Mapping[sp.Symbol, tuple[sp.Expr, sp.Expr]]
-    bits: int = 128
-    kind: ClassVar[str] = "rigorous numeric"
-
-    def run(self, formula: sp.Basic) -> Outcome:
-        left, right = _sides(
-            formula, sp.GreaterThan, sp.StrictGreaterThan, sp.LessThan, sp.StrictLessThan
-        )
-        less = isinstance(formula, (sp.LessThan, sp.StrictLessThan))
-        difference = right - left if less else left - right
-        symbols = list(self.ranges)
-        precision, ctx.prec = ctx.prec, self.bits
-        try:
-            boxes = [tuple(_hull(*self.ranges[s]) for s in symbols)]
-            for count in range(MAX_BOXES):
-                if not boxes:
-                    return Outcome(True, f"{count} boxes enclosed, {self.bits} bits")
-                box = boxes.pop()
-                value = enclose(difference, dict(zip(symbols, box, strict=True)))
-                if value > 0:
-                    continue
-                if value < 0:
-                    return Outcome(False, f"violated on {box}")
-                boxes += _halves(box)
-            return Outcome(False, f"undecided after {MAX_BOXES} boxes")
-        finally:
-            ctx.prec = precision
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """Monte Carlo: ``run_once`` returns pairs (estimate, standard error, bound, sense).
-
-    ``sense`` is "<=" where the estimate must not exceed the bound, ">=" where it must not
-    fall below, "=" for a value. Four standard errors are allowed; the seed is fixed inside.
-    """
-
-    simulate: Callable[[], Sequence[tuple[float, float, float, str]]]
-    kind: ClassVar[str] = "simulated"
-
-    def run(self, formula: sp.Basic) -> Outcome:
-        worst, cases = 0.0, self.simulate()
-        if not cases or not all(np.isfinite(case[:3]).all() for case in cases):
-            return Outcome(False, f"{len(cases)} cases, not all finite")
-        for estimate, error, bound, sense in cases:
-            excess = {"<=": estimate - bound, ">=": bound - estimate, "=": abs(estimate - bound)}
-            worst = max(worst, excess[sense] / error if error > 0 else 99.0 * (excess[sense] > 0))
-        return Outcome(worst <= 4, f"{len(cases)} cases, worst {worst:.1f} standard errors")
-
-
-Check = Words | Identity | Sign | LimitValue | Enclosed | Simulated
+KINDS = ("symbolic", "rigorous", "simulated", "in words", "example", "code")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a proof: a sentence of why, the formula that it ends in, and its check."""
+    """One step of a proof: a sentence of why, the formula that it ends in, and its check.
 
-    why: str
-    formula: sp.Basic
+    A step in words has no formula, or one that a check elsewhere in the statement holds.
+    """
+
+    why: str | Said
+    formula: sp.Basic | None
     check: Check
+
+    @property
+    def text(self) -> str:
+        return self.why.text if isinstance(self.why, Said) else self.why
 
     @property
     def latex(self) -> str:
         """The formula as the book prints it."""
-        return str(Textbook().doprint(self.formula))
+        return "" if self.formula is None else str(Textbook().doprint(self.formula))
 
 
 @dataclass(frozen=True)
@@ -195,12 +62,13 @@ class Statement:
     label : its name in the book and on the command line, "theorem-4-8".
     number : "Theorem 4.8"; of an addition of ours, the statement it belongs to.
     kind : "theorem", "lemma", "proposition" or "corollary".
-    title : a few words.
+    title : a noun phrase.
     whose : a key of `WHOSE`.
-    assumptions : one sentence, MyST with math.
-    claim : MyST with math: what is stated.
+    assumptions, claim : words with formulas in them.
     steps : the proof.
     controls : steps with a deliberately wrong constant: each check must fail.
+    code : what ties the formulas to the package's functions.
+    quotation : of a verbatim claim, the SHA-256 of its text, which was compared with the paper.
     """
 
     label: str
@@ -208,22 +76,75 @@ class Statement:
     kind: str
     title: str
     whose: str
-    assumptions: str
-    claim: str
+    assumptions: Said
+    claim: Said
     steps: tuple[Step, ...]
     controls: tuple[Step, ...]
+    code: tuple[Held, ...] = ()
+    quotation: str = ""
 
     def __post_init__(self) -> None:
         if self.whose not in WHOSE or not self.steps or not self.controls:
             raise ValueError(f"{self.label}: needs whose it is, steps, and a negative control.")
+        if self.whose == "verbatim" and self.quotation != self.digest:
+            raise ValueError(
+                f"{self.label}: a quotation has changed; compare it with the paper, and put "
+                f"quotation={self.digest!r}."
+            )
+
+    @property
+    def digest(self) -> str:
+        """Of the claim's text."""
+        return hashlib.sha256(self.claim.text.encode()).hexdigest()
+
+    def loose_ends(self) -> list[sp.Basic]:
+        """Formulas that are printed as facts and that no check holds.
+
+        A relation is held by a checked step that ends in it, or by the package's code that is
+        compared with it. A definition may also be held by a checked formula in which what it
+        defines stands written out.
+        """
+        checked = [held.formula for held in self.code]
+        for step in self.steps:
+            if not isinstance(step.check, Words) and step.formula is not None:
+                checked.append(step.formula)
+        computed = [held.formula for held in self.code if isinstance(held, Computed)]
+        parts = {part for formula in checked for part in _relations(formula)}
+
+        def held(part: sp.Basic) -> bool:
+            if part in parts or any(formula.has(part) for formula in checked):
+                return True
+            if not isinstance(part, sp.core.relational.Relational):
+                return not part.atoms(sp.Number)
+            defines = isinstance(part, sp.Equality) and not part.rhs.is_Atom
+            return part.rhs in computed or (defines and any(x.has(part.rhs) for x in checked))
+
+        said = [*self.assumptions.parts.values(), *self.claim.parts.values()]
+        for step in self.steps:
+            said += [*step.why.parts.values()] if isinstance(step.why, Said) else []
+            if isinstance(step.check, Words) and step.formula is not None:
+                said.append(step.formula)
+        return [part for formula in said for part in _relations(formula) if not held(part)]
+
+
+def _relations(formula: sp.Basic) -> Iterator[sp.Basic]:
+    """The relations of a chain or conjunction, one by one."""
+    if isinstance(formula, (Chain, sp.And)):
+        for part in formula.args:
+            yield from _relations(part)
+    else:
+        yield formula
 
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the verification table."""
+    """One row of the verification table.
+
+    ``held``: of a negative control, that the check failed, as it must.
+    """
 
     statement: str
-    step: int  # from 1; negative controls count on in the negative: -1, -2, ...
+    part: str  # "step 3", "control 1", "code 2"
     kind: str
     held: bool
     detail: str
@@ -231,16 +152,21 @@ class Result:
 
 
 def verify(statement: Statement) -> list[Result]:
-    """Run every check; for a negative control ``held`` means that it failed, as it must."""
+    """Run every check of a statement: its steps, its negative controls, its code."""
+    parts = [("step", statement.steps), ("control", statement.controls)]
+    runs: list[tuple[str, Callable[[], Outcome], str]] = [
+        (f"{part} {k}", partial(step.check.run, step.formula), step.check.kind)
+        for part, steps in parts
+        for k, step in enumerate(steps, 1)
+    ]
+    runs += [(f"code {k}", held.run, held.kind) for k, held in enumerate(statement.code, 1)]
     rows = []
-    numbered = [*enumerate(statement.steps, 1)]
-    numbered += [(-i, control) for i, control in enumerate(statement.controls, 1)]
-    for number, step in numbered:
+    for part, run, kind in runs:
         start = time.perf_counter()
-        outcome = step.check.run(step.formula)
-        held = bool(outcome.held) == (number > 0)
+        outcome = run()
         seconds = time.perf_counter() - start
-        rows.append(Result(statement.label, number, step.check.kind, held, outcome.detail, seconds))
+        held = bool(outcome.held) != part.startswith("control")
+        rows.append(Result(statement.label, part, kind, held, outcome.detail, seconds))
     return rows
 
 
@@ -257,12 +183,13 @@ class Checked:
 
     @property
     def steps(self) -> list[Result]:
-        return [row for row in self.rows if row.step > 0]
+        """All but the negative controls."""
+        return [row for row in self.rows if not row.part.startswith("control")]
 
     @property
     def controls(self) -> list[Result]:
         """The rows of negative controls: they held where the check failed, as it must."""
-        return [row for row in self.rows if row.step < 0]
+        return [row for row in self.rows if row.part.startswith("control")]
 
     @property
     def failed(self) -> list[Result]:
@@ -271,88 +198,30 @@ class Checked:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Kind of check -> how many steps have it."""
-        return dict(sorted(Counter(row.kind for row in self.steps).items()))
+        """Kind of check -> how many there are, controls left out."""
+        found = Counter(row.kind for row in self.steps)
+        return {kind: found[kind] for kind in KINDS}
+
+    @property
+    def by_statement(self) -> dict[str, list[Any]]:
+        """A table: how many checks of each kind every statement has."""
+        labels = list(dict.fromkeys(row.statement for row in self.rows))
+        found = Counter((row.statement, row.kind) for row in self.steps)
+        return {"statement": labels} | {
+            kind: [found[label, kind] for label in labels] for kind in KINDS
+        }
 
     @property
     def table(self) -> list[dict[str, Any]]:
-        """Every row as a plain mapping."""
-        return [{**asdict(row), "seconds": round(row.seconds, 1)} for row in self.rows]
+        """Every row as a plain mapping, without its seconds, which differ from run to run."""
+        rows = [asdict(row) for row in self.rows]
+        return [{name: row[name] for name in row if name != "seconds"} for row in rows]
 
     @property
     def in_words(self) -> dict[str, str]:
-        """Statements, steps, controls, and steps of each kind, counted, as text."""
-        named = {
-            "symbolic": "symbolic",
-            "rigorous": "rigorous numeric",
-            "simulated": "simulated",
-            "words": "in words",
-        }
-        counts = {name: self.kinds.get(kind, 0) for name, kind in named.items()}
+        """Statements, steps, controls, and checks of each kind, counted, as text."""
+        counts = {kind.replace("in words", "words"): n for kind, n in self.kinds.items()}
         counts["statements"] = len({row.statement for row in self.rows})
-        counts |= {"steps": len(self.steps), "controls": len(self.controls)}
+        counts["steps"] = sum(row.part.startswith("step") for row in self.rows)
+        counts["controls"] = len(self.controls)
         return {name: str(count) for name, count in counts.items()}
-
-
-def enclose(expression: sp.Expr, values: Mapping[sp.Symbol, arb]) -> arb:
-    """A rigorous enclosure of an expression; rational numbers are never rounded to floats."""
-    if isinstance(expression, sp.Symbol):
-        return values[expression]
-    if isinstance(expression, sp.Rational):
-        return arb(int(expression.p)) / int(expression.q)
-    if expression is sp.pi:
-        return arb.pi()
-    if expression is sp.E:
-        return arb(1).exp()
-    parts = [enclose(argument, values) for argument in expression.args]
-    if isinstance(expression, sp.Add):
-        return sum(parts[1:], parts[0])
-    if isinstance(expression, sp.Mul):
-        product = parts[0]
-        for part in parts[1:]:
-            product *= part
-        return product
-    if isinstance(expression, sp.Pow):
-        exponent = expression.args[1]
-        if exponent == sp.S.Half:
-            return parts[0].sqrt()
-        if isinstance(exponent, sp.Integer):
-            return parts[0] ** int(exponent)
-        return parts[0] ** parts[1]
-    simple = {sp.exp: arb.exp, sp.log: arb.log, sp.erf: arb.erf, sp.erfc: arb.erfc, sp.sin: arb.sin}
-    for function, method in simple.items():
-        if isinstance(expression, function):
-            return method(parts[0])
-    raise ValueError(f"no enclosure for {expression.func}")
-
-
-def _sides(formula: Any, *kinds: type) -> tuple[sp.Expr, sp.Expr]:
-    if not any(isinstance(formula, kind) for kind in kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"this check needs a formula of type {names}, got {formula}.")
-    return formula.lhs, formula.rhs
-
-
-def _signed(part: sp.Expr) -> sp.Expr:
-    """A positive sum (no term negative, one positive), or a real power of one, as a symbol."""
-    if isinstance(part, sp.Pow) and not part.exp.is_real:
-        return part
-    terms = sp.Add.make_args(sp.expand(part.base if isinstance(part, sp.Pow) else part))
-    if all(term.is_nonnegative for term in terms) and any(term.is_positive for term in terms):
-        return sp.Dummy(positive=True)
-    return part
-
-
-def _hull(low: sp.Expr, high: sp.Expr) -> arb:
-    return enclose(sp.sympify(low), {}).union(enclose(sp.sympify(high), {}))
-
-
-def _halves(box: tuple[arb, ...]) -> list[tuple[arb, ...]]:
-    """Bisect the widest side."""
-    widths = [float(side.rad()) for side in box]
-    i = widths.index(max(widths))
-    middle = arb(box[i].mid())
-    return [
-        (*box[:i], arb(end).union(middle), *box[i + 1 :])
-        for end in (box[i].lower(), box[i].upper())
-    ]

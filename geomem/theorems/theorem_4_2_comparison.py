@@ -2,78 +2,182 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import sympy as sp
 from flint import acb, ctx
 
 from geomem.geometry.arrays import Floats
-from geomem.geometry.posterior_bounds import orthogonal_weight
-from geomem.theorems.clouds import LEVELS, Cases, clouds, compared, measured_weight
-from geomem.theorems.normal import F, f
-from geomem.theorems.statement import (
+from geomem.geometry.posterior_bounds import (
+    orthogonal_lengths,
+    orthogonal_weight,
+    simplex_weight,
+    weight_bounds,
+)
+from geomem.theorems.checks import (
+    Computed,
     Enclosed,
     Identity,
     Outcome,
+    Refused,
     Sign,
     Simulated,
-    Statement,
-    Step,
     Words,
     enclose,
 )
+from geomem.theorems.clouds import (
+    POINTS,
+    W,
+    clouds,
+    d_,
+    delta,
+    delta_,
+    described,
+    diameter,
+    random_cloud,
+    sigma,
+    weighed,
+    weights,
+)
+from geomem.theorems.formulas import (
+    Draws,
+    Expect,
+    Least,
+    Most,
+    N,
+    Over,
+    Times,
+    Values,
+    at_least,
+    at_most,
+    equal,
+    evaluate,
+    i,
+    j,
+    named,
+    say,
+)
+from geomem.theorems.normal import F, f, written_out
+from geomem.theorems.statement import Statement, Step
 
-t, sigma, p, q, r, d, m, k = sp.symbols("t sigma p q r d m k", positive=True)
+# The formulas ------------------------------------------------------------------------------
+
+k, q, r = sp.symbols("k q r", positive=True)
 e_i, e_j = sp.symbols("e_i e_j", positive=True)
 delta_i, delta_j, d_ij = sp.symbols("delta_i delta_j d_{ij}", nonnegative=True)
+more, rest = sp.symbols("u v", nonnegative=True)
 z = sp.Symbol("z", real=True)
-NW, W = sp.Symbol(r"N\,W_\sigma", positive=True), sp.Symbol(r"W_\sigma", positive=True)
-C_ii, C_jj, C_ij = (sp.Function(f"C_{{{ij}}}")(t) for ij in ("ii", "jj", "ij"))
-pair = sp.Symbol("a_{ij}")
-norm_p = (e_i**p + e_j**p + r) ** (1 / p)
-mixed = (1 - p) * norm_p ** (1 - 2 * p) * (e_i * e_j) ** (p - 1)
-one_p = (e_i**p + r) ** (1 / p)
-moment = sp.exp((p**2 - p) * C_ii / 2 + (q**2 - q) * C_jj / 2 + p * q * C_ij)
-rate = (
-    p * (p - 1) * sp.Derivative(C_ii, t) / 2
-    + q * (q - 1) * sp.Derivative(C_jj, t) / 2
-    + p * q * sp.Derivative(C_ij, t)
-)
-p_from_1 = 1 + sp.Symbol("q", nonnegative=True)
-more, rest = sp.symbols("a b", nonnegative=True)
+h_, G_ = sp.IndexedBase("h"), sp.IndexedBase("G")
+W_FIRST, W_SECOND = named(r"W_\sigma(D)"), named(r"W_\sigma(D')")
+
+COMPARE = at_most(W_FIRST, W_SECOND)
 
 
-def simplex(number: sp.Expr, distance: sp.Expr) -> sp.Integral:
-    """S_N(k) for N points at distance k."""
-    inside = f(z - distance / sp.sqrt(2)) * F(z) ** (number - 1)
+def simplex(number: sp.Expr, ratio: sp.Expr) -> sp.Integral:
+    """S_N(k): W_sigma of N points, all at distance k sigma."""
+    inside = f(z) * F(z + ratio / sp.sqrt(2)) ** (number - 1)
     return sp.Integral(inside, (z, -sp.oo, sp.oo))
 
 
-S_1000_5 = simplex(sp.Integer(1000), sp.Integer(5))
+class S(sp.Function):  # type: ignore[misc]  # sympy has no types
+    """`simplex`, by its name."""
+
+    nargs = 2
+
+    @staticmethod
+    def compute(number: float, ratio: float) -> Any:
+        return evaluate(simplex(N, k), {N: number, k: ratio})
+
+    def _latex(self, printer: Any, exp: str | None = None) -> str:
+        number, ratio = (printer._print(argument) for argument in self.args)
+        return rf"S_{{{number}}}\left({ratio}\right)"
+
+
+DEFINED = equal(S(N, k), simplex(N, k))
+EQUIDISTANT = equal(W, S(N, k))
+LEAST = equal(delta, Least(Least(d_[i, j], j, i), i))
+WIDEST = equal(diameter, Most(Most(d_[i, j], j), i))
+BELOW = at_least(W, S(N, delta / sigma))
+ABOVE = at_most(W, S(N, diameter / sigma))
+FACTOR = sp.exp(h_[i] * G_[i] / sigma - h_[i] ** 2 / (2 * sigma**2))
+ORTHOGONAL = at_least(N * W, Expect(Most(FACTOR, i)))
+STEP = h_[i] * z / h_[j] + (h_[i] ** 2 / h_[j] + h_[j]) / (2 * sigma)
+BY_WINNERS = equal(
+    Expect(Most(FACTOR, i)),
+    Over(sp.Integral(f(z) * Times(F(STEP), j, i), (z, -sp.oo, sp.oo)), i),
+)
+ALLOWED = at_most(h_[i] ** 2 + h_[j] ** 2, d_[i, j] ** 2)
+ALWAYS = equal(h_[i], delta_[i] / sp.sqrt(2))
+MANY = at_least(N, 2)
+
+# Interpolation between two covariances
+theta, t_1, t_2 = sp.symbols("theta e_1 e_2", real=True)
+g_11, g_22 = (sp.Function(name, positive=True)(theta) for name in (r"\Gamma_{11}", r"\Gamma_{22}"))
+g_12 = sp.Function(r"\Gamma_{12}", real=True)(theta)
+determinant = g_11 * g_22 - g_12**2
+gaussian = sp.exp(-(g_22 * t_1**2 - 2 * g_12 * t_1 * t_2 + g_11 * t_2**2) / (2 * determinant)) / (
+    2 * sp.pi * sp.sqrt(determinant)
+)
+norm_q = (e_i**q + e_j**q + r) ** (1 / q)
+mixed = (1 - q) * norm_q ** (1 - 2 * q) * (e_i * e_j) ** (q - 1)
+one_q = (e_i**q + r) ** (1 / q)
+from_1 = 1 + more
+
+# Three points, at noise 1: the cell of each is a wedge in their plane
+d_12, d_13, d_23 = sp.symbols("d_{12} d_{13} d_{23}", positive=True)
+
+
+def cosine(one: sp.Expr, two: sp.Expr, opposite: sp.Expr) -> sp.Expr:
+    """Of the angle between two sides of a triangle."""
+    return (one**2 + two**2 - opposite**2) / (2 * one * two)
+
+
+def edge(side: sp.Expr, other: sp.Expr, angle: sp.Expr) -> sp.Expr:
+    """The noise on the common edge of two cells, per unit of the distance: one side's half."""
+    return f(side / 2) / 2 * F((other - angle * side) / (2 * sp.sqrt(1 - angle**2)))
+
+
+def corner(side: sp.Expr, other: sp.Expr, angle: sp.Expr) -> sp.Expr:
+    """The density at the corner of a wedge, by which its angle counts."""
+    form = side**2 - 2 * angle * side * other + other**2
+    return sp.exp(-form / (8 * (1 - angle**2))) / (2 * sp.pi * sp.sqrt(1 - angle**2))
+
+
+ANGLES = [cosine(*sides) for sides in ((d_12, d_13, d_23), (d_12, d_23, d_13), (d_13, d_23, d_12))]
+RATE = (
+    edge(d_12, d_13, ANGLES[0])
+    + edge(d_12, d_23, ANGLES[1])
+    + corner(d_12, d_13, ANGLES[0]) * sp.diff(ANGLES[0], d_12)
+    + corner(d_12, d_23, ANGLES[1]) * sp.diff(ANGLES[1], d_12)
+    + corner(d_13, d_23, ANGLES[2]) * sp.diff(ANGLES[2], d_12)
+)
 
 
 class SimplexIntegral(Enclosed):
-    """S_N(k) > a number, N and k read off the formula, by certified integration over [-10, 20].
+    """S_N(k) > a number, N and k read off the formula, by certified integration over [-10, 10].
 
     The integrand is positive, so what lies outside can only add.
     """
 
+    kind = "example"
+
     def run(self, formula: sp.Basic) -> Outcome:
-        number, distance = self.read(formula)
+        number, ratio = self.read(formula)
         precision, ctx.prec = ctx.prec, self.bits
         try:
-            root, shift = acb(2).sqrt(), enclose(distance, {}) / acb(2).sqrt()
+            root, shift = acb(2).sqrt(), enclose(ratio, {}) / acb(2).sqrt()
             scale = (2 * acb.pi()).sqrt()
 
-            def integrand(x: acb, _: bool) -> acb:
-                below = (1 + (x / root).erf()) / 2
-                return (-((x - shift) ** 2) / 2).exp() / scale * below ** (number - 1)
+            def integrand(at: acb, _: bool) -> acb:
+                below = (1 + ((at + shift) / root).erf()) / 2
+                return (-(at**2) / 2).exp() / scale * below ** (number - 1)
 
-            value = acb.integral(integrand, -10, 20).real
+            value = acb.integral(integrand, -10, 10).real
             bound = enclose(formula.args[1], {})
             held = bool(value > bound)
-            return Outcome(held, f"the integral over [-10, 20] is {value.str(18)}")
+            return Outcome(held, f"the integral over [-10, 10] is {value.str(18)}")
         finally:
             ctx.prec = precision
 
@@ -81,233 +185,308 @@ class SimplexIntegral(Enclosed):
         """N and k; any left side but S_N(k) is refused, and so is any relation but >."""
         left = formula.lhs if isinstance(formula, sp.StrictGreaterThan) else None
         if isinstance(left, sp.Integral):
-            others = left.function.as_powers_dict()[F(z)]
-            slope = sp.diff(sp.log(left.function / F(z) ** others), z).subs(z, 0)
-            distance = sp.simplify(sp.sqrt(2) * slope)
-            if others.is_Integer and distance.is_number and left == simplex(others + 1, distance):
-                return int(others) + 1, distance
+            (factor,) = (power for power in left.function.args if power.has(F))
+            inside, others = factor.as_base_exp()
+            ratio = sp.simplify(sp.sqrt(2) * (inside.args[0] - z))
+            if others.is_Integer and ratio.is_number and left == simplex(others + 1, ratio):
+                return int(others) + 1, ratio
         raise ValueError(f"expected S_N(k) > a number, got {formula}.")
 
 
-def _differences(pairs: Sequence[tuple[Floats, Floats]]) -> Cases:
-    """W_sigma of the first set of each pair minus that of the second, against 0."""
-    cases = []
+S_1000_5 = simplex(sp.Integer(1000), sp.Integer(5))
+
+
+# Worlds ------------------------------------------------------------------------------------
+
+
+def _pairs(pairs: Sequence[tuple[Floats, Floats]]) -> Iterator[Values]:
     for points, other in pairs:
-        for noise in LEVELS:
-            mean, error = measured_weight(points, float(noise))
-            mean_other, error_other = measured_weight(other, float(noise))
-            spread = max(float(np.hypot(error, error_other)), 1e-9)
-            cases.append((mean - mean_other, spread, 0.0, "<="))
-    return cases
+        for level in (0.4, 1.0, 2.5):
+            first, second = weights(points, level), weights(other, level)
+            yield {W_FIRST: Draws(first), W_SECOND: Draws(second)}
 
 
-def _stretched() -> Cases:
+def _stretched() -> Iterator[Values]:
     """Sets against themselves with each axis stretched, and lifted into three more axes."""
     rng, pairs = np.random.default_rng(2), []
     for points in clouds()[1:]:
-        axes = rng.uniform(1, 1.5, size=points.shape[1])
         lifted = np.hstack([points, rng.normal(size=(len(points), 3)) / 2])
-        pairs += [(points, points * axes), (points, lifted)]
-    return _differences(pairs)
+        pairs += [(points, points * rng.uniform(1, 1.5, points.shape[1])), (points, lifted)]
+        pairs += [(points, points * (1 + 1e-6))]
+    return _pairs(pairs)
 
 
-def _shrunk() -> Cases:
+def _shrunk() -> Iterator[Values]:
     """Sets against themselves with every distance shrunk to 0.9 of it."""
-    return _differences([(points, 0.9 * points) for points in clouds()])
+    return _pairs([(points, 0.9 * points) for points in clouds()])
 
 
-def _orthogonal(share: float) -> Cases:
-    """The orthogonal bound with h_i = share * delta_i on two points a distance 2 apart."""
-    points, cases = np.array([[0.0], [2.0]]), []
-    values = orthogonal_weight(np.full(2, 2 * share), LEVELS)
-    for noise, value in zip(LEVELS, values, strict=True):
-        estimate, error = measured_weight(points, float(noise))
-        cases.append((estimate, max(error, 1e-9), float(value), ">="))
-    return cases
+def _simplices() -> Iterator[Values]:
+    for number, apart in ((2, 1.0), (3, 2.0), (6, 3.0), (12, 1.0)):
+        points = apart * np.eye(number) / np.sqrt(2)
+        yield described(points, 1.0) | {k: apart, W: Draws(weights(points, 1.0))}
 
+
+def _orthogonal() -> Iterator[Values]:
+    """Lengths of 1 / sqrt 2 of the nearest distance, where the mean of so many draws is near."""
+    for points in clouds():
+        nearest = described(points, 1.0)[delta_]
+        for level in (nearest.max(), 3 * nearest.max()):
+            world = described(points, level) | {h_: nearest / np.sqrt(2)}
+            draws = np.random.default_rng(6).standard_normal((len(points), 20_000))
+            yield world | {G_: Draws(draws), W: Draws(weights(points, level, 20_000))}
+
+
+def _apart() -> Iterator[Values]:
+    """The same, for sets without copies."""
+    return (world for world in _orthogonal() if world[delta] > 0)
+
+
+def _apart_first() -> Iterator[Values]:
+    return ({**world, i: 1} for world in _apart())
+
+
+def _every_pair() -> Iterator[Values]:
+    """The lengths that are always allowed, and those that `weight_bounds` takes, of all pairs."""
+    for world in _apart():
+        grown = orthogonal_lengths(np.asarray(world[d_]))
+        for one in range(1, world[N] + 1):
+            for two in range(1, one):
+                yield {**world, i: one, j: two}
+                yield {**world, i: one, j: two, h_: grown}
+
+
+def _lengths(rng: np.random.Generator) -> dict[Any, Any]:
+    """Equal lengths, which the package resolves to rounding, at any noise level."""
+    number = int(rng.integers(2, 20))
+    length = float(np.exp(rng.uniform(-2, 2)))
+    return {N: number, h_: np.full(number, length), sigma: float(np.exp(rng.uniform(-1, 2)))}
+
+
+def _mixed_lengths(rng: np.random.Generator) -> dict[Any, Any]:
+    """Lengths over three orders of magnitude."""
+    number = int(rng.integers(2, 8))
+    lengths = np.exp(rng.uniform(-5, 2, number))
+    return {N: number, h_: lengths, sigma: float(np.exp(rng.uniform(0, 2)))}
+
+
+def _ratio(rng: np.random.Generator) -> dict[Any, Any]:
+    return {N: int(np.exp(rng.uniform(0, 13))), k: float(rng.uniform(0, 14))}
+
+
+def _nearest(world: Values) -> Floats:
+    return np.asarray(world[delta_])[world[i] - 1]
+
+
+# The statement -----------------------------------------------------------------------------
 
 COMPARISON = Statement(
     label="theorem-4-2-comparison",
     number="Theorem 4.2",
     kind="theorem",
-    title="Comparison: the weight grows with every distance",
+    title="Comparison of two sets by their distances",
     whose="ours",
-    assumptions=(
-        "$D = \\{x_i\\}$ and $D' = \\{x'_i\\}$ have $N \\ge 2$ points each, in any two dimensions; "
-        "$d_{ij}$ are the distances in $D$, $\\delta_i$ that from $x_i$ to its nearest neighbour, "
-        "$\\delta = \\min_i \\delta_i$; $f$ and $F$ are the standard normal density and "
-        "distribution function."
+    assumptions=say(
+        "Two sets of {many} points each, in any two dimensions; {d} are the distances in the "
+        "first, {least} and {widest}; {least_of} is the distance of a point to its nearest "
+        "neighbour.",
+        many=MANY,
+        d=d_[i, j],
+        least=LEAST,
+        widest=WIDEST,
+        least_of=delta_[i],
     ),
-    claim=(
-        "If $\\|x_i - x_j\\| \\le \\|x'_i - x'_j\\|$ for all $i, j$, then $W_\\sigma(D) \\le "
-        "W_\\sigma(D')$ for every $\\sigma > 0$. Hence, with\n\n"
-        "$$\n"
-        "S_N(k) = \\int f(z - k/\\sqrt2)\\, F(z)^{N-1}\\,dz,\n"
-        "$$\n\n"
-        "$$\n"
-        "S_N(\\delta/\\sigma) \\le "
-        "W_\\sigma(D) \\le S_N(\\operatorname{diam}(D)/\\sigma),\n"
-        "$$\n\n"
-        "with equality for equidistant points; and, with independent $G_i \\sim N(0, 1)$,\n\n"
-        "$$\n"
-        "N W_\\sigma(D) \\ge \\mathbb{E} \\max_i e^{h_i G_i/\\sigma - h_i^2/(2\\sigma^2)}\n"
-        "$$\n\n"
-        "whenever $h_i^2 + h_j^2 \\le d_{ij}^2$ for all $i \\ne j$, of which "
-        "$h_i = \\delta_i/\\sqrt2$ is always allowed."
+    claim=say(
+        "If no distance in the first exceeds that in the second, then at every noise level "
+        "{compare}. Hence, with{defined:display}one has{below:display}{above:display}with "
+        "equality for equidistant points, {equidistant}; and, with independent standard normal "
+        "{G},{orthogonal:display}whenever {allowed} for every two points, of which {always} is "
+        "always allowed.",
+        compare=COMPARE,
+        defined=DEFINED,
+        below=BELOW,
+        above=ABOVE,
+        equidistant=EQUIDISTANT,
+        G=G_[i],
+        orthogonal=ORTHOGONAL,
+        allowed=ALLOWED,
+        always=ALWAYS,
     ),
     steps=(
         Step(
-            "By the change of measure of part B, $N W_\\sigma = \\mathbb{E}\\max_i e_i$ "
-            "with $e_i = "
-            "e^{X_i - C_{ii}/2}$ and $X$ centred Gaussian with covariance $C_{ij} = "
-            "\\langle x_i - a,"
-            " x_j - a\\rangle/\\sigma^2$. A change of $a$ is a change of measure, so only the "
-            "$D_{ij}$ matter:",
-            sp.Eq(
-                sp.Symbol("D_{ij}"),
-                sp.Symbol("C_{ii}") + sp.Symbol("C_{jj}") - 2 * sp.Symbol("C_{ij}"),
-                evaluate=False,
-            ),
-            Words(),
-        ),
-        Step(
-            "Go from $C$ to $C'$ along $C(t) = (1-t)C + tC'$ (plus a small multiple of "
-            "the identity, "
-            "which moves all $D_{ij}$ alike, where it is singular): then every $D_{ij}$ grows.",
-            sp.Ge(sp.Derivative(sp.Function("D_{ij}")(t), t), 0, evaluate=False),
-            Words(),
-        ),
-        Step(
-            "Gaussian interpolation: $\\frac{d}{dt}\\mathbb{E}f(e) = \\frac12 \\sum_{ij} "
-            "\\dot C_{ij}\\,\\mathbb{E}[e_i e_j f_{ij}]$; the $-C_{ii}/2$ in $e_i$ "
-            "removes the first-order terms. Checked here for monomials only: for $f = e_i^p "
-            "e_j^q$, whose expectation is the exponential, it reads",
-            sp.Eq(sp.Derivative(moment, t), rate * moment),
-            Identity(),
-        ),
-        Step(
-            "For every smooth $f$ that, with its first two derivatives, grows at most like powers "
-            "of the $e_i$ and $1/e_i$ it is a standard fact (Slepian; Kahane 1986), not checked "
-            "here: the density of $X$ solves $\\partial_t g = \\frac12 \\sum_{ij} \\dot C_{ij} "
-            "\\partial_i \\partial_j g$; integrate by parts twice, and use "
-            "$\\partial_i \\partial_j f(e) = e_i e_j f_{ij}$, plus $e_i f_i$ when $i = j$.",
-            sp.Eq(
-                sp.Symbol(r"\frac{d}{dt}\,\mathbb{E} f(e)"),
-                sp.Symbol(r"\tfrac12 \textstyle\sum_{ij} \dot C_{ij}\,\mathbb{E}[e_i e_j f_{ij}]"),
-                evaluate=False,
-            ),
-            Words(),
-        ),
-        Step(
-            "Take $f = (\\sum_l e_l^p)^{1/p}$, a smooth maximum. With $r$ for the sum of the other "
-            "powers, its mixed derivatives are",
-            sp.Eq(sp.Derivative(norm_p, e_i, e_j), mixed),
-            Identity(),
-        ),
-        Step(
-            "which are not positive for $p \\ge 1$.",
-            sp.Le(mixed, 0),
-            Sign(where={p: p_from_1}),
-        ),
-        Step(
-            "The pure ones balance them (Euler: $f$ is homogeneous of degree 1): with $r = "
-            "\\sum_{j \\ne i} e_j^p$,",
-            sp.Eq(
-                e_i * sp.Derivative(one_p, (e_i, 2)),
-                (p - 1) * one_p ** (1 - 2 * p) * e_i ** (p - 1) * r,
+            r"By the change of measure of part B, $N W_\sigma$ is the mean of the largest "
+            r"$e_i = e^{X_i - \Gamma_{ii}/2}$, $X$ centred Gaussian with the covariance $\Gamma$ "
+            r"of the points around any centre, in noise levels. Go from $\Gamma$ to $\Gamma'$ in a "
+            "straight line (plus a small multiple of the identity where it is singular): all "
+            r"distances grow. The density of $X$ solves a heat equation: for two points,",
+            equal(
+                sp.Derivative(gaussian, theta),
+                sp.Derivative(g_11, theta) * sp.Derivative(gaussian, (t_1, 2)) / 2
+                + sp.Derivative(g_22, theta) * sp.Derivative(gaussian, (t_2, 2)) / 2
+                + sp.Derivative(g_12, theta) * sp.Derivative(gaussian, t_1, t_2),
             ),
             Identity(),
         ),
         Step(
-            "that is, $\\sum_j e_j f_{ij} = 0$. So with $a_{ij} = e_i e_j f_{ij}$ every "
-            "pair enters "
-            "the sum over $\\dot C$ with $a_{ij}$ off the diagonal and $-a_{ij}$ twice on it: only "
-            "$\\dot D_{ij}$ is left.",
-            sp.Eq(
-                2 * sp.Derivative(C_ij, t) * pair
-                - sp.Derivative(C_ii, t) * pair
-                - sp.Derivative(C_jj, t) * pair,
-                -pair * sp.Derivative(C_ii + C_jj - 2 * C_ij, t),
+            r"So the mean of a smooth function $\psi$ of the $e_i$ that grows like a power changes "
+            r"at the rate of half the sum of the $\dot\Gamma_{ij}$ times the means of $e_i e_j "
+            r"\psi_{ij}$; the $-\Gamma_{ii}/2$ in $e_i$ removes the first-order terms.",
+            None,
+            Words("integration by parts, twice (Slepian 1962; Kahane 1986)"),
+        ),
+        Step(
+            "Take the $q$-norm, a smooth maximum. With $r$ for the sum of the other powers, its "
+            "mixed derivatives are",
+            equal(sp.Derivative(norm_q, e_i, e_j), mixed),
+            Identity(),
+        ),
+        Step("which are not positive from $q = 1$ on.", at_most(mixed, 0), Sign({q: from_1})),
+        Step(
+            "The pure ones balance them, the norm being homogeneous: with $r$ for the sum of the "
+            r"others, so that only the $\dot\Gamma_{ii} + \dot\Gamma_{jj} - 2\dot\Gamma_{ij}$ are "
+            "left, the rates of the squared distances, each with minus a mixed derivative.",
+            equal(
+                e_i * sp.Derivative(one_q, (e_i, 2)),
+                (q - 1) * one_q ** (1 - 2 * q) * e_i ** (q - 1) * r,
             ),
             Identity(),
         ),
         Step(
-            "Hence $\\frac{d}{dt}\\mathbb{E}f = \\frac12\\sum_{i<j} \\dot "
-            "D_{ij}\\,\\mathbb{E}[-f_{ij} "
-            "e_i e_j] \\ge 0$; let $p \\to \\infty$, dominated by $\\sum_i e_i$, where "
-            "$f$ tends to "
-            "the maximum. Simulated, on stretched and lifted sets:",
-            sp.Le(sp.Symbol(r"W_{\sigma}(D)"), sp.Symbol(r"W_{\sigma}(D')"), evaluate=False),
+            r"Let $q \to \infty$, where the norm tends to the maximum.",
+            None,
+            Words("dominated convergence, by the sum"),
+        ),
+        Step(
+            "Seen on stretched and lifted sets.",
+            COMPARE,
             Simulated(_stretched),
         ),
         Step(
-            "Equidistant points at distance $k\\sigma$ have the covariance "
-            "$\\tfrac{k^2}{2}I$ for a "
-            "suitable centre: independent $X_i$. Given that $i$ is the largest, $X_i$ is "
-            "shifted by "
-            "its variance, and the other $N - 1$ must lie below: this is $S_N(k)$.",
-            sp.Eq(
-                W,
-                simplex(sp.Symbol("N"), k),
-                evaluate=False,
-            ),
-            Words(),
+            "Independently of all this, for three points at noise one each cell is a wedge, and "
+            "three times the rate by one distance is positive over a box of distances: the noise "
+            "on the common edge of two cells, and what the three angles change, which cancels.",
+            sp.Gt(written_out(RATE), 0, evaluate=False),
+            Enclosed({side: (1, sp.Rational(7, 5)) for side in (d_12, d_13, d_23)}, bits=64),
         ),
         Step(
-            "For $N = 2$ and with $m = k/\\sqrt2$ its derivative in $m$ is, after integrating by "
-            "parts, that of $F(m/\\sqrt2) = F(k/2)$: the two-point formula.",
-            sp.Eq(sp.Integral(f(z - m) * f(z), (z, -sp.oo, sp.oo)), f(m / sp.sqrt(2)) / sp.sqrt(2)),
+            r"Equidistant points have independent $X_i$ for a suitable centre, of variance $k^2/2$."
+            " With the measure changed to that under which $X_i$ has its variance as its mean, the "
+            "others must lie below:",
+            EQUIDISTANT,
+            Simulated(_simplices),
+        ),
+        Step(
+            "For two of them the derivative by $k/\\sqrt2$ is, after integrating by parts, that of "
+            "the two-point formula $F(k/2)$.",
+            equal(sp.Integral(f(z - k) * f(z), (z, -sp.oo, sp.oo)), f(k / sp.sqrt(2)) / sp.sqrt(2)),
             Identity(),
         ),
         Step(
-            "For large $N$ the integral is certified numerically: at $N = 1000$ and $k = 5$,",
-            sp.Gt(S_1000_5, sp.Rational(611181011147, 10**12), evaluate=False),
-            SimplexIntegral({}),
+            r"All distances lie between $\delta$ and the diameter: the sandwich. From below,",
+            BELOW,
+            Simulated(lambda: weighed((0.4, 1.0, 8.0))),
         ),
+        Step("and from above.", ABOVE, Simulated(lambda: weighed((0.4, 1.0, 8.0)))),
         Step(
-            "All distances lie between $\\delta$ and the diameter: the sandwich. Its lower side, "
-            "simulated:",
-            sp.Ge(W, sp.Symbol(r"S_{N}(\delta/\sigma)"), evaluate=False),
-            Simulated(lambda: compared(lambda x: x.lower_simplex, ">=")),
-        ),
-        Step(
-            "Its upper side, likewise:",
-            sp.Le(W, sp.Symbol(r"S_{N}(\operatorname{diam}(D)/\sigma)"), evaluate=False),
-            Simulated(lambda: compared(lambda x: x.upper_simplex, "<=")),
-        ),
-        Step(
-            "Orthogonal points of lengths $h_i$ are at the squared distances $h_i^2 + h_j^2$. Both "
-            "$\\delta_i$ and $\\delta_j$ are at most $d_{ij}$ (take $\\delta_i \\le \\delta_j \\le "
-            "d_{ij}$), so $h_i = \\delta_i/\\sqrt2$ will do:",
-            sp.Le((delta_i**2 + delta_j**2) / 2, d_ij**2),
+            r"Orthogonal points of lengths $h_i$ are at the squared distances $h_i^2 + h_j^2$. "
+            r"Both $\delta_i$ and $\delta_j$ are at most $d_{ij}$ (let the second be larger):",
+            at_most(
+                sp.Subs(ALLOWED.lhs, (h_[i], h_[j]), (ALWAYS.rhs, ALWAYS.rhs.subs(i, j)))
+                .doit()
+                .xreplace({delta_[i]: delta_i, delta_[j]: delta_j}),
+                d_ij**2,
+            ),
             Sign(where={delta_j: delta_i + more, d_ij: delta_i + more + rest}),
         ),
         Step(
-            "and the comparison theorem gives the orthogonal bound, simulated:",
-            sp.Ge(
-                NW,
-                sp.Symbol(r"\mathbb{E} \max_i e^{h_i G_i/\sigma - h_i^2/(2\sigma^2)}"),
-                evaluate=False,
-            ),
-            Simulated(lambda: compared(lambda x: x.lower_orthogonal, ">=")),
+            "so these lengths are allowed, and for two points no longer ones.",
+            ALLOWED,
+            Simulated(_every_pair),
+        ),
+        Step("With", ALWAYS, Simulated(_apart_first)),
+        Step(
+            "the comparison gives the orthogonal bound, attained by two points.",
+            ORTHOGONAL,
+            Simulated(_orthogonal),
+        ),
+        Step(
+            "In numbers: the chance of each to be the largest, with its variable shifted by its "
+            "length in noise levels.",
+            BY_WINNERS,
+            Simulated(_apart),
+        ),
+        Step(
+            "For large $N$ the integral of equidistant points is certified numerically.",
+            sp.Gt(S_1000_5, sp.Rational(611181011147, 10**12), evaluate=False),
+            SimplexIntegral({}),
         ),
     ),
     controls=(
-        Step("For $p < 1$ the sign is the other.", sp.Le(mixed, 0), Sign(where={p: 1 / (1 + q)})),
         Step(
-            "Lengths $h_i = \\delta_i$, simulated.",
-            sp.Ge(NW, sp.Symbol(r"\mathbb{E} \max_i e^{\delta_i G_i/\sigma - \dots}")),
-            Simulated(lambda: _orthogonal(1.0)),
+            "Below $q = 1$ the sign is the other.",
+            at_most(mixed, 0),
+            Sign(where={q: 1 / (1 + k)}),
         ),
         Step(
-            "Shrunk distances, simulated.",
-            sp.Le(sp.Symbol(r"W_{\sigma}(D)"), sp.Symbol(r"W_{\sigma}(0.9 D)"), evaluate=False),
-            Simulated(_shrunk),
+            "Lengths a tenth too long, simulated.",
+            at_least(N * W, Expect(Most(FACTOR.subs(h_[i], 1.1 * h_[i]), i))),
+            Simulated(_orthogonal),
         ),
+        Step("Shrunk distances, simulated.", COMPARE, Simulated(_shrunk)),
         Step(
             "The twelfth decimal one higher.",
             sp.Gt(S_1000_5, sp.Rational(611181011148, 10**12), evaluate=False),
             SimplexIntegral({}),
+        ),
+    ),
+    code=(
+        Computed(
+            "simplex_weight",
+            DEFINED,
+            lambda v: simplex_weight([v[k]], v[N])[0],
+            _ratio,
+            tolerance=1e-8,
+        ),
+        Computed(
+            "weight_bounds().lower_simplex",
+            S(N, LEAST.rhs / sigma),
+            lambda v: weight_bounds(v[POINTS], [v[sigma]], draws=100).lower_simplex[0],
+            random_cloud,
+            tolerance=1e-8,
+            points=10,
+        ),
+        Computed(
+            "weight_bounds().upper_simplex",
+            S(N, WIDEST.rhs / sigma),
+            lambda v: weight_bounds(v[POINTS], [v[sigma]], draws=100).upper_simplex[0],
+            random_cloud,
+            tolerance=1e-8,
+            points=10,
+        ),
+        Computed(
+            "orthogonal_weight",
+            BY_WINNERS.rhs / N,
+            lambda v: orthogonal_weight(v[h_], [v[sigma]])[0],
+            _lengths,
+            tolerance=1e-7,
+            points=10,
+            side="<=",
+        ),
+        Computed(
+            "orthogonal_weight",
+            BY_WINNERS.rhs / N,
+            lambda v: orthogonal_weight(v[h_], [v[sigma]])[0],
+            _mixed_lengths,
+            tolerance=3e-3,
+            points=20,
+            side="<=",
+        ),
+        Refused(
+            "weight_bounds",
+            MANY,
+            N,
+            lambda n: weight_bounds(np.arange(float(n))[:, None], [1.0]),
+            step=1,
         ),
     ),
 )

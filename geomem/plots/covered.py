@@ -1,0 +1,122 @@
+"""Pictures of what coverage says: beside the overlap, by other rules, and as a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import Estimate, bars
+from geomem.geometry.regimes import Geometry
+from geomem.geometry.sensitivity import Sensitivity
+from geomem.memorization.candidates import EDGES, Comparison, Predicted
+from geomem.plots.drawing import SIGMA_LABEL, from_rows, sigma_axis
+
+Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
+MARKS = ("o", "s", "^", "D")
+
+
+def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
+    """Coverage, concentration and overlap of each of some data sets, over its zone."""
+    size = (4.8, 1.9 * len(sets) + 0.9)
+    fig, axes = plt.subplots(len(sets), 1, figsize=size, squeeze=False)
+    rows = list[tuple[Any, ...]]()
+    for ax, (name, (geometry, overlap)) in zip(axes[:, 0], sets.items(), strict=True):
+        if geometry.regimes.medium:
+            ax.axvspan(*geometry.regimes.medium, color="0.88", lw=0, zorder=0)
+        curves = {
+            r"coverage $C_\sigma$": (geometry.coverage, "C0", "-"),
+            r"weight $W_\sigma$": (geometry.weight, "C2", "-."),
+            "overlap": (overlap, "C3", "--"),
+        }
+        for label, (curve, color, line) in curves.items():
+            curve.plot(ax, label, color=color, ls=line)
+            values = zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
+            rows += [(name, label.split(" $")[0], *row) for row in values]
+        sigma_axis(ax)
+        ax.set(xlabel="", xlim=(0.05, 100), title=name, ylabel="probability")
+    ax.set_xlabel(SIGMA_LABEL)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3)
+    headings = ["data set [name]", "curve [name]", "sigma [data units]", "value [probability]"]
+    headings += [f"{end} [probability, 95% interval]" for end in ("low", "high")]
+    return fig, from_rows(headings, rows)
+
+
+def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
+    """The danger zone of each of some data sets for several shells and levels."""
+    size = (4.8, 1.9 * len(sets) + 0.9)
+    fig, axes = plt.subplots(len(sets), 1, figsize=size, squeeze=False)
+    for ax, (name, found) in zip(axes[:, 0], sets.items(), strict=True):
+        found.plot(ax)
+        ax.set(title=name, ylabel=SIGMA_LABEL.replace("noise level", "zone,"))
+        ax.set_ylim(0.8 * ax.get_ylim()[0], 1.2 * ax.get_ylim()[1])
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)
+    edges = [f"zone {what}{of}" for what in ("begins", "ends") for of in ("", ", low", ", high")]
+    headings = ["data set [name]", "c [1]", "level [probability]"]
+    headings += [f"{edge} [data units{', 95% interval' * (',' in edge)}]" for edge in edges]
+    return fig, from_rows(headings, [row for name, of in sets.items() for row in of.rows(name)])
+
+
+def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
+    """Measured humps, one row each, and where each candidate's zone begins; all have one end."""
+    fig, ax = plt.subplots(figsize=(4.8, 0.62 * len(cases) + 1.9))
+    rows = list[tuple[Any, ...]]()
+    for i, one in enumerate(cases):
+        (low, high), first = one.hump.half, i == 0
+        label = "hump, its centre" if first else None
+        ax.barh(i - 0.25, high.value - low.value, 0.22, low.value, color="C1", alpha=0.4)
+        middle, ends = bars([one.hump.centre])
+        ax.errorbar(middle, i - 0.25, xerr=ends, fmt="o", color="C1", ms=5, label=label)
+        levels = dict(zip(("hump from", "hump to"), one.hump.half, strict=True))
+        levels["hump, centre"] = one.hump.centre
+        for j, name in enumerate(one.coverages):
+            begins, _, end = one.zones(name, [level], level)[0, 0]
+            look: dict[str, Any] = dict(marker=MARKS[j], color=("k", "0.5", "C0", "C3")[j], ls="")
+            ax.plot(begins, i + 0.12, ms=5.5, label=f"begins: {name}" if first else None, **look)
+            levels[f"zone begins, {name}"] = Estimate(float(begins))
+        ax.plot(end, i + 0.12, "|", color="k", ms=11, mew=2, label="ends: all" if first else None)
+        levels["zone ends"] = Estimate(float(end))
+        rows += [(one.name, one.size, what, *at.numbers) for what, at in levels.items()]
+    ax.set_yticks(range(len(cases)), [f"{one.name}\n{one.size}" for one in cases], fontsize=8.5)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set_xlim(0.05, 100)
+    sigma_axis(ax, probability=False)
+    fig.legend(loc="outside lower center", ncol=2)
+    headings = ["data set [name]", "size [pixels]", "quantity [name]", "sigma [data units]"]
+    headings += [f"{end} [data units, 95% interval]" for end in ("low", "high")]
+    return fig, from_rows(headings, rows)
+
+
+def how_far_off(found: Comparison) -> Drawn:
+    """By which factor each candidate is off at each edge, by the rule's level and fitted ones."""
+    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    names, rows = [*found.at_level], list[tuple[Any, ...]]()
+    for fitted in (False, True):
+        how = "fitted on the other sets" if fitted else f"level {found.level:g}"
+        for j, edge in enumerate((*EDGES, "all")):
+            off = [found.off(name, fitted=fitted)[edge] for name in names]
+            place = np.arange(len(names)) + 0.1 * (j - 1.5) + (0.05 if fitted else 0)
+            look: dict[str, Any] = dict(color=f"C{j}" if j < 3 else "k", fmt=MARKS[j], ms=5)
+            look |= dict(mfc="white") if fitted else dict(label=edge)
+            middle, ends = bars(off)
+            ax.errorbar(middle, place, xerr=ends, elinewidth=1, **look)
+            rows += [(n, how, edge, *one.numbers) for n, one in zip(names, off, strict=True)]
+    ax.axvline(1, color="k", lw=1)
+    ax.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names], fontsize=8.5)
+    ax.set(xscale="log", xlabel="off by a factor of (open: level from other sets)")
+    ax.set_xticks(at := [1, 2, 5, 10, 20, 50], [f"{x:g}" for x in at])
+    ax.minorticks_off()
+    ax.invert_yaxis()
+    fig.legend(loc="outside lower center", ncol=4)
+    headings = ["coverage [name]", "level [rule]", "edge [name]", "off by [factor]"]
+    headings += [f"{end} [factor, 95% interval]" for end in ("low", "high")]
+    return fig, from_rows(headings, rows)

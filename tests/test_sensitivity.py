@@ -1,0 +1,39 @@
+"""The zone under other rules: the book's own among them, and what any data must show."""
+
+import numpy as np
+import pytest
+
+from geomem import load_dataset, measure_regimes, shell_coverage
+from geomem.geometry.regimes import DRAWS
+from geomem.geometry.sensitivity import Sensitivity
+
+CS, LEVELS = (1.0, 5.0, 20.0), (0.5, 0.8, 0.99)
+
+
+@pytest.fixture(scope="module")
+def found():
+    data = load_dataset("digits", n_train=60, n_heldout=60)
+    geometry = measure_regimes(data.heldout, data.train)
+    pair, grid = (data.heldout, data.train), geometry.weight.sigma
+    coverages = {c: shell_coverage(*pair, grid, c=c, draws=DRAWS) for c in CS}
+    return Sensitivity.of(coverages, geometry.weight, LEVELS), geometry
+
+
+def test_the_books_own_rule_gives_the_books_own_zone(found):
+    tried, geometry = found
+    assert tried.zones[5.0, 0.8] == geometry.regimes
+
+
+def test_thicker_shells_and_lower_levels_begin_earlier(found):
+    tried, _ = found
+    starts = np.array([[start.value for start in tried.starts(c)] for c in CS])
+    assert np.all(np.diff(starts[1:], axis=1) > 0) and np.all(np.diff(starts[:, :2], axis=0) < 0)
+    assert tried.spread == pytest.approx(np.nanmax(starts) / np.nanmin(starts))
+    ends = {level: {tried.zones[c, level].concentrated.value for c in CS[1:]} for level in LEVELS}
+    assert all(len(one) == 1 for one in ends.values())  # they know no shells
+
+
+def test_a_level_above_the_mass_of_a_shell_is_nowhere(found):
+    tried, _ = found
+    assert tried.zones[1.0, 0.99] is None and np.isnan(tried.starts(1.0)[2].value)
+    assert tried.columns()["level 0.99"][0] == "none"
