@@ -77,6 +77,14 @@ def test_any_alpha_bar_scheduler_of_diffusers_gives_one_denoiser(name):
         torch.testing.assert_close(one(noisy(2), sigma), other(noisy(2), sigma))
 
 
+@pytest.mark.parametrize("name", ["DDIMScheduler", "EulerDiscreteScheduler"])
+def test_a_last_step_without_signal_is_left_out(name):
+    scheduler = getattr(library("diffusers"), name)(rescale_betas_zero_snr=True)
+    denoise = denoiser(unet(), scheduler, quiet=True)
+    before = float(scheduler.alphas_cumprod[998])
+    assert denoise.sigma_max == pytest.approx(np.sqrt(1 / before - 1))
+
+
 def test_eulers_time_of_a_level_is_ours():
     scheduler = library("diffusers").EulerDiscreteScheduler(beta_schedule="scaled_linear")
     clock = denoiser(unet(), scheduler, quiet=True).schedule

@@ -37,7 +37,7 @@ SAID = {
     "noise - image": "a flow's velocity (data at t = 0), not the image",
     "score": "the score, not the image",
 }
-RANGES = {"[-1, 1]": (-1.0, 1.0), "[0, 1]": (0.0, 1.0), "[0, 255]": (0.0, 255.0)}
+RANGES = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (-1.0, 1.0), "[0, 255]": (0.0, 255.0)}
 VP = "sqrt(alpha_bar) x + sqrt(1 - alpha_bar) z"
 FLOW = "(x + sigma z) / (1 + sigma)"
 BACKWARDS = "is asked at times that run the wrong way"
@@ -97,7 +97,7 @@ class DenoiserCheck:
         trivial = "its input" if self.of_input[worst] < self.of_mean[worst] else "the mean image"
         held = (
             f"at sigma {self.sigma.min():.3g} to {self.sigma.max():.3g} its error is at most "
-            f"{self.ratio[worst]:.3g} of that of {trivial} (at {self.sigma[worst]:.3g})"
+            f"{self.ratio[worst]:.3g} times that of {trivial} (at {self.sigma[worst]:.3g})"
         )
         return f"{'looks like a denoiser' if self.passed else self.mistake}: {held}."
 
@@ -129,7 +129,7 @@ def check_denoiser(
         the pixels, within the denoiser's own sigma_min and sigma_max.
     images : int
         How many of them are taken, evenly spread, >= 2. Each is denoised once a level, if nothing
-        is wrong nine times more, and else up to forty.
+        is wrong nine times more, and else up to thirty.
     seed : int
         Seed of the noise.
     device : str or torch.device
@@ -245,10 +245,10 @@ def _better(mended: Floats, plain: Floats) -> bool:
     """Whether other answers are much better over the levels, surely so, and not worse at any."""
     known = ~np.isnan(mended[:, 0])
     scale = plain[known].mean(1)
-    gain = 1 - np.log(mended[known].mean(1) / scale)
+    gain = -np.log(mended[known].mean(1) / scale)
     each = ((plain - mended)[known] / scale[:, None]).mean(0)
     sure = each.mean() > 2 * student_half(each)
-    return bool(gain.mean() > 1 + np.log(BETTER) and sure and np.all(gain > 0.95))
+    return bool(gain.mean() > np.log(BETTER) and sure and np.all(gain > -0.05))
 
 
 def _resembled(trial: _Trial) -> str:
@@ -272,8 +272,8 @@ def _mistakes(x: Tensor) -> Iterator[Mistake]:
     """What is usually wrong."""
     yield from _readings()
     yield from _clocks()
-    low, high = float(x.min()), float(x.max())
-    own = next((n for n, (a, b) in RANGES.items() if a <= low and high <= b and low < a + b), None)
+    low, high = min(float(x.min()), 0), float(x.max())
+    own = next((name for name, (a, b) in RANGES.items() if a <= low and high <= b), None)
     for name, (a, b) in RANGES.items():
         if own not in (None, name):
             k = (b - a) / (RANGES[own][1] - RANGES[own][0])

@@ -157,7 +157,10 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
         )
     clips = any(option(config, key, False) for key in ("clip_sample", "thresholding"))
     shown = f"DDPM's {steps:,} timesteps ({name}{', its clipping off' if clips else ''})"
-    return _predicting(Schedule.ddpm(scheduler.alphas_cumprod), kind, shown)
+    alpha_bar = scheduler.alphas_cumprod
+    if option(config, "rescale_betas_zero_snr", False):
+        alpha_bar = alpha_bar[:-1]  # the last step has no signal, or a stand-in for none
+    return _predicting(Schedule.ddpm(alpha_bar), kind, shown)
 
 
 def _guided(diffusion: Any, wanted: str | None) -> Clock | None:
