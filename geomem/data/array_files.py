@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -155,9 +156,10 @@ def _npz(path: Path, name: str) -> dict[str, Stored]:
         for key, member in zip(keys, members, strict=True):
             if meant and key not in NAMES:
                 continue
+            # Beside images of another name there may be members that are no plain arrays.
             with nullcontext() if meant else suppress(Exception):
                 stored[key] = _npy_array(
-                    lambda key=key: _member(path, f"{key}.npy"),  # type: ignore[misc]
+                    partial(_member, path, f"{key}.npy"),
                     member.file_size,
                     path.stat().st_size,
                     key,
@@ -267,12 +269,16 @@ def _pt(path: Path, name: str) -> dict[str, Stored]:
         if odd or tensor.numel() * tensor.element_size() > size:
             raise DataError(f"{name}: '{plain(key)}' is not the plain array that it claims to be.")
         stored[key] = _tensor(
-            lambda a, b, whole=tensor: whole[a:b],  # type: ignore[misc]
+            partial(_between, tensor),
             tuple(tensor.shape),
             key,
             name,
         )
     return stored
+
+
+def _between(tensor: torch.Tensor, first: int, last: int) -> torch.Tensor:
+    return tensor[first:last]
 
 
 def _tensor(

@@ -11,7 +11,9 @@ import sympy as sp
 from scipy.special import ndtr
 
 from geomem.geometry.arrays import Floats
-from geomem.theorems.formulas import Draws, N, Values
+from geomem.geometry.posterior_bounds import weight_bounds
+from geomem.theorems.checks import Refused
+from geomem.theorems.formulas import Draws, N, Values, at_least
 
 LEVELS = (0.15, 0.4, 1.0, 2.5, 8.0)
 d_, delta_ = sp.IndexedBase("d"), sp.IndexedBase("delta")  # distances; least ones of each point
@@ -19,6 +21,14 @@ s_ = sp.IndexedBase("s")  # distances from the mean, in noise levels
 sigma, W = sp.symbols(r"sigma W_\sigma", positive=True)
 delta, diameter, radius = sp.symbols(r"delta \operatorname{diam}(D) R", positive=True)
 POINTS = "points"  # the set itself, for code
+MANY = at_least(N, 2)
+NEEDS_TWO = Refused(
+    "weight_bounds",
+    MANY,
+    N,
+    lambda n: weight_bounds(np.arange(float(n))[:, None], [1.0], draws=100),
+    step=1,
+)
 
 
 def clouds() -> list[Floats]:

@@ -61,7 +61,7 @@ def half(expression: sp.Expr) -> sp.Expr:
     return sp.Mul(sp.Rational(1, 2), expression, evaluate=False)
 
 
-class Chain(sp.Basic):  # type: ignore[misc]  # sympy has no types
+class Chain(sp.Basic):
     """a <= b < c: relations of which each begins where the last one ended."""
 
     def __new__(cls, *relations: sp.Basic) -> Chain:
@@ -71,7 +71,7 @@ class Chain(sp.Basic):  # type: ignore[misc]  # sympy has no types
         return sp.Basic.__new__(cls, *relations)
 
 
-class Over(sp.Expr):  # type: ignore[misc]
+class Over(sp.Expr):
     """The sum of a formula over the points: ``Over(f, j)``, or ``Over(f, j, i)`` over j != i."""
 
     sign = r"\sum"
@@ -115,7 +115,7 @@ class Times(Over):
         return parts.prod(0)
 
 
-class Expect(sp.Expr):  # type: ignore[misc]
+class Expect(sp.Expr):
     """An expectation; in numbers, the mean over the draws."""
 
     is_commutative = True
@@ -130,7 +130,7 @@ class Expect(sp.Expr):  # type: ignore[misc]
         return Expect(self.args[0].diff(symbol))
 
 
-class Prob(sp.Expr):  # type: ignore[misc]
+class Prob(sp.Expr):
     """The probability of a relation; in numbers, the share of the draws in which it holds."""
 
     is_commutative = True
@@ -139,14 +139,14 @@ class Prob(sp.Expr):  # type: ignore[misc]
         return sp.Expr.__new__(cls, event)
 
 
-class Indicator(sp.Expr):  # type: ignore[misc]
+class Indicator(sp.Expr):
     """The indicator of a relation: one where it holds, else zero."""
 
     def __new__(cls, event: sp.Basic) -> Indicator:
         return sp.Expr.__new__(cls, event)
 
 
-class Called(sp.Expr):  # type: ignore[misc]
+class Called(sp.Expr):
     """A formula that goes by a name: printed as the name, computed as the formula.
 
     ``doit`` writes it out, and ``equal(called, called.formula)`` is its definition.

@@ -13,7 +13,7 @@ def f(x: sp.Expr) -> sp.Expr:
     return sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi)
 
 
-class F(sp.Function):  # type: ignore[misc]  # sympy has no types
+class F(sp.Function):
     """The standard normal distribution function; `written_out` turns it into erf."""
 
     compute = staticmethod(special.ndtr)
@@ -25,7 +25,7 @@ class F(sp.Function):  # type: ignore[misc]  # sympy has no types
         return (1 + sp.erf(args[0] / sp.sqrt(2))) / 2
 
 
-class Q(sp.Function):  # type: ignore[misc]  # sympy has no types
+class Q(sp.Function):
     """The tail Q = 1 - F."""
 
     compute = staticmethod(lambda x: special.ndtr(-x))

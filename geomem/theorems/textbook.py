@@ -13,7 +13,7 @@ WIDE = 40  # characters, about what a line of the page holds
 SHORT = 12  # a side this short stays on the line
 
 
-class Textbook(LatexPrinter):  # type: ignore[misc]  # sympy has no types
+class Textbook(LatexPrinter):
     """sympy's LaTeX with positive terms first, values in brackets, and relations that break."""
 
     def _print_Add(self, expr: sp.Add, order: str | None = None) -> str:

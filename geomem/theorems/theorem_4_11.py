@@ -75,7 +75,7 @@ MEAN_ERROR = Expect(named(r"\|X - m_\sigma(X_\sigma)\|^2"))
 H_NORM = named(r"\|H(x,\sigma)\|")
 
 
-class AtLargeNoise(sp.Expr):  # type: ignore[misc]  # sympy has no types
+class AtLargeNoise(sp.Expr):
     """lim sigma^n f as sigma grows; in numbers, at the sigma of a world."""
 
     def __new__(cls, quantity: sp.Expr, power: Any, noise: sp.Expr = sigma) -> AtLargeNoise:

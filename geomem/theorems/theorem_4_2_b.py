@@ -14,13 +14,14 @@ from geomem.theorems.checks import (
     Computed,
     Identity,
     LimitValue,
-    Refused,
     Sign,
     Simulated,
     Words,
 )
 from geomem.theorems.clouds import (
     LEVELS,
+    MANY,
+    NEEDS_TWO,
     POINTS,
     W,
     clouds,
@@ -80,7 +81,6 @@ ENOUGH = equal(S_EPS, delta / sp.sqrt(8 * sp.log((N - 1) / (2 * eps))))
 NEARLY_ONE = at_least(W, 1 - eps)
 LEAST_OF = equal(delta_[i], Least(d_[i, j], j, i))
 LEAST = equal(delta, Least(delta_[i], i))
-MANY = at_least(N, 2)
 
 
 # Worlds ------------------------------------------------------------------------------------
@@ -246,12 +246,8 @@ IDENTITY = Statement(
             Simulated(_lines),
         ),
     ),
-    code=(Refused("weight_bounds", MANY, N, lambda n: _bounds_of(np.arange(float(n))), step=1),),
+    code=(NEEDS_TWO,),
 )
-
-
-def _bounds_of(line: np.ndarray) -> object:
-    return weight_bounds(line[:, None], [1.0], draws=100)
 
 
 def _bound(name: str, world: Values) -> float:
@@ -371,7 +367,7 @@ SMALL = Statement(
             ),
             random_cloud,
         ),
-        Refused("weight_bounds", MANY, N, lambda n: _bounds_of(np.arange(float(n))), step=1),
+        NEEDS_TWO,
     ),
 )
 

@@ -16,12 +16,13 @@ from geomem.theorems.checks import (
     Computed,
     Identity,
     LimitValue,
-    Refused,
     Sign,
     Simulated,
     Words,
 )
 from geomem.theorems.clouds import (
+    MANY,
+    NEEDS_TWO,
     POINTS,
     W,
     clouds,
@@ -61,7 +62,6 @@ y, g, b = sp.symbols("y g b", real=True)
 z_k, v_k = sp.symbols("Z_k v_k", real=True)
 S_EPS = sp.Symbol(r"\sigma_\varepsilon", positive=True)
 FIRST = named(r"\lim_{\sigma \to \infty} \sigma (N W_\sigma - 1)")
-MANY = at_least(N, 2)
 
 
 def pays(length: sp.Expr) -> sp.Expr:
@@ -187,14 +187,10 @@ def _bounds_of(world: Values) -> Any:
     return weight_bounds(world[POINTS], [world[sigma]], draws=100)
 
 
-def _width_bounds(world: Values, side: int) -> Any:
-    return weight_bounds(world[POINTS], [world[sigma]], draws=50)
-
-
 def _with_width(rng: np.random.Generator, side: int) -> Values:
     """A set with its width as the package finds it, and what it is off by on one side."""
     world = random_cloud(rng)
-    found = _width_bounds(world, side)
+    found = _bounds_of(world)
     return world | {width: found.width + side * found.width_error, radius: found.radius}
 
 
@@ -393,13 +389,7 @@ LARGE = Statement(
             _ball_in_range,
         ),
         Computed("weight_bounds().upper_closed", FROM.rhs, _first_finite, _ball, 1e-6, points=4),
-        Refused(
-            "weight_bounds",
-            MANY,
-            N,
-            lambda n: weight_bounds(np.arange(float(n))[:, None], [1.0]),
-            step=1,
-        ),
+        NEEDS_TWO,
     ),
 )
 
@@ -501,13 +491,13 @@ WIDTH = Statement(
         Computed(
             "weight_bounds().lower_width",
             at_least(W, NARROW.rhs / N),
-            lambda v: _width_bounds(v, -1).lower_width[0],
+            lambda v: _bounds_of(v).lower_width[0],
             lambda rng: _with_width(rng, -1),
         ),
         Computed(
             "weight_bounds().upper_width",
             sp.Min(1, WIDE.rhs / N),
-            lambda v: _width_bounds(v, 1).upper_width[0],
+            lambda v: _bounds_of(v).upper_width[0],
             lambda rng: _with_width(rng, 1),
         ),
         Computed(
@@ -520,13 +510,7 @@ WIDTH = Statement(
                 eta: 1 - CONFIDENCE,
             },
         ),
-        Refused(
-            "weight_bounds",
-            MANY,
-            N,
-            lambda n: weight_bounds(np.arange(float(n))[:, None], [1.0]),
-            step=1,
-        ),
+        NEEDS_TWO,
     ),
 )
 

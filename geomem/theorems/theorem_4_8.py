@@ -126,7 +126,7 @@ def density(degrees: float, at: float, radius: float) -> float:
     return mixture(part, degrees, radius)
 
 
-class Phi(sp.Function):  # type: ignore[misc]  # sympy has no types
+class Phi(sp.Function):
     """The mass of a shell, of (d, c, r)."""
 
     @staticmethod
@@ -145,7 +145,7 @@ class Phi(sp.Function):  # type: ignore[misc]  # sympy has no types
         return rf"\Phi_{{{dim},{shell}}}\left({radius}\right)"
 
 
-class Noncentral(sp.Function):  # type: ignore[misc]
+class Noncentral(sp.Function):
     """The noncentral chi-square density, of (degrees of freedom, x, r)."""
 
     compute = staticmethod(np.vectorize(density, otypes=[float]))
