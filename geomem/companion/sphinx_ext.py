@@ -41,7 +41,14 @@ ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
 FILES = (*FIGURE_FILES, ".bib")
 MATHJAX = "static/mathjax/tex-svg-full.js"
-MARKS = {"symbolic": "✓", "rigorous": "✓", "example": "✓", "simulated": "≈", "in words": "¶"}
+MARKS = {
+    "symbolic": "✓",
+    "instances": "≈",
+    "rigorous": "✓",
+    "example": "✓",
+    "simulated": "≈",
+    "in words": "¶",
+}
 PROOF_TITLE = re.compile(
     r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
 )

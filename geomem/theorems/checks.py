@@ -1,7 +1,7 @@
 """The kinds of check, never confused with each other.
 
-- *symbolic* (`Identity`, `Instances`, `Sign`, `LimitValue`): sympy proves the formula, without
-  floating point.
+- *symbolic* (`Identity`, `Sign`, `LimitValue`): sympy proves the formula, without floating point.
+- *instances* (`Instances`): sympy proves it in some finite cases; for all others that is evidence.
 - *rigorous* (`Enclosed`): interval arithmetic over a whole stated range that the proof uses.
 - *simulated* (`Simulated`): both sides of the printed formula, from draws with a seed, such that
   a target moved by 5% would fail. Evidence, not proof.
@@ -46,7 +46,7 @@ class Outcome:
 class Words:
     """A step in words; nothing is checked. ``fact`` names the textbook fact that it is."""
 
-    fact: str = ""
+    fact: str
     kind: ClassVar[str] = "in words"
 
     def run(self, formula: sp.Basic | None) -> Outcome:
@@ -81,7 +81,7 @@ class Instances:
     name: str  # which cases, "n = 2 to 8"
     cases: Callable[[], Iterable[Mapping[Any, Any]]]
     prepare: Callable[[sp.Expr, Mapping[Any, Any]], sp.Expr]
-    kind: ClassVar[str] = "symbolic"
+    kind: ClassVar[str] = "instances"
 
     def run(self, formula: sp.Basic) -> Outcome:
         left, right = _sides(formula, sp.Equality)

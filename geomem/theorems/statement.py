@@ -29,7 +29,7 @@ WHOSE = {
     "reconstruction": "our reconstruction",
     "ours": "our addition, not in the paper",
 }
-KINDS = ("symbolic", "rigorous", "simulated", "in words", "example", "code")
+KINDS = ("symbolic", "instances", "rigorous", "simulated", "in words", "example", "code")
 
 
 @dataclass(frozen=True)
