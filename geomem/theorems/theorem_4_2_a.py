@@ -21,6 +21,7 @@ from geomem.theorems.checks import (
     Words,
 )
 from geomem.theorems.formulas import (
+    Called,
     Chain,
     Draws,
     Least,
@@ -122,9 +123,11 @@ def _pairs() -> Iterator[Values]:
 
 # The statement -----------------------------------------------------------------------------
 
-LOWER_HOLDS = at_least(Prob(at_least(w_[i], LOWER)), 1 - eta)
-UPPER_HOLDS = at_least(Prob(at_most(w_[i], UPPER)), 1 - eta)
-BOTH_HOLD = at_least(Prob(Chain(at_most(LOWER, w_[i]), at_most(w_[i], UPPER))), 1 - 2 * eta)
+LEAST = Called(r"\underline{w}_i", LOWER)
+MOST = Called(r"\overline{w}_i", UPPER)
+LOWER_HOLDS = at_least(Prob(at_least(w_[i], LEAST)), 1 - eta)
+UPPER_HOLDS = at_least(Prob(at_most(w_[i], MOST)), 1 - eta)
+BOTH_HOLD = at_least(Prob(Chain(at_most(LEAST, w_[i]), at_most(w_[i], MOST))), 1 - 2 * eta)
 REACHED = at_most(sigma_lo, Least(to_j, j, i) / (2 * t))
 MANY = at_least(N, 2)
 SHARE = Chain(less(sp.S.Zero, eta), less(eta, sp.Rational(1, 2)))
@@ -185,10 +188,13 @@ THEOREM_A = Statement(
         strike=equal(t, T),
     ),
     claim=say(
-        "{lower:display}{upper:display}and both bounds hold together with {both:display}For "
+        "With{least:display}{most:display}one has {lower} and {upper}, and both together,"
+        "{both:display}For "
         "{high} and a point that is not repeated, the lower bound is at least {level} exactly "
         "for the noise levels up to some {lo}, and {reached}. For {low} and distinct points, the "
         "upper bound is at most {small} exactly from some {hi} on.",
+        least=equal(LEAST, LOWER),
+        most=equal(MOST, UPPER),
         lower=LOWER_HOLDS,
         upper=UPPER_HOLDS,
         both=BOTH_HOLD,
