@@ -866,3 +866,41 @@ def test_bad_input_to_the_check():
         check_denoiser(exact, images(1))
     with pytest.raises(ValueError, match="positive"):
         check_denoiser(exact, images(3), [0.0])
+
+
+def test_an_option_that_is_not_heard_is_refused():
+    """Else numbers of a class, or of another prediction, would be those of none."""
+    adapted = denoiser(exact, quiet=True)
+    for model, options in (
+        (exact, {"label": 3}),
+        (exact, {"inputs": {"y": 1}}),
+        (adapted, {"label": 2}),
+        (adapted, {"prediction": "v"}),
+    ):
+        with pytest.raises(ValueError, match=f"takes no {next(iter(options))}="):
+            denoiser(model, quiet=True, **options)
+    with pytest.raises(ValueError, match="the lowest and the highest"):
+        denoiser(exact, levels=(1.0,), quiet=True)
+
+
+def test_levels_apart_from_the_images_are_those_of_the_denoiser(train):
+    for ends in ((1e-4, 1e-3), (1e4, 1e5)):
+        held = check_denoiser(denoiser(exact, levels=ends, quiet=True), train)
+        assert np.all((held.sigma >= ends[0]) & (held.sigma <= ends[1]))
+    with pytest.raises(ValueError, match="all equal"):
+        check_denoiser(exact, np.ones((4, 1, 2, 2)) / 3)
+
+
+@pytest.mark.parametrize("kind", ["x0", "epsilon", "velocity", None])
+def test_what_a_flow_predicts_may_be_said(kind):
+    def net(x, timestep):
+        return x
+
+    found = denoiser(net, FlowScheduler(), prediction=kind, quiet=True)
+    assert f"predicts {kind or 'velocity'} on a flow" in str(found)
+    x, sigma = torch.ones(1, 4, dtype=torch.double), 1.0  # shown y = x / 2, at the time 1/2
+    wanted = {"x0": 0.5, "epsilon": 1 - 0.5, "velocity": 0.25}[kind or "velocity"]
+    np.testing.assert_allclose(found(x, sigma), wanted, rtol=1e-6)
+    for wrong in ("v", "edm"):
+        with pytest.raises(ValueError, match=f"prediction '{wrong}'"):
+            denoiser(net, FlowScheduler(), prediction=wrong, quiet=True)

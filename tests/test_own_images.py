@@ -34,6 +34,16 @@ def zipped(folder, path):
     return path
 
 
+def test_a_folder_in_a_zip_is_no_image_whatever_its_name(tmp_path, rng):
+    folder = images_in(tmp_path / "a" / "pages.png", rng.integers(0, 256, (6, 4, 4, 3), np.uint8))
+    packed = zipped(folder.parent, tmp_path / "a.zip")
+    assert "pages.png/" in zipfile.ZipFile(packed).namelist()
+    whole, inside = (load_dataset(path, heldout=False) for path in (folder.parent, packed))
+    np.testing.assert_array_equal(whole.train, inside.train)
+    with pytest.raises(DataError, match="holds out none"):
+        load_dataset(packed, heldout=False, n_heldout=2)
+
+
 def scaled(pixels):
     return (pixels / 127.5 - 1).transpose(0, 3, 1, 2)
 

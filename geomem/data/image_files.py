@@ -66,7 +66,8 @@ class _Place:
         else:
             with decoding(f"{name} is not a readable .zip file."):
                 self.zip = zipfile.ZipFile(path)
-                found = [m.filename for m in self.zip.infolist() if _wanted(m.filename)]
+                files = [m.filename for m in self.zip.infolist() if not m.is_dir()]
+                found = [file for file in files if _wanted(file)]
         self.images = sorted(n for n in found if PurePosixPath(n).name != LABELS)
         self.labels = next((n for n in sorted(found) if PurePosixPath(n).name == LABELS), None)
 
@@ -176,8 +177,8 @@ def _pictures(place: _Place, files: list[str], labels: Rows) -> tuple[Part, list
             sizes.setdefault(size, plain(file))
             gray &= image.mode in GRAY
             did["turned upright as EXIF says"] += turn in TURNS
-            did[WHITE] += image.has_transparency_data
-            did["of 16 bits"] += image.mode in SIXTEEN_BIT
+            did["of 16 bits"] += (sixteen := image.mode in SIXTEEN_BIT)
+            did[WHITE] += image.has_transparency_data and not sixteen
             did["the first frame of several"] += getattr(image, "is_animated", False)
     deep = did["of 16 bits"] > 0
     if deep and not gray:

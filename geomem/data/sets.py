@@ -152,6 +152,10 @@ def load_dataset(
     >>> load_dataset("digits", n_train=100).train.shape
     (100, 1, 8, 8)
     """
+    if heldout is False and n_heldout:
+        raise DataError(
+            f"{name_of(name)}: heldout=False holds out none; n_heldout does not go with it."
+        )
     source, label = _parts(name, heldout, root), name_of(name)
     new, numbers = source.heldout, _class_numbers(source, classes, label)
     a = _choose(source.train, "training", label, n_train, seed, 0, numbers)

@@ -168,6 +168,8 @@ def check_denoiser(
     x = points.block(chosen)
     z = noise_like(np.random.default_rng(seed), x)
     shape, deviation = (-1, *points.shape[1:]), float((x - x.mean(0)).square().mean().sqrt())
+    if not deviation > 0:
+        raise ValueError("check_denoiser: the images are all equal; it needs some that differ.")
     levels = _levels(denoise, deviation) if sigmas is None else check_sigmas(sigmas)
     trial = _Trial(denoise, x.reshape(shape), z.reshape(shape), levels)
     plain = trial.errors(lambda ask, y, s: ask(1.0, 0.0, s))
@@ -209,8 +211,9 @@ class _Trial:
 
 
 def _levels(denoise: Denoiser, deviation: float) -> Floats:
-    low = max(SMALL * deviation, float(getattr(denoise, "sigma_min", 0)))
-    high = min(LARGE * deviation, float(getattr(denoise, "sigma_max", math.inf)))
+    least = float(getattr(denoise, "sigma_min", 0.0))
+    most = float(getattr(denoise, "sigma_max", math.inf))
+    low, high = (min(max(share * deviation, least), most) for share in (SMALL, LARGE))
     return np.geomspace(low, high, 5) if low < high else np.array([low])
 
 

@@ -85,6 +85,8 @@ def _ours(given: Any, wanted: str | None, sigma_data: float) -> Clock | None:
 
 def _predicting(schedule: Schedule, wanted: str, name: str) -> Clock:
     """A schedule with one of `PREDICTIONS`; v and velocity need its images scaled their way."""
+    if wanted == "edm":  # F has a preconditioning of its own, by its level and not by a step
+        raise InputError(f"denoiser: prediction 'edm' is of a network on sigma, not of {name}.")
     s = np.array([0.5, 2.0])
     needed = {"v": 1 / np.sqrt(1 + s**2), "velocity": 1 / (1 + s)}.get(wanted)
     if needed is not None and not np.allclose(schedule.scale(s), needed):
@@ -147,7 +149,7 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
             backward=lambda t: straight.backward(t / steps),
             ends=(lowest / (1 - lowest), np.inf),
         )
-        return _predicting(thousand, "velocity", f"a flow's {steps:,} timesteps ({name})")
+        return _predicting(thousand, wanted or "velocity", f"a flow's {steps:,} timesteps ({name})")
     if flow:
         return None
     if option(config, "timestep_type", "discrete") != "discrete" or kind not in PREDICTIONS:

@@ -128,13 +128,20 @@ def denoiser(
         raise InputError(f"timesteps must be interpolated or nearest, got {timesteps!r}.")
     options = _Options(prediction, label, timesteps == "nearest", sigma_data, dict(inputs or {}))
     net, schedule, vae = _opened(model, schedule)
-    found = next(filter(None, (take(net, schedule, options) for take in TAKERS)), None)
+    taken = ((take(net, schedule, options), heard) for take, heard in TAKERS.items())
+    found, heard = next(((one, heard) for one, heard in taken if one is not None), (None, ()))
     if found is None:
         raise InputError(f"denoiser: {_unknown(net, schedule)}")
+    given = {"prediction": prediction, "label": label, "inputs": inputs}
+    for option_, value in given.items():
+        if value not in (None, {}) and option_ not in heard:
+            raise InputError(f"denoiser: {found.what} takes no {option_}=.")
     if vae is not None:
         what = f"{found.what}, of latents"
         found = replace(found, latents=_latents(vae), what=what)
     if levels is not None:
+        if len(levels) != 2:
+            raise InputError(f"denoiser: levels are the lowest and the highest, got {levels}.")
         found = replace(found, schedule=found.schedule.between(*levels))
     if not quiet:
         print(found)
@@ -286,10 +293,17 @@ def _function(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None:
     return _of_images(lambda y, s: answer(net, y, _one(s)), _module(net), what)
 
 
-TAKERS = (
-    _already, _ours, _k_diffusion, _edm, _elucidated, _lucidrains, _smalldiffusion, _scheduled,
-    _function,
-)  # fmt: skip
+TAKERS = {  # in this order; with the options that each hears
+    _already: (),
+    _ours: ("label",),
+    _k_diffusion: ("label", "inputs"),
+    _edm: ("label", "inputs"),
+    _elucidated: (),
+    _lucidrains: ("prediction", "label", "inputs"),
+    _smalldiffusion: ("label",),
+    _scheduled: ("prediction", "label", "inputs"),
+    _function: (),
+}
 
 
 # How it is asked
