@@ -206,12 +206,13 @@ COPIES = Statement(
     title="The margin of a copy",
     whose="ours",
     assumptions=say(
-        "{X} is a new image, {g} any answer to it, a copy of a training image if its distance "
-        "to that one is small against all others, {passes} with {threshold}; {d} are the "
-        "distances of the image to {n} distinct training images, the first of them nearest, and "
-        "{D} those between these.",
+        "{X} is a new image, {g} any answer to it, at the distances {a} from {n} distinct "
+        "training images; it is a copy of one of them if it is near that one against all "
+        "others, {passes} with {threshold}; {d} are the distances of the image itself, the first "
+        "of them the least, and {D} those between training images.",
         X=sp.Symbol("X"),
         g=sp.Symbol("g"),
+        a=TO_OTHERS[i],
         passes=PASSES,
         threshold=THRESHOLD,
         d=d_[i],

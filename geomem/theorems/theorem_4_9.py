@@ -305,7 +305,8 @@ FORMAL = Statement(
     assumptions=say(
         "{many} distinct points in more than one dimension, {d} their distances, {least}; "
         "{shell} are their shells, with radii {r_in} and {r_out} in noise levels and union "
-        "{union}; {loss} for a noisy training point {y} of the image {x}.",
+        "{union}; {loss} for a noisy training point {Y} of the image {X}. A point {y} is at the "
+        "distances {a} from the points {x}, and {on} is one if it lies in {shell}, else zero.",
         many=at_least(N, 2),
         d=d_[i, j],
         least=LEAST,
@@ -314,8 +315,12 @@ FORMAL = Statement(
         r_out=equal(r_out, outer(c)),
         union=UNION,
         loss=OWN_LOSS,
-        y=sp.Symbol("Y"),
-        x=sp.Symbol("X"),
+        Y=sp.Symbol("Y"),
+        X=sp.Symbol("X"),
+        y=sp.Symbol("y"),
+        a=to_[i],
+        x=x_[i],
+        on=ON_OWN[i],
     ),
     claim=say(
         "(a) Two shells are disjoint if and only if their points are further apart than twice the "
