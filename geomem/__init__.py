@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.distinct import DistinctImages
     from geomem.memorization.hump import Hump
+    from geomem.memorization.membership import Membership, membership
+    from geomem.memorization.monitor import Monitor
     from geomem.memorization.ratio_test import (
         denoising_error,
         memorization_rates,
@@ -78,7 +80,9 @@ __all__ = [
     "GaussianDenoiser",
     "Hump",
     "ImageSet",
+    "Membership",
     "ModelConfig",
+    "Monitor",
     "NoiseLaw",
     "Regimes",
     "Schedule",
@@ -110,6 +114,7 @@ __all__ = [
     "locality_bound",
     "max_posterior_weight",
     "measure_regimes",
+    "membership",
     "memorization_rates",
     "memorized_fraction",
     "nearest",
