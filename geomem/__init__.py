@@ -64,6 +64,8 @@ if TYPE_CHECKING:
         neighbours,
     )
     from geomem.memorization.twins import twins
+    from geomem.report.audit import audit
+    from geomem.report.report import Report
 
 __all__ = [
     "AdaptedDenoiser",
@@ -81,8 +83,10 @@ __all__ = [
     "ModelConfig",
     "NoiseLaw",
     "Regimes",
+    "Report",
     "Schedule",
     "TrainConfig",
+    "audit",
     "check_denoiser",
     "circulant_sensitivity",
     "copy_bound",
