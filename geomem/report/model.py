@@ -22,7 +22,7 @@ from geomem.memorization.hump import Hump
 from geomem.memorization.membership import Membership
 from geomem.memorization.ratio_test import denoising_error
 from geomem.memorization.trajectories import Course, quarters
-from geomem.plots import drawing, pictures
+from geomem.plots import drawing
 
 ENDS = (0.02, 40.0)  # of the noise levels, over the standard deviation of the pixels
 CERTIFIED = 0.05  # of answers that are copies, at most
@@ -108,9 +108,10 @@ def _rates(asked: Asked, bound: CopyBound, part: Part) -> None:
             f"Its errors certify that up to sigma {certified:.2g} at most {CERTIFIED:.0%} of its "
             "answers are copies (97.5% confidence); above they say nothing."
         )
-    fig, table = pictures.copy_bounds({"": bound}, CERTIFIED)
+    sure = (float(bound.sigma[0]), certified) if np.isfinite(certified) else None
+    fig, _ = drawing.noise_curves(bound.curves, "share of the answers", zone=sure)
     part.picture(
-        "rates", (fig, table), "Where it memorizes",
+        "rates", (fig, bound.table()), "Where it memorizes",
         alt="The share of noisy held-out images that become copies, under its bounds.",
         caption=f"Shares of {len(bound.margin):,} noisy held-out images whose denoised image "
         "passes the ratio test, and bounds from the errors alone; bands are 95% intervals. Shaded "

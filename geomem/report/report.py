@@ -68,15 +68,14 @@ class Report:
     @property
     def gap(self) -> SuggestedGap:
         """The gap to train with, for a training loop of one's own."""
-        known = self.parts["gap"].numbers
-        low, high = (
-            Estimate(known[name].value, known[name].low, known[name].high)
-            for name in ("gap_from", "gap_to")
-        )
-        zone = None
+        known, images = self.parts["gap"], self.parts["images"].numbers
+        low, high = (_estimate(known.numbers[name]) for name in ("gap_from", "gap_to"))
+        ends = [images[name].value for name in ("zone_from", "zone_to") if name in images]
+        zone = Window(*ends) if ends and ends[0] < ends[1] else None
+        window = Window(low.value, high.value).rounded(3)
         return SuggestedGap(
-            Window(low.value, high.value), known["gap_keep"].value, low, high, zone,
-            self.parts["gap"].said[1],
+            window, known.numbers["gap_keep"].value, low=low, high=high, zone=zone,
+            evidence=known.said[1],
         )  # fmt: skip
 
     @property
@@ -176,3 +175,7 @@ class Report:
         disk.write(numbers, self.json)
         disk.write(page, self.html)
         return [page, numbers]
+
+
+def _estimate(number: Number) -> Estimate:
+    return Estimate(number.value, number.low, number.high)
