@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
     from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.distinct import DistinctImages
+    from geomem.memorization.gap import Gap, SuggestedGap, suggest_gap
     from geomem.memorization.hump import Hump
     from geomem.memorization.ratio_test import (
         denoising_error,
@@ -77,6 +78,7 @@ __all__ = [
     "EmpiricalDenoiser",
     "ErrorCurve",
     "Experiment",
+    "Gap",
     "GaussianDenoiser",
     "Hump",
     "ImageSet",
@@ -85,6 +87,7 @@ __all__ = [
     "Regimes",
     "Report",
     "Schedule",
+    "SuggestedGap",
     "TrainConfig",
     "audit",
     "check_denoiser",
@@ -127,6 +130,7 @@ __all__ = [
     "shell_mass_envelopes",
     "shell_minimizer",
     "shell_radii",
+    "suggest_gap",
     "train_or_load",
     "twins",
     "weight_bounds",
