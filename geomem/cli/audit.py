@@ -89,8 +89,8 @@ def audit_images(options: argparse.Namespace) -> None:
         )
     except ValueError as error:
         raise InputError(str(error)) from error
-    for question, answer in report.answers.items():
-        print(f"{question}\n  {answer}")
+    for question, lines in report.answers.items():
+        print("\n  ".join([question, *lines]))
     print(folder / "report.html")
     _check(report, options.check)
 

@@ -25,12 +25,12 @@ from geomem.plots import STYLE
 from geomem.report.asked import QUICK, THOROUGH, Asked, clocks, digest, identity
 from geomem.report.images import gap_part, images_part
 from geomem.report.model import compared, levels_for, model_part
-from geomem.report.part import Part, key_of
+from geomem.report.part import Part, key_of, stem
 from geomem.report.report import Report
 from geomem.report.samples import samples_part
 
 PARTS = "parts"  # of a report's folder, where each part is kept when it is done
-PILOT = 16  # images, and every so many levels, of which the time is taken
+PILOT = 64  # images, and every so many levels, of which the time is taken
 CHECKING = 32 * 5 * 10  # images that `check_denoiser` denoises, about
 
 Step = tuple[str, Callable[[str], Part], str, float]  # a name, what finds it, its key, seconds
@@ -199,9 +199,10 @@ def _geometry_seconds(asked: Asked) -> float:
     """From the time of a few images at a few levels."""
     train, new = asked.halves
     grid = GRID[:: len(GRID) // 4]
-    begun = time.perf_counter()
-    shell_coverage(new[:PILOT], train, grid, c=asked.c, draws=DRAWS, device=asked.device)
-    taken = time.perf_counter() - begun
+    for _ in range(2):  # the first warms up
+        begun = time.perf_counter()
+        shell_coverage(new[:PILOT], train, grid, c=asked.c, draws=DRAWS, device=asked.device)
+        taken = time.perf_counter() - begun
     return taken / (min(PILOT, len(new)) * len(grid)) * (len(new) + len(train)) * len(GRID)
 
 
@@ -236,7 +237,7 @@ def _said(seconds: float) -> str:
 def _done(step: Step, folder: Path | None, quiet: bool) -> Part:
     """A part, found again or found; it is kept at once."""
     name, look, key, _ = step
-    path = None if folder is None else folder / PARTS / f"{name.replace('/', '-')}.json"
+    path = None if folder is None else folder / PARTS / f"{stem(name)}.json"
     part = None if path is None else Part.load(path, key)
     found, begun = part is not None, time.perf_counter()
     if part is None:

@@ -7,12 +7,16 @@ import numpy as np
 from geomem.report.asked import Asked
 from geomem.report.part import Part
 from geomem.geometry.coverage_bounds import coverage_certificate
+from geomem.geometry.curve import Curve
 from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.overlap import overlap
+from geomem.geometry.posterior_bounds import weight_bounds
 from geomem.geometry.regimes import Geometry
 from geomem.memorization.gap import SuggestedGap, suggest_gap
 from geomem.plots import drawing
+
+BOUNDED = 1000  # images, at most, whose concentration is bounded: it takes their square
 
 
 def images_part(asked: Asked, key: str) -> Part:
@@ -114,11 +118,28 @@ def _zone(asked: Asked, geometry: Geometry, part: Part) -> None:
             f"concentration has fallen below it from {ends.text} on. By the paper's picture both "
             "ends are calm and nothing lies between them.",
         )
+    _bounded(asked, regimes.concentrated.value, part)
     few = "; so few held-out images certify nothing" if np.isnan(start) else ""
     part.said.append(
         f"With 95% confidence coverage is reached at {Estimate(start)} at the latest{few}. Where "
         f"coverage is reached, a noisy new image and its nearest noisy training image are told "
         f"apart but for an overlap of {confused:.2g}: coverage by shells says less than it seems."
+    )
+
+
+def _bounded(asked: Asked, ends: float, part: Part) -> None:
+    """Between which levels the zone ends, by proved bounds on concentration; of few images."""
+    train = asked.halves[0]
+    if len(train) > BOUNDED:
+        return
+    levels = ends * np.geomspace(1 / 4, 4, 25)
+    lower, upper = weight_bounds(train, levels, seed=asked.seed).bracket("width")
+    least, most = (Curve.from_table(levels, bound).passes(asked.level) for bound in (lower, upper))
+    part.number("zone_to_least", least, "data units", "where the zone ends at the earliest, proved")
+    part.number("zone_to_most", most, "data units", "where the zone ends at the latest, proved")
+    part.said.append(
+        f"By bounds that are proved from the distances between the images, concentration falls "
+        f"below {asked.level:g} between {Estimate(least)} and {Estimate(most)}."
     )
 
 

@@ -17,6 +17,7 @@ from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, mean_of
+from geomem.geometry.window import span
 from geomem.memorization.copy_bound import CopyBound, copy_bound
 from geomem.memorization.hump import Hump
 from geomem.memorization.membership import Membership
@@ -35,7 +36,8 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, key: str) -> Part:
     if str(denoise) != object.__repr__(denoise) and "\n" not in str(denoise):
         part.said.append(f"Taken for: {denoise}.")
     check = check_denoiser(denoise, asked.train, seed=asked.seed, device=asked.device)
-    (part.said if check.passed else part.warnings).append(str(check))
+    told = f"It {check}" if check.passed else f"This {check}"
+    (part.said if check.passed else part.warnings).append(told)
     levels = levels_for(asked, denoise)
     train = denoising_error(
         denoise, asked.some(asked.train), levels, seed=asked.seed, device=asked.device
@@ -99,7 +101,7 @@ def _rates(asked: Asked, bound: CopyBound, part: Part) -> None:
     part.number("certified_to", certified, "data units", what)
     if rate.mean.any():
         centre = part.number("hump_centre", Hump.of(rate).centre, "data units", "where it copies")
-        said = f"At sigma {rate.sigma[at]:.2g} {peak.text} of noisy held-out images become copies"
+        said = f"At sigma {rate.sigma[at]:.2g}, {peak.text} of noisy held-out images become copies"
         part.said.insert(0, f"{said}; over all levels they lie around {centre.text}.")
     else:
         part.said.insert(0, "No noisy held-out image becomes a copy at any of the noise levels.")
@@ -126,11 +128,17 @@ def _membership(found: Membership, part: Part) -> None:
     caught = part.number(
         "membership_caught", found.tpr.estimate(at), "share", "training images told there"
     )
+    told = found.auc.low > 0.5
+    levels = f"at sigma {span(found.auc.sigma, told)}" if told.any() else "at no noise level"
     part.said.append(
         f"By the error at sigma {found.auc.sigma[at]:.2g} an attacker tells training from held-out "
         f"images with an AUC of {auc.text} (one half is chance), and {caught.text} of the training "
-        f"images {found.false_positives}."
+        f"images {found.false_positives}. Beyond chance it can be told {levels}."
     )
+    if (found.auc.high < 0.5).any():
+        part.warnings.append(
+            "Its error is larger on training images than on held-out ones: were the two mixed up?"
+        )
     curves = {"AUC": found.auc, "training images told": found.tpr}
     fig, _ = drawing.noise_curves(curves, "", across={"chance": 0.5})
     part.picture(
@@ -148,6 +156,7 @@ def _samples(asked: Asked, denoise: Denoiser, part: Part) -> None:
         solver=SOLVER, c=asked.c, device=asked.device,
     )  # fmt: skip
     near = judge(asked, course.pictures, sampler_of(denoise), part)
+    _suspected(part)
     if not near.memorized().any():
         return
     early, median, late = quarters(course.copy_at)
@@ -166,6 +175,17 @@ def _samples(asked: Asked, denoise: Denoiser, part: Part) -> None:
         alt="The share of samples whose answer passes the ratio test, over the noise level.",
         caption="The denoiser's answer at each level of the sampler, put to the ratio test.",
     )  # fmt: skip
+
+
+def _suspected(part: Part) -> None:
+    """Copies, and no difference between training and held-out images: they were trained on, too."""
+    numbers = part.numbers
+    if {"floor", "membership"} <= {*numbers} and numbers["membership"].low <= 0.5:
+        if numbers["memorized"].low > numbers["floor"].high:
+            part.warnings.append(
+                "Your held-out images look trained on: it copies training images, and its error "
+                "does not tell these from the held-out ones."
+            )
 
 
 def sampler_of(denoise: Denoiser) -> str:

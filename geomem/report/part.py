@@ -20,6 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from geomem import disk
+from geomem.data.files import plain
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.plots import files
 
@@ -166,6 +167,11 @@ def key_of(*made_of: object) -> str:
     if "" in made_of:
         return ""
     return hashlib.sha256(repr(made_of).encode()).hexdigest()
+
+
+def stem(name: str) -> str:
+    """A part's name as that of a file."""
+    return plain(name).replace("/", "-").strip("-")
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from geomem import disk
-from geomem.report.part import Number, Part
+from geomem.report.part import Number, Part, stem
 from geomem.errors import InputError
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.window import Window
@@ -79,22 +79,17 @@ class Report:
         )  # fmt: skip
 
     @property
-    def answers(self) -> dict[str, str]:
-        """What a user asks, and what can be said."""
-        samples = [p for p in self.parts.values() if "memorized" in p.numbers]
-        where = [p.said[0] for p in self.parts.values() if "rate_peak" in p.numbers]
+    def answers(self) -> dict[str, list[str]]:
+        """What a user asks, and what can be said, each thing on a line of its own."""
+        told = {name: part for name, part in self.parts.items() if "memorized" in part.numbers}
+        copies = [f"{part.title}: {_copies(part)}." for part in told.values()]
+        where = [f"{p.title}: {p.said[0]}" for p in told.values() if "rate_peak" in p.numbers]
+        images = self.parts["images"]
+        last = [self.parts[name].said[0] for name in ("compared", "gap") if name in self.parts]
         return {
-            "Does it memorize?": " ".join(
-                f"{part.numbers['memorized'].text} of the samples are copies"
-                + (f" (floor {part.numbers['floor'].text})" if "floor" in part.numbers else "")
-                + f": {part.title[0].lower()}{part.title[1:]}."
-                for part in samples
-            )
-            or "Neither samples nor a model were given.",
-            "At which noise levels?": " ".join([*where, self.parts["images"].said[0]]),
-            "What to do?": " ".join(
-                part.said[0] for name, part in self.parts.items() if name in ("gap", "compared")
-            ),
+            "Does it memorize?": copies or ["Neither samples nor a model were given."],
+            "At which noise levels?": [*where, *(images.said or images.warnings)[:1]],
+            "What to do?": last,
         }
 
     def holds(self, check: str) -> bool:
@@ -150,7 +145,9 @@ class Report:
         kept = jinja2.Environment(
             loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
-        return kept.get_template("report.html").render(report=self, version=version("geomem"))
+        return kept.get_template("report.html").render(
+            report=self, stem=stem, version=version("geomem")
+        )
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``report.html``, ``report.json``, and each picture with its table.
@@ -168,13 +165,19 @@ class Report:
         figures.mkdir(parents=True, exist_ok=True)
         for name, part in self.parts.items():
             for key, picture in part.pictures.items():
-                stem = f"{name.replace('/', '-')}-{key}"
-                disk.write(figures / f"{stem}.{picture.kind}", picture.file)
-                disk.write(figures / f"{stem}.csv", picture.csv)
+                disk.write(figures / f"{stem(name)}-{key}.{picture.kind}", picture.file)
+                disk.write(figures / f"{stem(name)}-{key}.csv", picture.csv)
         page, numbers = folder / "report.html", folder / "report.json"
         disk.write(numbers, self.json)
         disk.write(page, self.html)
         return [page, numbers]
+
+
+def _copies(part: Part) -> str:
+    """The share of copies beside its floor."""
+    floor = part.numbers.get("floor")
+    beside = f" (of held-out images {floor.text})" if floor else ""
+    return f"{part.numbers['memorized'].text} of the samples are copies{beside}"
 
 
 def _estimate(number: Number) -> Estimate:

@@ -22,7 +22,7 @@ WORST = 8  # copies on the sheet
 
 def samples_part(asked: Asked, images: NDArray[Any], sampler: str, key: str) -> Part:
     """The share of copies with its interval and floor, the worst of them, and the threshold."""
-    part = Part(f"Samples: {sampler}", key)
+    part = Part(f"Samples ({sampler})", key)
     judge(asked, images, sampler, part)
     return part
 
