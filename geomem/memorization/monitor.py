@@ -231,7 +231,7 @@ class Monitor:
         }
 
     def plot(self, ax: Any) -> None:
-        """Draw it into matplotlib axes: the loss, its lowest, and copies on an axis to the right."""
+        """Draw it into matplotlib axes: the loss and its lowest, copies on an axis to the right."""
         steps = [look.step for look in self.looks]
         style: dict[str, Any] = dict(capsize=2, elinewidth=1, marker="o", ms=4)
         ax.errorbar(steps, *bars([look.loss for look in self.looks]), color="C0", **style)
