@@ -1,4 +1,4 @@
-"""The audit: what its numbers are, that it keeps and finds its parts, and what its page asks for."""
+"""The audit: what its numbers are, that it finds its parts again, and what its page asks for."""
 
 import json
 import re
@@ -55,7 +55,9 @@ def test_a_copier_and_a_smooth_model_are_told_apart(report):
     assert report.parts["compared"].said[0].startswith("Keep smooth")
 
 
-def test_equal_inputs_give_equal_bytes_and_kept_parts_are_found(data, models, tmp_path, monkeypatch):
+def test_equal_inputs_give_equal_bytes_and_kept_parts_are_found(
+    data, models, tmp_path, monkeypatch
+):
     first = geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", quiet=True)
     geomem.audit(data, samples=data.train[:30], out=tmp_path / "b", quiet=True)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
@@ -80,7 +82,9 @@ def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
     kept = tmp_path / "parts" / "images.json"
     assert kept.is_file() and not (tmp_path / "report.html").exists()
     kept.write_text(kept.read_text()[:-9])  # damaged: found anew
-    assert geomem.audit(data, samples=data.train[:30], out=tmp_path, quiet=True).parts["images"].said
+    assert (
+        geomem.audit(data, samples=data.train[:30], out=tmp_path, quiet=True).parts["images"].said
+    )
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
@@ -92,6 +96,15 @@ def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
     assert sources and all(source.startswith("data:image/") for source in sources)
     assert not re.search(r"url\(|@import|<link|<iframe", page)
     json.loads(found.json, parse_constant=pytest.fail)  # no NaN, no Infinity
+
+
+def test_held_out_images_that_a_model_was_trained_on_are_noticed(data):
+    both = np.concatenate([data.train, data.heldout])
+    copier = geomem.EmpiricalDenoiser(both, device="cpu")
+    found = geomem.audit(data.train, data.heldout, model=copier, quiet=True)
+    assert any("look trained on" in text for text in found.parts["model"].warnings)
+    honest = geomem.audit(data.train, model=copier, quiet=True)
+    assert not honest.parts["model"].warnings
 
 
 def test_without_heldout_images_nothing_is_said_of_new_ones(data, models):

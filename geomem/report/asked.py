@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geomem.report.part import key_of
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser, weights
 from geomem.geometry.regimes import Geometry, measure_regimes
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.twins import Twins, twins
+from geomem.report.part import key_of
 
 FEW = 20  # images, of which nothing is said
 NAMED = ("linear", "cosine")  # schedules of DDPM on whose clocks levels are read, too

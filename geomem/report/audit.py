@@ -184,7 +184,9 @@ def _steps(
     if drawn is not None:
         key, images = key_of("samples", asked.key, digest(drawn), sampler), drawn
         seconds = geometry * len(drawn) / (len(asked.train) * len(GRID))
-        steps.append(("samples", lambda key: samples_part(asked, images, sampler, key), key, seconds))
+        steps.append(
+            ("samples", lambda key: samples_part(asked, images, sampler, key), key, seconds)
+        )
     for name, denoise in models.items():
         key = key_of("model", asked.key, identity(denoise), name or "-")
 

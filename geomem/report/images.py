@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from geomem.report.asked import Asked
-from geomem.report.part import Part
 from geomem.geometry.coverage_bounds import coverage_certificate
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import nearest_distances
@@ -15,6 +13,8 @@ from geomem.geometry.posterior_bounds import weight_bounds
 from geomem.geometry.regimes import Geometry
 from geomem.memorization.gap import SuggestedGap, suggest_gap
 from geomem.plots import drawing
+from geomem.report.asked import Asked
+from geomem.report.part import Part
 
 BOUNDED = 1000  # images, at most, whose concentration is bounded: it takes their square
 

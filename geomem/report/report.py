@@ -14,11 +14,11 @@ from typing import Any
 import jinja2
 
 from geomem import disk
-from geomem.report.part import Number, Part, stem
 from geomem.errors import InputError
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.window import Window
 from geomem.memorization.gap import SuggestedGap
+from geomem.report.part import Number, Part, stem
 
 CHECK = re.compile(r"\s*([\w/.\- ]+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

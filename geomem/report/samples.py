@@ -9,13 +9,13 @@ import torch
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
-from geomem.report.asked import Asked
-from geomem.report.part import Part
 from geomem.geometry.intervals import paired_difference
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
 from geomem.memorization.thresholds import Thresholds
 from geomem.plots import drawing, pictures
+from geomem.report.asked import Asked
+from geomem.report.part import Part
 
 WORST = 8  # copies on the sheet
 
