@@ -2,7 +2,9 @@
 
 An attacker who has the model and an image takes the image for one that the model was trained on
 where its denoising error is small: the oldest attack on membership, by the loss. What he can tell
-so, at the least, is what the model gives away; a cleverer attack may tell more.
+so, at the least, is what the model gives away; a cleverer attack may tell more. It is the model
+that tells only where both kinds of images are of one law: handwriting of other people, say, has
+other errors for a model that has seen neither.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ class Membership:
         The interval of the AUC is Wilson's, of as many trials as its variance over images is worth
         (DeLong 1988), and of no more than there are images of the rarer kind where few pairs are
         in the wrong order: it holds in 94% or more of simulations, mixtures of copied and other
-        images among them, where Newcombe's (2006) falls to 84% and the logit's to 30%. That of
+        images among them, where Newcombe's (2006) falls to 84% and the logit's to 28%. That of
         the true-positive rate joins two order statistics of held-out errors, which bracket the
         threshold, with Clopper and Pearson's interval of training errors below either.
 
@@ -163,8 +165,8 @@ def membership(
     train : array (N, ...)
         Images that it was trained on, or some of them, at least 2, in data units.
     heldout : array (Q, ...)
-        Images of the same kind that it was not trained on, at least 2, better 368 or more: of fewer
-        none can show what is true of 1% of all.
+        Images of the same law that it was not trained on, at least 2, better 368 or more: fewer
+        cannot show what is true of 1% of all.
     sigmas : array (S,)
         Noise levels, data units, > 0.
     draws : int
@@ -188,6 +190,11 @@ def membership(
     ------
     ValueError
         As `denoising_error`, or if there are fewer than 2 images of a kind.
+
+    Notes
+    -----
+    Where the two kinds of images differ, that tells them apart, too: take them at random from the
+    same images. A denoiser that has seen neither should have an AUC of 1/2.
 
     References
     ----------
