@@ -151,6 +151,7 @@ def folder(data, tmp_path, monkeypatch):
     for name, images in (("train", data.train), ("new", data.heldout), ("drawn", data.train[:30])):
         np.save(f"{name}.npy", images)
     torch.save({}, "pickle.pt")
+    (tmp_path / "broken.py").write_text("1 / 0")
     return tmp_path
 
 
@@ -171,6 +172,7 @@ def test_the_verb_writes_a_report_and_its_checks_are_exit_codes(folder, capsys):
     [
         ["train.npy", "--model", "nowhere.py:denoise"],
         ["train.npy", "--model", "pickle.pt"],
+        ["train.npy", "--model", "broken.py:denoise"],
         ["train.npy", "--samples", "nowhere.npy"],
         ["train.npy", "--range", "low", "high"],
         ["train.npy", "--out", "."],

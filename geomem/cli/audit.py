@@ -133,7 +133,10 @@ def _model(name: str, device: str) -> Denoiser:
     if path.endswith(".py"):
         if not Path(path).is_file():
             raise InputError(f"--model: no file {path}.")
-        found = runpy.run_path(path)
+        try:
+            found = runpy.run_path(path)
+        except Exception as error:  # whatever a user's own code raises
+            raise InputError(f"--model: {path} failed: {type(error).__name__}: {error}") from error
         if not callable(found.get(variable)):
             raise InputError(f"--model: {path} has no denoiser {variable!r}.")
         given: Denoiser = found[variable]
