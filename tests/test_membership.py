@@ -96,16 +96,18 @@ def test_the_empirical_denoiser_tells_all_and_one_of_other_images_nothing(rng):
     sigmas = [0.1, 0.5]
     told = geomem.membership(geomem.EmpiricalDenoiser(own), own, unseen, sigmas)
     assert told.auc.mean == pytest.approx([1, 1], abs=0.01) and min(told.tpr.low) > 0.8
+    assert told.told.all()
     not_told = geomem.membership(geomem.EmpiricalDenoiser(others), own, unseen, sigmas)
-    assert np.all((not_told.auc.low < 0.5) & (not_told.auc.high > 0.5))
+    assert np.all(not_told.auc.high > 0.5) and not not_told.told.any()
+    assert "nowhere surely" in str(not_told)
     assert np.all(not_told.tpr.low < 0.01)
 
 
 def test_the_table_and_the_sentence_are_of_the_same_level(rng):
     seen, unseen = rng.exponential([1, 0.1, 1], (30, 3)), rng.exponential(1, (400, 3))
     found, rows = measured(seen, unseen), measured(seen, unseen).table()
-    assert found.worst == 1
-    assert f"sigma {rows['sigma [data units]'][1]:g}" in str(found)
+    assert found.worst == 1 and found.told[1]
+    assert f"most at {rows['sigma [data units]'][1]:g}" in str(found)
     assert f"AUC {rows['AUC [probability]'][1]:.2f}" in str(found)
     assert {len(column) for column in rows.values()} == {3}
 

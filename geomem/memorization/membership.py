@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 
 from geomem.geometry.arrays import Array, Floats
@@ -30,7 +31,7 @@ FALSE_POSITIVES = 0.01  # share of held-out images that the attacker may take fo
 class Membership:
     """How well the denoising error tells training images from held-out ones, level by level.
 
-    As text it is one line, of the level at which an attacker tells most.
+    As text it is one line: where an attacker can tell, and how well where he tells most.
 
     Parameters
     ----------
@@ -119,10 +120,19 @@ class Membership:
         said = f"at {percent(self.fpr)} false positives"
         return said + (few if self.fpr > FALSE_POSITIVES else "")
 
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """(S,) at which levels an attacker can tell: the interval of the AUC is above 1/2."""
+        return self.auc.low > 0.5
+
     def __str__(self) -> str:
         auc, tpr = (curve.estimate(self.worst) for curve in (self.auc, self.tpr))
+        where = self.sigma[self.told]
+        span = (
+            f"at sigma {where.min():.3g} to {where.max():.3g}" if len(where) else "nowhere surely"
+        )
         return (
-            f"an attacker tells most at sigma {self.sigma[self.worst]:.3g}: AUC {auc:.2f}, "
+            f"an attacker can tell {span}, most at {self.sigma[self.worst]:.3g}: AUC {auc:.2f}, "
             f"{tpr.percent} of the training images {self.false_positives}"
         )
 
@@ -183,8 +193,8 @@ def membership(
     -------
     Membership
         ``auc`` and ``tpr``, curves in [0, 1] with their 95% intervals; ``fpr``, the false-positive
-        rate of the latter; ``worst``, the index of the level at which an attacker tells most;
-        ``table()``, ``plot(ax)``; as text one line.
+        rate of the latter; ``told`` (S,), at which levels an attacker can tell, ``worst``, the
+        index of that at which he tells most; ``table()``, ``plot(ax)``; as text one line.
 
     Raises
     ------
@@ -204,9 +214,9 @@ def membership(
     --------
     >>> from geomem import EmpiricalDenoiser, load_dataset, membership
     >>> data = load_dataset("digits", n_train=64)
-    >>> print(membership(EmpiricalDenoiser(data.train), data.train, data.heldout[:400], [0.3]))
-    an attacker tells most at sigma 0.3: AUC 1.00 [0.94, 1.00], 100% [94%, 100%] of the training \
-images at 1% false positives
+    >>> print(membership(EmpiricalDenoiser(data.train), data.train, data.heldout[:400], [0.3, 2]))
+    an attacker can tell at sigma 0.3 to 2, most at 0.3: AUC 1.00 [0.94, 1.00], 100% [94%, 100%] \
+of the training images at 1% false positives
     """
     seen, unseen = (
         denoising_error(denoise, images, sigmas, draws=draws, seed=seed, batch=batch, device=device)
