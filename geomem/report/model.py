@@ -129,12 +129,13 @@ def _membership(found: Membership, part: Part) -> None:
     caught = part.number(
         "membership_caught", found.tpr.estimate(at), "share", "training images told there"
     )
-    told = found.auc.low > 0.5
-    levels = f"at sigma {span(found.auc.sigma, told)}" if told.any() else "at no noise level"
+    told = found.told
+    levels = f"at sigma {span(found.sigma, told)}" if told.any() else "at no noise level"
     part.said.append(
         f"By the error at sigma {found.auc.sigma[at]:.2g} an attacker tells training from held-out "
         f"images with an AUC of {auc.text} (one half is chance), and {caught.text} of the training "
-        f"images {found.false_positives}. Beyond chance it can be told {levels}."
+        f"images {found.false_positives}. Beyond chance it can be told {levels}; "
+        "where the two kinds of images differ for another reason, that tells them apart, too."
     )
     if (found.auc.high < 0.5).any():
         part.warnings.append(
