@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 import geomem
 from geomem.geometry import gaussian
@@ -283,6 +284,9 @@ def test_ledoit_and_wolfs_share_denoises_new_images_better(rng):
     found = geomem.GaussianDenoiser(train, shrinkage="ledoit-wolf")
     plain = geomem.GaussianDenoiser(train)
     assert 0 < found.shrinkage < 1 and plain.shrinkage == 0
+    for few in (train, train[:, :4], train[:, :1], train[:2]):
+        own = geomem.GaussianDenoiser(few, shrinkage="ledoit-wolf").shrinkage
+        assert own == pytest.approx(ledoit_wolf_shrinkage(few))
     assert found.error_on(new, [0.5]).mean < plain.error_on(new, [0.5]).mean
     for wrong in (-0.1, 1.1, float("nan"), "lw"):
         with pytest.raises(ValueError, match="shrinkage"):

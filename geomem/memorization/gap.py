@@ -365,10 +365,7 @@ def suggest_gap(
     else:
         part = np.arange(len(images)) % FOLDS
         pairs = [(images[part != fold], images[part == fold]) for fold in range(FOLDS)]
-        evidence = (
-            "on every fifth of them by the others, as there are no held-out images; the zone is "
-            "that of the others of the first fifth"
-        )
+        evidence = "on every fifth of them by the others, as there are no held-out images"
     gaussians = (GaussianDenoiser(own, shrinkage="ledoit-wolf", device=device) for own, _ in pairs)
     errors = [
         gaussian.error_on(others, levels).per_query
@@ -377,6 +374,7 @@ def suggest_gap(
     if geometry is None:
         own, others = pairs[0]
         geometry = measure_regimes(others, own, seed=seed, device=device)
+        evidence += "" if heldout is not None else "; the zone is that of four fifths of them"
     rng = np.random.default_rng(seed)
     typical = _typical(distance, which, check_count("resamples", resamples), rng)
     edge = _edge(levels, np.concatenate(errors), np.median(distance[:, 0]), typical, rng)
