@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
     from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.distinct import DistinctImages
+    from geomem.memorization.gap import Gap, SuggestedGap, suggest_gap
     from geomem.memorization.hump import Hump
     from geomem.memorization.membership import Membership, membership
     from geomem.memorization.monitor import Monitor
@@ -77,6 +78,7 @@ __all__ = [
     "EmpiricalDenoiser",
     "ErrorCurve",
     "Experiment",
+    "Gap",
     "GaussianDenoiser",
     "Hump",
     "ImageSet",
@@ -86,6 +88,7 @@ __all__ = [
     "NoiseLaw",
     "Regimes",
     "Schedule",
+    "SuggestedGap",
     "TrainConfig",
     "check_denoiser",
     "circulant_sensitivity",
@@ -128,6 +131,7 @@ __all__ = [
     "shell_mass_envelopes",
     "shell_minimizer",
     "shell_radii",
+    "suggest_gap",
     "train_or_load",
     "twins",
     "weight_bounds",
