@@ -13,22 +13,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import distributed
 
 from geomem.cli.main import examples, torchrun
-from geomem.data.sets import ImageSet, source_sha256
+from geomem.data.sets import ImageSet
 from geomem.diffusion import fitting, presets, zoo
-from geomem.diffusion.cost import cost, parameters
+from geomem.diffusion.cost import cost, parameters, planned
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
 from geomem.errors import InputError, WorkError
-from geomem.machine import in_bytes
+from geomem.machine import in_bytes, in_time
 from geomem.progress import bar
 from geomem.project import project_root
 
-DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
 
 
@@ -138,7 +136,7 @@ class _Progress:
             pace = (time.perf_counter() - second) / (record.step - since)  # seconds a step
             print(
                 f"  step {record.step:,}: loss {self.loss:.3g}, {self.config.batch / pace:,.0f} "
-                f"images/s, {_duration(pace * (steps - record.step))} left",
+                f"images/s, {in_time(pace * (steps - record.step))} left",
                 flush=True,
             )
 
@@ -165,7 +163,7 @@ def _fit(
             progress.bar.close()
     loss = trained.losses[-max(1, len(trained.losses) // 10) :].mean()
     print(
-        f"trained in {_duration(time.perf_counter() - started)}, "
+        f"trained in {in_time(time.perf_counter() - started)}, "
         f"loss {loss:.3g} over the last tenth: {_shown(folder)}\n"
         f"look at it: geomem sample {trained.name}"
     )
@@ -233,19 +231,8 @@ def _processes(device: str) -> Iterator[tuple[bool, int]]:
 # geomem train --dry-run
 
 
-def _planned(chosen: Experiment) -> Experiment:
-    """The experiment with all that its cost depends on; nothing is downloaded for it."""
-    data = chosen.data
-    if data.name not in DOWNLOADS or source_sha256(data.name) != "absent":
-        return _complete(chosen, data.load())
-    channels, size = DOWNLOADS[data.name]
-    shape = (1, 1 if data.grayscale else channels, *2 * [data.size or size])
-    images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    return replace(chosen, train=chosen.train.for_images(images))
-
-
 def _print_cost(asked: Experiment, name: str) -> None:
-    config = _planned(asked).train
+    config = planned(asked)
     counted = cost(config)
     n_train = "all" if asked.data.n_train is None else f"{asked.data.n_train:,}"
     print(
@@ -255,7 +242,7 @@ def _print_cost(asked: Experiment, name: str) -> None:
         f"{n_train} training images of {asked.data.name}\n"
         f"  arithmetic: {counted.flops / 1e9:.4g} GFLOP forward, "
         f"{counted.training_flops / 1e9:.4g} GFLOP forward and backward, per image\n"
-        f"  time: {_duration(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
+        f"  time: {in_time(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
         f"({counted.basis})\n"
         f"  memory: {in_bytes(counted.memory)}: {in_bytes(counted.state_bytes)} of weights, "
         f"gradients, Adam's moments and average,\n"
@@ -298,7 +285,7 @@ def list_models(options: argparse.Namespace) -> None:
             if here.record:
                 steps, seconds = (here.record[k] for k in ("steps_of_these_seconds", "seconds"))
                 part = "" if steps == config.steps else f" for the last {steps:,}"
-                facts.append(f"{_duration(seconds)}{part} on {here.record['device']}")
+                facts.append(f"{in_time(seconds)}{part} on {here.record['device']}")
             print(f"  {'; '.join(facts)}")
 
 
@@ -326,9 +313,3 @@ def checked_device(name: str) -> str:
 
 def _shown(path: Path) -> str:
     return os.path.relpath(path)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"

@@ -163,7 +163,8 @@ class Profile:
 
     name: str
     about: str
-    seconds: dict[str, int]  # per notebook, measured on two CPU cores; what is said before a run
+    seconds: dict[str, int]  # per notebook on two CPU cores, its models there
+    training: int  # seconds of training all models that the notebooks need
     parameters: dict[str, dict[str, Value]]  # per notebook, what differs from the defaults
 
 
@@ -179,7 +180,9 @@ def profiles(root: Path) -> dict[str, Profile]:
             notebook: {key: _known(known[notebook], key).check(value) for key, value in new.items()}
             for notebook, new in changes.items()
         }
-        found[name] = Profile(name, entry["about"], entry["seconds"], checked)
+        found[name] = Profile(
+            name, entry["about"], entry["seconds"], entry.get("training", 0), checked
+        )
     return found
 
 
