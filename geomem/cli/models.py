@@ -9,9 +9,10 @@ import os
 import shlex
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed
@@ -27,6 +28,10 @@ from geomem.machine import in_bytes, in_time
 from geomem.progress import bar
 from geomem.project import project_root
 
+INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    "}
+SHOWN = {"data.name", "train.steps", "train.batch"}  # of a model in every case
+MEASURED = {f"train.model.{name}" for name in ("channels", "size", "mean", "sigma_data")}
+MEASURED |= {"train.noise.mean"}  # on the images, where a config leaves them open
 SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
 
 
@@ -255,14 +260,12 @@ def _print_cost(asked: Experiment, name: str) -> None:
 def _settings(chosen: Experiment) -> str:
     """What differs from the defaults, as --set takes it, on indented lines."""
     usual = settings(Experiment())
-    named = [
-        f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name, value in settings(chosen).items()
-        if value != usual[name]
-    ]
-    return textwrap.fill(
-        f"settings: {'; '.join(named)}", 100, initial_indent="  ", subsequent_indent="    "
-    )
+    own = [_setting(n, value) for n, value in settings(chosen).items() if value != usual[n]]
+    return textwrap.fill(f"settings: {'; '.join(own)}", 100, **INDENTED)
+
+
+def _setting(name: str, value: Any) -> str:
+    return f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 # geomem models
@@ -270,6 +273,7 @@ def _settings(chosen: Experiment) -> str:
 
 def list_models(options: argparse.Namespace) -> None:
     found = zoo.models(store_root())
+    apart = _told_apart(found)
     if not found:
         print(f"no models in {_shown(store_root())} yet: `geomem train digits-mlp-small` makes one")
     for here in found:
@@ -287,6 +291,39 @@ def list_models(options: argparse.Namespace) -> None:
                 part = "" if steps == config.steps else f" for the last {steps:,}"
                 facts.append(f"{in_time(seconds)}{part} on {here.record['device']}")
             print(f"  {'; '.join(facts)}")
+            if here.folder in apart:
+                print(textwrap.fill(apart[here.folder], 100, **INDENTED))
+
+
+def _told_apart(found: Sequence[zoo.Stored]) -> dict[Path, str]:
+    """Of models that only a hash tells apart by name: settings in which they differ.
+
+    Each has those where it is not as `Experiment()`, so that no two have the same.
+    """
+    named = dict[str, dict[Path, dict[str, Any]]]()
+    for one in found:
+        if one.experiment is not None:
+            same = named.setdefault(one.folder.name.rpartition("-")[0], {})
+            same[one.folder] = settings(one.experiment)
+    words, usual = dict[Path, str](), settings(Experiment())
+    for same in named.values():
+        names = _differing([*same.values()])
+        for folder, its in same.items():
+            own = [_setting(name, its[name]) for name in names if its[name] != usual[name]]
+            words |= {folder: "; ".join(own)} if own else {}
+    return words
+
+
+def _differing(several: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings that are not the same in all, but for those that every row shows.
+
+    What is measured on the images is among them only where nothing else tells two apart.
+    """
+    names = [name for name in several[0] if len({one[name] for one in several}) > 1]
+    names = [name for name in names if name.removeprefix("train.") not in zoo.NOT_IN_KEY]
+    given = [name for name in names if name not in MEASURED]
+    told, all_told = (len({tuple(one[n] for n in of) for one in several}) for of in (given, names))
+    return [name for name in (given if told == all_told else names) if name not in SHOWN]
 
 
 # Shared
