@@ -51,13 +51,19 @@ class DataConfig:
     size: int | None = None  # side after area down-sampling, pixels
     seed: int | None = None  # of a random subset; None: the first ones
     dummy: bool = False  # as many images of noise as training images, as class 1; real: 0
+    heldout: str | None = None  # held-out images by name or path; None: the set's own; false: none
+    range: str | None = None  # what becomes -1 and 1, "0,255", or "any"; None: recognised
 
     def __post_init__(self) -> None:
         check_ranges("data", self, RANGES)
 
     def load(self) -> ImageSet:
         """The images themselves."""
-        images = load_dataset(**{k: v for k, v in asdict(self).items() if k != "dummy"})
+        options = {k: v for k, v in asdict(self).items() if k != "dummy"}
+        options["heldout"] = False if str(self.heldout).lower() == "false" else self.heldout
+        with contextlib.suppress(ValueError):  # "any", none, or nonsense, which is refused
+            options["range"] = tuple(map(float, str(self.range).split(",")))
+        images = load_dataset(**options)
         return _with_dummy(images, self.seed or 0) if self.dummy else images
 
 
