@@ -56,7 +56,10 @@ if TYPE_CHECKING:
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
     from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.distinct import DistinctImages
+    from geomem.memorization.gap import Gap, SuggestedGap, suggest_gap
     from geomem.memorization.hump import Hump
+    from geomem.memorization.membership import Membership, membership
+    from geomem.memorization.monitor import Monitor
     from geomem.memorization.ratio_test import (
         denoising_error,
         memorization_rates,
@@ -75,13 +78,17 @@ __all__ = [
     "EmpiricalDenoiser",
     "ErrorCurve",
     "Experiment",
+    "Gap",
     "GaussianDenoiser",
     "Hump",
     "ImageSet",
+    "Membership",
     "ModelConfig",
+    "Monitor",
     "NoiseLaw",
     "Regimes",
     "Schedule",
+    "SuggestedGap",
     "TrainConfig",
     "check_denoiser",
     "circulant_sensitivity",
@@ -110,6 +117,7 @@ __all__ = [
     "locality_bound",
     "max_posterior_weight",
     "measure_regimes",
+    "membership",
     "memorization_rates",
     "memorized_fraction",
     "nearest",
@@ -123,6 +131,7 @@ __all__ = [
     "shell_mass_envelopes",
     "shell_minimizer",
     "shell_radii",
+    "suggest_gap",
     "train_or_load",
     "twins",
     "weight_bounds",

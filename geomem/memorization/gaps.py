@@ -25,6 +25,7 @@ from geomem.geometry.intervals import Change, Estimate, Fraction
 from geomem.geometry.window import Window
 from geomem.memorization.case import Case
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.gap import Gap
 from geomem.memorization.quality import PrincipalComponents
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping
@@ -32,30 +33,6 @@ from geomem.memorization.study import Study, broken_down, judge_all
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 
 HALVES = ("low half", "high half")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Noise levels that training leaves out.
-
-    Attributes
-    ----------
-    window : the levels, data units.
-    keep : share of the draws there that is kept, in [0, 1].
-    """
-
-    window: Window
-    keep: float = 0.0
-
-    @property
-    def settings(self) -> dict[str, float]:
-        """What an experiment with it changes, as `geomem.diffusion.presets.changed` takes it."""
-        ends = {"gap_low": self.window.low, "gap_high": self.window.high, "gap_keep": self.keep}
-        return {f"train.noise.{name}": value for name, value in ends.items()}
-
-    def mass(self, law: NoiseLaw) -> float:
-        """The share of a law's draws that falls into it, in [0, 1]."""
-        return float(law.cdf(self.window.high) - law.cdf(self.window.low))
 
 
 def gaps_table(gaps: Mapping[str, Gap], law: NoiseLaw) -> dict[str, list[str]]:
