@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from geomem.geometry.shell_objective import disagreement, disjoint_sigma, shell_minimizer
     from geomem.memorization.copy_bound import copy_bound, copy_margin
     from geomem.memorization.distinct import DistinctImages
+    from geomem.memorization.gap import Gap, SuggestedGap, suggest_gap
     from geomem.memorization.hump import Hump
     from geomem.memorization.membership import Membership, membership
     from geomem.memorization.monitor import Monitor
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
         neighbours,
     )
     from geomem.memorization.twins import twins
+    from geomem.report.audit import audit
+    from geomem.report.report import Report
 
 __all__ = [
     "AdaptedDenoiser",
@@ -77,6 +80,7 @@ __all__ = [
     "EmpiricalDenoiser",
     "ErrorCurve",
     "Experiment",
+    "Gap",
     "GaussianDenoiser",
     "Hump",
     "ImageSet",
@@ -85,8 +89,11 @@ __all__ = [
     "Monitor",
     "NoiseLaw",
     "Regimes",
+    "Report",
     "Schedule",
+    "SuggestedGap",
     "TrainConfig",
+    "audit",
     "check_denoiser",
     "circulant_sensitivity",
     "copy_bound",
@@ -128,6 +135,7 @@ __all__ = [
     "shell_mass_envelopes",
     "shell_minimizer",
     "shell_radii",
+    "suggest_gap",
     "train_or_load",
     "twins",
     "weight_bounds",

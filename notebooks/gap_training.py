@@ -43,6 +43,7 @@ from geomem.diffusion import presets
 from geomem.geometry.window import Window
 from geomem.memorization import gaps, study, swaps
 from geomem.memorization.case import Case
+from geomem.memorization.gap import Gap
 from geomem.memorization.stopping import Stopping
 from geomem.plots import remedies
 
@@ -62,9 +63,9 @@ small, data = case.small, [case.data]
 _, many = case.trained()
 reach = companion.kept(case.copy_range)(many.denoise, c=c, level=level)
 zone, window = gaps.zone_and_window(reach, gap_low, gap_high)
-ours = {"copy gap": gaps.Gap(window, gap_keep)}
-ours |= {"copy gap, none kept": gaps.Gap(window)} if none_kept else {}
-left_out = {"zone gap": gaps.Gap(zone)} | (ours if copy_gap else {})
+ours = {"copy gap": Gap(window, gap_keep)}
+ours |= {"copy gap, none kept": Gap(window)} if none_kept else {}
+left_out = {"zone gap": Gap(zone)} | (ours if copy_gap else {})
 companion.Table(gaps.gaps_table(left_out, case.law))
 
 # %% [markdown]

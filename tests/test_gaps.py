@@ -13,7 +13,8 @@ from geomem.diffusion import presets
 from geomem.diffusion.noise import NoiseLaw
 from geomem.geometry.window import Window
 from geomem.memorization import gaps
-from geomem.memorization.gaps import Gap, Sweep
+from geomem.memorization.gap import Gap
+from geomem.memorization.gaps import Sweep
 from geomem.memorization.study import Study
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 from geomem.plots import remedies

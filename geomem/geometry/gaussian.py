@@ -8,6 +8,7 @@ E[xi x xi x xi], R the largest |xi| and lambda_1 the largest eigenvalue of Sigma
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,24 +31,35 @@ class GaussianDenoiser:
     """The Gaussian denoiser of one training set, prepared once for many calls.
 
     ``denoise(x, sigma)`` is mu + Sigma (Sigma + sigma^2 I)^{-1} (x - mu), exact for Gaussian
-    data and the best affine denoiser for any; ``error(sigmas)`` is its error. Preparing finds
-    the principal axes of the training set; no d x d matrix is formed when N <= d.
+    data and the best affine denoiser for any; ``error(sigmas)`` is its error on the training set,
+    ``error_on(images, sigmas)`` on others, both without a noise draw. Preparing finds the principal
+    axes of the training set; no d x d matrix is formed when N <= d.
 
     Parameters
     ----------
     train : array (N, ...)
         The training set, in data units.
+    shrinkage : float or "ledoit-wolf"
+        The share a in [0, 1] of the covariance that is made isotropic, (1 - a) Sigma + a (tr Sigma
+        / d) I: with few training images it denoises new ones better. Or the share that comes
+        nearest to the covariance of the law, by Ledoit and Wolf's estimate.
     device : str or torch.device
         "auto", or a torch device.
+
+    Attributes
+    ----------
+    shrinkage : float
+        The share a, in [0, 1].
 
     Raises
     ------
     ValueError
-        If there are no points, or values are not finite.
+        If there are no points, values are not finite, or the shrinkage is none.
 
     References
     ----------
-    Eq. 7 of the paper; here :prf:ref:`def-gaussian-denoiser`.
+    Eq. 7 of the paper; here :prf:ref:`def-gaussian-denoiser`. The shrinkage is that of Ledoit and
+    Wolf (2004, "A well-conditioned estimator for large-dimensional covariance matrices").
 
     Examples
     --------
@@ -58,9 +70,21 @@ class GaussianDenoiser:
     ([[2.0]], [0.5])
     """
 
-    def __init__(self, train: Array, *, device: str | torch.device = "auto"):
+    def __init__(
+        self,
+        train: Array,
+        *,
+        shrinkage: float | Literal["ledoit-wolf"] = 0.0,
+        device: str | torch.device = "auto",
+    ):
         self._train = Points(train, "train", device)
         self._centre, self._variances, self._axes = _principal(self._train)
+        if shrinkage == "ledoit-wolf":
+            shrinkage = _ledoit_wolf(self._train, self._centre, self._variances)
+        if isinstance(shrinkage, str) or not 0 <= shrinkage <= 1:
+            raise ValueError(f"shrinkage: a share in [0, 1] or 'ledoit-wolf', got {shrinkage!r}.")
+        self.shrinkage = shrinkage
+        self._isotropic = self.shrinkage * self._variances.sum() / self._train.dim
 
     def __call__(self, x: Kind, sigma: float | Array) -> Kind:
         """The denoised inputs.
@@ -86,18 +110,61 @@ class GaussianDenoiser:
         noise = per_query(sigma, q) ** 2
         result = torch.empty(len(q), q.dim, dtype=torch.float64, device=q.device)
         for rows in q.slices(QUERY_ROWS):
-            seen = q.block(rows, self._centre) @ self._axes.T
-            shrink = _gain(self._variances, noise[rows])
-            result[rows] = (seen * shrink) @ self._axes + self._centre
+            block = q.block(rows, self._centre)
+            gain, beyond = self._gains(noise[rows])
+            along = (block @ self._axes.T * (gain - beyond)) @ self._axes
+            result[rows] = along + beyond * block + self._centre
         return like(result.reshape(q.shape), x, dtype=True)
 
     def error(self, sigmas: Array) -> Floats:
-        """The error of the denoiser at (S,) noise levels, as `linear_mmse`: (S,) float64."""
-        noise = check_sigmas(sigmas)[:, None] ** 2
-        variances = self._variances.cpu().numpy()
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            errors = variances / (1 + variances / noise)
-        return np.where(variances > 0, errors, 0).sum(1)
+        """Its error on the training set at (S,) noise levels, as `linear_mmse`: (S,) float64."""
+        levels = check_sigmas(sigmas)
+        return self._errors(self._variances[None], self._variances.new_zeros(1), levels)[0]
+
+    def error_on(self, images: Array, sigmas: Array) -> ErrorCurve:
+        """Its error on images (Q, ...), as `denoising_error`, but with the mean over all noise.
+
+        Parameters
+        ----------
+        images : array (Q, ...)
+            Clean images, in data units.
+        sigmas : array (S,)
+            Noise levels, data units, > 0.
+
+        Returns
+        -------
+        ErrorCurve
+            Data units squared, with a 95% interval over the images.
+
+        Raises
+        ------
+        ValueError
+            If sizes differ from the training points', values are not finite, or sigma <= 0.
+        """
+        q, levels = queries_of(images, self._train), check_sigmas(sigmas)
+        errors = np.empty((len(q), len(levels)))
+        for rows in q.slices(QUERY_ROWS):
+            block = q.block(rows, self._centre)
+            along = (block @ self._axes.T).square()
+            beyond = (block.square().sum(1) - along.sum(1)).clamp(min=0)
+            errors[rows] = self._errors(along, beyond, levels)
+        return ErrorCurve.from_queries(levels, errors)
+
+    def _errors(self, along: torch.Tensor, beyond: torch.Tensor, levels: Floats) -> Floats:
+        """(Q, S) errors of images with squares (Q, r) along the axes and (Q,) beyond them."""
+        sigma = torch.from_numpy(levels)[:, None].to(along.device)
+        gain, other = self._gains(sigma**2)
+        others = self._train.dim - len(self._axes)
+        noise = (gain * sigma).square().sum(1) + others * (other * sigma).square()[:, 0]
+        errors = along @ (1 - gain).square().T + noise
+        if others:
+            errors += beyond[:, None] * (1 - other).square().T
+        return errors.cpu().numpy()
+
+    def _gains(self, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is kept at squared noise levels (Q, 1): (Q, r) along each axis, (Q, 1) beyond."""
+        variances = (1 - self.shrinkage) * self._variances + self._isotropic
+        return _gain(variances, noise), _gain(self._isotropic, noise)
 
 
 def gaussian_denoiser(
@@ -398,6 +465,18 @@ def _products(t: Points, centre: torch.Tensor) -> Iterator[torch.Tensor]:
 def _gain(variances: torch.Tensor, noise: torch.Tensor | float) -> torch.Tensor:
     """lambda / (lambda + sigma^2); 0 where lambda = 0, even if sigma^2 is 0 in float64."""
     return torch.where(variances > 0, variances / (variances + noise), 0.0)
+
+
+def _ledoit_wolf(t: Points, centre: torch.Tensor, variances: torch.Tensor) -> float:
+    """Their share: what chance does to the covariance, over how far from isotropic it is.
+
+    By the variances and the lengths alone: libraries go over all d x d entries.
+    """
+    blocks = (t.block(rows, centre) for rows in t.slices(TRAIN_ROWS))
+    fourth = float(sum(block.square().sum(1).square().sum() for block in blocks)) / len(t)
+    size, total = float(variances.square().sum()), float(variances.sum())
+    spread, chance = size - total**2 / t.dim, (fourth - size) / len(t)
+    return min(max(chance, 0.0) / spread, 1.0) if spread > 0 else 0.0
 
 
 def _principal(t: Points) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from geomem.geometry.arrays import Array, Floats
-from geomem.geometry.curve import ErrorCurve
+from geomem.geometry.curve import first_fall
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate
@@ -60,7 +61,9 @@ class CopyRange:
         error = denoising_error(denoise, heldout, GRID[GRID < 4], seed=seed, device=device)
         nearest = float(np.median(nearest_distances(images, images, 2, device=device)[:, 1]))
         # The larger the error, the lower the level that reaches a given one.
-        value, low, high = (copy_edge(error.sigma, e, nearest) for e in _mean_high_low(error))
+        value, low, high = copy_edge(
+            error.sigma, np.stack([error.mean, error.high, error.low]), nearest
+        ).tolist()
         known = math.isfinite(low) and math.isfinite(high)
         return cls(geometry, Estimate(value, low, high) if known else Estimate(value))
 
@@ -70,17 +73,45 @@ class CopyRange:
         return self.geometry.zone
 
     @property
+    def ends(self) -> tuple[Estimate, Estimate]:
+        """The ends of the copy window, with intervals."""
+        regimes = self.geometry.regimes
+        begin, end = regimes.covered, regimes.concentrated
+        if regimes.medium is None:
+            begin, end = regimes.crossing, regimes.crossing / 0.5
+        if math.isfinite(self.edge.value):
+            begin = min(self.edge / 2, begin, key=lambda end: end.value)
+        return begin, end
+
+    @property
     def window(self) -> Window:
         """The copy window: from half of the edge, or the zone's lower end, to its upper end."""
-        return Window(float(np.nanmin([self.edge.value / 2, self.zone.low])), self.zone.high)
+        return Window(*(end.value for end in self.ends))
+
+    @property
+    def because(self) -> str:
+        """On what the ends of the window stand, in sentences: what is missing is said."""
+        start = f"half of the level where a copy can still be undone ({self.edge})"
+        if not math.isfinite(self.edge.value):
+            start = "the start of the zone, as no level was found where a copy can still be undone"
+        elif self.edge.value / 2 > self.zone.low:
+            start = f"the start of the zone, which lies below {start}"
+        said = f"The window begins at {start}, and ends with the danger zone."
+        if self.geometry.regimes.medium is None:
+            crossing = self.geometry.regimes.crossing
+            said += (
+                " There is no danger zone by the rule: in its place stand the level where coverage "
+                f"and concentration cross ({crossing}) and twice that level."
+            )
+        return said
 
     @property
     def in_words(self) -> dict[str, str]:
-        """The zone, its ends "zone_from" and "zone_to" with intervals, and the edge, as text."""
-        return {**self.geometry.in_words, "edge": str(self.edge)}
+        """The zone, its ends "zone_from" and "zone_to" with intervals, the edge, and `because`."""
+        return {**self.geometry.in_words, "edge": str(self.edge), "because": self.because}
 
 
-def copy_edge(sigma: Floats, error: Floats, nearest: float) -> float:
+def copy_edge(sigma: Floats, error: Floats, nearest: ArrayLike) -> Floats:
     """The noise level below which a denoiser hardly changes whether a sample is a copy (ours).
 
     A copy passes the ratio test while it is less than a third of ``nearest`` away from its
@@ -91,23 +122,14 @@ def copy_edge(sigma: Floats, error: Floats, nearest: float) -> float:
     Parameters
     ----------
     sigma : (S,) noise levels, data units, ascending.
-    error : (S,) denoising error of the large model there, data units squared, rising in sigma.
-    nearest : typical distance of a training image to its nearest other one, data units.
+    error : (..., S) denoising error of a model that does not copy there, data units squared,
+        rising in sigma.
+    nearest : typical distance of a training image to its nearest other one, data units; one, or
+        (...,), one for each row.
 
     Returns
     -------
-    float, data units; NaN where the curve does not reach that error.
+    array (...), data units; NaN where the curve does not reach that error.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level, spread = np.log(sigma), np.log(2 * error)
-    wanted = 2 * math.log(nearest / 3)
-    above = np.flatnonzero(spread >= wanted)
-    if len(above) == 0 or above[0] == 0:
-        return math.nan
-    i = int(above[0])
-    share = (wanted - spread[i - 1]) / (spread[i] - spread[i - 1])
-    return float(np.exp(level[i - 1] + share * (level[i] - level[i - 1])))
-
-
-def _mean_high_low(error: ErrorCurve) -> tuple[Floats, Floats, Floats]:
-    return error.mean, error.high, error.low
+    with np.errstate(divide="ignore"):
+        return first_fall(sigma, -np.log(2 * error), -2 * np.log(np.asarray(nearest) / 3))

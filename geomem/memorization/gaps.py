@@ -25,6 +25,7 @@ from geomem.geometry.intervals import Change, Estimate, Fraction
 from geomem.geometry.window import Window
 from geomem.memorization.case import Case
 from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.gap import Gap
 from geomem.memorization.quality import PrincipalComponents
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping
@@ -32,30 +33,6 @@ from geomem.memorization.study import Study, broken_down, judge_all
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 
 HALVES = ("low half", "high half")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Noise levels that training leaves out.
-
-    Attributes
-    ----------
-    window : the levels, data units.
-    keep : share of the draws there that is kept, in [0, 1].
-    """
-
-    window: Window
-    keep: float = 0.0
-
-    @property
-    def settings(self) -> dict[str, float]:
-        """What an experiment with it changes, as `geomem.diffusion.presets.changed` takes it."""
-        ends = {"gap_low": self.window.low, "gap_high": self.window.high, "gap_keep": self.keep}
-        return {f"train.noise.{name}": value for name, value in ends.items()}
-
-    def mass(self, law: NoiseLaw) -> float:
-        """The share of a law's draws that falls into it, in [0, 1]."""
-        return float(law.cdf(self.window.high) - law.cdf(self.window.low))
 
 
 def gaps_table(gaps: Mapping[str, Gap], law: NoiseLaw) -> dict[str, list[str]]:
@@ -146,6 +123,19 @@ def paper_gaps(table: Digitized) -> dict[str, PaperGap]:
         share = Estimate(float(memorized) / 100)
         found[name] = PaperGap(window, share, (round(float(first)), round(float(last))))
     return found
+
+
+def paper_windows(paper: Mapping[str, PaperGap], which: str) -> dict[str, Window]:
+    """The windows of `paper_gaps`: all "nine", or a "few".
+
+    Those are the widest, the narrowest, and that of the steps 100 to 200.
+    """
+    windows = {name: one.window for name, one in paper.items() if one.window}
+    if which == "nine":
+        return windows
+    narrowest, *_, widest = by_width(windows)
+    few = {widest, narrowest, *(name for name in windows if paper[name].steps == (100, 200))}
+    return {name: window for name, window in windows.items() if name in few}
 
 
 def by_width(windows: Mapping[str, Window]) -> list[str]:
