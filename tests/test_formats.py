@@ -174,11 +174,11 @@ SHORT, LONG = (zlib.compress(bytes(size)) for size in (9, 10**8))
 def test_a_chunk_of_another_size_than_an_hdf5_file_claims(tmp_path, pixels, packed, checked):
     h5py = pytest.importorskip("h5py")
     options = dict(chunks=(10, 6, 5, 3), compression="gzip", shuffle=checked, fletcher32=checked)
-    with h5py.File(tmp_path / "a.h5", "w") as file:
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
         array = file.create_dataset("images", data=pixels, **options)
         array.id.write_direct_chunk((10, 0, 0, 0), packed, 0b100 if checked else 0)
     refused(tmp_path / "a.h5", "'images' is cut off or damaged", peak=10e6)
-    with h5py.File(tmp_path / "a.h5", "w") as file:
+    with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
         file.create_dataset("images", data=pixels, **options)
     data = load_dataset(tmp_path / "a.h5", heldout=False)
     np.testing.assert_allclose(data.train, scaled(pixels), atol=1e-6)

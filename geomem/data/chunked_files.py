@@ -1,7 +1,8 @@
 """Arrays in chunks, HDF5 and zarr: read by h5py and zarr, of whose ways the plain ones are let in.
 
 No file names code to run, and none leads to another file. A chunk that does not unpack to its
-size is damaged: it is looked at before those libraries unpack it, which trust it.
+size is damaged: it is looked at before those libraries unpack it, which trust it. What HDF5's own
+library does with a damaged header is beyond us.
 """
 
 from __future__ import annotations
@@ -22,15 +23,7 @@ from geomem.data.files import DataError, decoding, needed, plain
 from geomem.data.stored import DEFLATED, Stored, check_memory, sliced
 
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3  # HDF5's numbers; other filters may be programs on the disk
-CODECS = {
-    "bytes",
-    "blosc",
-    "gzip",
-    "shuffle",
-    "transpose",
-    "zlib",
-    "zstd",
-}  # of zarr; others unpickle
+CODECS = {"bytes", "blosc", "gzip", "shuffle", "transpose", "zlib", "zstd"}  # zarr's; one unpickles
 TEXT = {"vlen-bytes", "vlen-utf8"}  # of arrays that are no images
 Packed = tuple[str, bytes]  # by what a chunk is packed, and its bytes
 
@@ -41,6 +34,7 @@ def hdf5_arrays(path: Path, name: str) -> dict[str, Stored]:
     links: dict[str, Any] = {}
     arrays: dict[str, Any] = {}
     stored: dict[str, Stored] = {}
+    size = path.stat().st_size
 
     def rows_at(key: str, start: int, stop: int) -> NDArray[Any]:
         with h5py.File(path, "r") as file:
@@ -50,10 +44,14 @@ def hdf5_arrays(path: Path, name: str) -> dict[str, Stored]:
         with h5py.File(path, "r") as file:
             array = file[key]
             first = tuple(i * c for i, c in zip(at, array.chunks, strict=True))
-            if array.id.get_chunk_info_by_coord(first).byte_offset is None:
-                return None  # never written
-            skipped, chunk = array.id.read_direct_chunk(first)
+            there = array.id.get_chunk_info_by_coord(first)
+            skipped = there.filter_mask
             used = [number for i, number in enumerate(_filters(array)) if not skipped >> i & 1]
+        if there.byte_offset is None:
+            return None  # never written
+        with path.open("rb") as raw:  # h5py's read_direct_chunk may write beyond what it has
+            raw.seek(there.byte_offset)
+            chunk = raw.read(min(there.size, size))
         return "zlib" if DEFLATE in used else "", chunk[: -4 if CHECKSUM in used else None]
 
     with decoding(f"{name}: not a readable HDF5 file."), h5py.File(path, "r") as file:
@@ -70,7 +68,7 @@ def hdf5_arrays(path: Path, name: str) -> dict[str, Stored]:
             if {*_filters(array)} - {DEFLATE, SHUFFLE, CHECKSUM}:
                 raise _foreign(key, name)
             ways = partial(rows_at, key), partial(packed_at, key)
-            stored[key] = _chunked(array, *ways, path.stat().st_size, key, name)
+            stored[key] = _chunked(array, *ways, size, key, name)
     return stored
 
 
