@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from geomem.memorization.distinct import DistinctImages
     from geomem.memorization.gap import Gap, SuggestedGap, suggest_gap
     from geomem.memorization.hump import Hump
+    from geomem.memorization.membership import Membership, membership
+    from geomem.memorization.monitor import Monitor
     from geomem.memorization.ratio_test import (
         denoising_error,
         memorization_rates,
@@ -80,7 +82,9 @@ __all__ = [
     "GaussianDenoiser",
     "Hump",
     "ImageSet",
+    "Membership",
     "ModelConfig",
+    "Monitor",
     "NoiseLaw",
     "Regimes",
     "Schedule",
@@ -113,6 +117,7 @@ __all__ = [
     "locality_bound",
     "max_posterior_weight",
     "measure_regimes",
+    "membership",
     "memorization_rates",
     "memorized_fraction",
     "nearest",

@@ -124,7 +124,7 @@ class Curve(Band):
         """
         n, mean = len(per_query), per_query.mean(0)
         variance = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
-        low, high = _interval(mean, variance, n, indicator)
+        low, high = share_interval(mean, variance, n, indicator)
         return cls(sigma, mean, low, high, n, per_query)
 
     def resampled(self, resamples: int, rng: np.random.Generator) -> Floats:
@@ -157,7 +157,7 @@ class Curve(Band):
         within = values.var(1, ddof=1).mean(0) / (n * draws)
         between = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)
         variance = (1 - share) * between + share * within
-        low, high = _interval(mean, variance, n / (1 - share + share / draws), indicator=False)
+        low, high = share_interval(mean, variance, n / (1 - share + share / draws), indicator=False)
         # Half of a query's draws against the others: as much noise as in its mean, and no more.
         first = draws // 2
         apart = values[:, :first].mean(1) - values[:, first:].mean(1)
@@ -173,7 +173,7 @@ class Curve(Band):
         return cls(sigma, values, unknown, unknown, 0, np.empty((0, len(sigma))))
 
 
-def _interval(
+def share_interval(
     mean: Floats, variance: Floats, trials: float, indicator: bool
 ) -> tuple[Floats, Floats]:
     """As `Curve.from_queries` says, for a mean of this variance; ``trials`` is its n."""

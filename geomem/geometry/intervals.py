@@ -188,6 +188,16 @@ def student_half(values: Floats) -> Floats:
     return np.asarray(stdtrit(n - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(n))
 
 
+def student_above(values: Floats, chance: float) -> bool:
+    """Whether the mean of (n,) values, n >= 2, is above 0, by Student's one-sided test.
+
+    >>> student_above(np.array([1.0, 2.0, 3.0]), 0.05), student_above(np.zeros(3), 0.05)
+    (True, False)
+    """
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return bool(values.mean() > stdtrit(len(values) - 1, 1 - chance) * error)
+
+
 def dkw(n: int, alpha: float = 0.05) -> float:
     """What the share of n draws below a value exceeds its probability by, nowhere, at most.
 

@@ -18,6 +18,7 @@ from geomem.diffusion.network import loss_weight
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Estimate, mean_of
 from geomem.memorization.ratio_test import denoising_error
@@ -84,9 +85,17 @@ def weighted_loss(
     Estimate of the mean over images, with its 95% interval.
     """
     sigmas = law.quantile((np.arange(levels) + 0.5) / levels)
-    errors = denoising_error(denoise, images, sigmas, seed=seed, device=device).per_query
-    weight = loss_weight(torch.from_numpy(sigmas), sigma_data).numpy()
-    return mean_of((weight * errors).mean(1) / np.prod(np.shape(images)[1:]))
+    errors = denoising_error(denoise, images, sigmas, seed=seed, device=device)
+    return mean_of(losses_of(errors, sigma_data) / np.prod(np.shape(images)[1:]))
+
+
+def losses_of(errors: ErrorCurve, sigma_data: float) -> Floats:
+    """(n,) the loss of each image: EDM's weight times its error, over all levels of the curve.
+
+    A sum over the pixels, as the error is.
+    """
+    weight = loss_weight(torch.from_numpy(errors.sigma), sigma_data).numpy()
+    return np.asarray((weight * errors.per_query).mean(1))
 
 
 @dataclass(frozen=True)
