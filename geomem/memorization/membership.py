@@ -2,7 +2,9 @@
 
 An attacker who has the model and an image takes the image for one that the model was trained on
 where its denoising error is small: the oldest attack on membership, by the loss. What he can tell
-so, at the least, is what the model gives away; a cleverer attack may tell more.
+so, at the least, is what the model gives away; a cleverer attack may tell more. It is the model
+that tells only where both kinds of images are of one law: handwriting of other people, say, has
+other errors for a model that has seen neither.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 
 from geomem.geometry.arrays import Array, Floats
@@ -28,7 +31,7 @@ FALSE_POSITIVES = 0.01  # share of held-out images that the attacker may take fo
 class Membership:
     """How well the denoising error tells training images from held-out ones, level by level.
 
-    As text it is one line, of the level at which an attacker tells most.
+    As text it is one line: where an attacker can tell, and how well where he tells most.
 
     Parameters
     ----------
@@ -78,7 +81,7 @@ class Membership:
         The interval of the AUC is Wilson's, of as many trials as its variance over images is worth
         (DeLong 1988), and of no more than there are images of the rarer kind where few pairs are
         in the wrong order: it holds in 94% or more of simulations, mixtures of copied and other
-        images among them, where Newcombe's (2006) falls to 84% and the logit's to 30%. That of
+        images among them, where Newcombe's (2006) falls to 84% and the logit's to 28%. That of
         the true-positive rate joins two order statistics of held-out errors, which bracket the
         threshold, with Clopper and Pearson's interval of training errors below either.
 
@@ -117,10 +120,19 @@ class Membership:
         said = f"at {percent(self.fpr)} false positives"
         return said + (few if self.fpr > FALSE_POSITIVES else "")
 
+    @property
+    def told(self) -> NDArray[np.bool_]:
+        """(S,) at which levels an attacker can tell: the interval of the AUC is above 1/2."""
+        return self.auc.low > 0.5
+
     def __str__(self) -> str:
         auc, tpr = (curve.estimate(self.worst) for curve in (self.auc, self.tpr))
+        where = self.sigma[self.told]
+        span = (
+            f"at sigma {where.min():.3g} to {where.max():.3g}" if len(where) else "nowhere surely"
+        )
         return (
-            f"an attacker tells most at sigma {self.sigma[self.worst]:.3g}: AUC {auc:.2f}, "
+            f"an attacker can tell {span}, most at {self.sigma[self.worst]:.3g}: AUC {auc:.2f}, "
             f"{tpr.percent} of the training images {self.false_positives}"
         )
 
@@ -163,8 +175,8 @@ def membership(
     train : array (N, ...)
         Images that it was trained on, or some of them, at least 2, in data units.
     heldout : array (Q, ...)
-        Images of the same kind that it was not trained on, at least 2, better 368 or more: of fewer
-        none can show what is true of 1% of all.
+        Images of the same law that it was not trained on, at least 2, better 368 or more: fewer
+        cannot show what is true of 1% of all.
     sigmas : array (S,)
         Noise levels, data units, > 0.
     draws : int
@@ -181,13 +193,18 @@ def membership(
     -------
     Membership
         ``auc`` and ``tpr``, curves in [0, 1] with their 95% intervals; ``fpr``, the false-positive
-        rate of the latter; ``worst``, the index of the level at which an attacker tells most;
-        ``table()``, ``plot(ax)``; as text one line.
+        rate of the latter; ``told`` (S,), at which levels an attacker can tell, ``worst``, the
+        index of that at which he tells most; ``table()``, ``plot(ax)``; as text one line.
 
     Raises
     ------
     ValueError
         As `denoising_error`, or if there are fewer than 2 images of a kind.
+
+    Notes
+    -----
+    Where the two kinds of images differ, that tells them apart, too: take them at random from the
+    same images. A denoiser that has seen neither should have an AUC of 1/2.
 
     References
     ----------
@@ -197,9 +214,9 @@ def membership(
     --------
     >>> from geomem import EmpiricalDenoiser, load_dataset, membership
     >>> data = load_dataset("digits", n_train=64)
-    >>> print(membership(EmpiricalDenoiser(data.train), data.train, data.heldout[:400], [0.3]))
-    an attacker tells most at sigma 0.3: AUC 1.00 [0.94, 1.00], 100% [94%, 100%] of the training \
-images at 1% false positives
+    >>> print(membership(EmpiricalDenoiser(data.train), data.train, data.heldout[:400], [0.3, 2]))
+    an attacker can tell at sigma 0.3 to 2, most at 0.3: AUC 1.00 [0.94, 1.00], 100% [94%, 100%] \
+of the training images at 1% false positives
     """
     seen, unseen = (
         denoising_error(denoise, images, sigmas, draws=draws, seed=seed, batch=batch, device=device)

@@ -205,10 +205,11 @@ class Monitor:
     @property
     def stop(self) -> bool:
         """Whether the loss of each of the last looks is above the lowest one, beyond chance."""
+        if len(self.looks) <= self.patience:
+            return False
+        lowest = self.lowest.losses
         last = self.looks[-self.patience :]
-        return len(last) == self.patience and all(
-            student_above(look.losses - self.lowest.losses, RISEN) for look in last
-        )
+        return all(student_above(look.losses - lowest, RISEN) for look in last)
 
     @property
     def copies_begin(self) -> int | None:
