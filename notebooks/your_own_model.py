@@ -279,6 +279,8 @@ says = "the gap's samples are nearer to unseen images than the stopped network's
 claim("gap-nearer", says, all(study.nearer("copy gap", "stopped") for study in both))
 says = "and the stopped network's nearer than the gap's"
 claim("stopped-nearer", says, all(study.nearer("stopped", "copy gap") for study in both))
+says = "whatever the remedy, the denoising error tells training images from new ones beyond chance"
+claim("attack", says, all(one.auc.low[one.worst] > 0.5 for one in attacks.values()))
 
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"
@@ -292,12 +294,20 @@ for kind, study in found.items():
     mine = [key for key in monitors if key[0] == kind]
     said = study.in_words(["plain", "stopped", "zone gap", "copy gap"], pairs)
     shares = {name.replace(" ", "_"): study.share(name).percent for name in names}
-    attacked = {name.replace(" ", "_"): str(attacks[kind, name]) for name in names}
+    attacked = {
+        name.replace(
+            " ", "_"
+        ): f"{one.auc.estimate(one.worst):.2f} at σ = {one.sigma[one.worst]:.2g}"
+        for (of, name), one in attacks.items()
+        if of == kind
+    }
     said |= dict(share={"zone_gap": "not in this run"} | shares, attack=attacked)
+    said |= {
+        f"error_{other}": study.error("copy gap", other).in_words(inside)
+        for other in ("plain", "stopped")
+    }
     said |= dict(best=[monitors[key].best for key in mine], table=tables[kind])
     said |= dict(told=[told.get(key, "never") for key in mine], **study.framed(names, 8))
     said |= dict(begin=[begun[key] or "never" for key in mine])
+    said |= dict(distance=study.quality("copy gap", "stopped")["principal components"])
     companion.quote(**{kind.lower(): said})
-    companion.quote(
-        **{f"{kind.lower()}_distance": study.quality("copy gap", "stopped")["principal components"]}
-    )
