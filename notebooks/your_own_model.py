@@ -192,9 +192,9 @@ for (kind, name, s), denoise in denoisers.items():
 found = {kind: Study(judged[kind]) for kind in steps}
 
 # %%
-names = {"plain": "to the end", "stopped": "stopped by held-out images"}
-names |= {"zone gap": f"zone {gap.zone.in_words} left out"} if gap.zone else {}
-names |= {"copy gap": f"gap {gap.window.in_words}, {keep:.0%} kept"}
+names = {"plain": "to the end", "stopped": "stopped early", "zone gap": "zone left out"}
+names = {name: label for name, label in names.items() if name in found["DDPM"]}
+names |= {"copy gap": f"gap, {keep:.0%} kept"}
 shown = dict(names=names, sigmas=(0.3, 1, 3), distance="principal components")
 tables = {kind: companion.Table(study.overview(**shown)) for kind, study in found.items()}
 tables["DDPM"]
@@ -203,7 +203,8 @@ tables["DDPM"]
 tables["flow"]
 
 # %%
-shaded = [*([gap.zone] if gap.zone else []), gap.window]
+below = Window(gap.window.low, gap.zone.low if gap.zone else gap.window.high)
+shaded = [gap.zone or below, below]
 others = [name for name in names if name != "stopped"]
 ratios = {kind: study.errors(others, "stopped") for kind, study in found.items()}
 fig, table = remedies.beside(found["DDPM"], names, ratios["DDPM"], shaded, "stopped")
