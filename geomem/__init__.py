@@ -67,6 +67,8 @@ if TYPE_CHECKING:
         neighbours,
     )
     from geomem.memorization.twins import twins
+    from geomem.report.audit import audit
+    from geomem.report.report import Report
 
 __all__ = [
     "AdaptedDenoiser",
@@ -87,9 +89,11 @@ __all__ = [
     "Monitor",
     "NoiseLaw",
     "Regimes",
+    "Report",
     "Schedule",
     "SuggestedGap",
     "TrainConfig",
+    "audit",
     "check_denoiser",
     "circulant_sensitivity",
     "copy_bound",

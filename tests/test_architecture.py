@@ -23,6 +23,7 @@ FLOORS = [
     "memorization",
     "theorems",
     "plots",
+    "report",
     "companion",
     "cli",
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import geomem
-from geomem import Schedule, check_denoiser, denoiser
+from geomem import EmpiricalDenoiser, Schedule, check_denoiser, denoiser
 from geomem.geometry.denoiser import answer, tensor_in
 from geomem.geometry.window import Window
 from geomem.memorization.swaps import swap
@@ -904,3 +904,9 @@ def test_what_a_flow_predicts_may_be_said(kind):
     for wrong in ("v", "edm"):
         with pytest.raises(ValueError, match=f"prediction '{wrong}'"):
             denoiser(net, FlowScheduler(), prediction=wrong, quiet=True)
+
+
+def test_one_that_knows_the_images_by_heart_passes(rng):
+    train = rng.uniform(-1, 1, (12, 1, 4, 4))
+    found = check_denoiser(EmpiricalDenoiser(train, device="cpu"), train)
+    assert found.passed and found.error[0] == 0

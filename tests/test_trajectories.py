@@ -1,5 +1,7 @@
 """Trajectories: what is settled from where on, by hand; and samples whose course is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,8 @@ def course():
     ratio[0][1] = 0.5
     nearest = [[1, 2, 2, 2, 2], [0, 0, 1, 0, 0], [3, 3, 3, 3, 3]]
     inside = [[True, True, True, False], [True, False, False, False], [True, True, False, False]]
-    return Course(LEVELS, np.array(ratio), np.array(nearest), np.array(inside))
+    way = np.array(ratio), np.array(nearest), np.array(inside)
+    return Course(LEVELS, *way, np.zeros((3, 1, 4, 4), np.float32))
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_shares_against_a_zone(course):
 
 
 def test_without_a_copy_nothing_is_settled(course):
-    never = Course(LEVELS, np.ones_like(course.ratio), course.nearest, course.inside)
+    never = replace(course, ratio=np.ones_like(course.ratio))
     found = Settled.of(never, Window(1.0, 4.0))
     assert found.earlier is None and found.kept is None and np.isnan(found.copy).all()
     assert set(found.in_words.values()) == {"none", "1"}

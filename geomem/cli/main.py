@@ -37,6 +37,10 @@ VERBS = {
         "theorems",
         "Run the checks of every step of every statement; exit code 1 when one fails.",
     ),
+    "audit": (
+        "audit",
+        "Does a model memorize your images, at which noise levels, and what to do: a report.",
+    ),
     "train": (
         "models",
         "Train one model into the store; Ctrl-C keeps a checkpoint, --resume goes on from it.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
-import io
 import json
 import re
 import subprocess
@@ -13,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -23,6 +20,7 @@ from geomem.companion.results import attach, current
 from geomem.data.sets import ImageSet
 from geomem.digitized import Digitized
 from geomem.plots.drawing import misplaced
+from geomem.plots.files import csv_text, picture
 
 ID = re.compile(r"fig-[a-z]+(-[a-z0-9]+)*")
 UNIT = re.compile(r".+ \[.+\]")
@@ -72,9 +70,9 @@ def figure(
         "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
         "misplaced": wrong,
     }
-    attach(f"{id}.svg", _picture(fig, id, "svg"))
-    png = attach(f"{id}.png", _picture(fig, id, "png"))
-    attach(f"{id}.csv", _csv(table))
+    attach(f"{id}.svg", picture(fig, id, "svg"))
+    png = attach(f"{id}.png", picture(fig, id, "png"))
+    attach(f"{id}.csv", csv_text(table))
     attach(f"{id}.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     if "IPython" in sys.modules:
         _show(fig, png, id)
@@ -141,15 +139,6 @@ def _check(id: str, table: Mapping[str, Any]) -> None:
         )
 
 
-def _picture(fig: Figure, id: str, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # A fixed salt and no date: equal data gives equal bytes.
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    with mpl.rc_context({"svg.hashsalt": id}):
-        fig.savefig(buffer, format=kind, dpi=300, metadata=metadata)
-    return buffer.getvalue()
-
-
 def _show(fig: Figure, png: Path, id: str) -> None:
     """In a notebook the file stands for the figure, which would be drawn a third time.
 
@@ -162,12 +151,3 @@ def _show(fig: Figure, png: Path, id: str) -> None:
         picture = display.Image(png, width=width)  # type: ignore[no-untyped-call]  # IPython lacks it
         display.display(picture, metadata={"geomem": id})  # type: ignore[no-untyped-call]  # IPython lacks it
         plt.close(fig)
-
-
-def _csv(table: Mapping[str, Sequence[Any] | np.ndarray]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table)
-    for row in zip(*table.values(), strict=True):
-        writer.writerow([f"{x:.8g}" if isinstance(x, (float, np.floating)) else x for x in row])
-    return buffer.getvalue()

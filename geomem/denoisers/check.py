@@ -28,6 +28,7 @@ from geomem.geometry.intervals import student_half
 SMALL, LARGE = 0.05, 10.0  # noise levels over the standard deviation of the pixels
 AWFUL = 2.0  # times the error of the better trivial answer: no denoiser, however little trained
 FAR = 20.0  # times that error: no network answers so that is asked and read rightly
+TINY = 1e-30  # an error that is 0, of one that knows the images by heart: it has a logarithm
 BETTER = 1.1  # times smaller, over the levels, is the error of another reading
 SAID = {
     "x0": "the clean image",
@@ -219,7 +220,7 @@ def _levels(denoise: Denoiser, deviation: float) -> Floats:
 
 def _named(trial: _Trial, plain: Floats, of_input: Floats, of_mean: Floats) -> str:
     """The mistake that it looks like, "" for none."""
-    trivial = np.minimum(of_input, of_mean)
+    trivial, plain = np.minimum(of_input, of_mean), np.maximum(plain, TINY)
     failed, worst = plain.mean(1) > AWFUL * trivial, (plain.mean(1) / trivial).max()
     if failed.any() and (trivially := _resembled(trial)):
         return trivially
@@ -230,7 +231,7 @@ def _named(trial: _Trial, plain: Floats, of_input: Floats, of_mean: Floats) -> s
     for mistake in _mistakes(trial.x):
         if not (failed.any() or mistake.mild):
             continue
-        mended = trial.mended(mistake.mend)
+        mended = np.maximum(trial.mended(mistake.mend), TINY)
         known = ~np.isnan(mended[:, 0])
         if known.sum() <= len(known) / 2 or not known[failed].all():
             continue

@@ -51,12 +51,15 @@ class Course:
         Which training image is the nearest to that answer, by index.
     inside : array (n, S)
         Whether the state lies in the shell of a training image.
+    pictures : array (n, ...)
+        The samples themselves, float32, data units.
     """
 
     sigma: Floats
     ratio: Floats
     nearest: NDArray[np.int64]
     inside: Bools
+    pictures: NDArray[np.float32]
 
     @classmethod
     def of(
@@ -107,7 +110,8 @@ class Course:
                 found.append(near(step.denoised, distinct))
                 inside.append(_in_a_shell(step, points, radii))
             ratio, nearest = [at.ratio for at in found], [at.index for at in found]
-            parts.append((np.array(ratio).T, np.array(nearest).T, np.array(inside).T[:, :-1]))
+            way = np.array(ratio).T, np.array(nearest).T, np.array(inside).T[:, :-1]
+            parts.append((*way, step.x.float().cpu().numpy()))
         return cls(levels, *(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     @property

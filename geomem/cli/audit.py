@@ -1,0 +1,166 @@
+"""The verb of the command line that looks at images, samples and models of any origin: audit."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomem.cli.main import examples
+from geomem.cli.models import checked_device, store_root
+from geomem.data.named import open_source
+from geomem.data.sets import ImageSet, load_dataset
+from geomem.denoisers.recognise import denoiser
+from geomem.diffusion import zoo
+from geomem.diffusion.schedules import Schedule
+from geomem.errors import InputError
+from geomem.geometry.denoiser import Denoiser
+from geomem.report.audit import audit
+from geomem.report.report import Report
+
+CLOCKS = ("linear", "scaled_linear", "cosine", "flow")
+
+
+def add_audit(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
+        """
+        geomem audit photographs/ --out audit
+        geomem audit train/ --heldout new/ --samples samples.npz --sampler "DDIM, 50 steps"
+        geomem audit train/ --heldout new/ --model checkpoint-1000 --model checkpoint-4000
+        geomem audit train.npy --heldout new.npy --model my_model.py:denoise
+        geomem audit digits --model digits-64-mlp --check "memorized < 0.01"
+        """,
+    )
+    verb.set_defaults(verb=audit_images)
+    kinds = "a folder, .zip, .npy, .npz, .safetensors or .pt"
+    verb.add_argument("images", metavar="IMAGES", help=f"what a model is trained on: {kinds}")
+    verb.add_argument("--heldout", metavar="PATH", help="images that no model was trained on")
+    verb.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a folder of diffusers, a model of the store, or FILE.py:NAME, a denoiser there; "
+        "again for another one",
+    )
+    verb.add_argument("--samples", metavar="PATH", help="samples of a model that you drew")
+    verb.add_argument("--sampler", default="a sampler that was not named", help="how, in words")
+    verb.add_argument("--schedule", choices=CLOCKS, help="a clock for the noise levels")
+    verb.add_argument("--size", type=int, metavar="N", help="crop and scale images to N x N")
+    verb.add_argument("--range", nargs="+", metavar="V", help="LOW HIGH of the values, or any")
+    verb.add_argument("--n-train", type=int, metavar="N", help="training images, the first ones")
+    verb.add_argument("--thorough", action="store_true", help="measure more, about 8 times longer")
+    verb.add_argument("--seed", type=int, default=0, help="of noise, samples and resampling")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    verb.add_argument("--out", default="audit", metavar="DIR", help="of the report (default audit)")
+    verb.add_argument(
+        "--check",
+        action="append",
+        default=[],
+        metavar="NAME<NUMBER",
+        help="exit code 1 unless it holds, 'memorized < 0.01'; again for another one",
+    )
+
+
+def audit_images(options: argparse.Namespace) -> None:
+    device = checked_device(options.device)
+    data = _loaded(options)
+    samples = _samples(options, data)
+    models = {name: _model(name, device) for name in options.model}
+    folder = Path(options.out)
+    if folder.exists() and any(folder.iterdir()) and not (folder / "parts").is_dir():
+        raise InputError(f"--out: {folder} holds other things than a report; name another one.")
+    try:
+        report = audit(
+            data,
+            model=_short(models),
+            samples=samples,
+            sampler=options.sampler,
+            schedule=_clock(options.schedule),
+            thorough=options.thorough,
+            seed=options.seed,
+            out=folder,
+            device=device,
+        )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    for question, lines in report.answers.items():
+        print("\n  ".join([question, *lines]))
+    print(folder / "report.html")
+    _check(report, options.check)
+
+
+def _loaded(options: argparse.Namespace) -> ImageSet:
+    """The images; where none are given and none are the set's own, none are held out."""
+    own = open_source(options.images, None).heldout is not None
+    held: Any = options.heldout or (None if own else False)
+    return load_dataset(
+        options.images, heldout=held, n_train=options.n_train, size=options.size,
+        range=_range(options.range),
+    )  # fmt: skip
+
+
+def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None:
+    if options.samples is None:
+        return None
+    drawn = load_dataset(
+        options.samples, heldout=False, size=options.size, range=_range(options.range)
+    )
+    if drawn.train.shape[1:] != data.train.shape[1:]:
+        shapes = ["x".join(map(str, of.train.shape[1:])) for of in (data, drawn)]
+        raise InputError(f"--samples: {shapes[1]}, and the training images are {shapes[0]}.")
+    return np.asarray(drawn.train)
+
+
+def _range(given: list[str] | None) -> Any:
+    if given is None or given == ["any"]:
+        return given and "any"
+    try:
+        low, high = map(float, given)
+    except ValueError:
+        raise InputError(f"--range: LOW HIGH or any, got {' '.join(given)}.") from None
+    return low, high
+
+
+def _model(name: str, device: str) -> Denoiser:
+    """A denoiser of a Python file, of a folder, or of the store."""
+    path, _, variable = name.rpartition(":")
+    if path.endswith(".py"):
+        if not Path(path).is_file():
+            raise InputError(f"--model: no file {path}.")
+        try:
+            found = runpy.run_path(path)
+        except Exception as error:  # whatever a user's own code raises
+            raise InputError(f"--model: {path} failed: {type(error).__name__}: {error}") from error
+        if not callable(found.get(variable)):
+            raise InputError(f"--model: {path} has no denoiser {variable!r}.")
+        given: Denoiser = found[variable]
+        return given
+    if Path(name).exists():
+        return denoiser(name)
+    return zoo.load_model(name, store_root(), device=device).denoise
+
+
+def _short(models: dict[str, Denoiser]) -> dict[str, Denoiser] | None:
+    """By the last part of their paths where that tells them apart."""
+    short = {Path(name).name: of for name, of in models.items()}
+    return (short if len(short) == len(models) else models) or None
+
+
+def _clock(name: str | None) -> Schedule | None:
+    if name is None:
+        return None
+    return Schedule.flow() if name == "flow" else Schedule.ddpm(name)
+
+
+def _check(report: Report, checks: list[str]) -> None:
+    held = {check: report.holds(check) for check in checks}
+    for check, holds in held.items():
+        print(f"{check}: {'holds' if holds else 'does not hold'}")
+    if not all(held.values()):
+        raise SystemExit(1)

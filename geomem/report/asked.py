@@ -1,0 +1,150 @@
+"""What an audit is given, checked once, and what several of its parts need of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geomem.diffusion.schedules import Schedule
+from geomem.errors import InputError
+from geomem.geometry.denoiser import Denoiser, weights
+from geomem.geometry.regimes import Geometry, measure_regimes
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.twins import Twins, twins
+from geomem.report.part import key_of
+
+FEW = 20  # images, of which nothing is said
+NAMED = ("linear", "cosine")  # schedules of DDPM on whose clocks levels are read, too
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How much is measured.
+
+    Attributes
+    ----------
+    images : training and held-out images each that are denoised, at most.
+    levels : noise levels at which they are.
+    samples : that are drawn of a model.
+    resamples : from which the interval of the gap comes.
+    """
+
+    images: int
+    levels: int
+    samples: int
+    resamples: int
+
+
+QUICK, THOROUGH = Depth(256, 16, 64, 100), Depth(2048, 24, 512, 400)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The images, and the settings.
+
+    Attributes
+    ----------
+    train : array (N, ...), the training images, data units.
+    heldout : array (Q, ...) or None, images that no model was trained on.
+    schedules : on whose clocks noise levels are read.
+    depth, c, level, seed, device : the settings.
+    """
+
+    train: NDArray[Any]
+    heldout: NDArray[Any] | None
+    schedules: Sequence[Schedule]
+    depth: Depth
+    c: float
+    level: float
+    seed: int
+    device: str
+
+    def __post_init__(self) -> None:
+        for name, images in (("training", self.train), ("held-out", self.heldout)):
+            if images is not None and len(images) < FEW:
+                raise InputError(
+                    f"audit: {len(images)} {name} images are too few to say anything; "
+                    f"give {FEW} or more."
+                )
+
+    @cached_property
+    def key(self) -> str:
+        """What all parts are made of: the images and the settings."""
+        held = "none" if self.heldout is None else digest(self.heldout)
+        schedules = [(one.name, one.ends) for one in self.schedules]
+        settings = (schedules, self.depth, self.c, self.level, self.seed)
+        return key_of(digest(self.train), held, repr(settings))
+
+    @cached_property
+    def distinct(self) -> DistinctImages:
+        """The training images as the paper's ratio test takes them."""
+        return DistinctImages(self.train, self.device)
+
+    @cached_property
+    def twins(self) -> Twins:
+        """Repeats and near twins, within the training images and across."""
+        return twins(self.train, self.heldout, device=self.device)
+
+    @cached_property
+    def merged(self) -> DistinctImages | None:
+        """The training images with near twins as one; None where there are none."""
+        return DistinctImages(self.train, self.device, twins=True) if self.twins.grouped else None
+
+    @cached_property
+    def apart(self) -> NDArray[Any]:
+        """The training images, one of each group of near twins."""
+        if self.merged is None:
+            return np.asarray(self.train)[self.distinct.index]
+        _, first = np.unique(self.merged.group, return_index=True)
+        return np.asarray(self.train)[self.merged.index[np.sort(first)]]
+
+    @cached_property
+    def halves(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """For geometry alone: images apart from one another, and new ones."""
+        if self.heldout is not None:
+            return self.apart, self.heldout
+        rows = np.arange(len(self.apart))
+        return self.apart[rows % 5 != 4], self.apart[4::5]
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Coverage, concentration and regimes, with near twins merged."""
+        train, new = self.halves
+        options = {"c": self.c, "level": self.level, "seed": self.seed, "device": self.device}
+        return measure_regimes(new, train, **options)  # type: ignore[arg-type]  # of four kinds
+
+    def some(self, images: NDArray[Any]) -> NDArray[Any]:
+        """As many of them as are denoised, evenly spread."""
+        n = self.depth.images
+        if len(images) <= n:
+            return images
+        return images[np.linspace(0, len(images) - 1, n).round().astype(int)]
+
+
+def digest(images: NDArray[Any]) -> str:
+    """SHA-256 of an array, its shape and kind of numbers."""
+    array = np.ascontiguousarray(images)
+    found = hashlib.sha256(str((array.shape, array.dtype.str)).encode())
+    found.update(array.data)
+    return found.hexdigest()
+
+
+def identity(denoise: Denoiser) -> str:
+    """SHA-256 of a network's weights and of what it is called; "" where it has none."""
+    found, some = hashlib.sha256(f"{type(denoise).__qualname__} {denoise}".encode()), False
+    for weight in weights(denoise):
+        found.update(weight.detach().cpu().float().numpy().tobytes())
+        some = True
+    return found.hexdigest() if some else ""
+
+
+def clocks(given: object = None) -> tuple[Schedule, ...]:
+    """The user's own schedule first, then two of DDPM, and the flow."""
+    usual = (*(Schedule.ddpm(name) for name in NAMED), Schedule.flow())
+    return (given, *usual) if isinstance(given, Schedule) else usual

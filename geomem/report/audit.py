@@ -1,0 +1,285 @@
+"""An audit: with whatever is given, what can be said of memorization (ours)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from numpy.typing import NDArray
+
+from geomem.data.sets import ImageSet
+from geomem.diffusion.sampler import levels_of
+from geomem.diffusion.schedules import Schedule
+from geomem.errors import InputError
+from geomem.geometry.arrays import Array
+from geomem.geometry.coverage import shell_coverage
+from geomem.geometry.denoiser import Denoiser, answer, weights
+from geomem.geometry.regimes import DRAWS, GRID
+from geomem.plots import STYLE
+from geomem.report.asked import QUICK, THOROUGH, Asked, clocks, digest, identity
+from geomem.report.images import gap_part, images_part
+from geomem.report.model import compared, levels_for, model_part
+from geomem.report.part import Part, key_of, stem
+from geomem.report.report import Report
+from geomem.report.samples import samples_part
+
+PARTS = "parts"  # of a report's folder, where each part is kept when it is done
+PILOT = 64  # images, and every so many levels, of which the time is taken
+CHECKING = 32 * 5 * 10  # images that `check_denoiser` denoises, about
+
+Step = tuple[str, Callable[[str], Part], str, float]  # a name, what finds it, its key, seconds
+
+
+def audit(
+    train: Array | ImageSet,
+    heldout: Array | None = None,
+    *,
+    model: Denoiser | Mapping[str, Denoiser] | None = None,
+    samples: Array | None = None,
+    sampler: str = "a sampler that was not named",
+    schedule: Schedule | None = None,
+    thorough: bool = False,
+    c: float = 5.0,
+    level: float = 0.8,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Report:
+    """Does a model memorize its images, at which noise levels, and what to do about it.
+
+    Of the images alone: duplicates and near twins, coverage and concentration, the danger zone,
+    and the gap to train with. Of samples: the share of copies above its floor, and the worst. Of
+    each model: errors, memorization at each noise level with a certificate, membership, samples
+    of it and where they are decided. Of several models: which one to keep.
+
+    Parameters
+    ----------
+    train : array (N, C, H, W) or ImageSet
+        What a model was trained on, or will be, data units; at least 20 images.
+    heldout : array (Q, C, H, W) or None
+        Images that no model was trained on; None: those of an `ImageSet` if it has some.
+    model : denoiser, mapping of names to denoisers, or None
+        As `geomem.denoiser` makes them; a mapping of a model's checkpoints, say.
+    samples : array (n, C, H, W) or None
+        Samples of a model, drawn by the user, in the same units.
+    sampler : str
+        How they were drawn, in words.
+    schedule : Schedule or None
+        A clock on which noise levels are given, beside DDPM's two and the flow's.
+    thorough : bool
+        Whether up to 2,048 images are denoised at 24 levels and 512 samples drawn, in place of 256,
+        16 and 64.
+    c, level : float
+        As in `measure_regimes`.
+    seed : int
+        Seed of the noise, of the samples and of the resampling.
+    out : path or None
+        A folder for ``report.html``, ``report.json``, figures and their values. There each part is
+        kept when it is done, and found again by a later call of the same images, weights and
+        settings.
+    device : str
+        "auto", or a torch device.
+    quiet : bool
+        Whether the budget and the parts are not printed.
+
+    Returns
+    -------
+    Report
+        ``numbers`` by name, each with its interval; ``answers``, three sentences; ``gap``, for a
+        training loop; ``holds("memorized < 0.01")``; ``html``, ``json``, ``write(folder)``.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 20 images, sizes or ranges differ, or a denoiser fails.
+
+    References
+    ----------
+    Ours; see :doc:`/book/your_own_model`.
+
+    Examples
+    --------
+    >>> import geomem
+    >>> data = geomem.load_dataset("digits", n_train=40, n_heldout=40)
+    >>> report = geomem.audit(data, samples=data.train[:30], quiet=True)
+    >>> print(report.numbers["memorized"].text)
+    30 of 30, 100% [88%, 100%]
+    """
+    images, new = _images(train, heldout)
+    models = _named(model)
+    asked = Asked(
+        images, new, clocks(schedule or _schedule(models)), THOROUGH if thorough else QUICK,
+        c, level, seed, device,
+    )  # fmt: skip
+    drawn = None if samples is None else _like(images, samples)
+    steps = _steps(asked, models, drawn, sampler)
+    if not quiet:
+        _announce(steps)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+    with plt.style.context(STYLE):
+        parts = {step[0]: _done(step, folder, quiet) for step in steps}
+    looked = {name.partition("/")[2]: part for name, part in parts.items() if "/" in name}
+    if len(looked) > 1:
+        parts["compared"] = compared(looked, "")
+    if len(looked) == 1:  # nothing to tell apart: its numbers have no prefix
+        parts = {name.partition("/")[0]: part for name, part in parts.items()}
+    report = Report(parts, _about(asked, models, drawn, sampler))
+    if folder is not None:
+        report.write(folder)
+    return report
+
+
+def _images(
+    train: Array | ImageSet, heldout: Array | None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    if isinstance(train, ImageSet):
+        heldout = train.heldout if heldout is None and len(train.heldout) else heldout
+        train = train.train
+    images = _array(train)
+    return images, None if heldout is None else _like(images, heldout)
+
+
+def _like(images: NDArray[Any], others: Array) -> NDArray[Any]:
+    """Others as an array, of the shape of the images."""
+    found = _array(others)
+    if found.shape[1:] != images.shape[1:]:
+        shapes = ["x".join(map(str, of.shape[1:])) for of in (images, found)]
+        raise InputError(f"audit: training images are {shapes[0]}, the others {shapes[1]}.")
+    return found
+
+
+def _array(images: Array) -> NDArray[Any]:
+    host = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else images
+    return np.asarray(host)
+
+
+def _named(model: Denoiser | Mapping[str, Denoiser] | None) -> dict[str, Denoiser]:
+    if model is None:
+        return {}
+    return dict(model) if isinstance(model, Mapping) else {"": model}
+
+
+def _schedule(models: Mapping[str, Denoiser]) -> Schedule | None:
+    return next((of.schedule for of in models.values() if hasattr(of, "schedule")), None)
+
+
+def _steps(
+    asked: Asked, models: Mapping[str, Denoiser], drawn: NDArray[Any] | None, sampler: str
+) -> list[Step]:
+    """What is to be found, with what it is made of and about how long it takes."""
+    geometry = _geometry_seconds(asked)
+    steps: list[Step] = [
+        ("images", lambda key: images_part(asked, key), key_of("images", asked.key), geometry),
+        ("gap", lambda key: gap_part(asked, key), key_of("gap", asked.key), geometry / 2),
+    ]
+    if drawn is not None:
+        key, images = key_of("samples", asked.key, digest(drawn), sampler), drawn
+        seconds = geometry * len(drawn) / (len(asked.train) * len(GRID))
+        steps.append(
+            ("samples", lambda key: samples_part(asked, images, sampler, key), key, seconds)
+        )
+    for name, denoise in models.items():
+        key = key_of("model", asked.key, identity(denoise), name or "-")
+
+        def look(key: str, name: str = name, denoise: Denoiser = denoise) -> Part:
+            return model_part(asked, name, denoise, key)
+
+        steps.append((f"model/{name}", look, key, _model_seconds(asked, denoise)))
+    return steps
+
+
+def _geometry_seconds(asked: Asked) -> float:
+    """From the time of a few images at a few levels."""
+    train, new = asked.halves
+    grid = GRID[:: len(GRID) // 4]
+    for _ in range(2):  # the first warms up
+        begun = time.perf_counter()
+        shell_coverage(new[:PILOT], train, grid, c=asked.c, draws=DRAWS, device=asked.device)
+        taken = time.perf_counter() - begun
+    return taken / (min(PILOT, len(new)) * len(grid)) * (len(new) + len(train)) * len(GRID)
+
+
+def _model_seconds(asked: Asked, denoise: Denoiser) -> float:
+    """From the time of one batch, the second: the first warms up."""
+    device = next((weight.device for weight in weights(denoise)), "cpu")
+    some = torch.as_tensor(asked.train[:PILOT]).float().to(device)
+    level = float(levels_for(asked, denoise)[asked.depth.levels // 2])
+    for _ in range(2):
+        begun = time.perf_counter()
+        answer(denoise, some, level)
+        taken = time.perf_counter() - begun
+    new = 0 if asked.heldout is None else len(asked.some(asked.heldout))
+    images = asked.depth.levels * (len(asked.some(asked.train)) + new) + CHECKING
+    images += asked.depth.samples * (2 * len(levels_of(denoise)) - 1)
+    return taken / len(some) * images
+
+
+def _announce(steps: list[Step]) -> None:
+    """What is to be done, and about how long it takes."""
+    total = sum(seconds for *_, seconds in steps)
+    each = ", ".join(f"{name.strip('/')} {_said(seconds)}" for name, *_, seconds in steps)
+    print(f"audit: about {_said(total)} ({each})", flush=True)
+
+
+def _said(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _done(step: Step, folder: Path | None, quiet: bool) -> Part:
+    """A part, found again or found; it is kept at once."""
+    name, look, key, _ = step
+    path = None if folder is None else folder / PARTS / f"{stem(name)}.json"
+    part = None if path is None else Part.load(path, key)
+    found, begun = part is not None, time.perf_counter()
+    if part is None:
+        part = look(key)
+        if path is not None:
+            part.save(path)
+    if not quiet:
+        taken = "kept from before" if found else f"{time.perf_counter() - begun:.0f} s"
+        print(f"  {name.strip('/')}: {taken}", flush=True)
+    return part
+
+
+def _about(
+    asked: Asked, models: Mapping[str, Denoiser], drawn: NDArray[Any] | None, sampler: str
+) -> dict[str, Any]:
+    """What was looked at, with hashes and settings, and what more could be told."""
+    shape = " x ".join(map(str, asked.train.shape[1:]))
+    held = 0 if asked.heldout is None else len(asked.heldout)
+    depth = asked.depth
+    more = {
+        "held-out images, new errors, memorization at each noise level, membership, a floor": held,
+        "samples, or a model, copies and their originals": drawn is not None or models,
+        "a model, at which noise levels it memorizes": models,
+    }
+    wanted = [f"with {what}" for what, there in more.items() if not there]
+    provenance = {
+        "training images": f"{len(asked.train):,}, {shape}, SHA-256 {digest(asked.train)}",
+        "held-out images": f"{held:,}, SHA-256 {digest(asked.heldout)}" if held else "none",  # type: ignore[arg-type]  # there are some
+        "settings": f"shells c = {asked.c:g}, level {asked.level:g}, seed {asked.seed}; at most "
+        f"{depth.images:,} images of each kind at {depth.levels} noise levels, {depth.samples} "
+        f"samples, {depth.resamples} resamples",
+        "torch, numpy": f"{torch.__version__}, {np.__version__}",
+    }
+    if drawn is not None:
+        provenance["samples"] = f"{len(drawn):,}, {sampler}, SHA-256 {digest(drawn)}"
+    for name, denoise in models.items():
+        weights_ = identity(denoise)
+        provenance[f"model {name}".strip()] = f"SHA-256 {weights_}" if weights_ else "no weights"
+    return {
+        "line": f"{len(asked.train):,} training and {held:,} held-out images of {shape}.",
+        "missing": f"More could be told: {'; '.join(wanted)}." if wanted else "",
+        "provenance": provenance,
+    }

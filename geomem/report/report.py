@@ -1,0 +1,184 @@
+"""A report: what was found, in words, as a page of one file, and as numbers."""
+
+from __future__ import annotations
+
+import json
+import operator
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from geomem import disk
+from geomem.errors import InputError
+from geomem.geometry.intervals import Estimate
+from geomem.geometry.window import Window
+from geomem.memorization.gap import SuggestedGap
+from geomem.report.part import Number, Part, stem
+
+CHECK = re.compile(r"\s*([\w/.\- ]+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found.
+
+    Parameters
+    ----------
+    parts : mapping of a short name to a Part
+        In the order of the page: "images", "gap", "samples", and of each model.
+    about : mapping
+        What was looked at, with hashes, versions and settings.
+
+    See Also
+    --------
+    audit : Gives one.
+
+    References
+    ----------
+    Ours; see :doc:`/book/your_own_model`.
+
+    Examples
+    --------
+    >>> from geomem.report.part import Part
+    >>> from geomem.report.report import Report
+    >>> part = Part("Samples")
+    >>> _ = part.number("memorized", 0.25, "share", "samples that are copies")
+    >>> Report({"samples": part}, {}).holds("memorized < 0.01")
+    False
+    """
+
+    parts: Mapping[str, Part]
+    about: Mapping[str, Any]
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """Every number by its name, those of a model among several as NAME/number."""
+        return {
+            (f"{name.partition('/')[2]}/{key}" if "/" in name else key): number
+            for name, part in self.parts.items()
+            for key, number in part.numbers.items()
+        }
+
+    @property
+    def gap(self) -> SuggestedGap:
+        """The gap to train with, for a training loop of one's own."""
+        known, images = self.parts["gap"], self.parts["images"].numbers
+        low, high = (_estimate(known.numbers[name]) for name in ("gap_from", "gap_to"))
+        ends = [images[name].value for name in ("zone_from", "zone_to") if name in images]
+        zone = Window(*ends) if ends and ends[0] < ends[1] else None
+        window = Window(low.value, high.value).rounded(3)
+        return SuggestedGap(
+            window, known.numbers["gap_keep"].value, low=low, high=high, zone=zone,
+            evidence=known.said[1],
+        )  # fmt: skip
+
+    @property
+    def answers(self) -> dict[str, list[str]]:
+        """What a user asks, and what can be said, each thing on a line of its own."""
+        told = {name: part for name, part in self.parts.items() if "memorized" in part.numbers}
+        copies = [f"{part.title}: {_copies(part)}." for part in told.values()]
+        where = [f"{p.title}: {p.said[0]}" for p in told.values() if "rate_peak" in p.numbers]
+        images = self.parts["images"]
+        last = [self.parts[name].said[0] for name in ("compared", "gap") if name in self.parts]
+        return {
+            "Does it memorize?": copies or ["Neither samples nor a model were given."],
+            "At which noise levels?": [*where, *(images.said or images.warnings)[:1]],
+            "What to do?": last,
+        }
+
+    def holds(self, check: str) -> bool:
+        """Whether a number keeps what is asked, such as "memorized < 0.01".
+
+        Parameters
+        ----------
+        check : str
+            A name of `numbers`, perhaps with ``.low`` or ``.high`` for an end of its interval; a
+            comparison; a number.
+
+        Raises
+        ------
+        ValueError
+            In a line, if it is none of this, or the number is not known.
+        """
+        found = CHECK.fullmatch(check)
+        try:
+            name, end, sign, limit = found.groups() if found else ("", "", "", "")
+            than = float(limit)
+        except ValueError:
+            raise InputError(
+                f"check: {check!r} is not NAME < NUMBER, as 'memorized < 0.01'."
+            ) from None
+        if name not in self.numbers:
+            raise InputError(f"check: no number {name!r}; there are {', '.join(self.numbers)}.")
+        value = getattr(self.numbers[name], (end or ".value")[1:])
+        if value != value:
+            raise InputError(f"check: {name}{end or ''} is not known in this report.")
+        return bool(COMPARE[sign](value, than))
+
+    @property
+    def json(self) -> str:
+        """Every number with its interval, every sentence, and what was looked at."""
+        parts = {
+            name: {
+                "title": part.title,
+                "said": part.said,
+                "warnings": part.warnings,
+                "numbers": {key: number.plain for key, number in part.numbers.items()},
+                "tables": part.tables,
+                "pictures": sorted(part.pictures),
+            }
+            for name, part in self.parts.items()
+        }
+        whole = {"about": self.about, "answers": self.answers, "parts": parts}
+        return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+    @property
+    def html(self) -> str:
+        """A page of one file that asks for no other."""
+        loader = jinja2.PackageLoader("geomem.report", "")
+        kept = jinja2.Environment(
+            loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+        )
+        return kept.get_template("report.html").render(
+            report=self, stem=stem, version=version("geomem")
+        )
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``report.html``, ``report.json``, and each picture with its table.
+
+        Parameters
+        ----------
+        folder : path
+            Made where it is not there; files of these names are replaced.
+
+        Returns
+        -------
+        The page and the JSON.
+        """
+        figures = folder / "figures"
+        figures.mkdir(parents=True, exist_ok=True)
+        for name, part in self.parts.items():
+            for key, picture in part.pictures.items():
+                disk.write(figures / f"{stem(name)}-{key}.{picture.kind}", picture.file)
+                disk.write(figures / f"{stem(name)}-{key}.csv", picture.csv)
+        page, numbers = folder / "report.html", folder / "report.json"
+        disk.write(numbers, self.json)
+        disk.write(page, self.html)
+        return [page, numbers]
+
+
+def _copies(part: Part) -> str:
+    """The share of copies beside its floor."""
+    floor = part.numbers.get("floor")
+    beside = f" (of held-out images {floor.text})" if floor else ""
+    return f"{part.numbers['memorized'].text} of the samples are copies{beside}"
+
+
+def _estimate(number: Number) -> Estimate:
+    return Estimate(number.value, number.low, number.high)

@@ -1,0 +1,124 @@
+"""Samples: how many are copies, of which training images, and what they look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import pyplot as plt
+from numpy.typing import NDArray
+
+from geomem.geometry.intervals import paired_difference
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
+from geomem.memorization.thresholds import Thresholds
+from geomem.plots import drawing, pictures
+from geomem.report.asked import Asked
+from geomem.report.part import Part
+
+WORST = 8  # copies on the sheet
+
+
+def samples_part(asked: Asked, images: NDArray[Any], sampler: str, key: str) -> Part:
+    """The share of copies with its interval and floor, the worst of them, and the threshold."""
+    part = Part(f"Samples ({sampler})", key)
+    judge(asked, images, sampler, part)
+    return part
+
+
+def judge(asked: Asked, images: NDArray[Any], sampler: str, part: Part) -> Neighbours:
+    """All that is said of samples, into a part."""
+    near = neighbours(images, asked.distinct)
+    share = part.number("memorized", near.fraction, "share", "samples that are copies")
+    part.said.append(f"{share.text} of the samples are copies, drawn by {sampler}.")
+    copied = near.index[near.memorized()]
+    part.number("copied_images", len(np.unique(copied)), "count", "training images copied")
+    _floor(asked, near, part)
+    _otherwise(asked, images, near, part)
+    if len(copied):
+        _copied(asked, near, part)
+    _thresholds(asked, near, part)
+    if np.ndim(images) == 4 and np.shape(images)[1] in (1, 3):
+        _sheet(asked, np.asarray(torch.as_tensor(images)), near, part)
+    return near
+
+
+def _floor(asked: Asked, near: Neighbours, part: Part) -> None:
+    if asked.heldout is None:
+        return
+    held = memorized_fraction(asked.heldout, asked.distinct)
+    floor = part.number("floor", held, "share", "held-out images that pass the same test")
+    if near.fraction.low > held.high:
+        part.said.append(f"That is above the floor, {floor.text} of the held-out images.")
+    else:
+        part.said.append(
+            f"That is not above the floor beyond chance, {floor.text} of the held-out images."
+        )
+
+
+def _otherwise(asked: Asked, images: NDArray[Any], near: Neighbours, part: Part) -> None:
+    """By other rules, each against the paper's own on the same samples."""
+    rules: dict[str, tuple[str, DistinctImages]] = {}
+    if asked.merged is not None:
+        rules["memorized_merged"] = "with near twins as one image", asked.merged
+    if np.ndim(images) == 4:
+        mirrored = DistinctImages(asked.train, asked.device, augment="mirror")
+        rules["memorized_mirrored"] = "mirror images are copies, too", mirrored
+    for name, (words, distinct) in rules.items():
+        other = neighbours(images, distinct)
+        part.number(name, other.fraction, "share", f"samples that are copies, {words}")
+        change = paired_difference(near.memorized(), other.memorized())
+        if change.value:
+            part.said.append(
+                f"{words[0].upper()}{words[1:]}: {other.fraction.percent}, a change of {change}."
+            )
+
+
+def _copied(asked: Asked, near: Neighbours, part: Part) -> None:
+    """How often each training image was copied, the most copied first."""
+    which, times = np.unique(near.index[near.memorized()], return_counts=True)
+    order = np.lexsort((which, -times))
+    which, times = which[order], times[order]
+    fig, ax = plt.subplots(figsize=(4.8, 2.6))
+    ax.bar(np.arange(1, len(which) + 1), times, width=1.0)
+    ax.set(xlabel="training images, the most copied first", ylabel="copies among the samples")
+    part.picture(
+        "copied", (fig, {"training image [index]": which, "copies [count]": times}),
+        "Which training images are copied",
+        alt=f"Bars: {len(which)} training images, copied up to {times[0]} times.",
+        caption=f"{len(which):,} of {len(asked.train):,} training images were copied by "
+        f"{times.sum():,} of {len(near.ratio):,} samples.",
+    )  # fmt: skip
+
+
+def _thresholds(asked: Asked, near: Neighbours, part: Part) -> None:
+    clean = {"samples": near.ratio}
+    if asked.heldout is not None:
+        clean["held-out images"] = neighbours(asked.heldout, asked.distinct).ratio
+    found = Thresholds.of({}, 0, clean)
+    part.picture(
+        "thresholds", pictures.thresholds(found, ("C1", "0.4")[: len(clean)]),
+        "One third is a choice",
+        alt="The share that passes the ratio test rises with its threshold.",
+        caption="Shares with d_1NN less than t times d_2NN, at every t; bands are 95% intervals.",
+    )  # fmt: skip
+
+
+def _sheet(asked: Asked, images: NDArray[Any], near: Neighbours, part: Part) -> None:
+    worst = np.argsort(near.ratio, kind="stable")[: min(WORST, len(near.ratio))]
+    rows = [("sample", images[worst]), ("nearest\ntraining\nimage", asked.train[near.index[worst]])]
+    ratios = [f"{ratio:.2f}" for ratio in near.ratio[worst]]
+    fig = drawing.image_grid(rows, ratios, [near.memorized()[worst], None], "d_1NN / d_2NN")
+    table: dict[str, Any] = {
+        "sample [index]": worst,
+        "training image [index]": near.index[worst],
+        "ratio [d_1NN / d_2NN]": near.ratio[worst],
+    }
+    part.picture(
+        "worst", (fig, table), "The samples nearest to being copies",
+        alt=f"{len(worst)} samples above the training images nearest to them.",
+        caption="Framed are those that pass the test, d_1NN less than a third of d_2NN. The "
+        "numbers are these ratios.",
+        kind="png",
+    )  # fmt: skip

@@ -1,0 +1,186 @@
+"""The audit: what its numbers are, that it finds its parts again, and what its page asks for."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import geomem
+from geomem.cli.main import main
+from geomem.errors import InputError
+from geomem.report import audit as auditing
+from geomem.report.part import Part
+
+
+@pytest.fixture(scope="module")
+def data():
+    return geomem.load_dataset("digits", n_train=48, n_heldout=60)
+
+
+@pytest.fixture(scope="module")
+def models(data):
+    """One that copies, one that cannot."""
+    copier = geomem.EmpiricalDenoiser(data.train, device="cpu")
+    return {"copier": copier, "smooth": geomem.GaussianDenoiser(data.train, device="cpu")}
+
+
+@pytest.fixture(scope="module")
+def report(data, models):
+    return geomem.audit(data, model=models, samples=data.train[:30], sampler="hand", quiet=True)
+
+
+def test_of_images_it_says_what_the_library_says(data, report):
+    geometry = geomem.measure_regimes(data.heldout, data.train)
+    zone = [report.numbers[name].value for name in ("zone_from", "zone_to")]
+    assert zone == [geometry.regimes.covered.value, geometry.regimes.concentrated.value]
+    gap = geomem.suggest_gap(data.train, data.heldout, resamples=100)
+    assert (report.gap.window, report.gap.low, report.gap.zone) == (gap.window, gap.low, gap.zone)
+
+
+def test_copies_are_seen_and_a_floor_stands_beside_them(report):
+    assert report.numbers["memorized"].value == 1
+    assert report.numbers["floor"].value < 0.2
+    assert report.holds("memorized.low > 0.8") and not report.holds("memorized < 0.01")
+    picture = report.parts["samples"].pictures["worst"]
+    assert len(picture.csv.splitlines()) == 9 and picture.kind == "png"
+
+
+def test_a_copier_and_a_smooth_model_are_told_apart(report):
+    numbers = report.numbers
+    assert numbers["copier/memorized"].value == 1 and numbers["copier/rate_peak"].value > 0.5
+    assert numbers["copier/membership"].value > 0.95
+    assert numbers["smooth/memorized"].value < 0.3 and numbers["smooth/rate_peak"].value < 0.3
+    assert report.parts["compared"].said[0].startswith("Keep smooth")
+
+
+def test_equal_inputs_give_equal_bytes_and_kept_parts_are_found(
+    data, models, tmp_path, monkeypatch
+):
+    first = geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", quiet=True)
+    geomem.audit(data, samples=data.train[:30], out=tmp_path / "b", quiet=True)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
+    assert {path.suffix for path in files} >= {".html", ".json", ".svg", ".png", ".csv"}
+    for path in files:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
+    monkeypatch.setattr(auditing, "images_part", None)  # whoever calls it fails
+    again = geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", quiet=True)
+    assert again.json == first.json
+    with pytest.raises(TypeError):
+        geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", seed=1, quiet=True)
+
+
+def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(auditing, "samples_part", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            geomem.audit(data, samples=data.train[:30], out=tmp_path, quiet=True)
+    kept = tmp_path / "parts" / "images.json"
+    assert kept.is_file() and not (tmp_path / "report.html").exists()
+    kept.write_text(kept.read_text()[:-9])  # damaged: found anew
+    assert (
+        geomem.audit(data, samples=data.train[:30], out=tmp_path, quiet=True).parts["images"].said
+    )
+
+
+def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
+    hostile = "<script>alert(1)</script>{{ 7 * 7 }}"
+    found = geomem.audit(data, samples=data.train[:30], sampler=hostile, quiet=True)
+    page = found.html
+    assert "<script" not in page and "{{ 7 * 7 }}" in page
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
+    assert sources and all(source.startswith("data:image/") for source in sources)
+    assert not re.search(r"url\(|@import|<link|<iframe", page)
+    json.loads(found.json, parse_constant=pytest.fail)  # no NaN, no Infinity
+
+
+def test_held_out_images_that_a_model_was_trained_on_are_noticed(data):
+    both = np.concatenate([data.train, data.heldout])
+    copier = geomem.EmpiricalDenoiser(both, device="cpu")
+    found = geomem.audit(data.train, data.heldout, model=copier, quiet=True)
+    assert any("look trained on" in text for text in found.parts["model"].warnings)
+    honest = geomem.audit(data.train, model=copier, quiet=True)
+    assert not honest.parts["model"].warnings
+
+
+def test_without_heldout_images_nothing_is_said_of_new_ones(data, models):
+    found = geomem.audit(data.train, model=models["smooth"], quiet=True)
+    assert "floor" not in found.numbers and "membership" not in found.numbers
+    assert "zone_from" in found.numbers and "memorized" in found.numbers
+    assert "held-out" in found.about["missing"]
+
+
+def test_near_twins_do_not_hide_copies_or_move_the_zone(data, report):
+    rng = np.random.default_rng(0)
+    twins = data.train + 0.01 * rng.standard_normal(data.train.shape).astype(np.float32)
+    both = np.concatenate([data.train, twins])
+    between = (data.train + twins)[:30] / 2
+    found = geomem.audit(both, data.heldout, samples=between, quiet=True)
+    assert found.numbers["memorized"].value < 0.1 and found.numbers["memorized_merged"].value == 1
+    ends = [found.numbers[name].value for name in ("zone_from", "zone_to")]
+    alone = [report.numbers[name].value for name in ("zone_from", "zone_to")]
+    assert ends == pytest.approx(alone, rel=0.02)
+
+
+@pytest.mark.parametrize("check", ["memorized", "memorized << 1", "memorised < 1", "zone_from < x"])
+def test_a_check_that_is_none_is_refused(report, check):
+    with pytest.raises(InputError, match="check"):
+        report.holds(check)
+
+
+def test_a_number_is_what_is_written_into_the_json(report):
+    kept = json.loads(report.json)["parts"]["images"]["numbers"]["zone_from"]
+    assert kept["value"] == report.numbers["zone_from"].value
+    assert kept["low"] < kept["value"] < kept["high"]
+
+
+def test_parts_come_back_as_they_were_kept(report, tmp_path):
+    part = report.parts["samples"]
+    part.save(tmp_path / "part.json")
+    assert repr(Part.load(tmp_path / "part.json", part.key)) == repr(part)
+    assert Part.load(tmp_path / "part.json", "another") is None
+
+
+@pytest.fixture
+def folder(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, images in (("train", data.train), ("new", data.heldout), ("drawn", data.train[:30])):
+        np.save(f"{name}.npy", images)
+    torch.save({}, "pickle.pt")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    return tmp_path
+
+
+def test_the_verb_writes_a_report_and_its_checks_are_exit_codes(folder, capsys):
+    given = ["audit", "train.npy", "--heldout", "new.npy", "--samples", "drawn.npy", "--out", "out"]
+    main([*given, "--check", "memorized > 0.5"])
+    said = capsys.readouterr().out
+    assert "Does it memorize?" in said and "memorized > 0.5: holds" in said
+    assert (folder / "out" / "report.html").is_file()
+    with pytest.raises(SystemExit) as stopped:
+        main([*given, "--check", "memorized < 0.01"])
+    assert stopped.value.code == 1
+    assert "images: kept from before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["train.npy", "--model", "nowhere.py:denoise"],
+        ["train.npy", "--model", "pickle.pt"],
+        ["train.npy", "--model", "broken.py:denoise"],
+        ["train.npy", "--samples", "nowhere.npy"],
+        ["train.npy", "--range", "low", "high"],
+        ["train.npy", "--out", "."],
+        ["nowhere"],
+    ],
+)
+def test_what_cannot_be_is_one_line(folder, capsys, given):
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit", *given])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
