@@ -295,13 +295,9 @@ for kind, study in found.items():
     mine = [key for key in monitors if key[0] == kind]
     said = study.in_words(["plain", "stopped", "zone gap", "copy gap"], pairs)
     shares = {name.replace(" ", "_"): study.share(name).percent for name in names}
-    attacked = {
-        name.replace(
-            " ", "_"
-        ): f"{one.auc.estimate(one.worst):.2f} at σ = {one.sigma[one.worst]:.2g}"
-        for (of, name), one in attacks.items()
-        if of == kind
-    }
+    asked_of = {name.replace(" ", "_"): attacks[kind, name] for name in names}
+    worst = {name: (of.auc.estimate(of.worst), of.sigma[of.worst]) for name, of in asked_of.items()}
+    attacked = {name: f"{auc:.2f} at σ = {level:.2g}" for name, (auc, level) in worst.items()}
     said |= dict(share={"zone_gap": "not in this run"} | shares, attack=attacked)
     said |= {
         f"error_{other}": study.error("copy gap", other).in_words(inside)
