@@ -1,4 +1,4 @@
-"""What the machine that this runs on has."""
+"""What the machine that this runs on has, and its sizes and times in words."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ def memory() -> float:
     with contextlib.suppress(OSError, ValueError):
         found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(found)
+
+
+def in_time(seconds: float) -> str:
+    """A time in a unit of its size.
+
+    >>> in_time(99), in_time(600), in_time(4.2 * 3600)
+    ('99 s', '10 minutes', '4.2 hours')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
 
 
 def in_bytes(number: float) -> str:

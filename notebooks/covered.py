@@ -133,7 +133,7 @@ companion.figure(fig, "fig-covered-rules", table, data=[*sets.values()])
 
 # %%
 named = (dataset, models), (second_dataset, second_models), (third_dataset, third_models)
-how = dict(n_heldout=n_heldout, **spent)
+how = dict(n_heldout=n_heldout, seed=seed, device=device)
 cases = [case for name, text in named if name for case in Case.several(text, name, **how)]
 trained = geomem.train_or_load([case.small for case in cases])
 noise, humps, late = np.geomspace(0.02, 20, n_sigmas), [], []

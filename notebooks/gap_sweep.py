@@ -62,10 +62,8 @@ cases = [Case.of(preset, name, n, changes, **how) for name, n in sets if name]
 # %%
 figure5, curves = (digitized.load(f"fig5_celeba_{what}") for what in ("gaps", "curves"))
 paper = gap.paper_gaps(figure5)
-theirs = {name: one.window for name, one in paper.items() if one.window}
-narrowest, *_, widest = gap.by_width(theirs)
-few = [name for name in theirs if name in (widest, narrowest) or paper[name].steps == (100, 200)]
-moved = {name: theirs[name] for name in (theirs if gaps == "nine" else few)}
+moved = gap.paper_windows(paper, gaps)
+narrowest, *_, widest = gap.by_width(moved)
 options = dict(keep=gap_keep, trainings=trainings, stop_share=stop_share, c=c, level=level)
 options |= dict(n=n_samples, sigmas=np.geomspace(0.01, 20, 18), solver=solver)
 sweeps = [companion.kept(gap.Swept.of)(case, moved, **options) for case in cases]
@@ -116,7 +114,7 @@ companion.figure(fig, "fig-gap-sheets", plotted, data=data[:1])
 # window lowers memorization: the sweep can see an effect where there is one.
 
 # %%
-pairs = sweep.nested([*theirs])
+pairs = sweep.nested([*moved])
 outer, inner = zip(*pairs, strict=True)
 companion.Table({"left out": outer, "instead of": inner, "change of copies": [*pairs.values()]})
 

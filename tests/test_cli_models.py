@@ -149,6 +149,38 @@ def test_training_is_the_librarys_and_says_what_it_does(models, made, capsys):
         assert fact in out
 
 
+def test_no_two_models_of_a_store_look_the_same_but_for_their_hash(models, capsys, rng):
+    """Any two configs that differ, in whatever it is, among others that differ likewise."""
+    values = {
+        "data.seed": [None, 0, 1],
+        "data.size": [None, 8],
+        "data.classes": [None, "3"],
+        "train.seed": [0, 7],
+        "train.steps": [60, 61],
+        "train.lr": [0.002, 0.0020001],
+        "train.snapshots": [(), (0.5,)],
+        "train.noise.mean": [-1.2, -1.20001],  # measured, or given
+        "train.model.sigma_data": [0.5, 0.6],
+        "train.noise.gap_low": [0.0, 0.5],
+        "train.noise.gap_keep": [0.0, 0.1],
+    }
+    images = {"channels": 1, "size": 8, "mean": 0.0}
+    known = {f"train.model.{name}": value for name, value in images.items()}
+    made = {}
+    for i in range(200):
+        some = rng.choice([*values], rng.integers(0, 6), replace=False)
+        changes = {"train.noise.mean": -1.2, "train.model.sigma_data": 0.5}
+        changes |= {name: values[name][rng.integers(len(values[name]))] for name in some}
+        chosen = experiment("digits-mlp-small", {**known, "train.noise.gap_high": 0.9, **changes})
+        made.setdefault(chosen, models / f"{rng.choice(['a-64', 'b-64'])}-mlp-{i:012x}")
+    for chosen, folder in made.items():
+        zoo.begin(folder, chosen)
+    main(["models"])
+    rows = re.split(r"^(?=\w-64)", capsys.readouterr().out, flags=re.M)[1:]
+    assert len(rows) == len(made) > 60
+    assert len({re.sub(r"-[0-9a-f]{12}:", ":", row) for row in rows}) == len(rows)
+
+
 def test_a_half_trained_model_needs_resume_or_restart(models, made, capsys):
     class Stop(Exception):
         pass

@@ -110,7 +110,8 @@ def test_a_run_that_cannot_be_read_is_stale_and_kills_no_verb(ran, content, caps
     main(["list"])
     assert "quick: stale (unreadable)" in capsys.readouterr().out
     notebook, parameters = prepare(ran)
-    assert cli._seconds(ran, notebook, parameters, pick_profile(ran, "cpu")) == 3
+    takes = cli._budgets(ran, [(notebook, parameters)], pick_profile(ran, "cpu"))
+    assert takes["quick"].seconds == 3
     assert prose.numbers(ran) == {} and book.feet(ran) == {}
 
 
@@ -172,7 +173,7 @@ def package(tmp_path, monkeypatch):
         ),
         ("companion/figures.py", "  # the layout, once for both files", "", []),
         ("geometry/coverage.py", "def shell_radii(", "def shell_radii_(", []),
-        ("cli/book.py", "BUILD_SECONDS = 10", "BUILD_SECONDS = 11", []),
+        ("cli/book.py", "BUILD = Budget(10.0)", "BUILD = Budget(11.0)", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),
         ("companion/figures.py", "dpi=300", "dpi=200", ["geomem.companion.figures._picture"]),
         ("data/sets.py", "(high - low) / 2)", "(high - low) / 3)", ["geomem.data.sets._scaled"]),

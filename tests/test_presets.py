@@ -397,6 +397,63 @@ def test_data_that_is_not_there_is_refused_when_it_is_loaded():
             changed(PRESETS["digits-mlp-small"], changes).data.load()
 
 
+# Held-out images and range, as `load_dataset` takes them
+
+
+@pytest.fixture
+def arrays(tmp_path, rng):
+    """Twenty images of floats in [0, 0.3], of which the range cannot be told, and ten others."""
+    images = rng.uniform(0, 0.3, (30, 4, 4, 1)).astype(np.float32)
+    np.save(tmp_path / "old.npy", images[:20])
+    np.save(tmp_path / "new.npy", images[20:])
+    return tmp_path / "old.npy", tmp_path / "new.npy"
+
+
+@pytest.mark.parametrize("text", ["0,1", "0, 0.5", "any"])
+def test_data_is_what_load_dataset_gives(arrays, text):
+    old, new = arrays
+    bounds = text if text == "any" else tuple(map(float, text.split(",")))
+    for held in (new, False, None):
+        mine = {"data.name": old, "data.heldout": held, "data.range": text, "data.n_train": None}
+        mine = {key: None if value is None else str(value) for key, value in mine.items()}
+        found = changed(Experiment(), mine).data.load()
+        wanted = load_dataset(old, heldout=held, range=bounds)
+        assert found.sha256 == wanted.sha256
+        assert len(found.train) == (16 if held is None else 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "give range="),
+        ({"data.range": "1"}, "range must be"),
+        ({"data.range": "1,0"}, "range must be"),
+        ({"data.range": "black,white"}, "range must be"),
+        ({"data.range": "any", "data.heldout": "nowhere"}, "does not exist"),
+    ],
+)
+def test_ranges_and_held_out_images_that_are_none_are_refused(arrays, changes, message):
+    with pytest.raises(DataError, match=message):
+        changed(Experiment(), {"data.name": str(arrays[0]), **changes}).data.load()
+
+
+def test_a_model_hangs_on_its_training_images_not_on_how_they_are_asked_for(arrays):
+    """Settings that leave the images alone leave the key alone, new ones among them."""
+    old, new = arrays
+    small = {"train.model.network": "mlp", "data.name": str(old), "data.range": "0,1"}
+
+    def key(**more):
+        chosen = changed(Experiment(), small | {f"data.{k}": v for k, v in more.items()})
+        return zoo.folder_of(chosen, chosen.data.load()).name
+
+    assert key(heldout=str(new)) == key(heldout="false") == key(heldout=str(new), n_heldout=2)
+    assert key(heldout=str(new)) != key() and key() != key(range="0,2")
+    plain = {
+        k: v for k, v in settings(Experiment()).items() if k not in ("data.heldout", "data.range")
+    }
+    assert changed(Experiment(), plain) == Experiment(), "what stores hold from before"
+
+
 # The dummy class
 
 

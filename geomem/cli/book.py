@@ -6,16 +6,20 @@ They need a checkout of the project, and to execute and render it the extra ``ge
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from geomem.cli.main import examples
 from geomem.companion import book, citation, figures, prose, results, runs, verdicts
+from geomem.companion.budget import Budget, budgets
 from geomem.companion.fresh import restamp, stale
 from geomem.companion.notebooks import (
     DEFAULT_PROFILE,
@@ -33,7 +37,9 @@ from geomem.companion.results import FIGURE_FILES, Result
 from geomem.project import project_root
 from geomem.typed import Value
 
-BUILD_SECONDS = 10  # rendering the book, measured
+BUILD = Budget(10.0)  # rendering the book, measured
+LONG = 3600.0  # seconds beyond which a run is asked for once more
+Run = tuple[Notebook, dict[str, Value]]
 MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
 
 
@@ -61,6 +67,7 @@ def add_run(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(verb=run_notebook)
     verb.add_argument("name", metavar="NAME", help="the notebook, as `geomem list` names it")
     _add_parameters(verb)
+    _add_yes(verb)
     verb.add_argument("--out", metavar="DIR", help="put the result into DIR/NAME instead")
 
 
@@ -75,6 +82,7 @@ def add_book(verb: argparse.ArgumentParser) -> None:
     )
     verb.set_defaults(verb=make_book)
     _add_parameters(verb)
+    _add_yes(verb)
     verb.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
     about = f"notebooks at a time (default one per CPU core, at most {MOST_JOBS}; one on CUDA)"
     verb.add_argument("--jobs", type=int, metavar="N", help=about)
@@ -110,13 +118,19 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    about = "do not ask before what takes more than an hour"
+    parser.add_argument("--yes", action="store_true", help=about)
+
+
 def list_notebooks(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
     for notebook, parameters in _resolved(root, options, fetch=False):
         reasons = stale(Result(root, notebook.name), notebook, parameters)
         state = f"stale ({'; '.join(reasons)})" if reasons else "fresh"
         print(f"{notebook.name}: {state}")
-        print(f"  {notebook.title}; about {profile.seconds.get(notebook.name, 0)} s")
+        seconds = profile.seconds.get(notebook.name, 0)
+        print(f"  {notebook.title}; about {seconds} s, with its models trained")
         for parameter in notebook.parameters.values():
             line = f"    {parameter.line(parameters[parameter.name])}"
             print(textwrap.fill(line, 100, subsequent_indent=" " * 8))
@@ -130,9 +144,12 @@ def run_notebook(options: argparse.Namespace) -> None:
     out = None if options.out is None else Path(options.out).resolve()
     os.chdir(root)
     parameters = runs.fit_to_data(notebook, parameters, fetch=True)
-    seconds = _seconds(root, notebook, parameters, profile)
     with runs.alone(root):
-        _execute(root, notebook, parameters, seconds, out, options.start)
+        takes = _budgets(root, [(notebook, parameters)], profile)[notebook.name]
+        values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+        print(f"running {notebook.name} ({takes}) with {values}", flush=True)
+        _agree(takes, [(notebook, parameters)], profile, options)
+        _print_paths(runs.run(root, notebook, parameters, out=out), options.start)
 
 
 def make_book(options: argparse.Namespace) -> None:
@@ -147,33 +164,38 @@ def make_book(options: argparse.Namespace) -> None:
 def _make_book(
     root: Path,
     profile: Profile,
-    resolved: list[tuple[Notebook, dict[str, Value]]],
+    resolved: list[Run],
     options: argparse.Namespace,
 ) -> None:
     verdicts.check(root)  # before anything runs
     prose.words(root)
-    if options.force:
-        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
-    todo, seconds = [], {"the rendering": float(BUILD_SECONDS)}
+    why = dict[str, str]()
     for notebook, parameters in resolved:
         result = Result(root, notebook.name)
         reasons = ["asked for"] if options.force else stale(result, notebook, parameters)
         if reasons:
-            takes = seconds[notebook.name] = _seconds(root, notebook, parameters, profile)
-            todo.append((notebook, parameters))
-            why = "; ".join(textwrap.shorten(one, 120, placeholder=" ...") for one in reasons)
-            print(f"to run: {notebook.name} (about {takes:.0f} s): {why}")
+            shortened = (textwrap.shorten(one, 120, placeholder=" ...") for one in reasons)
+            why[notebook.name] = "; ".join(shortened)
         else:
             restamp(result, notebook)
-            print(f"fresh:  {notebook.name}")
+            print(f"fresh:  {notebook.name}", flush=True)
+    todo = [run for run in resolved if run[0].name in why]
+    takes = _budgets(root, todo, profile)
+    for name, reason in why.items():
+        print(f"to run: {name} ({takes[name]}): {reason}")
     cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
+    total = sum(takes.values(), BUILD)
+    basis = "; ".join(["on two cores", *sorted(total.basis)])
     print(
-        f"profile {profile.name}: {jobs} at a time; one after the other about "
-        f"{sum(seconds.values()):.0f} s on two cores, the rendering included",
+        f"profile {profile.name}: {jobs} at a time; one after the other {total}, the rendering "
+        f"included ({basis})",
         flush=True,
     )
-    todo.sort(key=lambda run: -seconds[run[0].name])  # at the end short ones share the cores
+    _agree(total, todo, profile, options)
+    if options.force:
+        shutil.rmtree(root / runs.KEPT, ignore_errors=True)
+    todo.sort(key=lambda run: -takes[run[0].name].seconds)  # at the end short ones share the cores
     for i, (notebook, paths) in enumerate(runs.run_all(root, todo, jobs), 1):
         print(f"done {i} of {len(todo)}: {notebook.name}", flush=True)
         _print_paths(paths, options.start)
@@ -216,27 +238,12 @@ def _left_out(root: Path) -> list[str]:
     return [f"{r.name}: {altered}" for r in results if (altered := r.altered)]
 
 
-def _resolved(
-    root: Path, options: argparse.Namespace, *, fetch: bool
-) -> list[tuple[Notebook, dict[str, Value]]]:
+def _resolved(root: Path, options: argparse.Namespace, *, fetch: bool) -> list[Run]:
     chosen = list(notebooks(root).values())
     profile = pick_profile(root, options.profile)
     values = resolve_all(chosen, profile, dict(options.parameter))
     os.chdir(root)  # where the notebooks run: a data set's path is relative to it
     return [(n, runs.fit_to_data(n, values[n.name], fetch=fetch)) for n in chosen]
-
-
-def _execute(
-    root: Path,
-    notebook: Notebook,
-    parameters: dict[str, Value],
-    seconds: float,
-    out: Path | None,
-    start: Path,
-) -> None:
-    values = ", ".join(f"{name}={value!r}" for name, value in parameters.items())
-    print(f"running {notebook.name} (about {seconds:.0f} s) with {values}", flush=True)
-    _print_paths(runs.run(root, notebook, parameters, out=out), start)
 
 
 def _print_paths(paths: Sequence[Path], start: Path) -> None:
@@ -252,14 +259,41 @@ def _print_paths(paths: Sequence[Path], start: Path) -> None:
             print(f"  {figure['id']}: {wrong}")
 
 
-def _seconds(
-    root: Path, notebook: Notebook, parameters: dict[str, Value], profile: Profile
-) -> float:
-    """How long a run should take: the last time with these parameters, else the profile's."""
+def _budgets(root: Path, todo: Sequence[Run], profile: Profile) -> dict[str, Budget]:
+    """What runs take; a notebook that ran with these parameters, at most as long as that time."""
+    found = budgets(todo, profile)
+    for notebook, parameters in todo:
+        with contextlib.suppress(OSError, ValueError):
+            last, takes = Result(root, notebook.name).run, found[notebook.name]
+            if last["inputs"]["parameters"] == parameters:
+                found[notebook.name] = replace(takes, own=min(takes.own, float(last["seconds"])))
+    return found
+
+
+def _agree(
+    total: Budget, todo: Sequence[Run], profile: Profile, options: argparse.Namespace
+) -> None:
+    """Ask on a terminal whether to begin what is long; elsewhere a profile may have its time.
+
+    Raises
+    ------
+    ParameterError : the answer is no, or nobody is there to be asked of other data.
+    """
+    if options.yes or total.seconds <= LONG:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if all(_own_data(*run, profile) for run in todo):
+            return
+        raise ParameterError(f"{total}: to run it without being asked, add --yes.")
     try:
-        last = Result(root, notebook.name).run
-    except (OSError, ValueError):
-        last = None
-    if last is not None and last["inputs"]["parameters"] == parameters:
-        return float(last["seconds"])
-    return profile.seconds.get(notebook.name, 60)
+        answer = input("go on? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ParameterError("nothing was run.")
+
+
+def _own_data(notebook: Notebook, parameters: dict[str, Value], profile: Profile) -> bool:
+    usual = resolve(notebook, profile)
+    sets = [name for name, one in notebook.parameters.items() if one.is_dataset]
+    return all(parameters[name] == usual[name] for name in sets)

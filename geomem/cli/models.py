@@ -9,26 +9,29 @@ import os
 import shlex
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import distributed
 
 from geomem.cli.main import examples, torchrun
-from geomem.data.sets import ImageSet, source_sha256
+from geomem.data.sets import ImageSet
 from geomem.diffusion import fitting, presets, zoo
-from geomem.diffusion.cost import cost, parameters
+from geomem.diffusion.cost import cost, parameters, planned
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
 from geomem.errors import InputError, WorkError
-from geomem.machine import in_bytes
+from geomem.machine import in_bytes, in_time
 from geomem.progress import bar
 from geomem.project import project_root
 
-DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
+INDENTED: Any = {"initial_indent": "  ", "subsequent_indent": "    "}
+SHOWN = {"data.name", "train.steps", "train.batch"}  # of a model in every case
+MEASURED = {f"train.model.{name}" for name in ("channels", "size", "mean", "sigma_data")}
+MEASURED |= {"train.noise.mean"}  # on the images, where a config leaves them open
 SMOOTHING = 0.98  # of the loss that is shown: the weight of its past
 
 
@@ -138,7 +141,7 @@ class _Progress:
             pace = (time.perf_counter() - second) / (record.step - since)  # seconds a step
             print(
                 f"  step {record.step:,}: loss {self.loss:.3g}, {self.config.batch / pace:,.0f} "
-                f"images/s, {_duration(pace * (steps - record.step))} left",
+                f"images/s, {in_time(pace * (steps - record.step))} left",
                 flush=True,
             )
 
@@ -165,7 +168,7 @@ def _fit(
             progress.bar.close()
     loss = trained.losses[-max(1, len(trained.losses) // 10) :].mean()
     print(
-        f"trained in {_duration(time.perf_counter() - started)}, "
+        f"trained in {in_time(time.perf_counter() - started)}, "
         f"loss {loss:.3g} over the last tenth: {_shown(folder)}\n"
         f"look at it: geomem sample {trained.name}"
     )
@@ -233,19 +236,8 @@ def _processes(device: str) -> Iterator[tuple[bool, int]]:
 # geomem train --dry-run
 
 
-def _planned(chosen: Experiment) -> Experiment:
-    """The experiment with all that its cost depends on; nothing is downloaded for it."""
-    data = chosen.data
-    if data.name not in DOWNLOADS or source_sha256(data.name) != "absent":
-        return _complete(chosen, data.load())
-    channels, size = DOWNLOADS[data.name]
-    shape = (1, 1 if data.grayscale else channels, *2 * [data.size or size])
-    images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    return replace(chosen, train=chosen.train.for_images(images))
-
-
 def _print_cost(asked: Experiment, name: str) -> None:
-    config = _planned(asked).train
+    config = planned(asked)
     counted = cost(config)
     n_train = "all" if asked.data.n_train is None else f"{asked.data.n_train:,}"
     print(
@@ -255,7 +247,7 @@ def _print_cost(asked: Experiment, name: str) -> None:
         f"{n_train} training images of {asked.data.name}\n"
         f"  arithmetic: {counted.flops / 1e9:.4g} GFLOP forward, "
         f"{counted.training_flops / 1e9:.4g} GFLOP forward and backward, per image\n"
-        f"  time: {_duration(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
+        f"  time: {in_time(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
         f"({counted.basis})\n"
         f"  memory: {in_bytes(counted.memory)}: {in_bytes(counted.state_bytes)} of weights, "
         f"gradients, Adam's moments and average,\n"
@@ -268,14 +260,12 @@ def _print_cost(asked: Experiment, name: str) -> None:
 def _settings(chosen: Experiment) -> str:
     """What differs from the defaults, as --set takes it, on indented lines."""
     usual = settings(Experiment())
-    named = [
-        f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name, value in settings(chosen).items()
-        if value != usual[name]
-    ]
-    return textwrap.fill(
-        f"settings: {'; '.join(named)}", 100, initial_indent="  ", subsequent_indent="    "
-    )
+    own = [_setting(n, value) for n, value in settings(chosen).items() if value != usual[n]]
+    return textwrap.fill(f"settings: {'; '.join(own)}", 100, **INDENTED)
+
+
+def _setting(name: str, value: Any) -> str:
+    return f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 # geomem models
@@ -283,6 +273,7 @@ def _settings(chosen: Experiment) -> str:
 
 def list_models(options: argparse.Namespace) -> None:
     found = zoo.models(store_root())
+    apart = _told_apart(found)
     if not found:
         print(f"no models in {_shown(store_root())} yet: `geomem train digits-mlp-small` makes one")
     for here in found:
@@ -298,8 +289,41 @@ def list_models(options: argparse.Namespace) -> None:
             if here.record:
                 steps, seconds = (here.record[k] for k in ("steps_of_these_seconds", "seconds"))
                 part = "" if steps == config.steps else f" for the last {steps:,}"
-                facts.append(f"{_duration(seconds)}{part} on {here.record['device']}")
+                facts.append(f"{in_time(seconds)}{part} on {here.record['device']}")
             print(f"  {'; '.join(facts)}")
+            if here.folder in apart:
+                print(textwrap.fill(apart[here.folder], 100, **INDENTED))
+
+
+def _told_apart(found: Sequence[zoo.Stored]) -> dict[Path, str]:
+    """Of models that only a hash tells apart by name: settings in which they differ.
+
+    Each has those where it is not as `Experiment()`, so that no two have the same.
+    """
+    named = dict[str, dict[Path, dict[str, Any]]]()
+    for one in found:
+        if one.experiment is not None:
+            same = named.setdefault(one.folder.name.rpartition("-")[0], {})
+            same[one.folder] = settings(one.experiment)
+    words, usual = dict[Path, str](), settings(Experiment())
+    for same in named.values():
+        names = _differing([*same.values()])
+        for folder, its in same.items():
+            own = [_setting(name, its[name]) for name in names if its[name] != usual[name]]
+            words |= {folder: "; ".join(own)} if own else {}
+    return words
+
+
+def _differing(several: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings that are not the same in all, but for those that every row shows.
+
+    What is measured on the images is among them only where nothing else tells two apart.
+    """
+    names = [name for name in several[0] if len({one[name] for one in several}) > 1]
+    names = [name for name in names if name.removeprefix("train.") not in zoo.NOT_IN_KEY]
+    given = [name for name in names if name not in MEASURED]
+    told, all_told = (len({tuple(one[n] for n in of) for one in several}) for of in (given, names))
+    return [name for name in (given if told == all_told else names) if name not in SHOWN]
 
 
 # Shared
@@ -326,9 +350,3 @@ def checked_device(name: str) -> str:
 
 def _shown(path: Path) -> str:
     return os.path.relpath(path)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"

@@ -163,8 +163,9 @@ class Profile:
 
     name: str
     about: str
-    seconds: dict[str, int]  # per notebook, measured on two CPU cores; what is said before a run
+    seconds: dict[str, int]  # per notebook on two CPU cores, its models there
     parameters: dict[str, dict[str, Value]]  # per notebook, what differs from the defaults
+    training: int = 0  # seconds of training all models that the notebooks need
 
 
 def profiles(root: Path) -> dict[str, Profile]:
@@ -179,7 +180,8 @@ def profiles(root: Path) -> dict[str, Profile]:
             notebook: {key: _known(known[notebook], key).check(value) for key, value in new.items()}
             for notebook, new in changes.items()
         }
-        found[name] = Profile(name, entry["about"], entry["seconds"], checked)
+        first = entry.get("training", 0)
+        found[name] = Profile(name, entry["about"], entry["seconds"], checked, first)
     return found
 
 

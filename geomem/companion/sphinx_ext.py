@@ -351,12 +351,14 @@ class ProfileTable(Generated):
 
     def run(self) -> list[nodes.Node]:
         rows = [
-            "| profile | what it is | seconds, all notebooks; `gpu`: estimated |",
-            "|---|---|---|",
+            "| profile | what it is | seconds, all notebooks | and to train, once |",
+            "|---|---|---|---|",
         ]
         for profile in notebooks.profiles(ROOT).values():
             total = sum(profile.seconds.values())
-            rows.append(f"| `{profile.name}` | {profile.about} | about {total} |")
+            rows.append(
+                f"| `{profile.name}` | {profile.about} | about {total} | {profile.training} |"
+            )
         return self.parse("\n".join(rows))
 
 

@@ -15,7 +15,9 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from geomem.data.sets import source_sha256
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.presets import ConfigError, Experiment
 from geomem.diffusion.train import TrainConfig, TrainingError, device_of, train
 from geomem.machine import in_bytes, memory
 
@@ -24,6 +26,7 @@ COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its mov
 CUDA_RATE = 200e12  # FLOP/s of bfloat16 on an H100-class device: assumed, never measured here
 CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
 MEASURED_BELOW = 2e9  # FLOPs of an image in training, up to which a CPU is measured instead
+DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 STEPS, STEP_FLOPS = 6, 10e9  # of that measurement, which so takes a second or two
 
 
@@ -94,6 +97,26 @@ def cost(config: TrainConfig) -> Cost:
     else:
         rate, basis = _measured(config, training), f"measured on {STEPS - 1} steps here and now"
     return replace(counted, rate=rate, basis=basis)
+
+
+def planned(experiment: Experiment) -> TrainConfig:
+    """The config with all that its cost depends on; nothing is downloaded for it.
+
+    Raises
+    ------
+    ConfigError : the network does not take such images.
+    """
+    data = experiment.data
+    if data.name in DOWNLOADS and source_sha256(data.name) == "absent":
+        channels, size = DOWNLOADS[data.name]
+        shape = (1, 1 if data.grayscale else channels, *2 * [data.size or size])
+        images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    else:
+        images = data.load().train
+    try:
+        return experiment.train.for_images(images)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def check_memory(config: TrainConfig, processes: int = 1) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import hashlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geomem.data.sets import ImageSet, Split, load_dataset
 from geomem.diffusion.network import DDPMPP, ModelConfig
@@ -50,13 +51,19 @@ class DataConfig:
     size: int | None = None  # side after area down-sampling, pixels
     seed: int | None = None  # of a random subset; None: the first ones
     dummy: bool = False  # as many images of noise as training images, as class 1; real: 0
+    heldout: str | None = None  # held-out images by name or path; None: the set's own; false: none
+    range: str | None = None  # what becomes -1 and 1, "0,255", or "any"; None: recognised
 
     def __post_init__(self) -> None:
         check_ranges("data", self, RANGES)
 
     def load(self) -> ImageSet:
         """The images themselves."""
-        images = load_dataset(**{k: v for k, v in asdict(self).items() if k != "dummy"})
+        options = {k: v for k, v in asdict(self).items() if k != "dummy"}
+        options["heldout"] = False if str(self.heldout).lower() == "false" else self.heldout
+        with contextlib.suppress(ValueError):  # "any", none, or nonsense, which is refused
+            options["range"] = tuple(map(float, str(self.range).split(",")))
+        images = load_dataset(**options)
         return _with_dummy(images, self.seed or 0) if self.dummy else images
 
 
@@ -240,7 +247,13 @@ def experiment(
 
 
 def pair(
-    preset: str, *, dataset: str, n_train: int = 0, changes: str = "", **train: Any
+    preset: str,
+    *,
+    dataset: str,
+    n_train: int = 0,
+    changes: str = "",
+    size: int = 0,
+    **train: Any,
 ) -> tuple[Experiment, Experiment]:
     """The small and the large experiment of a preset's name, as the notebooks train them.
 
@@ -250,6 +263,7 @@ def pair(
     dataset : the data set, by name or path.
     n_train : training images of the small model; 0 for the preset's own number.
     changes : further settings of both, "train.steps=100 train.batch=32"; see `settings`.
+    size : side of the images, pixels, as `resized` makes them; 0: as they are.
     train : settings of the training of both, by name: ``seed=1``.
 
     Raises
@@ -263,7 +277,34 @@ def pair(
             raise ConfigError(f"changes: expected NAME=VALUE, got {change!r}.")
         new[key] = value
     small = new | ({"data.n_train": n_train} if n_train else {})
-    return experiment(f"{preset}-small", small), experiment(f"{preset}-large", new)
+    both = experiment(f"{preset}-small", small), experiment(f"{preset}-large", new)
+    return (resized(both[0], size), resized(both[1], size)) if size else both
+
+
+def dummy(small: Experiment, real: NDArray) -> dict[str, Any]:
+    """What a model with the paper's baseline, a class of noise, changes: see `changed`.
+
+    It keeps the real images' mean and standard deviation: those of both classes together
+    would shift the noise levels that it is trained at.
+    """
+    own = small.train.for_images(real).model
+    classes = {"data.dummy": True, "train.model.n_classes": 2}
+    return classes | {"train.model.mean": own.mean, "train.model.sigma_data": own.sigma_data}
+
+
+def listed(models: str) -> Iterator[dict[str, Any]]:
+    """What `pair` takes of each model of a text, but for the data set.
+
+    Parameters
+    ----------
+    models : presets, each with the sides of its images, 0 as they are, and what it changes;
+        "cifar10-luma 8 16 n_train=64 train.steps=1600; cifar10-rgb 0" are three models.
+    """
+    for preset, *words in (one.split() for one in models.split(";") if one.strip()):
+        n_train = sum(int(word[8:]) for word in words if word.startswith("n_train="))
+        changes = [word for word in words if "=" in word and not word.startswith("n_train=")]
+        one = {"preset": preset, "n_train": n_train, "changes": " ".join(changes)}
+        yield from ({**one, "size": int(word)} for word in words if "=" not in word)
 
 
 def resized(config: Experiment, side: int) -> Experiment:

@@ -77,11 +77,8 @@ class Case:
         ConfigError : a share at which the training keeps no snapshot, and as `presets.pair`.
         ValueError : too few images are left to judge remedies by.
         """
-        small, large = presets.pair(
-            preset, dataset=dataset, n_train=n_train, changes=changes, seed=seed, device=device
-        )
-        if size:
-            small, large = (presets.resized(config, size) for config in (small, large))
+        how: dict[str, Any] = {"n_train": n_train, "changes": changes, "size": size}
+        small, large = presets.pair(preset, dataset=dataset, **how, seed=seed, device=device)
         data, everything = small.data.load(), large.data.load()
         if stop_share is not None:
             if stop_share not in (shares := (*small.train.snapshots, 1)):
@@ -96,23 +93,14 @@ class Case:
 
     @classmethod
     def several(cls, models: str, dataset: str, **how: Any) -> list[Case]:
-        """Of text: presets, each with the sides of its images, 0 as they are, and what it changes.
-
-        ``"cifar10-luma 8 16 n_train=64 train.steps=1600; cifar10-rgb 0"`` are three cases.
+        """Of text, as `geomem.diffusion.presets.listed` takes it.
 
         Parameters
         ----------
         models : the text; of "" there are none.
         dataset, how : of each, as in `of`.
         """
-        found = list[Case]()
-        for preset, *words in (one.split() for one in models.split(";") if one.strip()):
-            n_train = sum(int(word[8:]) for word in words if word.startswith("n_train="))
-            changes = [word for word in words if "=" in word and not word.startswith("n_train=")]
-            sides = [int(word) for word in words if "=" not in word]
-            options = (preset, dataset, n_train, " ".join(changes))
-            found += [cls.of(*options, size=side, **how) for side in sides]
-        return found
+        return [cls.of(dataset=dataset, **one, **how) for one in presets.listed(models)]
 
     def trained(self) -> tuple[Trained, Trained]:
         """The small and the large model, trained now where the store does not hold them."""
@@ -165,14 +153,8 @@ class Case:
 
     @property
     def dummy(self) -> dict[str, Any]:
-        """What a model with the paper's baseline, a class of noise, changes: see `Case.train`.
-
-        It keeps the real images' mean and standard deviation: those of both classes together
-        would shift the noise levels that it is trained at.
-        """
-        own = self.small.train.for_images(self.data.train).model
-        classes = {"data.dummy": True, "train.model.n_classes": 2}
-        return classes | {"train.model.mean": own.mean, "train.model.sigma_data": own.sigma_data}
+        """What a model with a dummy class changes: see `geomem.diffusion.presets.dummy`."""
+        return presets.dummy(self.small, self.data.train)
 
     def train(
         self, settings: Mapping[str, Mapping[str, Any]], keys: Iterable[Key]

@@ -125,6 +125,19 @@ def paper_gaps(table: Digitized) -> dict[str, PaperGap]:
     return found
 
 
+def paper_windows(paper: Mapping[str, PaperGap], which: str) -> dict[str, Window]:
+    """The windows of `paper_gaps`: all "nine", or a "few".
+
+    Those are the widest, the narrowest, and that of the steps 100 to 200.
+    """
+    windows = {name: one.window for name, one in paper.items() if one.window}
+    if which == "nine":
+        return windows
+    narrowest, *_, widest = by_width(windows)
+    few = {widest, narrowest, *(name for name in windows if paper[name].steps == (100, 200))}
+    return {name: window for name, window in windows.items() if name in few}
+
+
 def by_width(windows: Mapping[str, Window]) -> list[str]:
     """The names of windows, from the narrowest in log sigma to the widest."""
     return sorted(windows, key=lambda name: windows[name].high / windows[name].low)

@@ -1,0 +1,224 @@
+"""What a run will take: the notebook's own time, and that of the models which the store lacks.
+
+A profile says what a notebook takes on its own data with all models there; on other images its
+networks are as much slower as their training is. What is to be trained is known before the run, but
+for the levels of some gaps, which hang on a trained model: of those only the number is. How long a
+training takes is what `geomem train --dry-run` says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from geomem import digitized
+from geomem.companion.notebooks import Notebook, Profile, resolve
+from geomem.data.sets import ImageSet
+from geomem.diffusion import presets, zoo
+from geomem.diffusion.cost import Cost, cost, planned
+from geomem.diffusion.noise import NoiseLaw
+from geomem.diffusion.presets import Experiment
+from geomem.diffusion.train import TrainConfig, device_of
+from geomem.geometry.window import Window
+from geomem.machine import in_time
+from geomem.memorization import gaps
+
+UNKNOWN = 60.0  # seconds of a notebook that a profile says nothing of
+ENDS = ("low", "high", "keep")  # of a gap
+Parameters = Mapping[str, Any]
+
+
+class Wanted(NamedTuple):
+    """A training: of an experiment, or of it with the i-th gap that its notebook will find."""
+
+    experiment: Experiment
+    gap: int = 0  # 0: as it is
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run takes.
+
+    Attributes
+    ----------
+    own : seconds of the notebook, with its models there.
+    training : seconds of training them, side by side as far as there are cores.
+    models : how many are to be trained.
+    basis : what the speeds of their trainings rest on, in words.
+    """
+
+    own: float
+    training: float = 0.0
+    models: int = 0
+    basis: frozenset[str] = frozenset()
+
+    @property
+    def seconds(self) -> float:
+        return self.own + self.training
+
+    def __add__(self, other: Budget) -> Budget:
+        own, training = self.own + other.own, self.training + other.training
+        return Budget(own, training, self.models + other.models, self.basis | other.basis)
+
+    def __str__(self) -> str:
+        if not self.models:
+            return f"about {in_time(self.seconds)}"
+        models = f"{self.models} model{'s' if self.models > 1 else ''}"
+        return f"about {in_time(self.seconds)}, {in_time(self.training)} of it to train {models}"
+
+
+def budgets(todo: Iterable[tuple[Notebook, Parameters]], profile: Profile) -> dict[str, Budget]:
+    """Notebook -> what its run takes; a model that several need is counted for the first.
+
+    Raises
+    ------
+    InputError : a data set or a setting of a training that cannot be; nothing has run then.
+    """
+    found, counted = dict[str, Budget](), set[Wanted]()
+    # What loading says of a path is said again where it is used.
+    with contextlib.redirect_stdout(None):
+        for notebook, parameters in todo:
+            needed = [*dict.fromkeys(wanted(notebook.name, parameters))]
+            missing = [*_missing(one for one in needed if one not in counted)]
+            counted |= {*needed}
+            own = profile.seconds.get(notebook.name, UNKNOWN)
+            own *= _slower(needed, [*wanted(notebook.name, resolve(notebook, profile))])
+            found[notebook.name] = Budget(own, *_training(missing))
+    return found
+
+
+# What is trained
+
+
+def wanted(name: str, p: Parameters) -> Iterator[Wanted]:
+    """Every training that a notebook needs, by its parameters; some of them more than once."""
+    if name == "covered":
+        for dataset, models in _sets(p, "dataset", "models"):
+            for one in presets.listed(models):
+                yield Wanted(_pair(p, dataset=dataset, **one)[0])
+    elif name == "dimension":
+        for dataset, preset, sizes, changes in _sets(p, "dataset", "preset", "sizes", "changes"):
+            how = {"preset": preset, "dataset": dataset, "changes": changes}
+            for side in sizes.split():
+                yield from map(Wanted, _pair(p, n_train=p["n_train"], size=int(side), **how))
+    elif name == "gap_sweep":
+        for dataset, n_train in _sets(p, "dataset", "n_train"):
+            yield from _gap_sweep(p, *_pair(p, **_usual(p, dataset=dataset, n_train=n_train)))
+    elif "preset" in p:
+        small, large = _pair(p, **_usual(p))
+        yield from (Wanted(small), Wanted(large))
+        if name == "swaps":
+            yield from map(Wanted, _repeated(p, small))
+        elif name == "gap_training":
+            yield from _gap_training(p, small)
+
+
+def _gap_training(p: Parameters, small: Experiment) -> Iterator[Wanted]:
+    copy_gaps = (1 + int(p["none_kept"])) * int(p["copy_gap"])
+    dummy = presets.dummy(small, small.data.load().train)
+    for i, plain in enumerate(_repeated(p, small)):
+        again = i == 0 or bool(p["repeat_all"])
+        n = again + (copy_gaps if i == 0 else int(p["copy_gap"]))
+        yield from (Wanted(plain, gap) for gap in range(n + 1))
+        if p["dummy"] and again:
+            yield Wanted(presets.changed(plain, dummy))
+
+
+def _gap_sweep(p: Parameters, small: Experiment, large: Experiment) -> Iterator[Wanted]:
+    yield Wanted(large)
+    paper = gaps.paper_gaps(digitized.load("fig5_celeba_gaps"))
+    moved = gaps.paper_windows(paper, str(p["gaps"]))
+    tried = gaps.gaps_to_try(Window(1, 2), Window(0.5, 2), moved)
+    for i, plain in enumerate(_repeated(p, small)):
+        n = len(gaps.HALVES) if i else len(tried)
+        yield from (Wanted(plain, gap) for gap in range(n + 1))
+
+
+def _sets(p: Parameters, *names: str) -> Iterator[tuple[Any, ...]]:
+    """The values of some parameters for each data set that a notebook names, by their prefix."""
+    for prefix in ("", "second_", "third_"):
+        if p.get(f"{prefix}dataset"):
+            yield tuple(p[prefix + name] for name in names)
+
+
+def _usual(p: Parameters, **other: Any) -> dict[str, Any]:
+    return {name: p[name] for name in ("preset", "dataset", "n_train", "changes")} | other
+
+
+def _pair(p: Parameters, **how: Any) -> tuple[Experiment, Experiment]:
+    return presets.pair(**how, seed=p["seed"], device=p["device"])
+
+
+def _repeated(p: Parameters, small: Experiment) -> list[Experiment]:
+    first = small.train.seed
+    seeds = range(first, first + int(p["trainings"]))
+    return [presets.changed(small, {"train.seed": seed}) for seed in seeds]
+
+
+# What is missing, and how long it takes
+
+
+def _missing(needed: Iterable[Wanted]) -> Iterator[TrainConfig]:
+    """The configs of those that the store does not hold, complete."""
+    there = [one for one in zoo.models() if one.finished and one.experiment]
+    for config, of_it in groupby(needed, lambda one: one.experiment.data):
+        data, gaps_of = config.load(), dict[Experiment, int]()  # one set after the other
+        for experiment, gap in of_it:
+            if gap and experiment not in gaps_of:
+                gaps_of[experiment] = _gaps(experiment, data, there)
+            if gap > gaps_of[experiment] if gap else not _there(experiment, data):
+                yield experiment.train.for_images(data.train)
+
+
+def _there(experiment: Experiment, data: ImageSet) -> bool:
+    return zoo.finished(zoo.folder_of(experiment, data))
+
+
+def _gaps(experiment: Experiment, data: ImageSet, there: Iterable[zoo.Stored]) -> int:
+    """With how many gaps the store holds an experiment."""
+    plain, alike = experiment.train, zoo.folder_of(experiment, data).name.rpartition("-")[0]
+    laws = set[NoiseLaw]()
+    for one in there:
+        if one.experiment and one.folder.name.rpartition("-")[0] == alike:
+            ends = {f"gap_{x}": getattr(one.experiment.train.noise, f"gap_{x}") for x in ENDS}
+            laws |= {replace(plain.noise, **ends)} - {plain.noise}
+    configs = (replace(plain, noise=law) for law in laws)
+    return sum(_there(replace(experiment, train=config), data) for config in configs)
+
+
+def _training(missing: list[TrainConfig]) -> tuple[float, int, frozenset[str]]:
+    """Seconds that trainings take, dealt out to the cores, their number, and what that rests on."""
+    if not missing:
+        return 0.0, 0, frozenset()
+    each = [config.images / _speed(config).rate for config in missing]
+    cuda = device_of(missing[0].device) == "cuda"
+    cores = 1 if cuda else max(1, (os.cpu_count() or 1) // missing[0].threads)
+    basis = frozenset(_speed(config).basis for config in missing)
+    return max(max(each), sum(each) / cores), len(each), basis
+
+
+def _slower(needed: list[Wanted], usual: list[Wanted]) -> float:
+    """How much longer the networks take for an image than those of the profile's own parameters."""
+    if needed == usual or not usual:
+        return 1.0
+
+    def seconds(wanted: list[Wanted]) -> float:
+        found = [1 / _speed(_planned(e)).rate for e in dict.fromkeys(w.experiment for w in wanted)]
+        return sum(found) / len(found)
+
+    return seconds(needed) / seconds(usual)
+
+
+def _speed(config: TrainConfig) -> Cost:
+    """The cost of a config, measured once for all that differ in nothing that takes time."""
+    model = replace(config.model, mean=0.0, sigma_data=0.5, n_classes=0)
+    alike = TrainConfig(model, NoiseLaw(-1.2), batch=config.batch, device=config.device)
+    return _cost(replace(alike, threads=config.threads, precision=config.precision))
+
+
+_cost, _planned = cache(cost), cache(planned)
