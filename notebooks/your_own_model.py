@@ -248,6 +248,20 @@ curves = {f"{kind}, {name}": attack.auc for (kind, name), attack in attacks.item
 companion.figure(fig, "fig-own-membership", drawing.noise_table(curves, "probability"), data=[data])
 
 # %% [markdown]
+# ## All at once
+#
+# `geomem.audit` makes one report of it. Of the flow's first trainings:
+
+# %%
+first = {names[name]: denoisers["flow", name, seed] for name in ("plain", "stopped", "copy gap")}
+report = geomem.audit(data.train, judging, model=first, seed=seed, device=device, quiet=True)
+compared = report.parts["compared"]
+(audited := companion.Table(compared.tables["The models"]))
+
+# %%
+print(*compared.said, sep="\n")
+
+# %% [markdown]
 # ## What came out
 #
 # Of both networks at once; nothing of it must hold.
@@ -288,6 +302,7 @@ every = f"{trainings} trainings" if trainings > 1 else "one training"
 companion.quote(every=every, over="trainings" if trainings > 1 else "images and samples")
 companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
 companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
+companion.quote(audited=audited, audit=" ".join(compared.said))
 companion.quote(n_choosing=len(choosing), n_unseen=len(unseen), n_quality=bench.compared)
 pairs = [("stopped", "plain"), ("copy gap", "plain"), ("zone gap", "plain")]
 pairs += [("copy gap", "zone gap"), ("stopped", "copy gap")]
