@@ -23,6 +23,7 @@ from PIL import Image
 
 import geomem
 from geomem.companion import notebooks, runs
+from geomem.companion.budget import budgets
 from geomem.companion.fresh import stale
 from geomem.companion.results import Result
 from geomem.diffusion import checkpoint, fitting, presets, zoo
@@ -246,6 +247,22 @@ def some_value(parameter, chance):
     return chance.choice([*far, *[str(int(value) if whole else value)] * 9])
 
 
+def misused_setting(chance):
+    """Some settings of a preset, changed: what came of it."""
+    preset = presets.experiment(chance.choice([*presets.PRESETS]), {})
+    known = presets.settings(preset)
+    names = chance.sample([*known], chance.choice([1, 1, 2, 3]))
+    far = ["1e308", "-1e300", "1e-300", "nan", "-1", "0", "0.5", "1", "7", "", "many", "٣", "false"]
+    new = {name: chance.choice([*far, str(known[name])]) for name in names}
+    try:
+        changed = presets.changed(preset, new)
+    except InputError as error:
+        assert "\n" not in str(error), new
+        return "settings refused in one line"
+    assert presets.settings(changed).keys() == known.keys()
+    return "settings taken"
+
+
 def executed(notebook, values):
     """Run the cells of a notebook here, as plain Jupyter would."""
     names = dict(values)
@@ -265,9 +282,11 @@ def test_parameters_are_misused(chance, told, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("GEOMEM_MODELS", os.environ.get("GEOMEM_MODELS", str(ROOT / "models")))
     signal.signal(signal.SIGALRM, too_slow)
     smoke = notebooks.pick_profile(ROOT, "smoke")
-    known = [n for n in notebooks.notebooks(ROOT).values() if "preset" not in n.parameters]
-    known = [n for n in known if n.name != "theorem_checks"]
+    known = [n for n in notebooks.notebooks(ROOT).values() if n.name != "theorem_checks"]
     for fault in range(PARAMETERS):
+        if fault % 4 == 0:
+            told[misused_setting(chance)] += 1
+            continue
         notebook = chance.choice(known)
         names = chance.sample([*notebook.parameters], chance.choice([1, 1, 2, 3]))
         new = {name: some_value(notebook.parameters[name], chance) for name in names}
@@ -280,6 +299,9 @@ def test_parameters_are_misused(chance, told, monkeypatch, tmp_path, capsys):
             continue
         signal.alarm(SECONDS)
         try:
+            if budgets([(notebook, values)], smoke)[notebook.name].models:
+                told["fit for a training, which is not waited for"] += 1
+                continue
             executed(notebook, values)
             told["a result"] += 1
         except ValueError as error:

@@ -175,7 +175,7 @@ def package(tmp_path, monkeypatch):
         ("geometry/coverage.py", "def shell_radii(", "def shell_radii_(", []),
         ("cli/book.py", "BUILD = Budget(10.0)", "BUILD = Budget(11.0)", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),
-        ("companion/figures.py", "dpi=300", "dpi=200", ["geomem.companion.figures._picture"]),
+        ("plots/files.py", "= 300", "= 200", ["geomem.plots.files.picture"]),
         ("data/sets.py", "(high - low) / 2)", "(high - low) / 3)", ["geomem.data.sets._scaled"]),
     ],
 )

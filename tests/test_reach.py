@@ -86,7 +86,7 @@ def test_a_notebook_stands_on_what_it_calls(package):
     edit = replacing(
         package / "geometry" / "curve.py", "trials * (size / trials)", "trials * (trials / size)"
     )
-    assert changed(NOTEBOOK, edit) == {"geomem.geometry.curve._interval"}
+    assert changed(NOTEBOOK, edit) == {"geomem.geometry.curve.share_interval"}
     edit = replacing(package / "diffusion" / "train.py", "DIVERGED = 1e4", "DIVERGED = 1e5")
     assert changed(NOTEBOOK, edit) == set()
 

@@ -74,6 +74,23 @@ def test_cost_and_table(study):
     assert table["images seen"] == ["100%", "6%", ""] and table["pca"][-1] == 7
 
 
+def test_a_share_over_trainings_is_no_surer_than_its_samples(study):
+    gap, once = study.share("gap"), study.share("once")
+    assert gap.value == pytest.approx(0.11) and gap.low < 0.1 and gap.high > 0.12
+    assert (once.low, once.high) == pytest.approx(study.of("once")[0].copies.numbers[1:])
+    none = Study({("none", s): judged(0, 1.0) for s in range(3)}).share("none")
+    assert none.low == none.value == 0 and 0 < none.high < 3 / 100  # none of 300
+
+
+def test_an_overview_has_means_over_the_trainings(study):
+    table = study.overview({"gap": "left out", "once": "once"}, (1.2, 9.0), "pca")
+    assert table[""] == ["left out", "once"] and table["copies"][0] == study.share("gap")
+    assert [error.value for error in table["error at 1"]] == [1.0, 2.0]
+    assert [error.value for error in table["error at 10"]] == [1.5, 3.0]
+    assert table["Frechet distance"][0].value == 1.0
+    assert table["Frechet distance"][1] == study.of("once")[0].distance["pca"]
+
+
 def test_the_front_holds_what_no_other_beats():
     points = {"a": (10, 3.0), "b": (10, 2.0), "c": (20, 2.5), "d": (30, 1.0), "e": (40, 1.0)}
     study = Study({(kind, 0): judged(*point) for kind, point in points.items()})

@@ -85,7 +85,7 @@ class Gap:
 
     @property
     def settings(self) -> dict[str, float]:
-        """What an experiment with it changes, as `geomem.diffusion.presets.changed` takes it."""
+        """What an experiment with it changes, as an `Experiment` takes it."""
         ends = {"gap_low": self.window.low, "gap_high": self.window.high, "gap_keep": self.keep}
         return {f"train.noise.{name}": value for name, value in ends.items()}
 

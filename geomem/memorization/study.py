@@ -16,7 +16,7 @@ import numpy as np
 
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Floats
-from geomem.geometry.intervals import Change, Estimate, columns
+from geomem.geometry.intervals import Change, Estimate, columns, mean_of, over_trainings
 from geomem.memorization.case import Key
 from geomem.memorization.remedies import (
     Bench,
@@ -153,6 +153,15 @@ class Study:
         """Images that the first training of a kind has seen, over those of the base's."""
         return self.of(kind)[0].images / self.of(self.base)[0].images
 
+    def share(self, kind: str) -> Change:
+        """The share of copies over the trainings of a kind, in [0, 1], as `over_trainings` has it.
+
+        Of one training the interval is over its samples.
+        """
+        each = [Change(*one.copies.numbers) for one in self.of(kind)]
+        found = over_trainings(each) if len(each) > 1 else each[0]
+        return Change(found.value, max(found.low, 0.0), found.high)
+
     def copies(self, kind: str, other: str) -> Change | None:
         """How many more samples are copies with ``kind`` than with ``other``, as a share of all.
 
@@ -264,6 +273,42 @@ class Study:
                 for name in self.distances
             },
             "images seen": [*(f"{self.cost(kind):.0%}" for kind in names), *blank],
+        }
+
+    def overview(
+        self, names: Mapping[str, str], sigmas: Sequence[float], distance: str
+    ) -> dict[str, list[Any]]:
+        """What each kind bought and cost, over its trainings, as columns.
+
+        Means with Student's 95% interval over trainings, that of the copies as in `share`; of one
+        training the intervals are over samples and images.
+
+        Parameters
+        ----------
+        names : kind -> what the table calls it.
+        sigmas : noise levels of the held-out error, data units; the nearest ones measured are
+            taken.
+        distance : the name of one of `distances`.
+        """
+
+        def mean(each: Sequence[Estimate]) -> Estimate:
+            return mean_of([one.value for one in each]) if len(each) > 1 else each[0]
+
+        grid = next(iter(self.judged.values())).error.sigma
+        levels = [int(np.abs(np.log(grid / sigma)).argmin()) for sigma in sigmas]
+        every = {kind: self.of(kind) for kind in names}
+        errors = {
+            f"error at {grid[i]:.2g}": [
+                mean([x.error.estimate(i) for x in e]) for e in every.values()
+            ]
+            for i in levels
+        }
+        return {
+            "": [*names.values()],
+            "copies": [self.share(kind) for kind in names],
+            **errors,
+            "Frechet distance": [mean([x.distance[distance] for x in e]) for e in every.values()],
+            "images seen": [f"{self.cost(kind):.0%}" for kind in names],
         }
 
     def comparisons(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:

@@ -89,7 +89,8 @@ def beside(
     ratios : kind -> its error over that of the kind ``against``.
     shaded : windows, the first one darker.
     """
-    fig, (ax, lower) = plt.subplots(2, 1, figsize=(4.8, 8.2), height_ratios=(1.5, 1))
+    size = (4.8, 3.7 + 0.5 * len(names))
+    fig, (ax, lower) = plt.subplots(2, 1, figsize=size, height_ratios=(len(names) / 6, 1))
     for place, kind in enumerate(names):
         look = LOOKS[kind]
         for shift, one in zip(SHIFTS, study.of(kind), strict=False):

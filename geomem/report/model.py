@@ -202,7 +202,7 @@ def sampler_of(denoise: Denoiser) -> str:
 def compared(parts: Mapping[str, Part], key: str) -> Part:
     """Several models beside one another: which one to keep."""
     part = Part("Which one to keep", key)
-    columns: dict[str, list[object]] = {"": [*parts]}
+    columns: dict[str, list[object]] = {"model": [*parts]}
     names = {"heldout_loss": "held-out loss", "memorized": "copies", "membership": "membership AUC"}
     for name, heading in names.items():
         texts = [of.numbers[name].text if name in of.numbers else "-" for of in parts.values()]

@@ -1,0 +1,325 @@
+# %% [markdown]
+# # Notebook: your own model
+#
+# A network that predicts noise, as DDPM has it, and one of a flow, trained in plain torch on a few
+# dozen images, until they memorize: no training code of this package is used. How does one see
+# it, and what helps: a gap in the noise levels, or stopping early? All of it is our addition. The
+# chapter is [](../book/your_own_model.md).
+#
+# ```{outcome} your_own_model
+# ```
+
+# %% tags=["parameters"]
+dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
+n_train: int = 32  # training images N, in [2, 1e6]
+n_heldout: int = 500  # held-out images: half choose, half judge, in [20, 1e6]
+ddpm_steps: int = 2500  # training steps of the network that predicts noise, in [50, 1e6]
+flow_steps: int = 1500  # of the network that predicts velocity, in [50, 1e6]
+width: int = 192  # width of both networks, in [2, 1e5]
+keep: float = 0.1  # share of the draws in the suggested gap that is kept, in [0, 1]
+trainings: int = 3  # trainings of each kind, of seed, seed + 1, ..., in [1, 100]
+looks: int = 16  # how often each training is looked at, in [2, 1000]
+n_samples: int = 512  # samples of each network, in [20, 1e6]
+n_sigmas: int = 13  # noise levels of the denoising error, in [5, 1000]
+seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
+device: str = "auto"  # where to measure; training is on the CPU, in {auto, cpu, cuda}
+
+# %%
+from copy import deepcopy
+from functools import partial
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import geomem
+from geomem import companion
+from geomem.geometry.window import Window
+from geomem.memorization.quality import PrincipalComponents, unseen_images
+from geomem.memorization.remedies import Bench
+from geomem.memorization.stopping import split_heldout
+from geomem.memorization.study import Study
+from geomem.plots import drawing, remedies
+
+torch.set_num_threads(1)  # networks this small gain nothing by a second one
+data = geomem.load_dataset(dataset, n_train=n_train)
+choosing, judging = split_heldout(data.heldout[:n_heldout])
+images, batch = torch.from_numpy(np.asarray(data.train)).float(), 64
+
+# %% [markdown]
+# ## Two networks, one loop
+#
+# One small network serves both. DDPM counts noise in 1,000 timesteps, and its network predicts the
+# noise; a flow goes from the image at $t = 0$ to the noise at $t = 1$, and its network predicts the
+# velocity, noise less image.
+
+
+# %%
+class Net(nn.Module):
+    def __init__(self, d: int, clock: float):
+        super().__init__()
+        self.clock = clock  # the largest time
+        self.first, self.last = nn.Linear(d + 32, width), nn.Linear(width, d)
+        norm, linear = partial(nn.LayerNorm, width), partial(nn.Linear, width, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(norm(), linear(), nn.SiLU(), linear()) for _ in range(3)
+        )
+
+    def forward(self, x, t):
+        angle = t.to(x.dtype)[:, None] / self.clock * torch.arange(1, 17) * torch.pi
+        h = self.first(torch.cat([x.flatten(1), angle.sin(), angle.cos()], 1))
+        for block in self.blocks:
+            h = h + block(h)
+        return x + self.last(h).view_as(x)
+
+
+# %%
+alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+steps, clocks = {"DDPM": ddpm_steps, "flow": flow_steps}, {"DDPM": 1000.0, "flow": 1.0}
+
+
+def train(kind, seed, gap):
+    torch.manual_seed(seed)
+    net = Net(images[0].numel(), clocks[kind])
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.99))
+    adam = torch.optim.Adam(net.parameters())
+    pace = torch.optim.lr_scheduler.OneCycleLR(adam, 4e-3, steps[kind], pct_start=0.05)
+    weights = gap.timestep_weights(alpha_bar)  # without a gap: torch.ones(1000)
+    for step in range(1, steps[kind] + 1):
+        x = images[torch.randint(len(images), (batch,))]
+        z = torch.randn_like(x)
+        if kind == "DDPM":
+            t = torch.multinomial(weights, batch, replacement=True)
+            a = alpha_bar[t].view(-1, 1, 1, 1)
+            noisy, target = a.sqrt() * x + (1 - a).sqrt() * z, z
+        else:
+            t = gap.flow_times(torch.rand(batch), data_at=0)  # without a gap: torch.rand(batch)
+            s = t.view(-1, 1, 1, 1)
+            noisy, target = (1 - s) * x + s * z, z - x
+        adam.zero_grad()
+        (net(noisy, t) - target).square().mean().backward()
+        adam.step()
+        pace.step()
+        average.update_parameters(net)
+        yield step, average
+
+
+# %% [markdown]
+# To geomem each is a denoiser, once it is told the schedule and what is predicted.
+
+# %%
+flow = geomem.Schedule.flow(data_at=0)
+taken = {"DDPM": (alpha_bar, "epsilon"), "flow": (flow, "velocity")}
+asked = {
+    kind: partial(geomem.denoiser, schedule=schedule, prediction=prediction, quiet=True)
+    for kind, (schedule, prediction) in taken.items()
+}
+for kind, clock in clocks.items():
+    print(asked[kind](Net(images[0].numel(), clock)))
+
+# %% [markdown]
+# ## Trained until they memorize, and watched
+#
+# A monitor looks at every training now and then, at the loss on held-out images and at the copies
+# among a few samples. By the held-out images alone it says when it would have stopped; here
+# training goes on, to see what stopping saves. The network of the best look is kept.
+
+# %%
+seeds, none = range(seed, seed + trainings), geomem.Gap(Window(0, 0))
+monitors, denoisers, told = {}, {}, {}
+for kind, s in product(steps, seeds):
+    watch = monitors[kind, s] = geomem.Monitor(data.train, choosing, quiet=s > seed, device=device)
+    when = {*np.geomspace(50, steps[kind], looks).astype(int).tolist()}
+    for step, network in train(kind, s, none):
+        if step in when:
+            watch.look(step, asked[kind](network))
+            if watch.best == step:
+                best = deepcopy(network)
+            if watch.stop:
+                told.setdefault((kind, s), step)
+    denoisers[kind, "plain", s], denoisers[kind, "stopped", s] = map(asked[kind], (network, best))
+
+# %%
+firsts = {kind: monitors[kind, seed] for kind in steps}
+fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6))
+for ax, (kind, watch) in zip(axes, firsts.items(), strict=True):
+    watch.plot(ax)
+    ax.set(title=kind, xscale="log")
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_minor_formatter("")
+columns = [np.array([*watch.table().values()]) for watch in firsts.values()]
+which = [kind for kind, watch in firsts.items() for _ in watch.looks]
+headings = ["step [count]", *[*firsts["DDPM"].table()][1:]]
+table = {"model [name]": which, **dict(zip(headings, np.hstack(columns), strict=True))}
+companion.figure(fig, "fig-own-watched", table, data=[data])
+
+# %% [markdown]
+# ## A gap, from the images alone
+#
+# Where to train less needs no network: a Gaussian of the images, shrunk, stands in for one. Beside
+# it the danger zone alone, of which nothing is kept, as the paper prescribes.
+
+# %%
+gap = geomem.suggest_gap(data.train, choosing, keep=keep, seed=seed, device=device)
+left_out = {"zone gap": geomem.Gap(gap.zone)} if gap.zone else {}
+left_out |= {"copy gap": gap}
+for (kind, s), (name, left) in product(monitors, left_out.items()):
+    *_, (_, network) = train(kind, s, left)
+    denoisers[kind, name, s] = asked[kind](network)
+print(gap.evidence)
+(units := companion.Table({"in": [*gap.in_words()], "the gap": [*gap.in_words().values()]}))
+
+# %% [markdown]
+# ## Judged alike
+#
+# By samples from the same noises, by the other half of the held-out images, and by the distance to
+# real images that no network here has seen.
+
+# %%
+unseen = unseen_images(data.train, geomem.load_dataset(dataset).train)
+features = {"principal components": PrincipalComponents.of(unseen)}
+bench = Bench(
+    geomem.DistinctImages(data.train, device), judging, unseen, features,
+    n=n_samples, sigmas=np.geomspace(0.03, 30, n_sigmas), seed=seed, device=device,
+)  # fmt: skip
+judged = {kind: {} for kind in steps}
+for (kind, name, s), denoise in denoisers.items():
+    done = told.get((kind, s), steps[kind]) if name == "stopped" else steps[kind]
+    judged[kind][name, s] = bench.judge(denoise, batch * done, seed=s)
+found = {kind: Study(judged[kind]) for kind in steps}
+
+# %%
+names = {"plain": "to the end", "stopped": "stopped early", "zone gap": "zone left out"}
+names = {name: label for name, label in names.items() if name in found["DDPM"]}
+names |= {"copy gap": f"gap, {keep:.0%} kept"}
+shown = dict(names=names, sigmas=(0.3, 1, 3), distance="principal components")
+tables = {kind: companion.Table(study.overview(**shown)) for kind, study in found.items()}
+tables["DDPM"]
+
+# %%
+tables["flow"]
+
+# %%
+below = Window(gap.window.low, gap.zone.low if gap.zone else gap.window.high)
+shaded = [gap.zone or below, below]
+others = [name for name in names if name != "stopped"]
+ratios = {kind: study.errors(others, "stopped") for kind, study in found.items()}
+fig, table = remedies.beside(found["DDPM"], names, ratios["DDPM"], shaded, "stopped")
+companion.figure(fig, "fig-own-ddpm", table, data=[data])
+
+# %%
+fig, table = remedies.beside(found["flow"], names, ratios["flow"], shaded, "stopped")
+companion.figure(fig, "fig-own-flow", table, data=[data])
+
+# %% [markdown]
+# Samples of the flow from the same eight initial noises; a red frame marks a copy.
+
+# %%
+titles = {name: name.replace(" ", "\n") for name in names}
+fig, table = remedies.sheet(found["flow"], titles, 8)
+companion.figure(fig, "fig-own-samples", table, data=[data])
+
+# %% [markdown]
+# ## Who was in the training set?
+#
+# An attacker who can ask the network takes an image that it denoises well for a training image. At
+# which noise levels does he tell?
+
+# %%
+asking = dict(sigmas=bench.sigmas, seed=seed, device=device)
+attacks = {
+    (kind, name): geomem.membership(denoisers[kind, name, seed], data.train, judging, **asking)
+    for kind, name in product(steps, names)
+}
+companion.Table({"network": [*map(", ".join, attacks)], "at the worst level": [*attacks.values()]})
+
+# %%
+fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6.6))
+for kind, name in product(steps, ("plain", "stopped", "copy gap")):
+    ax = axes[[*steps].index(kind)]
+    attacks[kind, name].auc.plot(ax, name, ms=4, **remedies.LOOKS[name])
+    ax.set(title=kind, ylabel="AUC", ylim=(0.4, 1.02))
+    drawing.sigma_axis(ax, probability=False)
+fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)
+curves = {f"{kind}, {name}": attack.auc for (kind, name), attack in attacks.items()}
+companion.figure(fig, "fig-own-membership", drawing.noise_table(curves, "probability"), data=[data])
+
+# %% [markdown]
+# ## All at once
+#
+# `geomem.audit` makes one report of it. Of the flow's first trainings:
+
+# %%
+first = {names[name]: denoisers["flow", name, seed] for name in ("plain", "stopped", "copy gap")}
+report = geomem.audit(data.train, judging, model=first, seed=seed, device=device, quiet=True)
+compared = report.parts["compared"]
+(audited := companion.Table(compared.tables["The models"]))
+
+# %%
+print(*compared.said, sep="\n")
+
+# %% [markdown]
+# ## What came out
+#
+# Of both networks at once; nothing of it must hold.
+
+# %%
+claim, both = partial(companion.claim, must=False), found.values()
+says = "trained to the end both networks copy more than held-out images pass the test by chance"
+floor = max(watch.floor.high for watch in monitors.values())
+claim("copies", says, all(study.share("plain").low > floor for study in both))
+says = "with the suggested gap: fewer copies than plain"
+claim("gap-fewer", says, all(study.fewer("copy gap") for study in both))
+says = "with the gap the held-out error inside it is below plain's, and nowhere there above it"
+inside = gap.window.contains(bench.sigmas)
+lower = [study.error("copy gap", "plain").mostly_lower(inside) for study in both]
+claim("gap-error", says, inside.any() and all(lower))
+if gap.zone:
+    says = "without the danger zone: fewer copies than plain"
+    claim("zone-fewer", says, all(study.fewer("zone gap") for study in both))
+    says = "with the suggested gap: fewer copies than without the danger zone"
+    claim("gap-than-zone", says, all(study.fewer("copy gap", "zone gap") for study in both))
+
+# %%
+says = "stopped by held-out images alone: fewer copies than plain"
+claim("stopped-fewer", says, all(study.fewer("stopped") for study in both))
+says = "in every training the monitor says stop before copies begin"
+begun = {key: watch.copies_begin for key, watch in monitors.items()}
+before = [key in told and told[key] < (begun[key] or np.inf) for key in monitors]
+claim("stop-in-time", says, all(before))
+says = "the gap's samples are nearer to unseen images than the stopped network's"
+claim("gap-nearer", says, all(study.nearer("copy gap", "stopped") for study in both))
+says = "and the stopped network's nearer than the gap's"
+claim("stopped-nearer", says, all(study.nearer("stopped", "copy gap") for study in both))
+says = "whatever the remedy, the denoising error tells training images from new ones beyond chance"
+claim("attack", says, all(one.auc.low[one.worst] > 0.5 for one in attacks.values()))
+
+# %% tags=["remove-cell"]
+every = f"{trainings} trainings" if trainings > 1 else "one training"
+companion.quote(every=every, over="trainings" if trainings > 1 else "images and samples")
+companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
+companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
+companion.quote(audited=audited, audit=" ".join(compared.said))
+companion.quote(n_choosing=len(choosing), n_unseen=len(unseen), n_quality=bench.compared)
+pairs = [("stopped", "plain"), ("copy gap", "plain"), ("zone gap", "plain")]
+pairs += [("copy gap", "zone gap"), ("stopped", "copy gap")]
+for kind, study in found.items():
+    mine = [key for key in monitors if key[0] == kind]
+    said = study.in_words(["plain", "stopped", "zone gap", "copy gap"], pairs)
+    shares = {name.replace(" ", "_"): study.share(name).percent for name in names}
+    asked_of = {name.replace(" ", "_"): attacks[kind, name] for name in names}
+    worst = {name: (of.auc.estimate(of.worst), of.sigma[of.worst]) for name, of in asked_of.items()}
+    attacked = {name: f"{auc:.2f} at σ = {level:.2g}" for name, (auc, level) in worst.items()}
+    said |= dict(share={"zone_gap": "not in this run"} | shares, attack=attacked)
+    said |= {
+        f"error_{other}": study.error("copy gap", other).in_words(inside)
+        for other in ("plain", "stopped")
+    }
+    said |= dict(best=[monitors[key].best for key in mine], table=tables[kind])
+    said |= dict(told=[told.get(key, "never") for key in mine], **study.framed(names, 8))
+    said |= dict(begin=[begun[key] or "never" for key in mine])
+    said |= dict(distance=study.quality("copy gap", "stopped")["principal components"])
+    companion.quote(**{kind.lower(): said})
