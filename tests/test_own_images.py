@@ -418,8 +418,7 @@ def strided(claimed):
         ("safetensors", b"half", "not a readable .safetensors"),
         ("safetensors", b"\xff" * 99, "not a readable .safetensors"),
         ("zip", b"half", "not a readable .zip"),
-        ("h5", b"\x89HDF", "not read: save its images as .npy"),
-        ("parquet", b"PAR1", "not read: save its images as .npy"),
+        ("mat", b"MATLAB", "not read: save its images as .npy"),
         ("txt", b"words", "is neither"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Your own images as arrays: .npy, .npz, .safetensors and .pt, of which no code is run.
+"""Your own images as arrays: .npy, .npz, .safetensors, .pt, HDF5, zarr; none of their code is run.
 
 Only headers are read until rows are asked for; a header that lies is refused before memory is.
 """
@@ -10,7 +10,6 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -18,78 +17,17 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geomem.data.files import BLOCK, CHUNK, WHITE, DataError, Part, Rows, Source, decoding, plain
+from geomem.data.chunked_files import hdf5_arrays, zarr_arrays
+from geomem.data.files import BLOCK, CHUNK, WHITE, DataError, Rows, Source, decoding, plain
+from geomem.data.stored import DEFLATED, Stored, check_memory, sliced
 from geomem.machine import in_bytes, memory
 
 if TYPE_CHECKING:
     import torch
 
-DEFLATED = 1040  # times as long as itself may be what a .zip file unpacks to
 NAMES = ("images", "labels", "heldout", "heldout_labels")
 HELD_OUT = ("heldout", "test", "val")  # of an array beside one of "train", the first that is there
 LABELS = re.compile(r"label|class|target|^y(_|$)|^arr_1$")
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An array in a file, of which only the header has been read.
-
-    ``read(rows)`` gives its entries at ascending rows, in blocks.
-    """
-
-    key: str
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[Rows], Iterator[NDArray[Any]]]
-
-    def part(self, labels: Rows | None) -> Part:
-        """Its images, each read when it is asked for."""
-        if self.dtype.kind not in "buif":
-            raise DataError(f"{self.name}: images must be real numbers, not {self.dtype}.")
-        if len(self.shape) not in (3, 4) or 0 in self.shape:
-            raise DataError(
-                f"{self.name}: images must be NHWC, NCHW or NHW, not shape {self.shape}."
-            )
-        layout = self.shape if len(self.shape) == 4 else (self.shape[0], 1, *self.shape[1:])
-        axes = (0, 1, 2, 3) if len(self.shape) == 3 or self._channels_first() else (0, 3, 1, 2)
-        shape = tuple(layout[axis] for axis in axes[1:])
-        veiled = self.dtype == np.uint8 and shape[0] in (2, 4)
-
-        def read(rows: Rows) -> Iterator[NDArray[Any]]:
-            for block in self.read(rows):
-                images = block.reshape(-1, *layout[1:]).transpose(axes)
-                yield _over_white(images) if veiled else images
-
-        n = self.shape[0]
-        known = np.full(n, -1) if labels is None else labels
-        return Part(known, np.arange(n), (shape[0] - veiled, *shape[1:]), read)
-
-    def _channels_first(self) -> bool:
-        """By 1 or 3 channels, else by 2 or 4, else by sides of one length."""
-        a, b, c = self.shape[1:]
-        signs = ((a in (1, 3), c in (1, 3)), (a in (2, 4), c in (2, 4)), (b == c, a == b))
-        for first, last in signs:
-            if first != last:
-                return first
-        raise DataError(
-            f"{self.name}: cannot tell the channels of shape {self.shape} "
-            "(1 or 3 of them, either first or last)."
-        )
-
-    def numbers(self, n: int) -> Rows:
-        """It as the labels of n images."""
-        if self.shape not in ((n,), (n, 1)) or self.dtype.kind not in "iu":
-            raise DataError(
-                f"{self.name}: '{self.key}' must be {n} whole numbers, one for each image."
-            )
-        return np.concatenate([*self.read(np.arange(n))]).astype(np.int64).ravel()
-
-
-def _over_white(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bytes (n, C + 1, H, W), the last channel of which is opacity, on a white background."""
-    colours, alpha = images[:, :-1].astype(np.float32), images[:, -1:].astype(np.float32) / 255
-    return np.rint(255 + (colours - 255) * alpha).astype(np.uint8)
 
 
 def open_arrays(path: Path, name: str) -> Source:
@@ -112,15 +50,16 @@ def open_arrays(path: Path, name: str) -> Source:
     notes = [f"images from {plain(images.key)}"] if images.key != "images" else []
     if math.prod(kept.shape) < math.prod(images.shape[1:]):
         notes.append(WHITE)
+    where = f"your {'folder' if path.is_dir() else 'file'} {name}"
     if heldout is None:
-        return Source(kept, None, [], f"your file {name}", tuple(notes))
+        return Source(kept, None, [], where, tuple(notes))
     notes += [f"held-out images from {plain(heldout.key)}"] if heldout.key != "heldout" else []
     new = heldout.part(_labels(arrays, heldout, "heldout_labels", word))
     if new.shape != kept.shape:
         raise DataError(
             f"{name}: '{plain(images.key)}' and '{plain(heldout.key)}' differ in image size."
         )
-    return Source(kept, new, [], f"your file {name}", tuple(notes))
+    return Source(kept, new, [], where, tuple(notes))
 
 
 def _only(arrays: dict[str, Stored], word: str = "") -> Stored | None:
@@ -134,10 +73,9 @@ def _labels(arrays: dict[str, Stored], images: Stored, key: str, word: str) -> R
     n = images.shape[0] if images.shape else 0
     if key in arrays:
         return arrays[key].numbers(n)
+    called = {k: a for k, a in arrays.items() if LABELS.search(k.lower().rpartition("/")[2])}
     fitting = {
-        k: a
-        for k, a in arrays.items()
-        if LABELS.search(k.lower()) and a.shape in ((n,), (n, 1)) and a.dtype.kind in "iu"
+        k: a for k, a in called.items() if a.shape in ((n,), (n, 1)) and a.dtype.kind in "iu"
     }
     found = _only(fitting, word)
     return None if found is None else found.numbers(n)
@@ -197,7 +135,7 @@ def _npy_array(
     lies = claimed != size or size > DEFLATED * packed
     if dtype.hasobject or min(shape, default=1) < 0 or lies:
         raise DataError(f"{name}: '{plain(key)}' is not the plain array that its header claims.")
-    _check_memory(2 * size if fortran else 0, key, name, shape)
+    check_memory(2 * size if fortran else 0, key, name, shape)
     entry, n = math.prod(shape[1:]) * dtype.itemsize, shape[0] if shape else 0
     order: Literal["F", "C"] = "F" if fortran else "C"
 
@@ -215,14 +153,6 @@ def _npy_array(
                 pass
 
     return Stored(key, name, shape, dtype, read)
-
-
-def _check_memory(whole: int, key: str, name: str, shape: tuple[int, ...]) -> None:
-    """DataError where ``whole`` bytes of it, or a few numbers for each row, are too many."""
-    if max(whole, 32 * math.prod(shape[:1])) > (there := memory()):
-        raise DataError(
-            f"{name}: '{plain(key)}', {shape}, is beyond the memory, {in_bytes(there)}."
-        )
 
 
 # Tensors
@@ -291,16 +221,9 @@ def _tensor(
         half = tensor.is_floating_point() and tensor.element_size() <= 2  # bfloat16 is not numpy's
         return (tensor.float() if half else tensor).resolve_conj().resolve_neg().numpy()
 
-    def read(rows: Rows) -> Iterator[NDArray[Any]]:
-        step = max(1, min(CHUNK, BLOCK // (8 * math.prod(shape[1:]))))
-        with decoding(f"{name}: '{plain(key)}' is cut off or damaged."):
-            for start in range(0, int(rows[-1]) + 1, step):
-                inside = rows[(rows >= start) & (rows < start + step)] - start
-                yield host(start, min(start + step, shape[0]))[inside]
-
-    _check_memory(0, key, name, shape)
+    check_memory(0, key, name, shape)
     dtype = host(0, 0).dtype if shape else np.dtype(np.float64)
-    return Stored(key, name, shape, dtype, read)
+    return sliced(host, shape, dtype, key, name)
 
 
 READERS: dict[str, Callable[[Path, str], dict[str, Stored]]] = {
@@ -309,4 +232,7 @@ READERS: dict[str, Callable[[Path, str], dict[str, Stored]]] = {
     ".safetensors": _safetensors,
     ".pt": _pt,
     ".pth": _pt,
+    ".h5": hdf5_arrays,
+    ".hdf5": hdf5_arrays,
+    ".zarr": zarr_arrays,
 }

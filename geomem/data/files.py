@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,13 @@ def decoding(message: str) -> Iterator[None]:
         raise
     except Exception as error:  # every decoder has its own kinds
         raise DataError(message) from error
+
+
+def needed(package: str, least: int, name: str) -> Any:
+    """A package that few data sets need, of this version or a later one."""
+    message = f"{name}: to read it, install {package} {least} or later: pip install {package}"
+    with decoding(message):
+        module = import_module(package)
+        if int(module.__version__.partition(".")[0]) >= least:
+            return module
+    raise DataError(message)

@@ -1,4 +1,5 @@
-"""Your own images as pictures: a folder of them, with or without folders inside, or a .zip of it.
+"""Your own images as pictures: a folder of them, with or without folders inside, a .zip of it, or
+Parquet files that hold them.
 
 A .zip is read where it lies; nothing is unpacked to the disk. Names that begin with a dot, as
 other systems leave them, are passed over.
@@ -8,13 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,7 @@ from geomem.data.files import (
     plain,
     rows_of,
 )
+from geomem.data.parquet_files import PARQUET, Shards
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # of Pillow; its PostScript runs programs
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
@@ -55,6 +58,14 @@ TURNS = {
 }
 
 
+class _Images(Protocol):
+    """Where images are opened by their names there."""
+
+    name: str
+
+    def open(self, file: str, /) -> AbstractContextManager[IO[bytes]]: ...
+
+
 class _Place:
     """The files below a folder or in a .zip, by their names there, "cat/1.png"."""
 
@@ -63,11 +74,13 @@ class _Place:
         self.zip: zipfile.ZipFile | None = None
         if path.is_dir():
             found = [file.relative_to(path).as_posix() for file in folder_files(path)]
+        elif path.suffix.lower() == PARQUET:
+            self.path, found = path.parent, [path.name]
         else:
             with decoding(f"{name} is not a readable .zip file."):
                 self.zip = zipfile.ZipFile(path)
                 files = [m.filename for m in self.zip.infolist() if not m.is_dir()]
-                found = [file for file in files if _wanted(file)]
+                found = _wanted(files)
         self.images = sorted(n for n in found if PurePosixPath(n).name != LABELS)
         self.labels = next((n for n in sorted(found) if PurePosixPath(n).name == LABELS), None)
 
@@ -86,19 +99,26 @@ class _Place:
 def folder_files(folder: Path) -> list[Path]:
     """The images of a folder and of those inside, in order, and the file of their labels.
 
-    What is no regular file, a pipe for one, is none; a link to a folder is not followed.
+    Where there is no image, its Parquet files. What is no regular file, a pipe for one, is none; a
+    link to a folder is not followed.
     """
     with decoding(f"folder {plain(folder.name)} cannot be read."):
         next(folder.iterdir(), None)  # os.walk says nothing of a folder that it may not read
         walk = [Path(place) / file for place, _, files in os.walk(folder) for file in files]
-        wanted = [p for p in walk if _wanted(p.relative_to(folder).as_posix()) and p.is_file()]
-    return sorted(wanted)
+        wanted = _wanted([p.relative_to(folder).as_posix() for p in walk])
+        return sorted(path for file in wanted if (path := folder / file).is_file())
 
 
-def _wanted(file: str) -> bool:
-    path = PurePosixPath(file)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and (path.suffix.lower() in SUFFIXES or path.name == LABELS)
+def _wanted(files: list[str]) -> list[str]:
+    """The images among them and the file of their labels, or else the Parquet files."""
+    shown = {
+        file: path
+        for file, path in zip(files, map(PurePosixPath, files), strict=True)
+        if not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    }
+    images = any(path.suffix.lower() in SUFFIXES for path in shown.values())
+    suffixes, labels = (SUFFIXES, LABELS) if images else ({PARQUET}, "")
+    return [f for f, p in shown.items() if p.suffix.lower() in suffixes or p.name == labels]
 
 
 def open_images(path: Path, label: str) -> Source:
@@ -107,14 +127,37 @@ def open_images(path: Path, label: str) -> Source:
     if not place.images:
         formats = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         raise DataError(f"{place.name}: holds no image (read are {formats}).")
-    train, heldout, notes = _parts(place.images)
+    if place.zip is None and place.images[0].lower().endswith(PARQUET):
+        return _open_shards(place)
+    tops = [path[0].lower() if len(path) > 1 else "" for path in _below(place.images)]
+    train, heldout, notes = _parts(tops)
     files = [place.images[i] for i in (*train, *heldout)]
     numbers, classes, said = _class_labels(place, files, 1 if heldout else 0)
     every, seen = _pictures(place, files, numbers)
-    rows = np.arange(len(files))
-    first = rows_of(every, rows[: len(train)])
-    second = rows_of(every, rows[len(train) :]) if heldout else None
-    return Source(first, second, classes, f"your {kind} {label}", (*notes, *said, *seen))
+    return _split(every, len(train), classes, f"your {place.name}", [*notes, *said, *seen])
+
+
+def _open_shards(place: _Place) -> Source:
+    """Parquet files, as "train-00000-of-00001.parquet" or "train/0000.parquet"."""
+    tops = [re.split("[^a-z]", path[0].lower())[0] for path in _below(place.images)]
+    known = {TRAIN, *HELD_OUT} if TRAIN in tops else {*tops}  # a third part is neither
+    files = [file for file, top in zip(place.images, tops, strict=True) if top in known]
+    train, heldout, notes = _parts([top for top in tops if top in known])
+    shards = Shards(place.path, [files[i] for i in (*train, *heldout)], place.name)
+    every, seen = _pictures(shards, shards.rows, shards.labels)
+    if left := len(place.images) - len(train) - len(heldout):
+        notes.append(f"{left} of {len(place.images)} files left out")
+    if np.any(shards.labels >= 0):
+        notes.append(f"labels from '{plain(shards.label)}'")
+    n = sum(shards.counts[: len(train)])
+    return _split(every, n, shards.classes, f"your {place.name}", [*notes, *seen])
+
+
+def _split(every: Part, n: int, classes: list[str], description: str, notes: list[str]) -> Source:
+    """The first ``n`` as training images, the others, if there are any, as held-out ones."""
+    rows = np.arange(len(every.labels))
+    heldout = rows_of(every, rows[n:]) if len(rows) > n else None
+    return Source(rows_of(every, rows[:n]), heldout, classes, description, tuple(notes))
 
 
 def _below(files: list[str]) -> list[tuple[str, ...]]:
@@ -125,12 +168,11 @@ def _below(files: list[str]) -> list[tuple[str, ...]]:
     return [path[depth:] for path in parts]
 
 
-def _parts(files: list[str]) -> tuple[list[int], list[int], list[str]]:
-    """Which are training and which held-out images, where folders are called so."""
-    tops = [path[0].lower() if len(path) > 1 else "" for path in _below(files)]
+def _parts(tops: list[str]) -> tuple[list[int], list[int], list[str]]:
+    """Which are training and which held-out images, where the folders they are in are called so."""
     held = next((word for word in HELD_OUT if word in tops), None)
     if held is None or TRAIN not in tops or not {*tops} <= {TRAIN, *HELD_OUT}:
-        return [*range(len(files))], [], []
+        return [*range(len(tops))], [], []
     train, heldout = ([i for i, top in enumerate(tops) if top == w] for w in (TRAIN, held))
     return train, heldout, [f"held out are those in {held}"]
 
@@ -164,7 +206,7 @@ def _listed(place: _Place, listed: str, files: list[str]) -> tuple[Rows, list[st
     return np.array(labels), [], [f"labels from {LABELS}"]
 
 
-def _pictures(place: _Place, files: list[str], labels: Rows) -> tuple[Part, list[str]]:
+def _pictures(place: _Images, files: list[str], labels: Rows) -> tuple[Part, list[str]]:
     """All of them as a part, and what was done to them: their headers are looked at."""
     sizes: dict[tuple[int, int], str] = {}
     did: Counter[str] = Counter()
@@ -203,7 +245,7 @@ def _pictures(place: _Place, files: list[str], labels: Rows) -> tuple[Part, list
 
 
 @contextmanager
-def _image(place: _Place, file: str) -> Iterator[Image.Image]:
+def _image(place: _Images, file: str) -> Iterator[Image.Image]:
     """An open image; what Pillow cannot give with 8 bits, or gray with 16, is one clear error."""
     shown = f"{place.name}: {plain(file)}"
     with decoding(f"{shown} is not a readable image."), warnings.catch_warnings():
@@ -234,7 +276,7 @@ def _turn(image: Image.Image) -> int:
     return 1
 
 
-def _pixels_of(place: _Place, file: str, gray: bool, deep: bool) -> NDArray[Any]:
+def _pixels_of(place: _Images, file: str, gray: bool, deep: bool) -> NDArray[Any]:
     """(C, H, W), bytes or, of 16 bits, uint16."""
     with _image(place, file) as image:
         turn = _turn(image)

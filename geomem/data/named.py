@@ -22,6 +22,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from geomem.data.array_files import READERS, open_arrays
+from geomem.data.chunked_files import zarr_files
 from geomem.data.files import (
     CHUNK,
     DataError,
@@ -36,7 +37,8 @@ from geomem.data.files import (
 from geomem.data.image_files import folder_files, open_images
 
 SHIPPED = Path(__file__).parent
-UNREAD = {".h5", ".hdf5", ".zarr", ".parquet", ".arrow", ".tar", ".mat", ".pkl", ".pickle"}
+PACKED = {".zip", ".parquet"}  # what holds images in one file
+UNREAD = {".arrow", ".tar", ".mat", ".pkl", ".pickle"}
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
@@ -77,17 +79,23 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     if loader is not None:
         return loader(root)
     path = path_of(name)
-    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
-        return open_images(path, name_of(name))
-    if path.is_file() and path.suffix.lower() in READERS:
+    suffix = path.suffix.lower()
+    if _is_zarr(path) or (path.is_file() and suffix in READERS):
         return open_arrays(path, name_of(name))
+    if path.is_dir() or (path.is_file() and suffix in PACKED):
+        return open_images(path, name_of(name))
     what = "is neither" if path.exists() else "does not exist"
-    if path.suffix.lower() in UNREAD:
+    if suffix in UNREAD:
         what = "is of a kind that is not read: save its images as .npy or .safetensors"
     raise DataError(
         f"unknown data set {str(name)!r}: take one of {', '.join(LOADERS)}, or the path of "
-        f"a folder or .zip of images, or of a file {', '.join(READERS)} (this path {what})."
+        f"a folder or .zip of images, or of a file .parquet, {', '.join(READERS)} (this path "
+        f"{what})."
     )
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and path.suffix.lower() == ".zarr"
 
 
 def name_of(name: str | os.PathLike[str]) -> str:
@@ -133,7 +141,7 @@ def source_files(name: str, root: Root) -> list[Path]:
         return [folder / file for file in FASHION_FILES]
     path = path_of(name)
     if path.is_dir():
-        return folder_files(path)
+        return zarr_files(path) if _is_zarr(path) else folder_files(path)
     if path.is_file():
         return [path]
     raise DataError(f"no data set {name!r}.")

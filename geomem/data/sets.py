@@ -102,9 +102,11 @@ def load_dataset(
         60,000 + 10,000), downloaded once with their published hashes; or a path. A folder or .zip
         of images: class folders and EDM's ``dataset.json`` give labels, folders "train" and
         "test" the two parts; photographs are turned as EXIF says, transparent pixels laid on
-        white, of an animation the first frame is taken. Or a file of arrays, .npz, .npy,
-        .safetensors or .pt (no code in it is run): ``images`` or the only array that can be
-        images, NHWC, NCHW or NHW; optional ``labels`` and ``heldout``.
+        white, of an animation the first frame is taken. Such images may lie in a column of
+        Parquet files, with whole numbers as labels, as Hugging Face writes them (by pyarrow). Or
+        arrays, .npz, .npy, .safetensors, .pt, .h5 (by h5py) or a folder .zarr (by zarr), in
+        which no code is run: ``images`` or the only array that can be images, NHWC, NCHW or NHW;
+        optional ``labels`` and ``heldout``.
     heldout : str, path, False or None
         Held-out images by name or path, which no model has been trained on. None takes the set's
         own; of a path without any, every fifth image is held out: right for a model that is yet
@@ -138,9 +140,9 @@ def load_dataset(
     Raises
     ------
     DataError
-        If the name is unknown, files are missing or damaged, sizes are mixed, values are not
-        finite, outside their range or of a range that cannot be told, the set holds fewer
-        images than asked for, or this machine has less memory than they take.
+        If the name is unknown, files or a package are missing, files are damaged, sizes are
+        mixed, values are not finite, outside their range or of a range that cannot be told, the
+        set holds fewer images than asked for, or this machine has less memory than they take.
 
     References
     ----------
