@@ -107,6 +107,17 @@ def test_held_out_images_that_a_model_was_trained_on_are_noticed(data):
     assert not honest.parts["model"].warnings
 
 
+def test_a_model_is_what_denoiser_takes(data):
+    net = torch.nn.Linear(8, 8)
+    with pytest.raises(InputError, match="Linear alone does not say"):
+        geomem.audit(data, model=net, quiet=True)
+
+
+def test_a_report_reads_as_its_answers(report):
+    assert all(line in repr(report) for lines in report.answers.values() for line in lines)
+    assert len(repr(report)) < 3000
+
+
 def test_without_heldout_images_nothing_is_said_of_new_ones(data, models):
     found = geomem.audit(data.train, model=models["smooth"], quiet=True)
     assert "floor" not in found.numbers and "membership" not in found.numbers

@@ -14,6 +14,8 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from geomem.data.sets import ImageSet
+from geomem.denoisers.adapter import AdaptedDenoiser
+from geomem.denoisers.recognise import denoiser
 from geomem.diffusion.sampler import levels_of
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
@@ -66,7 +68,8 @@ def audit(
     heldout : array (Q, C, H, W) or None
         Images that no model was trained on; None: those of an `ImageSet` if it has some.
     model : denoiser, mapping of names to denoisers, or None
-        As `geomem.denoiser` makes them; a mapping of a model's checkpoints, say.
+        As `geomem.denoiser` makes them, or what it takes alone, such as a pipeline; a mapping of
+        a model's checkpoints, say.
     samples : array (n, C, H, W) or None
         Samples of a model, drawn by the user, in the same units.
     sampler : str
@@ -162,14 +165,16 @@ def _array(images: Array) -> NDArray[Any]:
     return np.asarray(host)
 
 
-def _named(model: Denoiser | Mapping[str, Denoiser] | None) -> dict[str, Denoiser]:
+def _named(model: Any) -> dict[str, AdaptedDenoiser]:
+    """Denoisers by their names, each recognised for what it is."""
     if model is None:
         return {}
-    return dict(model) if isinstance(model, Mapping) else {"": model}
+    given = model if isinstance(model, Mapping) else {"": model}
+    return {name: denoiser(one, quiet=True) for name, one in given.items()}
 
 
-def _schedule(models: Mapping[str, Denoiser]) -> Schedule | None:
-    return next((of.schedule for of in models.values() if hasattr(of, "schedule")), None)
+def _schedule(models: Mapping[str, AdaptedDenoiser]) -> Schedule | None:
+    return next((of.schedule for of in models.values()), None)
 
 
 def _steps(

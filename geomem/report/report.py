@@ -24,7 +24,7 @@ CHECK = re.compile(r"\s*([\w/.\- ]+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What an audit found.
 
@@ -91,6 +91,10 @@ class Report:
             "At which noise levels?": [*where, *(images.said or images.warnings)[:1]],
             "What to do?": last,
         }
+
+    def __repr__(self) -> str:
+        """The answers, as the command line prints them."""
+        return "\n".join("\n  ".join([asked, *lines]) for asked, lines in self.answers.items())
 
     def holds(self, check: str) -> bool:
         """Whether a number keeps what is asked, such as "memorized < 0.01".
