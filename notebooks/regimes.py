@@ -22,6 +22,7 @@ seed: int = 0  # seed of the noise and of the resampling, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
+import numpy as np
 
 import geomem
 from geomem import companion, digitized
@@ -147,3 +148,5 @@ companion.quote(celeba_zone=f"{check.covered} to {check.concentrated}")
 companion.quote(celeba_crossing=check.crossing)
 companion.quote(celeba_higher=f"{higher.covered} to {higher.concentrated}", draws=DRAWS)
 companion.quote(levels=len(GRID), other_levels=others)
+# As many images as bring what chance can add, with 95% confidence, below what the level leaves.
+companion.quote(fewest=int(np.log(20) / (2 * (1 - level) ** 2)) + 1)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 import geomem
 from geomem.geometry import gaussian
@@ -255,3 +256,38 @@ def test_a_gap_holds_its_law_where_it_meets_it():
     assert found.from_where(2) == 2.0
     assert found.holds(sigma > 1) and not found.holds(sigma > 0)
     assert [round(one.value, 2) for one in found.ratio] == [0.06, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("n", [3, 8, 40])
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_a_shrunk_covariance_is_the_dense_formula(rng, n, share):
+    """Fewer and more points than dimensions; the error is that of many draws of noise."""
+    train, x = rng.normal(size=(n, 6)) * np.arange(1, 7) + 9, rng.normal(size=(5, 6)) + 9
+    covariance = np.cov(train.T, bias=True)
+    shrunk = (1 - share) * covariance + share * np.trace(covariance) / 6 * np.eye(6)
+    denoise, mean = geomem.GaussianDenoiser(train, shrinkage=share), train.mean(0)
+    for sigma in (0.3, 5.0):
+        gain = shrunk @ np.linalg.inv(shrunk + sigma**2 * np.eye(6))
+        np.testing.assert_allclose(denoise(x, sigma), mean + (x - mean) @ gain.T, atol=1e-9)
+        lost = ((x - mean) @ (np.eye(6) - gain).T) ** 2
+        error = lost.sum(1) + sigma**2 * np.trace(gain.T @ gain)
+        np.testing.assert_allclose(denoise.error_on(x, [sigma]).per_query[:, 0], error)
+        own = denoise.error_on(train, [sigma]).mean
+        np.testing.assert_allclose(denoise.error([sigma]), own)
+    noisy = geomem.denoising_error(denoise, np.tile(x, (400, 1)), [5.0], draws=5)
+    assert noisy.low[0] < denoise.error_on(x, [5.0]).mean[0] < noisy.high[0]
+
+
+def test_ledoit_and_wolfs_share_denoises_new_images_better(rng):
+    law = rng.normal(size=(30, 30)) / 5
+    train, new = (rng.normal(size=(n, 30)) @ law for n in (25, 200))
+    found = geomem.GaussianDenoiser(train, shrinkage="ledoit-wolf")
+    plain = geomem.GaussianDenoiser(train)
+    assert 0 < found.shrinkage < 1 and plain.shrinkage == 0
+    for few in (train, train[:, :4], train[:, :1], train[:2]):
+        own = geomem.GaussianDenoiser(few, shrinkage="ledoit-wolf").shrinkage
+        assert own == pytest.approx(ledoit_wolf_shrinkage(few))
+    assert found.error_on(new, [0.5]).mean < plain.error_on(new, [0.5]).mean
+    for wrong in (-0.1, 1.1, float("nan"), "lw"):
+        with pytest.raises(ValueError, match="shrinkage"):
+            geomem.GaussianDenoiser(train, shrinkage=wrong)

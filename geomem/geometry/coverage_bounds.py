@@ -35,7 +35,7 @@ class CoverageBounds:
     ----------
     sigma : (S,) noise levels, data units.
     lower_nearest : (S,) E Phi(d_1NN / sigma). The paper's lower bound.
-    upper_sum : (S,) E min(1, sum_i Phi(rho_i / sigma)). Our reconstruction.
+    upper_sum : (S,) E min(1, sum_i Phi(d_i / sigma)). Our reconstruction.
     upper_nearest : (S,) E min(1, N Phi(d_1NN / sigma)). Our reconstruction.
     lower_nearest_interval, upper_sum_interval, upper_nearest_interval : (2, S) its ends.
     """
@@ -76,9 +76,9 @@ def coverage_bounds(
 ) -> CoverageBounds:
     """Bounds on the coverage C_sigma(p, D) from distances alone, without noise.
 
-    With rho_i the distances of a held-out image to the training points and d_1NN the least::
+    With d_i the distances of a held-out image to the training points and d_1NN the least::
 
-        E Phi(d_1NN / sigma) <= C_sigma <= E min(1, sum_i Phi(rho_i / sigma))
+        E Phi(d_1NN / sigma) <= C_sigma <= E min(1, sum_i Phi(d_i / sigma))
                                         <= E min(1, N Phi(d_1NN / sigma))
 
     The left inequality is the paper's, with equality for N = 1; the right ones are our

@@ -78,10 +78,12 @@ class GaussianDenoiser:
         device: str | torch.device = "auto",
     ):
         self._train = Points(train, "train", device)
-        self.shrinkage = _ledoit_wolf(self._train) if shrinkage == "ledoit-wolf" else shrinkage
-        if isinstance(self.shrinkage, str) or not 0 <= self.shrinkage <= 1:
-            raise ValueError(f"shrinkage: a share in [0, 1] or 'ledoit-wolf', got {shrinkage!r}.")
         self._centre, self._variances, self._axes = _principal(self._train)
+        if shrinkage == "ledoit-wolf":
+            shrinkage = _ledoit_wolf(self._train, self._centre, self._variances)
+        if isinstance(shrinkage, str) or not 0 <= shrinkage <= 1:
+            raise ValueError(f"shrinkage: a share in [0, 1] or 'ledoit-wolf', got {shrinkage!r}.")
+        self.shrinkage = shrinkage
         self._isotropic = self.shrinkage * self._variances.sum() / self._train.dim
 
     def __call__(self, x: Kind, sigma: float | Array) -> Kind:
@@ -465,10 +467,16 @@ def _gain(variances: torch.Tensor, noise: torch.Tensor | float) -> torch.Tensor:
     return torch.where(variances > 0, variances / (variances + noise), 0.0)
 
 
-def _ledoit_wolf(t: Points) -> float:
-    from sklearn.covariance import ledoit_wolf_shrinkage  # takes a second to import
+def _ledoit_wolf(t: Points, centre: torch.Tensor, variances: torch.Tensor) -> float:
+    """Their share: what chance does to the covariance, over how far from isotropic it is.
 
-    return float(ledoit_wolf_shrinkage(t.block(slice(None)).cpu().numpy()))
+    By the variances and the lengths alone: libraries go over all d x d entries.
+    """
+    blocks = (t.block(rows, centre) for rows in t.slices(TRAIN_ROWS))
+    fourth = float(sum(block.square().sum(1).square().sum() for block in blocks)) / len(t)
+    size, total = float(variances.square().sum()), float(variances.sum())
+    spread, chance = size - total**2 / t.dim, (fourth - size) / len(t)
+    return min(max(chance, 0.0) / spread, 1.0) if spread > 0 else 0.0
 
 
 def _principal(t: Points) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

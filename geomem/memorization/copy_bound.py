@@ -1,14 +1,14 @@
 """How far from the truth an answer must lie to be a copy, and so how often it can be one (ours).
 
-Let x be a new image, at distances rho_i from the distinct training images x_i, which lie D_ij
+Let x be a new image, at distances d_i from the distinct training images x_i, which lie d_ij
 apart, and t the threshold of the ratio test. An answer g is taken for a copy of x_i when
 |g - x_i| < t |g - x_j| for every other j. Each j puts it into a ball (for t = 1 a half-space) from
 which x is
 
-    reach_ij = B / (t D_ij + sqrt(t^2 D_ij^2 + (1 - t^2) B)),    B = rho_i^2 - t^2 rho_j^2,
+    h_ij = b / (t d_ij + sqrt(t^2 d_ij^2 + (1 - t^2) b)),    b = d_i^2 - t^2 d_j^2,
 
-away, so |g - x| > reach_ij. With x_1 the training image nearest to x, the *margin* h(x), which
-every copy exceeds, is the least of max_j reach_1j and all reach_i1. It is at least
+away, so |g - x| > h_ij. With x_1 the training image nearest to x, the *margin* h(x), which
+every copy exceeds, is the least of max_j h_1j and all h_i1. It is at least
 (d_1NN - t d_2NN) / (1 + t), for one third (3 d_1NN - d_2NN) / 4, which two distances of x give, and
 is just that where x lies on a line between two training images. Where x itself passes it is 0.
 
@@ -301,7 +301,7 @@ def copy_margin(
 
 
 def _reach(own2: torch.Tensor, other2: torch.Tensor, gap2: torch.Tensor, t: float) -> torch.Tensor:
-    """reach_ij of the module's formula, of rho_i^2, rho_j^2 and D_ij^2; negative inside."""
+    """h_ij of the module's formula, of d_i^2, d_j^2 and d_ij^2; negative inside."""
     b = own2 - t**2 * other2
     root = (t**2 * gap2 + (1 - t**2) * b).clamp(min=0).sqrt()
     return b / (t * gap2.sqrt() + root)

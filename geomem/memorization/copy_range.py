@@ -80,8 +80,7 @@ class CopyRange:
         if regimes.medium is None:
             begin, end = regimes.crossing, regimes.crossing / 0.5
         if math.isfinite(self.edge.value):
-            half = self.edge / 2
-            begin = Estimate(*np.minimum(half.numbers, begin.numbers).tolist())
+            begin = min(self.edge / 2, begin, key=lambda end: end.value)
         return begin, end
 
     @property

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from geomem.denoisers.clocks import clock_of
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
-from geomem.geometry.arrays import Array, Floats, check_array
-from geomem.geometry.distances import nearest_distances
+from geomem.geometry.arrays import Array, Floats, check_array, check_count
+from geomem.geometry.distances import nearest
 from geomem.geometry.gaussian import GaussianDenoiser
 from geomem.geometry.intervals import Estimate, percentiles
 from geomem.geometry.regimes import Geometry, measure_regimes
@@ -30,7 +30,8 @@ from geomem.memorization.distinct import DistinctImages
 from geomem.typed import check_ranges
 
 FOLDS = 5  # of the training images, where there are no others
-FEWEST = 10  # training images to make folds of
+FEWEST = 10  # training images, of which neighbours say anything
+NEIGHBOURS = 11  # of which one is in a random half, but once in 2,048
 ROUNDS = 1000  # of draws, after which one that stays in the gap never leaves it
 
 
@@ -68,7 +69,7 @@ class Gap:
     207
     >>> t = torch.multinomial(weights, 64, replacement=True)
     >>> print(gap.flow_times(torch.tensor([0.25, 0.5, 0.9])))
-    tensor([0.1608, 0.3215, 0.7855])
+    tensor([0.1607, 0.3214, 0.7857])
     """
 
     window: Window
@@ -307,7 +308,7 @@ def suggest_gap(
     Parameters
     ----------
     train : array (N, ...)
-        The training images, data units; at least 10 different ones where there are no others.
+        The training images, data units; at least 10 that are no near twins.
     heldout : array (Q, ...) or None
         Images that the training set does not hold. Without them the error is that of every fifth of
         the training images by the Gaussian of the others, and the zone is measured with every fifth
@@ -348,38 +349,36 @@ def suggest_gap(
     >>> print(gap.window)
     [0.0408, 0.964)
     """
-    distinct = DistinctImages(train, device)
-    first = np.sort(np.unique(distinct.groups(), return_index=True)[1])
+    distinct = DistinctImages(train, device, twins=True)
+    first = np.sort(np.unique(distinct.group, return_index=True)[1])
     images, found = distinct.images[first], f"{len(first):,} training images"
-    if len(first) < len(distinct.images):
-        found += f", of {len(distinct.images):,} before near twins were merged,"
-    if heldout is None and len(images) < FEWEST:
-        raise InputError(f"train: without held-out images at least {FEWEST}, got {len(images)}.")
-    distance = nearest_distances(images, images, 2, device=device)[:, 1]
-    nearest = torch.as_tensor(distance).cpu().numpy()
-    levels = np.median(nearest) * np.geomspace(1e-4, 100, 121)
+    if len(first) < len(train):
+        found += f" (of {len(train):,}, one of each group of repeats and near twins)"
+    if len(images) < FEWEST:
+        raise InputError(f"train: a gap needs at least {FEWEST} images, but {len(images)} differ.")
+    near = nearest(images, images, min(NEIGHBOURS + 1, len(images)), device=device)
+    distance, which = (torch.as_tensor(part)[:, 1:].cpu().numpy() for part in near)
+    levels = np.median(distance[:, 0]) * np.geomspace(1e-4, 100, 121)
     if heldout is not None:
         pairs = [(images, heldout)]
         evidence = f"on {len(check_array('heldout', heldout)):,} held-out images"
     else:
         part = np.arange(len(images)) % FOLDS
         pairs = [(images[part != fold], images[part == fold]) for fold in range(FOLDS)]
-        evidence = (
-            "on every fifth of them by the others, as there are no held-out images; the zone is "
-            "that of the others of the first fifth"
-        )
-    error = np.concatenate(
-        [
-            GaussianDenoiser(own, shrinkage="ledoit-wolf", device=device)
-            .error_on(others, levels)
-            .per_query
-            for own, others in pairs
-        ]
-    )
+        evidence = "on every fifth of them by the others, as there are no held-out images"
+    gaussians = (GaussianDenoiser(own, shrinkage="ledoit-wolf", device=device) for own, _ in pairs)
+    errors = [
+        gaussian.error_on(others, levels).per_query
+        for gaussian, (_, others) in zip(gaussians, pairs, strict=True)
+    ]
     if geometry is None:
         own, others = pairs[0]
         geometry = measure_regimes(others, own, seed=seed, device=device)
-    reach = CopyRange(geometry, _edge(levels, error, nearest, resamples, seed))
+        evidence += "" if heldout is not None else "; the zone is that of four fifths of them"
+    rng = np.random.default_rng(seed)
+    typical = _typical(distance, which, check_count("resamples", resamples), rng)
+    edge = _edge(levels, np.concatenate(errors), np.median(distance[:, 0]), typical, rng)
+    reach = CopyRange(geometry, edge)
     evidence = f"By the error of a shrunk Gaussian of {found} {evidence}. {reach.because}"
     low, high = reach.ends
     zone = reach.zone if geometry.regimes.medium else None
@@ -388,29 +387,45 @@ def suggest_gap(
     )
 
 
-def _edge(levels: Floats, error: Floats, nearest: Floats, resamples: int, seed: int) -> Estimate:
-    """`copy_edge` with its interval over resampled images (Q, S) and neighbours (N,)."""
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(error), np.full(len(error), 1 / len(error)), resamples)
-    medians = [np.median(rng.choice(nearest, len(nearest))) for _ in range(resamples)]
-    edges = copy_edge(levels, weights @ error / len(error), medians)
-    return percentiles(float(copy_edge(levels, error.mean(0), np.median(nearest))), edges)
+def _typical(
+    distance: Floats, which: NDArray[np.int64], resamples: int, rng: np.random.Generator
+) -> Floats:
+    """(R,) the median distance to the nearest of (N, k) neighbours, as chance may move it.
+
+    By random halves of the images, whose medians vary as much as chance lets that of all (the
+    delete-half jackknife), about their own middle: neighbours share distances, so that drawing
+    these with repeats would give too narrow an interval.
+    """
+    n, found = len(distance), np.empty(resamples)
+    for i in range(resamples):
+        half = rng.permutation(n) < -(-n // 2)
+        first = half[which[half]].argmax(1)  # of those in the half, too
+        found[i] = np.median(np.take_along_axis(distance[half], first[:, None], 1))
+    return found * (np.median(distance[:, 0]) / np.median(found))
+
+
+def _edge(
+    levels: Floats, errors: Floats, near: float, typical: Floats, rng: np.random.Generator
+) -> Estimate:
+    """`copy_edge` with its interval over resampled images (Q, S) and distances (R,)."""
+    n = len(errors)
+    means = rng.multinomial(n, np.full(n, 1 / n), len(typical)) @ errors / n
+    value = float(copy_edge(levels, errors.mean(0), near))
+    return percentiles(value, copy_edge(levels, means, typical))
 
 
 def _levels(scheduler: Any) -> Floats:
     """The noise level (T,) of each timestep; inf without signal."""
     alpha_bar = getattr(scheduler, "alphas_cumprod", scheduler)
-    schedule = scheduler
-    if not isinstance(scheduler, Schedule):
-        clock = clock_of(scheduler, "epsilon") or clock_of(alpha_bar, "epsilon")
-        schedule = clock and clock.schedule
-    if schedule is None or schedule.clock != "timestep":
-        what = type(scheduler).__name__ if schedule is None else repr(schedule.name)
+    clock = clock_of(scheduler, "epsilon") or clock_of(alpha_bar, "epsilon")
+    if clock is None or clock.schedule.clock != "timestep":
+        what = repr(clock.schedule.name) if clock else type(scheduler).__name__
         raise InputError(f"scheduler: {what} has no timesteps; use flow_times, weights or redraw.")
-    if math.isinf(schedule.ends[1]):  # a flow, whose steps are numbered the other way
-        return schedule.sigma(scheduler.timesteps)
-    if isinstance(scheduler, str | Schedule):
-        return schedule.sigma(np.arange(round(float(schedule.time(schedule.ends[1]))) + 1))
-    host = torch.as_tensor(alpha_bar).detach().double().cpu().numpy()
+    schedule, highest = clock.schedule, clock.schedule.ends[1]
     with np.errstate(divide="ignore"):
-        return np.sqrt((1 - host) / host)
+        if math.isinf(highest):  # a flow's, numbered from noise to images
+            return schedule.backward(torch.as_tensor(scheduler.timesteps).double().cpu().numpy())
+        if isinstance(scheduler, str | Schedule):
+            return schedule.backward(np.arange(round(float(schedule.time(highest))) + 1.0))
+        kept = torch.as_tensor(alpha_bar).detach().double().cpu().numpy()
+        return np.sqrt((1 - kept) / kept)

@@ -60,7 +60,7 @@ def shared_mass(d: int, c: float) -> Drawn:
     at = (1.5 * transition, 0.44)
     ax.annotate(text, (transition, middle), at, arrowprops=line, va="center")
     ax.set(xlim=(0, r[-1]), ylim=(-0.03, 1.03), ylabel="probability of the shell")
-    ax.set_xlabel(r"distance over noise level, $r = \rho/\sigma$")
+    ax.set_xlabel(r"distance over noise level, $r = d_i/\sigma$")
     ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
     columns = {f"{name} [probability]": values for name, values in curves.items()}
     return fig, {"distance over noise level [1]": r, **columns}

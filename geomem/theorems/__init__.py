@@ -16,6 +16,9 @@ from geomem.theorems import (
     theorem_4_9,
     theorem_4_10,
     theorem_4_11,
+    theorem_4_11_mmse,
+    theorem_4_11_noisy,
+    theorem_4_11_rate,
 )
 from geomem.theorems.statement import WHOSE, Result, Statement, Step, verify
 
@@ -34,6 +37,9 @@ STATEMENTS = {
         theorem_4_9,
         theorem_4_10,
         theorem_4_11,
+        theorem_4_11_rate,
+        theorem_4_11_noisy,
+        theorem_4_11_mmse,
     )
     for statement in module.STATEMENTS
 }

@@ -11,7 +11,7 @@ import sympy as sp
 from geomem.geometry.arrays import Floats
 from geomem.memorization.copy_bound import copy_bound, copy_margin
 from geomem.memorization.ratio_test import neighbours
-from geomem.theorems.checks import Computed, Identity, Refused, Sign, Simulated, Words
+from geomem.theorems.checks import Computed, Identity, Refused, Sign, Simulated
 from geomem.theorems.formulas import (
     Called,
     Chain,
@@ -35,15 +35,14 @@ from geomem.theorems.statement import Statement, Step
 
 # The formulas ------------------------------------------------------------------------------
 
-r, D, own, other, d, sigma = sp.symbols("tau D_{12} d_1 d_2 d sigma", positive=True)
+r, D, own, other = sp.symbols("tau d_{12} d_1 d_2", positive=True)
 h = sp.Symbol("h", nonnegative=True)
-u, v, p, q = sp.symbols("u v p q", real=True)
-slack_1, slack_2, slack_3, t, a = sp.symbols("u v w t a", nonnegative=True)
+u, v, x, y = sp.symbols("u v x y", real=True)
+slack_1, slack_2, b = sp.symbols("u v b", nonnegative=True)
 near, second = sp.symbols(r"d_{\mathrm{1NN}} d_{\mathrm{2NN}}", positive=True)
-d_, D_ = sp.IndexedBase("d"), sp.IndexedBase("D")
+d_, D_ = sp.IndexedBase("d"), sp.IndexedBase(sp.Symbol("d", real=True))  # d_i and d_ij
 MOVED, COPIED = named(r"\|g - X\|"), named(r"\mathbf{1}\{g\ \text{is a copy}\}")
-ANSWER = named(r"\|g - x_1\|")
-TO_OTHERS = sp.IndexedBase(r"\rho")  # distances of the answer to the training images
+TO_OTHERS = sp.IndexedBase("a")  # distances of the answer to the training images
 
 
 def reach(mine: sp.Expr, theirs: sp.Expr, apart: sp.Expr) -> sp.Expr:
@@ -54,7 +53,7 @@ def reach(mine: sp.Expr, theirs: sp.Expr, apart: sp.Expr) -> sp.Expr:
 
 def between(one: Any, two: Any) -> Called:
     """`reach` of the new image, from what is a copy of one training image and not of another."""
-    return Called(f"r_{{{one}{two}}}", reach(d_[one], d_[two], D_[one, two]))
+    return Called(f"h_{{{one}{two}}}", reach(d_[one], d_[two], D_[one, two]))
 
 
 PASSES = less(TO_OTHERS[i], r * Least(TO_OTHERS[j], j, i))
@@ -74,11 +73,13 @@ MARGIN = equal(
 REACH = equal(between(i, j), between(i, j).formula)
 FARTHER = at_least(MOVED, h)
 SIMPLE = at_least(h, (near - r * second) / (1 + r))
+SQUARE = MOVED**2 / h**2
 CERTIFICATE = Chain(
     at_most(Expect(COPIED), Prob(at_least(MOVED, h))),
-    at_most(Prob(at_least(MOVED, h)), Expect(sp.Min(1, MOVED**2 / h**2, evaluate=False))),
+    at_most(Prob(at_least(MOVED, h)), Expect(sp.Min(1, SQUARE, evaluate=False))),
 )
 THRESHOLD = Chain(less(sp.S.Zero, r), at_most(r, sp.S.One))
+AT_ONE = (own**2 - other**2) / (2 * D)  # the reach where tau is one
 centre, radius = -(r**2) * D / (1 - r**2), r * D / (1 - r**2)
 
 
@@ -90,7 +91,7 @@ def _images(rng: np.random.Generator) -> dict[Any, Any]:
     number, dim = int(rng.integers(2, 9)), int(rng.integers(1, 8))
     train, new = rng.normal(size=(number, dim)), rng.normal(size=dim)
     train = train[np.argsort(np.linalg.norm(train - new, axis=1))]
-    return _described(train, new, float(rng.uniform(0.05, 0.95)))
+    return _described(train, new, min(float(rng.uniform(0.05, 1.2)), 1.0))
 
 
 def _pairs(rng: np.random.Generator) -> dict[Any, Any]:
@@ -114,7 +115,7 @@ def _described(train: Floats, new: Floats, threshold: float) -> dict[Any, Any]:
 def _tested() -> Iterator[Values]:
     """What the ratio test of the package says of random answers, of each training image."""
     rng = np.random.default_rng(3)
-    for threshold, dim in ((1 / 3, 2), (0.8, 5)):
+    for threshold, dim in ((1 / 3, 2), (0.8, 5), (1.0, 3)):
         train, answers = rng.normal(size=(4, dim)), rng.normal(size=(20_000, dim))
         found = neighbours(answers, train)
         to = np.linalg.norm(answers - train[:, None], axis=2)
@@ -205,12 +206,13 @@ COPIES = Statement(
     title="The margin of a copy",
     whose="ours",
     assumptions=say(
-        "{X} is a new image, {g} any answer to it, a copy of a training image if its distance "
-        "to that one is small against all others, {passes} with {threshold}; {d} are the "
-        "distances of the image to {n} distinct training images, the first of them nearest, and "
-        "{D} those between these.",
+        "{X} is a new image, {g} any answer to it, at the distances {a} from {n} distinct "
+        "training images; it is a copy of one of them if it is near that one against all "
+        "others, {passes} with {threshold}; {d} are the distances of the image itself, the first "
+        "of them the least, and {D} those between training images.",
         X=sp.Symbol("X"),
         g=sp.Symbol("g"),
+        a=TO_OTHERS[i],
         passes=PASSES,
         threshold=THRESHOLD,
         d=d_[i],
@@ -235,8 +237,8 @@ COPIES = Statement(
         ),
         Step(
             "Let $x_1$ be at the origin and $x_2$ on the first axis. What is nearer to the one "
-            r"than $\tau$ times its distance to the other lies in a ball (Apollonius): with first "
-            "coordinate $u$ and the rest of length $v$,",
+            r"than $\tau < 1$ times its distance to the other lies in a ball (Apollonius): with "
+            "first coordinate $u$ and the rest of length $v$,",
             equal(
                 r**2 * ((u - D) ** 2 + v**2) - (u**2 + v**2),
                 (1 - r**2) * (radius**2 - (u - centre) ** 2 - v**2),
@@ -244,10 +246,10 @@ COPIES = Statement(
             Identity(),
         ),
         Step(
-            "The distance of an image at $(p, q)$ to its centre is, squared,",
+            "The distance of an image at $(x, y)$ to its centre is, squared,",
             equal(
-                (p - centre) ** 2 + q**2,
-                (r**2 * D**2 + (1 - r**2) * (p**2 + q**2 - r**2 * ((p - D) ** 2 + q**2)))
+                (x - centre) ** 2 + y**2,
+                (r**2 * D**2 + (1 - r**2) * (x**2 + y**2 - r**2 * ((x - D) ** 2 + y**2)))
                 / (1 - r**2) ** 2,
             ),
             Identity(),
@@ -262,27 +264,43 @@ COPIES = Statement(
             Identity(prepare=lambda e: sp.simplify(sp.radsimp(e))),
         ),
         Step(
+            r"For $\tau = 1$ the reach is",
+            equal(sp.Subs(reach(own, other, D), r, 1), AT_ONE),
+            Identity(),
+        ),
+        Step(
+            r"and the ball a half-space, $u < d_{12}/2$: the image is so far away from it, too.",
+            equal(
+                sp.Subs(AT_ONE, (own, other), (sp.sqrt(x**2 + y**2), sp.sqrt((x - D) ** 2 + y**2))),
+                x - D / 2,
+            ),
+            Identity(),
+        ),
+        Step(
             "A copy of $x_1$ lies in all of its balls, and one of another image in that against "
             "$x_1$: the nearest of these is the margin.",
             FARTHER,
             Simulated(_copies),
         ),
         Step(
-            "Two distances give a bound. If the copy is of the nearest image, at the distance "
-            "$a$ from it, let $a$ be short of $\\tau(t + d_{\\mathrm{2NN}})$ by $u$, where $t$ is "
-            "the answer's distance from the image, and $d_{\\mathrm{1NN}}$ of $t + a$ by $v$:",
+            "Two distances give a bound, first for a pair alone, where the reach is the distance "
+            "to the nearest copy. If that is of the nearest image, at the distance $a$ from it, "
+            r"let $a$ be short of $\tau(b + d_{\mathrm{2NN}})$ by $u$, where $b$ is its distance "
+            r"from the new image, and $d_{\mathrm{1NN}}$ of $a + b$ by $v$:",
             at_least(
                 sp.Subs(
-                    (1 + r) * t - near + r * second,
+                    (1 + r) * b - near + r * second,
                     near,
-                    t + r * (t + second) - slack_1 - slack_2,
+                    b + r * (b + second) - slack_1 - slack_2,
                 ),
                 0,
             ),
             Sign(),
         ),
         Step(
-            "If it is of another image, change the roles; the bound is larger.",
+            "If it is of the other image, change the roles; the bound is larger, the more so the "
+            "farther that image is. So no $h_{i1}$ is smaller than the bound, nor is the largest "
+            "$h_{1j}$, as one of them is against the second nearest image; nor is the margin.",
             at_least(sp.Subs((second - r * near) - (near - r * second), second, near + slack_1), 0),
             Sign(),
         ),
@@ -293,9 +311,10 @@ COPIES = Statement(
             Simulated(_answers),
         ),
         Step(
-            "and how often that is, second moments bound.",
-            None,
-            Words("Markov's inequality"),
+            "and how often that is, squares bound (Markov): whoever has moved by $u$ more than the "
+            "margin, where there is one, counts as one or more.",
+            at_least(sp.Subs(SQUARE, MOVED, h + slack_1), 1),
+            Sign(where={h: sp.Symbol("h", positive=True)}),
         ),
         Step("Seen:", CERTIFICATE.args[1], Simulated(_answers)),
     ),

@@ -38,6 +38,7 @@ WITHOUT = sp.IndexedBase("W^-")  # W_sigma of the set without one point
 
 d_12 = sp.Symbol("d_{12}", positive=True)
 y = sp.Symbol("y", real=True)
+TOGETHER = equal(N, SIZE_1 + SIZE_2)
 DEFINED = equal(COUNT, N * W)
 SUBSET = at_most(COUNT_1, COUNT)
 PARTS = at_most(COUNT, COUNT_1 + COUNT_2)
@@ -52,16 +53,23 @@ ALL_BUT_ONE = at_least(Over(Most(e_[j], j, i), i), (N - 1) * Most(e_[i], i))
 # Worlds ------------------------------------------------------------------------------------
 
 
+def _counted(points: Floats, level: float) -> Floats:
+    """How many points with noise stay nearest to themselves, draw by draw; of copies the first."""
+    noise = level * np.random.default_rng(2).standard_normal((4000, points.shape[1]))
+    steps = points[:, None, None] + noise[:, None] - points
+    nearest = np.linalg.norm(steps, axis=3).argmin(2)
+    return (nearest == np.arange(len(points))[:, None]).sum(0)
+
+
 def _split(points: Floats, chosen: np.ndarray, level: float) -> Values:
-    """A set and its two parts, each with noise of its own."""
+    """A set and its two parts."""
     parts = [points, points[chosen], points[~chosen]]
-    found = [weights(part, level) for part in parts]
-    world = {N: len(points), SIZE_1: chosen.sum(), SIZE_2: (~chosen).sum()}
-    world |= {name: Draws(value) for name, value in zip((W, W_1, W_2), found, strict=True)}
-    counts = zip((COUNT, COUNT_1, COUNT_2), parts, found, strict=True)
     gap = np.linalg.norm(points[chosen][:, None] - points[~chosen], axis=2).min()
-    world |= {APART: gap, sigma: level, d_12: gap}
-    return world | {name: Draws(len(part) * value) for name, part, value in counts}
+    world = {APART: gap, sigma: level, N: len(points)}
+    world |= {SIZE_1: chosen.sum(), SIZE_2: (~chosen).sum()}
+    for part, count, weight in zip(parts, (COUNT, COUNT_1, COUNT_2), (W, W_1, W_2), strict=True):
+        world |= {count: Draws(_counted(part, level)), weight: Draws(weights(part, level))}
+    return world
 
 
 def _splits() -> Iterator[Values]:
@@ -103,14 +111,14 @@ COUNTING = Statement(
     title="Counting by parts",
     whose="ours",
     assumptions=say(
-        "{first} and {second} are two parts of a set of points, of {n_1} and {n_2} points, which "
-        "together are the set, of {n}; {defined}, and so for the parts; {without} is the weight "
-        "of the set without one of its points. Points may coincide.",
+        "A set of points is split into two parts, {first} and {second}, of {n_1} and {n_2} points, "
+        "{together}; {defined}, and so for the parts; {without} is the weight of the set without "
+        "one of its points. Points may coincide, also in different parts.",
         first=named("D_1"),
         second=named("D_2"),
         n_1=SIZE_1,
         n_2=SIZE_2,
-        n=N,
+        together=TOGETHER,
         defined=DEFINED,
         without=WITHOUT[i],
     ),
@@ -164,7 +172,12 @@ COUNTING = Statement(
             Simulated(_left_out),
         ),
         Step("Divide the second by the number of points,", CLASSES, Simulated(_splits)),
-        Step("as in the definition.", DEFINED, Simulated(_splits)),
+        Step(
+            "as in the definition. By part B it is how many of the points, each with noise, are "
+            "expected to stay nearest to themselves (of copies the first).",
+            DEFINED,
+            Simulated(_splits),
+        ),
     ),
     controls=(
         Step(

@@ -254,7 +254,7 @@ LEMMA = Statement(
         Step("Seen:", TOO_NEAR, Simulated(_norms, loose="Markov's inequality is")),
         Step(
             r"The shell is missed only through one of the two tails: their probabilities add.",
-            equal(1 - TOO_FAR.rhs - TOO_NEAR.rhs, KEPT.rhs),
+            equal(sp.Add(1, -TOO_FAR.rhs, -TOO_NEAR.rhs, evaluate=False), KEPT.rhs),
             Identity(),
         ),
         Step("Seen:", KEPT, Simulated(_norms, loose="so are both tails")),

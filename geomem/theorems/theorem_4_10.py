@@ -77,6 +77,7 @@ RISE = step * sigma**2 / ((lam + sigma**2) * (lam + step + sigma**2))
 SHIFTED = sp.Sum((g_[k - 1] - g_[k]) * omega ** (k * j), (k, 1, n)) / n
 
 T_ROWS = sp.Sum(sp.Abs(g_[k + 1, l] - g_[k, l]), (k, 1, n_1), (l, 1, n_2)) / (4 * n_2)
+LINE = sp.Mul(4 / sp.pi, sp.pi * j / n, evaluate=False)  # twice Jordan's, at x = pi j / n
 TORUS_BOUND = at_most(sp.Abs(a_[j_1, m]), T_1 / j_1)
 
 
@@ -267,7 +268,7 @@ CIRCLE = Statement(
         Step(
             "Together, for the variation over $n$ and twice that line:",
             equal(
-                VARIATION / (n * 2 * (2 / sp.pi * (sp.pi * j / n))),
+                sp.Mul(VARIATION / n, sp.Pow(LINE, -1, evaluate=False), evaluate=False),
                 BOUND.rhs.subs(T_SIGMA, T),
             ),
             Identity(),

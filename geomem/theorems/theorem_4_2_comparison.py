@@ -242,10 +242,6 @@ def _apart() -> Iterator[Values]:
     return (world for world in _orthogonal() if world[delta] > 0)
 
 
-def _apart_first() -> Iterator[Values]:
-    return ({**world, i: 1} for world in _apart())
-
-
 def _every_pair() -> Iterator[Values]:
     """The lengths that are always allowed, and those that `weight_bounds` takes, of all pairs."""
     for world in _apart():
@@ -274,8 +270,10 @@ def _ratio(rng: np.random.Generator) -> dict[Any, Any]:
     return {N: int(np.exp(rng.uniform(0, 13))), k: float(rng.uniform(0, 14))}
 
 
-def _nearest(world: Values) -> Floats:
-    return np.asarray(world[delta_])[world[i] - 1]
+def _two(rng: np.random.Generator) -> dict[Any, Any]:
+    """Two points, whose lengths cannot grow beyond what is always allowed."""
+    points = rng.normal(size=(2, int(rng.integers(1, 6)))) * np.exp(rng.uniform(-3, 3))
+    return described(points, 1.0) | {i: int(rng.integers(1, 3))}
 
 
 def _orthogonal_code(
@@ -418,9 +416,8 @@ COMPARISON = Statement(
             ALLOWED,
             Simulated(_every_pair),
         ),
-        Step("With", ALWAYS, Simulated(_apart_first)),
         Step(
-            "the comparison gives the orthogonal bound, attained by two points.",
+            "With them the comparison gives the orthogonal bound, attained by two points.",
             ORTHOGONAL,
             Simulated(_orthogonal),
         ),
@@ -477,6 +474,12 @@ COMPARISON = Statement(
             random_cloud,
             tolerance=1e-8,
             points=10,
+        ),
+        Computed(
+            "orthogonal_lengths, of two points",
+            ALWAYS,
+            lambda v: orthogonal_lengths(v[d_])[v[i] - 1],
+            _two,
         ),
         _orthogonal_code(_lengths, 1e-7),
         _orthogonal_code(_mixed_lengths, 3e-3),

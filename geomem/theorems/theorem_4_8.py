@@ -54,7 +54,8 @@ from geomem.theorems.textbook import Textbook
 
 d, c, r, s, sigma = sp.symbols("d c r s sigma", positive=True)
 a, b, k, x, nu, theta, u, v = sp.symbols("a b k x nu theta u v", positive=True)
-p, q = sp.symbols("p q", nonnegative=True)
+g, h = sp.symbols("g h", nonnegative=True)
+some, further = sp.symbols(r"\mathbf{1}_A \mathbf{1}_B", nonnegative=True)
 m = sp.Symbol("j", integer=True, nonnegative=True)  # j from zero on
 z, z_1, z_2, turn = sp.symbols("z z_1 z_2 theta", real=True)
 X, x_i, Z = sp.symbols("X x_i Z", real=True)
@@ -337,8 +338,8 @@ RANGES = (
 
 # The bounds --------------------------------------------------------------------------------
 
-UNION = p + q - p * q  # the indicator of two events together, from theirs
-EVENTS = {p: u / (1 + u), q: v / (1 + v)}
+UNION = some + further - some * further  # the indicator of two events together, from theirs
+EVENTS = {some: u / (1 + u), further: v / (1 + v)}
 SHELL = equal(Phi(d, c, r), Prob(inside(Y)))
 LOWER_HOLDS = at_least(C, LOWER)
 ONE_POINT = equal(C, LOWER)
@@ -419,14 +420,14 @@ BOUNDS = Statement(
             Simulated(_shifted),
         ),
         Step(
-            "Now shell by shell. Let $p$ indicate that one of some shells is met, and $q$ that a "
-            "further one is: $p + q - pq$ indicates that one of them all is. It is at least $p$ "
-            "(and so $q$), that is, at least that of every shell,",
-            at_least(UNION, p),
+            r"Now shell by shell. Let $\mathbf{1}_A$ indicate that one of some shells is met, and "
+            r"$\mathbf{1}_B$ that a further one is. That one of them all is, is at least as likely "
+            "as each,",
+            at_least(UNION, some),
             Sign(where=EVENTS),
         ),
         Step("at most one,", at_most(UNION, 1), Sign(where=EVENTS)),
-        Step("and at most the sum.", at_most(UNION, p + q), Sign(where=EVENTS)),
+        Step("and at most the sum.", at_most(UNION, some + further), Sign(where=EVENTS)),
         Step(
             r"The mass falls with the distance (next statement), so that the likeliest shell is "
             "the nearest point's.",
@@ -545,10 +546,13 @@ def _of_ratio(difference: sp.Expr) -> sp.Expr:
     )
 
 
+LESS = less(g * h, (g + u) * (h + v))  # the density at the inner and at the outer radius
+
+
 def _found_in_the_steps(difference: sp.Expr) -> sp.Expr:
-    """The noncentral densities: a common factor, central densities q < q + u, series p <= p + v."""
+    """The noncentral densities: a common factor, times the sides of `LESS`."""
     factor = sp.Symbol("factor", positive=True)
-    common = {R_IN: factor * q * p, R_OUT: factor * (q + u) * (p + v)}
+    common = {R_IN: factor * LESS.lhs, R_OUT: factor * LESS.rhs}
     found = {Noncentral(d + 2, end**2, r).doit(): value for end, value in common.items()}
     return difference.doit().subs(found)
 
@@ -660,8 +664,14 @@ MONOTONE = Statement(
         ),
         Step("and falls.", less(sp.Derivative(exponent(OUT), a), 0), Sign(where=BELOW_HALF)),
         Step(
-            "Both together: with a smaller central density and a smaller series at the inner "
-            "radius,",
+            "Both together, with $g$ for the central density and $h$ for the series at the inner "
+            "radius, and by $u$ and $v$ larger ones at the outer radius:",
+            LESS,
+            Sign(),
+        ),
+        Step(
+            "With these products and their common factor put in for the two densities of the "
+            "slope, as the steps before found them,",
             FALLS,
             Sign(prepare=_found_in_the_steps),
         ),

@@ -51,7 +51,7 @@ d_12, more = sp.symbols("d_{12} v", positive=True)
 P_0, P_1, P_2, m = sp.symbols("P_0 P_1 P_2 m", real=True)
 v_1, v_2 = sp.symbols("v_1 v_2", positive=True)
 x_2 = sp.Symbol("x_2", nonzero=True, real=True)
-d_, x_, w_, to_ = (sp.IndexedBase(name) for name in ("d", "x", "w", r"\rho"))
+d_, x_, w_, to_ = (sp.IndexedBase(name) for name in ("d", "x", "w", "a"))
 ON_OWN = sp.IndexedBase(r"\mathbf{1}")  # 1 where y lies in the shell of a point
 SHELL = sp.IndexedBase("S")
 UNION, OTHER = named(r"U_\sigma"), named("m'")
@@ -96,15 +96,16 @@ DIFFER_EVERYWHERE = equal(Prob(greater(APART, 0)), 1 - Expect(COVERED))
 EXCESS = d_[i, j] * (d_[i, j] - 2 * sigma * r_out)
 RATIO = at_most(w_[j] / w_[i], sp.exp(-EXCESS / (2 * sigma**2)))
 ENOUGH = equal(C_EPS, sp.log(2 * B**2 / eps))
+POSITIVE_C = less(eps, 2 * B**2)  # else no shell is asked for
 WHOLE_SMALL = at_most(WHOLE, eps)
 SURE = equal(S_EPS, threshold(outer(C_EPS)))
 
 
-# Worlds: points of R^6 on a sphere, shells of mass 0.7 or so ------------------------------------
+# Worlds: points of R^6 on a cap of a sphere, closer to each other than to its centre ---------
 
 LEVEL, DIM, DRAWS = 0.5, 6, 4000
 POINTS = (lambda x: 4 * x / np.linalg.norm(x, axis=1)[:, None])(
-    np.random.default_rng(0).normal(size=(8, DIM))
+    np.random.default_rng(0).normal(size=(8, DIM)) / 5 + np.eye(DIM)[0]
 )
 NEW = np.random.default_rng(1).uniform(-4, 4, (4000, DIM))
 
@@ -124,8 +125,6 @@ def _losses(scale: float, level: float = LEVEL) -> Iterator[dict[Any, Any]]:
         yield {
             ERROR: Draws(error.ravel()),
             INSIDE: Draws(inside.ravel().astype(float)),
-            WHOLE: float(error.mean()),
-            OWN: float((error * inside).mean()),
         }
 
 
@@ -253,20 +252,15 @@ INFORMAL = Statement(
             "negative. Where the shells are disjoint one function can answer $x_i$ on every $S_i$, "
             "and nothing is asked off the shells: here are two that differ everywhere there, and "
             "both have lost nothing.",
-            equal(OWN, 0),
+            equal(OWN_LOSS.rhs, 0),
             Simulated(lambda: _losses(0.99)),
-        ),
-        Step(
-            "That is, the mean over the noise that stays in its own shell,",
-            OWN_LOSS,
-            Simulated(lambda: [world | {OWN: 0.0} for world in _losses(0.99)]),
         ),
     ),
     controls=(
         Step(
-            "A tenth above the threshold shells overlap and no function has loss zero.",
-            equal(OWN, 0),
-            Simulated(lambda: _losses(1.1)),
+            "At three times the threshold shells overlap, and no function has loss zero.",
+            equal(OWN_LOSS.rhs, 0),
+            Simulated(lambda: _losses(3)),
         ),
     ),
     quotation="4442a24bb913566faf73cd72fc8a079be34dec59b29ea62c6af4dec6ad60363c",
@@ -311,7 +305,8 @@ FORMAL = Statement(
     assumptions=say(
         "{many} distinct points in more than one dimension, {d} their distances, {least}; "
         "{shell} are their shells, with radii {r_in} and {r_out} in noise levels and union "
-        "{union}; {loss} for a noisy training point {y} of the image {x}.",
+        "{union}; {loss} for a noisy training point {Y} of the image {X}. A point {y} is at the "
+        "distances {a} from the points {x}, and {on} is one if it lies in {shell}, else zero.",
         many=at_least(N, 2),
         d=d_[i, j],
         least=LEAST,
@@ -320,8 +315,12 @@ FORMAL = Statement(
         r_out=equal(r_out, outer(c)),
         union=UNION,
         loss=OWN_LOSS,
-        y=sp.Symbol("Y"),
-        x=sp.Symbol("X"),
+        Y=sp.Symbol("Y"),
+        X=sp.Symbol("X"),
+        y=sp.Symbol("y"),
+        a=to_[i],
+        x=x_[i],
+        on=ON_OWN[i],
     ),
     claim=say(
         "(a) Two shells are disjoint if and only if their points are further apart than twice the "
@@ -341,8 +340,8 @@ FORMAL = Statement(
         "little.\n\n"
         "(f) So does the loss that counts all noise, which has one minimizer only, the empirical "
         "denoiser. But a bounded one that is free off the shells comes as near as one wants: "
-        "with {enough}, at noise levels below {sure}, every choice of values within {b} has "
-        "{whole}.",
+        "with {small} and {enough}, at noise levels below {sure}, where no two points are further "
+        "apart than {b}, every choice of values within {b} of all points has {whole}.",
         disjoint=DISJOINT,
         own=OWN,
         union=UNION,
@@ -353,6 +352,7 @@ FORMAL = Statement(
         differ=DIFFER,
         posterior=equal(ANSWER, POSTERIOR),
         ratio=RATIO,
+        small=POSITIVE_C,
         enough=ENOUGH,
         sure=SURE,
         whole=WHOLE_SMALL,
@@ -404,12 +404,8 @@ FORMAL = Statement(
             on_the_line(sp.Rational(1788, 1000)),
         ),
         Step(
-            "(b) Noisy points have a positive density, so the loss is an integral over $y$.",
-            OWN_LOSS,
-            Simulated(lambda: [world | {OWN: 0.0} for world in _losses(0.99)]),
-        ),
-        Step(
-            "It is least when the integrand is least at almost every $y$.",
+            "(b) Noisy points have a positive density, so the loss is an integral over $y$, and "
+            "least when the integrand is least at almost every $y$.",
             None,
             Words("an integral of a minimum over free values is the minimum of the integrals"),
         ),
@@ -426,6 +422,11 @@ FORMAL = Statement(
             "value $x_i$ and the minimum zero.",
             equal(v_1 * x_2**2, ratio(v_1 * x_2, v_1)),
             Identity(),
+        ),
+        Step(
+            "Seen a little below the threshold.",
+            equal(OWN_LOSS.rhs, 0),
+            Simulated(lambda: _losses(0.99)),
         ),
         Step(
             "Where $y$ lies in two it is positive, so shells that overlap in a set of positive "
@@ -563,6 +564,13 @@ FORMAL = Statement(
             equal(ANSWER, POSTERIOR),
             lambda v: _first(v, empirical_denoiser(v["y"][None], v["points"], v[sigma])),
             _cloud,
+        ),
+        Refused(
+            "shell_radii",
+            POSITIVE_C,
+            eps,
+            lambda small: shell_radii(3, float(np.log(2 * 4.0**2 / small))),
+            {B: 4.0},
         ),
         Refused(
             "disjoint_sigma",
