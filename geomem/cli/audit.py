@@ -109,8 +109,9 @@ def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None
     if options.samples is None:
         return None
     drawn = load_dataset(
-        options.samples, heldout=False, size=options.size, range=_range(options.range)
-    )
+        options.samples, heldout=False, size=options.size,
+        range=_range(options.range) or "unclipped",
+    )  # fmt: skip
     if drawn.train.shape[1:] != data.train.shape[1:]:
         shapes = ["x".join(map(str, of.train.shape[1:])) for of in (data, drawn)]
         raise InputError(f"--samples: {shapes[1]}, and the training images are {shapes[0]}.")

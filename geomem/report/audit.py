@@ -32,7 +32,7 @@ from geomem.report.report import Report
 from geomem.report.samples import samples_part
 
 PARTS = "parts"  # of a report's folder, where each part is kept when it is done
-PILOT = 64  # images, and every so many levels, of which the time is taken
+PILOT = 64  # images of which the time is taken
 CHECKING = 32 * 5 * 10  # images that `check_denoiser` denoises, about
 
 Step = tuple[str, Callable[[str], Part], str, float]  # a name, what finds it, its key, seconds
@@ -184,7 +184,7 @@ def _steps(
     geometry = _geometry_seconds(asked)
     steps: list[Step] = [
         ("images", lambda key: images_part(asked, key), key_of("images", asked.key), geometry),
-        ("gap", lambda key: gap_part(asked, key), key_of("gap", asked.key), geometry / 2),
+        ("gap", lambda key: gap_part(asked, key), key_of("gap", asked.key), geometry / 4),
     ]
     if drawn is not None:
         key, images = key_of("samples", asked.key, digest(drawn), sampler), drawn
@@ -203,14 +203,13 @@ def _steps(
 
 
 def _geometry_seconds(asked: Asked) -> float:
-    """From the time of a few images at a few levels."""
+    """From the time of the coverage of a few images, two fifths of what is done with each."""
     train, new = asked.halves
-    grid = GRID[:: len(GRID) // 4]
     for _ in range(2):  # the first warms up
         begun = time.perf_counter()
-        shell_coverage(new[:PILOT], train, grid, c=asked.c, draws=DRAWS, device=asked.device)
+        shell_coverage(new[:PILOT], train, GRID, c=asked.c, draws=DRAWS, device=asked.device)
         taken = time.perf_counter() - begun
-    return taken / (min(PILOT, len(new)) * len(grid)) * (len(new) + len(train)) * len(GRID)
+    return 2.5 * taken * (len(new) + len(train)) / min(PILOT, len(new))
 
 
 def _model_seconds(asked: Asked, denoise: Denoiser) -> float:
