@@ -2,15 +2,18 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import geomem
+from geomem import Schedule
 from geomem.cli.main import main
 from geomem.errors import InputError
 from geomem.report import audit as auditing
+from geomem.report.asked import clocks
 from geomem.report.part import Part
 
 
@@ -107,6 +110,36 @@ def test_held_out_images_that_a_model_was_trained_on_are_noticed(data):
     assert not honest.parts["model"].warnings
 
 
+def test_samples_of_ones_own_come_before_ours(data, models):
+    found = geomem.audit(data, model=models["smooth"], samples=data.train[:30], quiet=True)
+    assert found.numbers["memorized"].value == 1 and found.numbers["model/memorized"].value < 0.3
+
+
+def test_a_check_by_a_last_name_is_of_every_model(report):
+    numbers = report.numbers
+    assert "rate_peak" not in numbers and numbers["smooth/rate_peak"].value < 0.3
+    assert report.holds("rate_peak < 1.01") and not report.holds("rate_peak < 0.3")
+
+
+def test_each_clock_is_read_once():
+    names = [of.name for of in clocks()]
+    for given in (Schedule.ddpm("cosine"), Schedule.flow(), Schedule.edm().between(0.01, 50)):
+        assert sorted(of.name for of in clocks(given)) == sorted(names)
+    assert clocks(Schedule.ddpm("cosine"))[0].name == Schedule.ddpm("cosine").name
+    assert len(clocks(Schedule.ddpm("scaled_linear"))) == len(names) + 1
+
+
+def test_a_model_is_what_denoiser_takes(data):
+    net = torch.nn.Linear(8, 8)
+    with pytest.raises(InputError, match="Linear alone does not say"):
+        geomem.audit(data, model=net, quiet=True)
+
+
+def test_a_report_reads_as_its_answers(report):
+    assert all(line in repr(report) for lines in report.answers.values() for line in lines)
+    assert len(repr(report)) < 3000
+
+
 def test_without_heldout_images_nothing_is_said_of_new_ones(data, models):
     found = geomem.audit(data.train, model=models["smooth"], quiet=True)
     assert "floor" not in found.numbers and "membership" not in found.numbers
@@ -165,6 +198,29 @@ def test_the_verb_writes_a_report_and_its_checks_are_exit_codes(folder, capsys):
         main([*given, "--check", "memorized < 0.01"])
     assert stopped.value.code == 1
     assert "images: kept from before" in capsys.readouterr().out
+
+
+def test_samples_may_reach_beyond_the_range_of_the_images(folder, data, capsys):
+    rng = np.random.default_rng(0)
+    drawn = data.train[:30] + 0.05 * rng.standard_normal(data.train[:30].shape)
+    np.savez("beyond.npz", drawn)
+    np.save("train.npy", np.rint(127.5 * (data.train + 1)).astype(np.uint8))
+    main(["audit", "train.npy", "--samples", "beyond.npz", "--check", "memorized > 0.9"])
+    assert "values kept as they are" in capsys.readouterr().out
+    np.save("beyond.npy", (drawn + 1) / 2)
+    with pytest.raises(SystemExit):
+        main(["audit", "train.npy", "--samples", "beyond.npy"])
+    assert "several ranges" in capsys.readouterr().err
+
+
+def test_a_models_file_finds_its_neighbours(folder, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (folder / "sub").mkdir()
+    (folder / "sub" / "shrinks.py").write_text(
+        "def shrink(x, sigma):\n    return x / (1 + sigma**2)"
+    )
+    (folder / "sub" / "mine.py").write_text("from shrinks import shrink")
+    main(["audit", "train.npy", "--model", "sub/mine.py:shrink", "--check", "memorized < 0.3"])
 
 
 @pytest.mark.parametrize(

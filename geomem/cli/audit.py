@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,7 @@ def audit_images(options: argparse.Namespace) -> None:
         )
     except ValueError as error:
         raise InputError(str(error)) from error
-    for question, lines in report.answers.items():
-        print("\n  ".join([question, *lines]))
+    print(report)
     print(folder / "report.html")
     _check(report, options.check)
 
@@ -109,8 +109,9 @@ def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None
     if options.samples is None:
         return None
     drawn = load_dataset(
-        options.samples, heldout=False, size=options.size, range=_range(options.range)
-    )
+        options.samples, heldout=False, size=options.size,
+        range=_range(options.range) or "unclipped",
+    )  # fmt: skip
     if drawn.train.shape[1:] != data.train.shape[1:]:
         shapes = ["x".join(map(str, of.train.shape[1:])) for of in (data, drawn)]
         raise InputError(f"--samples: {shapes[1]}, and the training images are {shapes[0]}.")
@@ -133,6 +134,7 @@ def _model(name: str, device: str) -> Denoiser:
     if path.endswith(".py"):
         if not Path(path).is_file():
             raise InputError(f"--model: no file {path}.")
+        sys.path.insert(0, str(Path(path).resolve().parent))  # as Python does for a script
         try:
             found = runpy.run_path(path)
         except Exception as error:  # whatever a user's own code raises
@@ -142,7 +144,11 @@ def _model(name: str, device: str) -> Denoiser:
         given: Denoiser = found[variable]
         return given
     if Path(name).exists():
-        return denoiser(name)
+        adapted = denoiser(name, quiet=True)
+        if adapted.net is not None:
+            adapted.net.to(device)
+        print(adapted)
+        return adapted
     return zoo.load_model(name, store_root(), device=device).denoise
 
 

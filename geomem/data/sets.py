@@ -87,7 +87,7 @@ def load_dataset(
     classes: str | int | Sequence[str | int] | None = None,
     grayscale: bool = False,
     size: int | None = None,
-    range: Range | Literal["any"] | None = None,
+    range: Range | Literal["any", "unclipped"] | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> ImageSet:
     """Load training and held-out images, scaled to [-1, 1].
@@ -124,10 +124,11 @@ def load_dataset(
     size : int or None
         Side in pixels after cropping to the central square and area down-sampling; None keeps
         the images as they are, which must then be of one size.
-    range : (low, high), "any" or None
+    range : (low, high), "any", "unclipped" or None
         The values that become -1 and 1; "any" keeps values as they are. None recognises 0 to 255,
         0 to 1 and -1 to 1, and refuses what may be several; floats of other than 1 or 3
-        channels are latents, and kept.
+        channels are latents, and kept. "unclipped" is None for samples of a network: floats that
+        reach beyond -1 to 1 on both sides of 0 are kept.
     root : path or None
         Folder to look in before downloading; default the environment variable GEOMEM_DATA.
 
@@ -278,19 +279,20 @@ def _repeats(train: NDArray[np.float32], held: NDArray[np.float32]) -> list[str]
 
 
 def _bounds(
-    source: Source, asked: Range | Literal["any"] | None, name: str
+    source: Source, asked: Range | Literal["any", "unclipped"] | None, name: str
 ) -> tuple[Range | None, Range | None]:
     """The values that become -1 and 1, of both parts; None where values stay as they are."""
-    if isinstance(asked, str) or asked is not None:
+    unclipped = isinstance(asked, str) and asked == "unclipped"
+    if asked is not None and not unclipped:
         if asked == "any":
             return None, None
         with suppress(TypeError, ValueError):
             low, high = map(float, asked)
             if -np.inf < low < high < np.inf:
                 return (low, high), (low, high)
-        raise DataError(f"{name}: range must be (low, high) or 'any', not {asked!r}.")
+        raise DataError(f"{name}: range must be (low, high), 'any' or 'unclipped', not {asked!r}.")
     (first, float_first), (second, float_second) = (
-        _recognised(part, name) if part is not None else (None, False)
+        _recognised(part, name, unclipped) if part is not None else (None, False)
         for part in (source.train, source.heldout)
     )
     if float_first and float_second and first != second:
@@ -301,7 +303,7 @@ def _bounds(
     return first, first if source.heldout is None else second
 
 
-def _recognised(part: Part, name: str) -> tuple[Range | None, bool]:
+def _recognised(part: Part, name: str, unclipped: bool) -> tuple[Range | None, bool]:
     """The range of a part, all of it read unless it is of bytes; and whether it has floats."""
     low, high = np.inf, -np.inf
     for raw in part.read(np.arange(len(part.labels))):
@@ -315,6 +317,8 @@ def _recognised(part: Part, name: str) -> tuple[Range | None, bool]:
     found = recognise(low, high)
     if raw.dtype == np.uint16 and high > 2**15:
         found = (0.0, 65535.0)
+    if found is None and unclipped and raw.dtype.kind == "f" and low < -0.5 and high > 0.5:
+        return None, True
     if found is None:
         raise DataError(
             f"{name}: values of {low:.4g} to {high:.4g} can be images of several ranges: give "

@@ -103,7 +103,7 @@ class Latents:
         return tensor_in(self.vae.decode(z)).to(latents)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AdaptedDenoiser:
     """A network of another library as a denoiser, as `geomem.denoiser` makes it.
 
@@ -197,8 +197,7 @@ class AdaptedDenoiser:
         s = self._levels(sigma, len(x))
         y = x.double()
         shown = (column(self.schedule.scale(s), y) * y).to(next(weights(self), x))
-        with in_eval_mode(self.net):
-            out = tensor_in(self.ask(shown, self._times(s, shown)))
+        out = tensor_in(self._asked(shown, self._times(s, shown)))
         if out.ndim > 1 and out.shape[1] == 2 * x.shape[1]:
             out = out[:, : x.shape[1]]  # the other half is a learned variance
         if out.shape != x.shape:
@@ -206,6 +205,18 @@ class AdaptedDenoiser:
                 f"{self.what}: answered with shape {tuple(out.shape)} to {tuple(x.shape)}."
             )
         return denoised(y, out, s, self.target).to(x.dtype)
+
+    def _asked(self, shown: Tensor, times: Tensor) -> Any:
+        """What the network answers, in eval mode; where it fails, a line that says how."""
+        try:
+            with in_eval_mode(self.net):
+                return self.ask(shown, times)
+        except (AttributeError, LookupError, RuntimeError, TypeError) as error:
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise InputError(
+                f"{self.what}: failed on images {tuple(shown.shape)} at times "
+                f"{tuple(times.shape)} ({why})."
+            ) from error
 
     def _levels(self, sigma: float | Tensor, batch: int) -> Floats:
         """(B,) float64, within the range, or an InputError that names it."""
@@ -228,7 +239,7 @@ class AdaptedDenoiser:
         kind = torch.promote_types(shown.dtype, torch.float32)
         return torch.from_numpy(times).to(shown.device, kind)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In one line: what it was taken for, its noise levels, and what is done."""
         low, high = self.schedule.ends
         ends = f"sigma {low:.3g} to {high:.3g}" if (low, high) != (0, np.inf) else "any sigma > 0"

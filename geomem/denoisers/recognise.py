@@ -30,9 +30,10 @@ TIMES = {"t", "time", "times", "timestep", "timesteps", "noise_labels"}
 LABELS = ("class_labels", "class_cond", "classes", "y", "label", "labels", "cond")
 NETWORKS = ("unet", "transformer", "model", "net")  # of what has a scheduler, too
 AUTOENCODERS = ("vae", "vqvae")
-INNER = {  # of torch.compile, of averages of weights, of networks on several devices
+INNER = {  # of torch.compile, of averages of weights, of solvers, of networks on several devices
     "OptimizedModule": "_orig_mod",
     "EMA": "ema_model",
+    "ODESolver": "velocity_model",
     "AveragedModel": "module",
     "DataParallel": "module",
     "DistributedDataParallel": "module",
@@ -126,6 +127,9 @@ def denoiser(
     """
     if timesteps not in ("interpolated", "nearest"):
         raise InputError(f"timesteps must be interpolated or nearest, got {timesteps!r}.")
+    for one in (model, schedule):
+        if isinstance(one, type):
+            raise InputError(f"denoiser: {_name(one)} is a class; give {_name(one)}(...).")
     options = _Options(prediction, label, timesteps == "nearest", sigma_data, dict(inputs or {}))
     net, schedule, vae = _opened(model, schedule)
     taken = ((take(net, schedule, options), heard) for take, heard in TAKERS.items())
@@ -150,14 +154,14 @@ def denoiser(
 
 def _unknown(net: Any, schedule: Any) -> str:
     name = _name(net)
+    if not callable(net):
+        return f"{name} is nothing that can be asked; give the network, then its scheduler."
     if schedule is not None:
         return f"{_name(schedule)} is no schedule that is known here; make a Schedule of it."
-    if not callable(net):
-        return f"{name} is nothing that can be asked; give the network itself."
     return (
         f"{name} alone does not say how its noise is counted and what it predicts; give its "
         "scheduler, or both: geomem.denoiser(net, geomem.Schedule.ddpm('linear'), "
-        "prediction='epsilon')."
+        "prediction='epsilon'), or of a flow geomem.Schedule.flow(), prediction='velocity'."
     )
 
 

@@ -46,8 +46,8 @@ class Twins:
         """All of it in one line."""
         said = (
             f"of {self.n:,} training images {self.n - self.distinct:,} repeat others; of the "
-            f"{self.distinct:,} distinct ones {self.near:,} ({self.share:.2g}) have a near twin "
-            f"and {self.grouped:,} are in groups of near twins"
+            f"{self.distinct:,} distinct ones {self.near:,} ({100 * self.share:.2g}%) have a near "
+            f"twin and {self.grouped:,} are in groups of near twins"
         )
         if not self.heldout:
             return said

@@ -145,6 +145,14 @@ def identity(denoise: Denoiser) -> str:
 
 
 def clocks(given: object = None) -> tuple[Schedule, ...]:
-    """The user's own schedule first, then two of DDPM, and the flow."""
+    """The user's own schedule first, then two of DDPM, and the flow; each clock once."""
     usual = (*(Schedule.ddpm(name) for name in NAMED), Schedule.flow())
-    return (given, *usual) if isinstance(given, Schedule) else usual
+    if not isinstance(given, Schedule) or _agree(given, Schedule.edm()):  # sigma is there anyway
+        return usual
+    return (given, *(one for one in usual if not _agree(one, given)))
+
+
+def _agree(one: Schedule, other: Schedule) -> bool:
+    """Whether two clocks show the same times."""
+    levels = np.array([0.1, 1.0, 10.0])
+    return one.clock == other.clock and np.allclose(one.time(levels), other.time(levels), rtol=1e-4)

@@ -14,6 +14,8 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from geomem.data.sets import ImageSet
+from geomem.denoisers.adapter import AdaptedDenoiser
+from geomem.denoisers.recognise import denoiser
 from geomem.diffusion.sampler import levels_of
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
@@ -30,7 +32,7 @@ from geomem.report.report import Report
 from geomem.report.samples import samples_part
 
 PARTS = "parts"  # of a report's folder, where each part is kept when it is done
-PILOT = 64  # images, and every so many levels, of which the time is taken
+PILOT = 64  # images of which the time is taken
 CHECKING = 32 * 5 * 10  # images that `check_denoiser` denoises, about
 
 Step = tuple[str, Callable[[str], Part], str, float]  # a name, what finds it, its key, seconds
@@ -66,7 +68,8 @@ def audit(
     heldout : array (Q, C, H, W) or None
         Images that no model was trained on; None: those of an `ImageSet` if it has some.
     model : denoiser, mapping of names to denoisers, or None
-        As `geomem.denoiser` makes them; a mapping of a model's checkpoints, say.
+        As `geomem.denoiser` makes them, or what it takes alone, such as a pipeline; a mapping of
+        a model's checkpoints, say.
     samples : array (n, C, H, W) or None
         Samples of a model, drawn by the user, in the same units.
     sampler : str
@@ -162,14 +165,16 @@ def _array(images: Array) -> NDArray[Any]:
     return np.asarray(host)
 
 
-def _named(model: Denoiser | Mapping[str, Denoiser] | None) -> dict[str, Denoiser]:
+def _named(model: Any) -> dict[str, AdaptedDenoiser]:
+    """Denoisers by their names, each recognised for what it is."""
     if model is None:
         return {}
-    return dict(model) if isinstance(model, Mapping) else {"": model}
+    given = model if isinstance(model, Mapping) else {"": model}
+    return {name: denoiser(one, quiet=True) for name, one in given.items()}
 
 
-def _schedule(models: Mapping[str, Denoiser]) -> Schedule | None:
-    return next((of.schedule for of in models.values() if hasattr(of, "schedule")), None)
+def _schedule(models: Mapping[str, AdaptedDenoiser]) -> Schedule | None:
+    return next((of.schedule for of in models.values()), None)
 
 
 def _steps(
@@ -179,7 +184,7 @@ def _steps(
     geometry = _geometry_seconds(asked)
     steps: list[Step] = [
         ("images", lambda key: images_part(asked, key), key_of("images", asked.key), geometry),
-        ("gap", lambda key: gap_part(asked, key), key_of("gap", asked.key), geometry / 2),
+        ("gap", lambda key: gap_part(asked, key), key_of("gap", asked.key), geometry / 4),
     ]
     if drawn is not None:
         key, images = key_of("samples", asked.key, digest(drawn), sampler), drawn
@@ -198,14 +203,13 @@ def _steps(
 
 
 def _geometry_seconds(asked: Asked) -> float:
-    """From the time of a few images at a few levels."""
+    """From the time of the coverage of a few images, two fifths of what is done with each."""
     train, new = asked.halves
-    grid = GRID[:: len(GRID) // 4]
     for _ in range(2):  # the first warms up
         begun = time.perf_counter()
-        shell_coverage(new[:PILOT], train, grid, c=asked.c, draws=DRAWS, device=asked.device)
+        shell_coverage(new[:PILOT], train, GRID, c=asked.c, draws=DRAWS, device=asked.device)
         taken = time.perf_counter() - begun
-    return taken / (min(PILOT, len(new)) * len(grid)) * (len(new) + len(train)) * len(GRID)
+    return 2.5 * taken * (len(new) + len(train)) / min(PILOT, len(new))
 
 
 def _model_seconds(asked: Asked, denoise: Denoiser) -> float:

@@ -88,8 +88,8 @@ def _loss(asked: Asked, new: ErrorCurve, part: Part) -> None:
     weight = loss_weight(torch.from_numpy(new.sigma), spread).numpy()
     each = (weight * new.per_query).mean(1) / asked.train[0].size
     part.series["heldout_loss"] = each.tolist()
-    what = "error on held-out images by EDM's weight, the mean over the levels"
-    part.number("heldout_loss", mean_of(each), "of no network's", what)
+    what = "error on held-out images by EDM's weight, the mean over the levels; 1 without a network"
+    part.number("heldout_loss", mean_of(each), "relative", what)
 
 
 def _rates(asked: Asked, bound: CopyBound, part: Part) -> None:

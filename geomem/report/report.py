@@ -24,7 +24,7 @@ CHECK = re.compile(r"\s*([\w/.\- ]+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What an audit found.
 
@@ -58,12 +58,17 @@ class Report:
 
     @property
     def numbers(self) -> dict[str, Number]:
-        """Every number by its name, those of a model among several as NAME/number."""
-        return {
-            (f"{name.partition('/')[2]}/{key}" if "/" in name else key): number
-            for name, part in self.parts.items()
-            for key, number in part.numbers.items()
-        }
+        """Every number by its name, those of a model among several as NAME/number.
+
+        Beside samples, a single model's numbers that these have, too, are model/NAME.
+        """
+        found: dict[str, Number] = {}
+        for name, part in self.parts.items():
+            among = name.partition("/")[2]
+            for key, number in part.numbers.items():
+                whole = f"{among}/{key}" if among else key
+                found[whole if whole not in found else f"{name}/{key}"] = number
+        return found
 
     @property
     def gap(self) -> SuggestedGap:
@@ -92,14 +97,18 @@ class Report:
             "What to do?": last,
         }
 
+    def __repr__(self) -> str:
+        """The answers, as the command line prints them."""
+        return "\n".join("\n  ".join([asked, *lines]) for asked, lines in self.answers.items())
+
     def holds(self, check: str) -> bool:
         """Whether a number keeps what is asked, such as "memorized < 0.01".
 
         Parameters
         ----------
         check : str
-            A name of `numbers`, perhaps with ``.low`` or ``.high`` for an end of its interval; a
-            comparison; a number.
+            A name of `numbers`, or the last part of several, of which each is asked; perhaps
+            ``.low`` or ``.high`` for an end of its interval; a comparison; a number.
 
         Raises
         ------
@@ -114,12 +123,14 @@ class Report:
             raise InputError(
                 f"check: {check!r} is not NAME < NUMBER, as 'memorized < 0.01'."
             ) from None
-        if name not in self.numbers:
-            raise InputError(f"check: no number {name!r}; there are {', '.join(self.numbers)}.")
-        value = getattr(self.numbers[name], (end or ".value")[1:])
-        if value != value:
+        numbers = self.numbers
+        meant = [name] if name in numbers else [of for of in numbers if of.endswith(f"/{name}")]
+        if not meant:
+            raise InputError(f"check: no number {name!r}; there are {', '.join(numbers)}.")
+        values = [getattr(numbers[of], (end or ".value")[1:]) for of in meant]
+        if any(value != value for value in values):
             raise InputError(f"check: {name}{end or ''} is not known in this report.")
-        return bool(COMPARE[sign](value, than))
+        return all(COMPARE[sign](value, than) for value in values)
 
     @property
     def json(self) -> str:
@@ -174,10 +185,16 @@ class Report:
 
 
 def _copies(part: Part) -> str:
-    """The share of copies beside its floor."""
-    floor = part.numbers.get("floor")
-    beside = f" (of held-out images {floor.text})" if floor else ""
-    return f"{part.numbers['memorized'].text} of the samples are copies{beside}"
+    """The share of copies beside its floor, and what its errors tell of the training images."""
+    share, floor = part.numbers["memorized"], part.numbers.get("floor")
+    said = f"{share.text} of the samples are copies"
+    if floor:
+        above = "above" if share.low > floor.high else "not beyond chance above"
+        said += f", {above} the floor, {floor.text} of held-out images"
+    if "membership" in part.numbers:
+        auc = part.numbers["membership"].text
+        said += f"; its error tells training from held-out images with an AUC of {auc}"
+    return said
 
 
 def _estimate(number: Number) -> Estimate:

@@ -30,7 +30,7 @@ def samples_part(asked: Asked, images: NDArray[Any], sampler: str, key: str) -> 
 def judge(asked: Asked, images: NDArray[Any], sampler: str, part: Part) -> Neighbours:
     """All that is said of samples, into a part."""
     near = neighbours(images, asked.distinct)
-    share = part.number("memorized", near.fraction, "share", "samples that are copies")
+    share = part.number("memorized", near.fraction, "share", f"copies, drawn by {sampler}")
     part.said.append(f"{share.text} of the samples are copies, drawn by {sampler}.")
     copied = near.index[near.memorized()]
     part.number("copied_images", len(np.unique(copied)), "count", "training images copied")
