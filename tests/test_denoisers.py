@@ -919,8 +919,4 @@ def test_what_a_flow_predicts_may_be_said(kind):
 def test_one_that_knows_the_images_by_heart_passes(rng):
     train = rng.uniform(-1, 1, (12, 1, 4, 4))
     found = check_denoiser(EmpiricalDenoiser(train, device="cpu"), train)
-<<<<<<< HEAD
     assert found.passed and found.error[0] < 1e-9
-=======
-    assert found.passed and found.error[0] < 1e-12
->>>>>>> 5b7af67
