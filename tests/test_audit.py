@@ -45,7 +45,9 @@ def test_of_images_it_says_what_the_library_says(data, report):
 def test_copies_are_seen_and_a_floor_stands_beside_them(report):
     assert report.numbers["memorized"].value == 1
     assert report.numbers["floor"].value < 0.2
-    assert report.holds("memorized.low > 0.8") and not report.holds("memorized < 0.01")
+    assert report.numbers["memorized"].low > 0.8
+    assert report.holds("smooth/memorized < 0.3")  # but of all that is so called it does not hold
+    assert not report.holds("memorized < 0.3") and not report.holds("memorized.low > 0.8")
     picture = report.parts["samples"].pictures["worst"]
     assert len(picture.csv.splitlines()) == 9 and picture.kind == "png"
 
@@ -240,3 +242,71 @@ def test_what_cannot_be_is_one_line(folder, capsys, given):
         main(["audit", *given])
     assert stopped.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class Wrapped(torch.nn.Module):
+    """A network whose weights do not say what it answers."""
+
+    def __init__(self, answer, **ends):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.answer = answer
+        vars(self).update(ends)
+
+    def forward(self, x, sigma):
+        return self.answer(x, sigma)
+
+
+def test_a_model_is_known_by_what_it_answers_not_by_its_weights(data, models, tmp_path):
+    found = [
+        geomem.audit(data, model=Wrapped(models[name]), out=tmp_path, quiet=True)
+        for name in ("smooth", "copier")
+    ]
+    assert found[0].numbers["memorized"].value < 0.3 < found[1].numbers["memorized"].value
+
+
+def test_losses_are_compared_at_the_same_noise_levels(data, models):
+    narrow = Wrapped(models["smooth"], sigma_min=0.1, sigma_max=5.0)
+    pair = {"all levels": models["smooth"], "some": narrow}
+    numbers = geomem.audit(data, model=pair, quiet=True).numbers
+    losses = [numbers[f"{name}/heldout_loss"].value for name in pair]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    apart = {"low": Wrapped(models["smooth"], sigma_max=0.1), "high": narrow}
+    with pytest.raises(InputError, match="no noise levels"):
+        geomem.audit(data, model=apart, quiet=True)
+
+
+def test_where_there_is_no_gap_that_is_said(data):
+    found = geomem.audit(data.train, data.train, quiet=True)  # coverage is everywhere
+    assert "training images" in found.parts["images"].warnings[0]
+    assert found.answers["What to do?"][0].startswith("No gap")
+    with pytest.raises(InputError, match="no gap"):
+        _ = found.gap
+
+
+def test_names_that_are_one_file_are_refused_and_paths_stay_private(data, models, folder, capsys):
+    with pytest.raises(InputError, match="names"):
+        geomem.audit(data, model={"a/b": models["smooth"], "a-b": models["smooth"]}, quiet=True)
+    for where in ("one", "two"):
+        (folder / where).mkdir()
+        (folder / where / "my.py").write_text("def denoise(x, sigma):\n    return 0 * x\n")
+    both = [f"{folder}/{where}/my.py:denoise" for where in ("one", "two")]
+    main(["audit", "train.npy", "--model", both[0], "--model", both[1], "--out", "out"])
+    capsys.readouterr()
+    texts = [path.read_text() for path in (folder / "out").glob("report.*")]
+    assert all("two/my.py" in text and str(folder) not in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"train": "digits"},
+        {"samples": np.empty((0, 1, 8, 8))},
+        {"seed": -1},
+        {"train": np.zeros((30, 1, 8, 8)) + np.arange(30).reshape(-1, 1, 1, 1) % 3},
+    ],
+)
+def test_what_an_audit_cannot_be_of_is_one_line(data, given):
+    with pytest.raises(InputError) as refused:
+        geomem.audit(**{"train": data.train, **given}, quiet=True)
+    assert "\n" not in str(refused.value)

@@ -21,7 +21,7 @@ from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser
 from geomem.report.audit import audit
-from geomem.report.report import Report
+from geomem.report.report import Report, read_check
 
 CLOCKS = ("linear", "scaled_linear", "cosine", "flow")
 
@@ -70,6 +70,8 @@ def add_audit(verb: argparse.ArgumentParser) -> None:
 
 def audit_images(options: argparse.Namespace) -> None:
     device = checked_device(options.device)
+    for check in options.check:  # before anything is measured
+        read_check(check)
     data = _loaded(options)
     samples = _samples(options, data)
     models = {name: _model(name, device) for name in options.model}
@@ -153,9 +155,12 @@ def _model(name: str, device: str) -> Denoiser:
 
 
 def _short(models: dict[str, Denoiser]) -> dict[str, Denoiser] | None:
-    """By the last part of their paths where that tells them apart."""
-    short = {Path(name).name: of for name, of in models.items()}
-    return (short if len(short) == len(models) else models) or None
+    """By the last parts of their paths, as many as tell them apart."""
+    for parts in range(1, 100):
+        short = {"/".join(Path(name).parts[-parts:]): of for name, of in models.items()}
+        if len(short) == len(models):
+            return short or None
+    raise InputError("--model: the same one twice.")
 
 
 def _clock(name: str | None) -> Schedule | None:

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.stats import hypergeom
 
 from geomem.geometry.arrays import Floats
 
@@ -111,6 +112,16 @@ class Fraction:
 
     def __str__(self) -> str:
         return f"{self.count:,} of {self.n:,}, {self.percent}"
+
+
+def more_often(found: Fraction, known: Fraction, risk: float) -> bool:
+    """Whether one share is above another beyond chance: Fisher's exact test, one-sided.
+
+    >>> more_often(Fraction.of(2, 16), Fraction.of(0, 512), 1e-3)
+    True
+    """
+    n, count = found.n + known.n, found.count + known.count
+    return bool(hypergeom.sf(found.count - 1, n, count, found.n) < risk)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import hypergeom
 
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.sampler import sample
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser, in_eval_mode
-from geomem.geometry.intervals import Estimate, Fraction, bars, columns, mean_of, student_above
+from geomem.geometry.intervals import (
+    Estimate,
+    Fraction,
+    bars,
+    columns,
+    mean_of,
+    more_often,
+    student_above,
+)
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import denoising_error, near
 from geomem.memorization.stopping import losses_of
@@ -76,7 +83,7 @@ class Monitor:
         Held-out images for the loss, evenly spread, >= 2.
     samples : int
         Samples drawn at each look, of which the copies are counted; 0 for none. Of 16 samples,
-        and a floor of 0 in 512, 3 copies are beyond chance.
+        and a floor of 0 in 512, 2 copies are beyond chance.
     patience : int
         Looks in a row that a loss must be above its lowest one, >= 1.
     seed : int
@@ -217,10 +224,7 @@ class Monitor:
         return next((look.step for look in self.looks if self._copies(look.copies)), None)
 
     def _copies(self, found: Fraction | None) -> bool:
-        if found is None:
-            return False
-        n, count = found.n + self.floor.n, found.count + self.floor.count
-        return bool(hypergeom.sf(found.count - 1, n, count, found.n) < COPIES)
+        return found is not None and more_often(found, self.floor, COPIES)
 
     def table(self) -> dict[str, list[float]]:
         """Steps, losses and shares of copies with their intervals, under their headings."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from geomem.memorization.twins import Twins, twins
 from geomem.report.part import key_of
 
 FEW = 20  # images, of which nothing is said
+TIMES = np.geomspace(0.01, 100, 13)  # noise levels at which two clocks are told apart
 NAMED = ("linear", "cosine")  # schedules of DDPM on whose clocks levels are read, too
 
 
@@ -72,14 +74,21 @@ class Asked:
                     f"audit: {len(images)} {name} images are too few to say anything; "
                     f"give {FEW} or more."
                 )
+        if self.seed < 0:
+            raise InputError(f"audit: a seed is a whole number >= 0, got {self.seed}.")
+        if len(self.apart) < FEW:
+            raise InputError(
+                f"audit: of {len(self.train):,} training images only {len(self.apart)} differ by "
+                f"more than near twins do; give {FEW} or more."
+            )
 
     @cached_property
     def key(self) -> str:
         """What all parts are made of: the images and the settings."""
         held = "none" if self.heldout is None else digest(self.heldout)
-        schedules = [(one.name, one.ends) for one in self.schedules]
+        schedules = [(one.name, one.forward(TIMES).tolist()) for one in self.schedules]
         settings = (schedules, self.depth, self.c, self.level, self.seed)
-        return key_of(digest(self.train), held, repr(settings))
+        return key_of(code(), digest(self.train), held, repr(settings))
 
     @cached_property
     def distinct(self) -> DistinctImages:
@@ -135,9 +144,18 @@ def digest(images: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
+@cache
+def code() -> str:
+    """SHA-256 of this package's code: what was found by other code is not found again."""
+    found = hashlib.sha256()
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
 def identity(denoise: Denoiser) -> str:
-    """SHA-256 of a network's weights and of what it is called; "" where it has none."""
-    found, some = hashlib.sha256(f"{type(denoise).__qualname__} {denoise}".encode()), False
+    """SHA-256 of a network's weights; "" where it has none."""
+    found, some = hashlib.sha256(), False
     for weight in weights(denoise):
         found.update(weight.detach().cpu().float().numpy().tobytes())
         some = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -16,16 +17,16 @@ from numpy.typing import NDArray
 from geomem.data.sets import ImageSet
 from geomem.denoisers.adapter import AdaptedDenoiser
 from geomem.denoisers.recognise import denoiser
-from geomem.diffusion.sampler import levels_of
+from geomem.diffusion.sampler import device_of, levels_of
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
-from geomem.geometry.arrays import Array
+from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.coverage import shell_coverage
-from geomem.geometry.denoiser import Denoiser, answer, weights
+from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.regimes import DRAWS, GRID
 from geomem.plots import STYLE
 from geomem.report.asked import QUICK, THOROUGH, Asked, clocks, digest, identity
-from geomem.report.images import gap_part, images_part
+from geomem.report.images import BOUNDED, gap_part, images_part
 from geomem.report.model import compared, levels_for, model_part
 from geomem.report.part import Part, key_of, stem
 from geomem.report.report import Report
@@ -33,6 +34,8 @@ from geomem.report.samples import samples_part
 
 PARTS = "parts"  # of a report's folder, where each part is kept when it is done
 PILOT = 64  # images of which the time is taken
+DRAWING = 4.0  # seconds of a part's pictures, about
+BOUNDING = 8.0  # of the bounds on the concentration of so many images as are bounded
 CHECKING = 32 * 5 * 10  # images that `check_denoiser` denoises, about
 
 Step = tuple[str, Callable[[str], Part], str, float]  # a name, what finds it, its key, seconds
@@ -66,7 +69,8 @@ def audit(
     train : array (N, C, H, W) or ImageSet
         What a model was trained on, or will be, data units; at least 20 images.
     heldout : array (Q, C, H, W) or None
-        Images that no model was trained on; None: those of an `ImageSet` if it has some.
+        Images that no model was trained on, or chosen by; None: those of an `ImageSet` if it has
+        some.
     model : denoiser, mapping of names to denoisers, or None
         As `geomem.denoiser` makes them, or what it takes alone, such as a pipeline; a mapping of
         a model's checkpoints, say.
@@ -117,6 +121,8 @@ def audit(
     """
     images, new = _images(train, heldout)
     models = _named(model)
+    if not 0 <= level < 1 or c <= 0:
+        raise InputError(f"audit: needs 0 < level < 1 and c > 0, got {level} and {c}.")
     asked = Asked(
         images, new, clocks(schedule or _schedule(models)), THOROUGH if thorough else QUICK,
         c, level, seed, device,
@@ -162,7 +168,10 @@ def _like(images: NDArray[Any], others: Array) -> NDArray[Any]:
 
 def _array(images: Array) -> NDArray[Any]:
     host = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else images
-    return np.asarray(host)
+    found = np.asarray(host)
+    if found.ndim < 2 or not len(found) or found.dtype.kind not in "buif":
+        raise InputError("audit: images are arrays (N, ...); geomem.load_dataset reads a path.")
+    return found
 
 
 def _named(model: Any) -> dict[str, AdaptedDenoiser]:
@@ -170,6 +179,8 @@ def _named(model: Any) -> dict[str, AdaptedDenoiser]:
     if model is None:
         return {}
     given = model if isinstance(model, Mapping) else {"": model}
+    if len({stem(str(name)) for name in given}) < len(given):
+        raise InputError(f"audit: models need names that differ as files', got {', '.join(given)}.")
     return {name: denoiser(one, quiet=True) for name, one in given.items()}
 
 
@@ -192,13 +203,15 @@ def _steps(
         steps.append(
             ("samples", lambda key: samples_part(asked, images, sampler, key), key, seconds)
         )
+    levels = levels_for(asked, [*models.values()]) if models else np.empty(0)
     for name, denoise in models.items():
-        key = key_of("model", asked.key, identity(denoise), name or "-")
+        seconds, answers = _pilot(asked, denoise, levels)
+        key = key_of("model", asked.key, repr(levels.tolist()), answers, name or "-")
 
         def look(key: str, name: str = name, denoise: Denoiser = denoise) -> Part:
-            return model_part(asked, name, denoise, key)
+            return model_part(asked, name, denoise, levels, key)
 
-        steps.append((f"model/{name}", look, key, _model_seconds(asked, denoise)))
+        steps.append((f"model/{name}", look, key, seconds))
     return steps
 
 
@@ -209,22 +222,26 @@ def _geometry_seconds(asked: Asked) -> float:
         begun = time.perf_counter()
         shell_coverage(new[:PILOT], train, GRID, c=asked.c, draws=DRAWS, device=asked.device)
         taken = time.perf_counter() - begun
-    return 2.5 * taken * (len(new) + len(train)) / min(PILOT, len(new))
+    bounds = (len(train) / BOUNDED) ** 2 * BOUNDING if len(train) <= BOUNDED else 0.0
+    return DRAWING + bounds + 2.5 * taken * (len(new) + len(train)) / min(PILOT, len(new))
 
 
-def _model_seconds(asked: Asked, denoise: Denoiser) -> float:
-    """From the time of one batch, the second: the first warms up."""
-    device = next((weight.device for weight in weights(denoise)), "cpu")
-    some = torch.as_tensor(asked.train[:PILOT]).float().to(device)
-    level = float(levels_for(asked, denoise)[asked.depth.levels // 2])
-    for _ in range(2):
+def _pilot(asked: Asked, denoise: Denoiser, levels: Floats) -> tuple[float, str]:
+    """About how long a model takes, and the SHA-256 of some of its answers: what it is known by."""
+    device = device_of(denoise) if asked.device == "auto" else asked.device
+    some = torch.as_tensor(asked.train[:PILOT]).float()
+    noise = torch.from_numpy(np.random.default_rng(asked.seed).standard_normal(some.shape)).float()
+    found = hashlib.sha256()
+    for level in levels[[-1, len(levels) // 2, 0]].tolist():
         begun = time.perf_counter()
-        answer(denoise, some, level)
-        taken = time.perf_counter() - begun
+        found.update(
+            answer(denoise, (some + level * noise).to(device), level).cpu().numpy().tobytes()
+        )
+        taken = time.perf_counter() - begun  # the last one's: the first warms up
     new = 0 if asked.heldout is None else len(asked.some(asked.heldout))
     images = asked.depth.levels * (len(asked.some(asked.train)) + new) + CHECKING
     images += asked.depth.samples * (2 * len(levels_of(denoise)) - 1)
-    return taken / len(some) * images
+    return DRAWING + taken / len(some) * images, found.hexdigest()
 
 
 def _announce(steps: list[Step]) -> None:

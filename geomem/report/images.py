@@ -36,13 +36,17 @@ def images_part(asked: Asked, key: str) -> Part:
 def gap_part(asked: Asked, key: str) -> Part:
     """Which noise levels to leave out of training, on what evidence, on the users' clocks."""
     part = Part("The gap to train with", key)
-    gap = _gap(asked)
+    try:
+        gap = _gap(asked)
+    except ValueError as error:  # a curve that does not pass the level anywhere, say
+        part.warnings.append(f"No gap can be suggested: {error}")
+        return part
     part.number("gap_from", gap.low, "data units", "where the gap begins")
     part.number("gap_to", gap.high, "data units", "where the gap ends")
-    part.number("gap_keep", gap.keep, "share", "of the draws in the gap, how many are kept")
+    part.number("gap_keep", gap.keep, "weight", "of each level in the gap; others have 1")
     part.said.append(
-        f"Train with {gap.keep:.0%} of the usual draws of noise levels from "
-        f"{part.numbers['gap_from'].text} to {part.numbers['gap_to'].text}."
+        f"In training, weigh noise levels from {part.numbers['gap_from'].text} to "
+        f"{part.numbers['gap_to'].text} by {gap.keep:g}, others by 1."
     )
     part.said.append(gap.evidence)
     part.said.append(
@@ -64,12 +68,8 @@ def gap_part(asked: Asked, key: str) -> Part:
 
 
 def _gap(asked: Asked) -> SuggestedGap:
-    try:
-        geometry = asked.geometry
-    except ValueError:
-        geometry = None
     return suggest_gap(
-        asked.train, asked.heldout, geometry=geometry, resamples=asked.depth.resamples,
+        asked.train, asked.heldout, geometry=asked.geometry, resamples=asked.depth.resamples,
         seed=asked.seed, device=asked.device,
     )  # fmt: skip
 
@@ -119,11 +119,17 @@ def _zone(asked: Asked, geometry: Geometry, part: Part) -> None:
             "ends are calm and nothing lies between them.",
         )
     _bounded(asked, regimes.concentrated.value, part)
-    few = "; so few held-out images certify nothing" if np.isnan(start) else ""
+    if np.isnan(start):
+        part.said.append(f"So few held-out images ({len(new)}) certify no level of coverage.")
+    else:
+        beyond = ", beyond the zone's end" if start >= regimes.concentrated.value else ""
+        part.said.append(
+            f"With 95% confidence coverage is reached at {Estimate(start)} at the latest{beyond}."
+        )
     part.said.append(
-        f"With 95% confidence coverage is reached at {Estimate(start)} at the latest{few}. Where "
-        f"coverage is reached, a noisy new image and its nearest noisy training image are told "
-        f"apart but for an overlap of {confused:.2g}: coverage by shells says less than it seems."
+        f"Where coverage is reached, a noisy new image and its nearest noisy training image are "
+        f"told apart but for an overlap of {confused:.2g}: coverage by shells says less than it "
+        "seems."
     )
 
 

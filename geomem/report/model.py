@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ import torch
 from geomem.denoisers.check import check_denoiser
 from geomem.diffusion.network import loss_weight
 from geomem.diffusion.sampler import SOLVER_NAMES, levels_of
+from geomem.errors import InputError
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser
@@ -31,7 +32,7 @@ SOLVER = "heun"
 TOLD = 0.75  # the AUC of membership that one that copies has somewhere, by far, if all is right
 
 
-def model_part(asked: Asked, name: str, denoise: Denoiser, key: str) -> Part:
+def model_part(asked: Asked, name: str, denoise: Denoiser, levels: Floats, key: str) -> Part:
     """Errors, memorization, membership and samples of one denoiser."""
     part = Part(f"The model {name}".strip(), key)
     if str(denoise) != object.__repr__(denoise) and "\n" not in str(denoise):
@@ -39,7 +40,6 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, key: str) -> Part:
     check = check_denoiser(denoise, asked.train, seed=asked.seed, device=asked.device)
     told = f"It {check}" if check.passed else f"This {check}"
     (part.said if check.passed else part.warnings).append(told)
-    levels = levels_for(asked, denoise)
     train = denoising_error(
         denoise, asked.some(asked.train), levels, seed=asked.seed, device=asked.device
     )
@@ -63,11 +63,16 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, key: str) -> Part:
     return part
 
 
-def levels_for(asked: Asked, denoise: Denoiser) -> Floats:
-    """Noise levels around the data, within those that the network knows, data units."""
+def levels_for(asked: Asked, models: Sequence[Denoiser]) -> Floats:
+    """Noise levels around the data, within those that every network knows, data units."""
     spread = float(np.std(asked.train))
-    low = max(ENDS[0] * spread, getattr(denoise, "sigma_min", 0.0))
-    high = min(ENDS[1] * spread, getattr(denoise, "sigma_max", np.inf))
+    least = max(getattr(denoise, "sigma_min", 0.0) for denoise in models)
+    most = min(getattr(denoise, "sigma_max", np.inf) for denoise in models)
+    low, high = max(ENDS[0] * spread, least), min(ENDS[1] * spread, most)
+    if low >= high:  # known far from the data alone
+        low, high = least, most
+    if low >= high:
+        raise InputError("audit: the models share no noise levels; look at them one by one.")
     return np.geomspace(low, high, asked.depth.levels)
 
 
@@ -95,7 +100,7 @@ def _loss(asked: Asked, new: ErrorCurve, part: Part) -> None:
 def _rates(asked: Asked, bound: CopyBound, part: Part) -> None:
     rate = bound.memorized
     at = rate.peak
-    peak = part.number("rate_peak", rate.estimate(at), "share", "copies at the worst noise level")
+    peak = part.number("rate_peak", rate.estimate(at), "share", "copies, where they are most")
     part.number("rate_peak_at", float(rate.sigma[at]), "data units", "that level")
     certified = bound.edge(CERTIFIED)
     what = f"up to where at most {CERTIFIED:.0%} of answers are copies, certified"
@@ -108,8 +113,8 @@ def _rates(asked: Asked, bound: CopyBound, part: Part) -> None:
         part.said.insert(0, "No noisy held-out image becomes a copy at any of the noise levels.")
     if np.isfinite(certified):
         part.said.append(
-            f"Its errors certify that up to sigma {certified:.2g} at most {CERTIFIED:.0%} of its "
-            "answers are copies (97.5% confidence); above they say nothing."
+            f"Its errors certify, at the levels measured up to sigma {certified:.2g}, that at most "
+            f"{CERTIFIED:.0%} of its answers are copies (97.5% confidence); above they say nothing."
         )
     sure = (float(bound.sigma[0]), certified) if np.isfinite(certified) else None
     fig, _ = drawing.noise_curves(bound.curves, "share of the answers", zone=sure)
@@ -124,7 +129,9 @@ def _rates(asked: Asked, bound: CopyBound, part: Part) -> None:
 
 def _membership(found: Membership, part: Part) -> None:
     at = found.auc.peak
-    auc = part.number("membership", found.auc.estimate(at), "AUC", "training or held-out? at best")
+    auc = part.number(
+        "membership", found.auc.estimate(at), "AUC", "training or held-out, where told best"
+    )
     part.number("membership_at", float(found.auc.sigma[at]), "data units", "at that noise level")
     caught = part.number(
         "membership_caught", found.tpr.estimate(at), "share", "training images told there"
@@ -137,7 +144,7 @@ def _membership(found: Membership, part: Part) -> None:
         f"images {found.false_positives}. Beyond chance it can be told {levels}; "
         "where the two kinds of images differ for another reason, that tells them apart, too."
     )
-    if (found.auc.high < 0.5).any():
+    if (found.auc.high < 0.5).mean() > 0.5:  # at one of many levels it is so by chance
         part.warnings.append(
             "Its error is larger on training images than on held-out ones: were the two mixed up?"
         )
@@ -203,7 +210,11 @@ def compared(parts: Mapping[str, Part], key: str) -> Part:
     """Several models beside one another: which one to keep."""
     part = Part("Which one to keep", key)
     columns: dict[str, list[object]] = {"model": [*parts]}
-    names = {"heldout_loss": "held-out loss", "memorized": "copies", "membership": "membership AUC"}
+    names = {
+        "heldout_loss": "weighted held-out error",
+        "memorized": "copies",
+        "membership": "membership AUC",
+    }
     for name, heading in names.items():
         texts = [of.numbers[name].text if name in of.numbers else "-" for of in parts.values()]
         columns[heading] = [*texts]
@@ -221,6 +232,7 @@ def compared(parts: Mapping[str, Part], key: str) -> Part:
     others = ", ".join(name for name in equal if name != best) or "no other"
     part.said.append(
         f"The lowest loss on held-out images is that of {best}; not told apart from it (paired "
-        f"over images, 95%): {others}. Of these the one that copies least is kept."
+        f"over images, 95%): {others}. Of these the one that copies least is kept. "
+        "These images chose it: only others can judge it."
     )
     return part

@@ -6,6 +6,7 @@ import json
 import operator
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from geomem.geometry.window import Window
 from geomem.memorization.gap import SuggestedGap
 from geomem.report.part import Number, Part, stem
 
-CHECK = re.compile(r"\s*([\w/.\- ]+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
+CHECK = re.compile(r"\s*(.+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
@@ -72,7 +73,9 @@ class Report:
 
     @property
     def gap(self) -> SuggestedGap:
-        """The gap to train with, for a training loop of one's own."""
+        """The gap to train with, in a loop of one's own; InputError where there is none."""
+        if "gap_from" not in self.parts["gap"].numbers:
+            raise InputError(f"report: there is no gap. {' '.join(self.parts['gap'].warnings)}")
         known, images = self.parts["gap"], self.parts["images"].numbers
         low, high = (_estimate(known.numbers[name]) for name in ("gap_from", "gap_to"))
         ends = [images[name].value for name in ("zone_from", "zone_to") if name in images]
@@ -90,7 +93,8 @@ class Report:
         copies = [f"{part.title}: {_copies(part)}." for part in told.values()]
         where = [f"{p.title}: {p.said[0]}" for p in told.values() if "rate_peak" in p.numbers]
         images = self.parts["images"]
-        last = [self.parts[name].said[0] for name in ("compared", "gap") if name in self.parts]
+        asked = (self.parts[name] for name in ("compared", "gap") if name in self.parts)
+        last = [(part.said or part.warnings)[0] for part in asked]
         return {
             "Does it memorize?": copies or ["Neither samples nor a model were given."],
             "At which noise levels?": [*where, *(images.said or images.warnings)[:1]],
@@ -107,24 +111,17 @@ class Report:
         Parameters
         ----------
         check : str
-            A name of `numbers`, or the last part of several, of which each is asked; perhaps
-            ``.low`` or ``.high`` for an end of its interval; a comparison; a number.
+            A name of `numbers`; perhaps ``.low`` or ``.high`` for an end of its interval; a
+            comparison; a number. All numbers of that name, or of NAME/name, must keep it.
 
         Raises
         ------
         ValueError
             In a line, if it is none of this, or the number is not known.
         """
-        found = CHECK.fullmatch(check)
-        try:
-            name, end, sign, limit = found.groups() if found else ("", "", "", "")
-            than = float(limit)
-        except ValueError:
-            raise InputError(
-                f"check: {check!r} is not NAME < NUMBER, as 'memorized < 0.01'."
-            ) from None
+        name, end, sign, than = read_check(check)
         numbers = self.numbers
-        meant = [name] if name in numbers else [of for of in numbers if of.endswith(f"/{name}")]
+        meant = [of for of in numbers if of == name or of.endswith(f"/{name}")]
         if not meant:
             raise InputError(f"check: no number {name!r}; there are {', '.join(numbers)}.")
         values = [getattr(numbers[of], (end or ".value")[1:]) for of in meant]
@@ -172,16 +169,25 @@ class Report:
         -------
         The page and the JSON.
         """
-        figures = folder / "figures"
-        figures.mkdir(parents=True, exist_ok=True)
-        for name, part in self.parts.items():
-            for key, picture in part.pictures.items():
-                disk.write(figures / f"{stem(name)}-{key}.{picture.kind}", picture.file)
-                disk.write(figures / f"{stem(name)}-{key}.csv", picture.csv)
+        folder.mkdir(parents=True, exist_ok=True)
+        with disk.replacing(folder / "figures") as figures:  # none is left of another report
+            for name, part in self.parts.items():
+                for key, picture in part.pictures.items():
+                    disk.write(figures / f"{stem(name)}-{key}.{picture.kind}", picture.file)
+                    disk.write(figures / f"{stem(name)}-{key}.csv", picture.csv)
         page, numbers = folder / "report.html", folder / "report.json"
         disk.write(numbers, self.json)
         disk.write(page, self.html)
         return [page, numbers]
+
+
+def read_check(check: str) -> tuple[str, str, str, float]:
+    """Of a check its name, the end of the interval, the comparison and the number; InputError."""
+    with suppress(ValueError):
+        if found := CHECK.fullmatch(check):
+            name, end, sign, limit = found.groups()
+            return name, end or "", sign, float(limit)
+    raise InputError(f"check: {check!r} is not NAME < NUMBER, as 'memorized < 0.01'.")
 
 
 def _copies(part: Part) -> str:

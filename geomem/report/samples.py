@@ -9,7 +9,7 @@ import torch
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
-from geomem.geometry.intervals import paired_difference
+from geomem.geometry.intervals import more_often, paired_difference
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
 from geomem.memorization.thresholds import Thresholds
@@ -18,6 +18,7 @@ from geomem.report.asked import Asked
 from geomem.report.part import Part
 
 WORST = 8  # copies on the sheet
+CHANCE = 0.025  # of a share above another one that is not
 
 
 def samples_part(asked: Asked, images: NDArray[Any], sampler: str, key: str) -> Part:
@@ -49,7 +50,7 @@ def _floor(asked: Asked, near: Neighbours, part: Part) -> None:
         return
     held = memorized_fraction(asked.heldout, asked.distinct)
     floor = part.number("floor", held, "share", "held-out images that pass the same test")
-    if near.fraction.low > held.high:
+    if more_often(near.fraction, held, CHANCE):
         part.said.append(f"That is above the floor, {floor.text} of the held-out images.")
     else:
         part.said.append(
