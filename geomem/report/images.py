@@ -41,7 +41,7 @@ def gap_part(asked: Asked, key: str) -> Part:
     part.number("gap_to", gap.high, "data units", "where the gap ends")
     part.number("gap_keep", gap.keep, "share", "of the draws in the gap, how many are kept")
     part.said.append(
-        f"Train with {gap.keep:.0%} of the usual draws of noise levels from "
+        f"Train with {gap.keep:.0%} of the usual draws of noise levels from sigma "
         f"{part.numbers['gap_from'].text} to {part.numbers['gap_to'].text}."
     )
     part.said.append(gap.evidence)
