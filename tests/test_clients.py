@@ -6,13 +6,17 @@ Each test compares the adapted network with what its own library makes of the ne
 where the library makes no clean image, with a regression on what it trains the network on.
 """
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import geomem
-from geomem import EmpiricalDenoiser, Schedule, check_denoiser, denoiser
+from geomem import EmpiricalDenoiser, check_denoiser, denoiser
+from geomem.cli.main import main
+from geomem.diffusion.sampler import initial_noise
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
 SHAPE = (1, 8, 8)
@@ -160,6 +164,16 @@ def test_learned_variance_classes_and_learned_times_of_diffusers():
     assert denoiser(learned, diffusers.DDPMScheduler(), quiet=True).whole_steps
 
 
+def test_a_pipeline_is_audited_as_it_is(train):
+    diffusers = library("diffusers")
+    pipeline = diffusers.DDPMPipeline(unet(), diffusers.DDPMScheduler())
+    found = geomem.audit(train.numpy(), model=pipeline, quiet=True)
+    said = found.parts["model"]
+    assert "predicts epsilon" in said.said[0] and "(is it trained" in said.warnings[0]
+    with pytest.raises(ValueError, match="UNet2DModel alone does not say"):
+        geomem.audit(train.numpy(), model=pipeline.unet, quiet=True)
+
+
 def test_what_diffusers_has_for_distilled_networks_is_refused():
     diffusers = library("diffusers")
     for name in ("LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler"):
@@ -214,6 +228,20 @@ def test_paths_of_flow_matching(name):
         x_t = path.sample(x_0=z, x_1=x, t=t.expand(2)).x_t
         theirs = path.velocity_to_target(velocity(x_t, t.expand(2)), x_t, t)
         torch.testing.assert_close(denoise(x + sigma * z, sigma), theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_the_network_of_a_solver_of_flow_matching_is_found():
+    library("flow_matching")
+    from flow_matching.path import CondOTProbPath
+    from flow_matching.solver import ODESolver
+
+    class Shrinks(nn.Module):
+        def forward(self, x, t):
+            return -t.view(-1, 1, 1, 1) * x
+
+    net, path = Shrinks(), CondOTProbPath()
+    solved, plain = (denoiser(of, path, quiet=True) for of in (ODESolver(net), net))
+    torch.testing.assert_close(solved(noisy(2), 0.5), plain(noisy(2), 0.5))
 
 
 @pytest.mark.parametrize("sigma_c", [0.0, 0.1, 0.5])
@@ -395,34 +423,177 @@ def test_elucidated_diffusion_of_lucidrains():
     assert drawn.shape == (2, *SHAPE)
 
 
-# From training to what is measured, by another library's own loop
+# Their samplers and ours
 
 
-@pytest.mark.long
-def test_what_a_trained_network_of_diffusers_copies_is_measured_through_the_adapter(train):
-    """Twenty digits, its own loop and sampler: copies by both, and no mistake seen."""
-    diffusers, net = library("diffusers"), unet(block_out_channels=(16, 32))
-    scheduler = diffusers.DDPMScheduler(clip_sample=False)
+def noise(n):
+    """The noise of the samples 0 to n - 1 of seed 0."""
+    return initial_noise(SHAPE, [(0, i) for i in range(n)], 1.0).float()
+
+
+def ddim(net, scheduler, noise, steps=50):
+    """Samples by diffusers' DDIM, and the timesteps that it took."""
+    sampler = library("diffusers").DDIMScheduler.from_config(scheduler.config)
+    sampler.set_timesteps(steps)
+    x = noise
+    with torch.no_grad():
+        for t in sampler.timesteps:
+            x = sampler.step(net(x, t).sample, t, x).prev_sample
+    return x, sampler.timesteps.numpy()
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_ddim_of_diffusers_is_eulers_method_at_its_timesteps(kind):
+    net = unet().eval()
+    scheduler = library("diffusers").DDPMScheduler(prediction_type=kind, clip_sample=False)
+    denoise = denoiser(net, scheduler, quiet=True)
+    _, timesteps = ddim(net, scheduler, noise(2), 20)
+    levels = denoise.schedule.sigma(timesteps)
+    start = levels[0] * denoise.schedule.scale(levels[0])  # of unit variance, but for x
+    theirs, _ = ddim(net, scheduler, start * noise(2), 20)
+    ours = geomem.sample(denoise, SHAPE, 2, solver="euler", sigmas=levels)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_eulers_method_on_a_flows_clock_is_ours():
+    library("torchcfm")
+    from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+    from torchdiffeq import odeint
+
     torch.manual_seed(0)
-    optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
-    for _ in range(1000):
-        z, t = torch.randn(32, *SHAPE), torch.randint(1000, (32,))
-        x = train[torch.randint(len(train), (32,))]
-        loss = (net(scheduler.add_noise(x, z, t), t).sample - z).square().mean()
+    net = Velocity().eval()
+    denoise = denoiser(net, ConditionalFlowMatcher(), quiet=True)
+    times = torch.linspace(0.05, 1, 20)
+    levels = denoise.schedule.sigma(times[:-1].double().numpy())
+    with torch.no_grad():
+        theirs = odeint(net, 0.95 * noise(2), times, method="euler")[-1]
+    ours = geomem.sample(denoise, SHAPE, 2, solver="euler", sigmas=levels)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+# From training to the report, by the libraries' own loops and samplers
+
+
+class Velocity(nn.Module):
+    """A small network that takes the time first, as torchcfm's do."""
+
+    def __init__(self, width=512):
+        super().__init__()
+        self.time, self.first, self.last = (
+            nn.Linear(a, b) for a, b in ((32, width), (64, width), (width, 64))
+        )
+        self.middle = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
+        self.register_buffer("rates", torch.pi / 4 * torch.arange(1, 17))
+
+    def forward(self, t, x):
+        phase = t.reshape(-1, 1) * self.rates
+        when = self.time(torch.cat([phase.sin(), phase.cos()], 1))
+        h = self.first(x.flatten(1)) + when
+        for layer in self.middle:
+            h = h + layer(torch.nn.functional.silu(h + when))
+        return self.last(torch.nn.functional.silu(h)).view_as(x)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return geomem.load_dataset("digits", n_train=64, n_heldout=120)
+
+
+def fit(net, images, loss_of, steps, rate):
+    """Adam, its rate up and down again."""
+    optimizer = torch.optim.Adam(net.parameters(), rate)
+    course = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, steps, pct_start=0.1)
+    for _ in range(steps):
+        loss = loss_of(images[torch.randint(len(images), (64,))])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        course.step()
+    net.eval()
+
+
+def audited(folder, digits, model, samples, sampler):
+    """The report of the command line, its own samples and the user's beside each other."""
+    for name, images in (("train", digits.train), ("new", digits.heldout), ("drawn", samples)):
+        np.save(folder / f"{name}.npy", images)
+    out = folder / "report"
+    main(["audit", str(folder / "train.npy"), "--heldout", str(folder / "new.npy"), "--model",
+          model, "--samples", str(folder / "drawn.npy"), "--sampler", sampler, "--out", str(out),
+          "--check", "memorized.low > 0.1", "--check", "model/memorized.low > 0.1"])  # fmt: skip
+    assert sampler in (out / "report.html").read_text()
+    parts = json.loads((out / "report.json").read_text())["parts"]
+    theirs, ours = (parts[name]["numbers"]["memorized"] for name in ("samples", "model"))
+    assert theirs["value"] == geomem.memorized_fraction(samples, digits.train).value
+    assert theirs["low"] <= ours["high"] and ours["low"] <= theirs["high"]
+    assert parts["model"]["numbers"]["membership"]["low"] > 0.9
+    assert not parts["model"]["warnings"]
+    return parts["model"]
+
+
+@pytest.mark.long
+def test_a_unet_of_diffusers_from_its_own_loop_to_the_report(digits, tmp_path):
+    diffusers, images = library("diffusers"), torch.from_numpy(digits.train)
+    scheduler = diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=False)
+    net = unet(block_out_channels=(32, 32), norm_num_groups=8)
+
+    def loss_of(x):
+        z, t = torch.randn_like(x), torch.randint(1000, (len(x),))
+        return (net(scheduler.add_noise(x, z, t), t).sample - z).square().mean()
+
+    fit(net, images, loss_of, 1250, 4e-3)
     denoise = denoiser(net, scheduler, quiet=True)
-    assert check_denoiser(denoise, train).passed
-    raw = check_denoiser(lambda x, s: net(x, s).sample.detach(), train)
+    assert check_denoiser(denoise, images).passed
+    raw = check_denoiser(lambda x, s: net(x, s).sample.detach(), images)
     assert "epsilon" in raw.mistake and "timestep" in raw.mistake
-    ours = geomem.memorized_fraction(geomem.sample(denoise, SHAPE, 64), train)
-    ddim = diffusers.DDIMScheduler.from_config(scheduler.config)
-    ddim.set_timesteps(50)
-    y = torch.randn(64, *SHAPE)
+    torch.manual_seed(1)
+    samples, _ = ddim(net, scheduler, torch.randn(128, *SHAPE))
+    ours = geomem.memorized_fraction(geomem.sample(denoise, SHAPE, 128), digits.train)
+    theirs = geomem.memorized_fraction(samples, digits.train)
+    assert ours.low <= theirs.high and theirs.low <= ours.high
+    diffusers.DDPMPipeline(net, scheduler).save_pretrained(tmp_path / "unet")
+    part = audited(tmp_path, digits, str(tmp_path / "unet"), samples, "DDIM, 50 steps")
+    assert "predicts epsilon on DDPM's 1,000 timesteps" in " ".join(part["said"])
+
+
+@pytest.mark.long
+def test_a_flow_of_torchcfm_from_its_own_loop_to_the_report(digits, tmp_path):
+    library("torchcfm")
+    from safetensors.torch import save_file
+    from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+    from torchdiffeq import odeint
+
+    torch.manual_seed(0)
+    net, matcher, images = Velocity(), ConditionalFlowMatcher(), torch.from_numpy(digits.train)
+
+    def loss_of(x):
+        t, x_t, u = matcher.sample_location_and_conditional_flow(torch.randn_like(x), x)
+        return (net(t, x_t) - u).square().mean()
+
+    fit(net, images, loss_of, 3000, 2e-3)
+    denoise = denoiser(net, matcher, quiet=True)
+    assert check_denoiser(denoise, images).passed
     with torch.no_grad():
-        for t in ddim.timesteps:
-            y = ddim.step(net.eval()(y, t).sample, t, y).prev_sample
-    theirs = geomem.memorized_fraction(y, train)
-    assert ours.low > 0.2 and ours.low <= theirs.high and theirs.low <= ours.high
-    assert Schedule.ddpm(scheduler.alphas_cumprod).ends == (denoise.sigma_min, denoise.sigma_max)
+        start, ends = torch.randn(128, *SHAPE), torch.tensor([0.0, 1.0])
+        samples = odeint(net, start, ends, rtol=1e-4, atol=1e-4)[-1]
+    ours = geomem.memorized_fraction(geomem.sample(denoise, SHAPE, 128), digits.train)
+    theirs = geomem.memorized_fraction(samples, digits.train)
+    assert ours.low <= theirs.high and theirs.low <= ours.high
+    save_file(net.state_dict(), tmp_path / "flow.safetensors")
+    (tmp_path / "flow.py").write_text(FLOW)
+    model = f"{tmp_path / 'flow.py'}:denoise"
+    part = audited(tmp_path, digits, model, samples, "dopri5")
+    assert "predicts velocity on ConditionalFlowMatcher" in " ".join(part["said"])
+
+
+FLOW = """
+from pathlib import Path
+
+import geomem
+from safetensors.torch import load_file
+from test_clients import Velocity
+from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+
+network = Velocity()
+network.load_state_dict(load_file(Path(__file__).with_suffix(".safetensors")))
+denoise = geomem.denoiser(network, ConditionalFlowMatcher())
+"""

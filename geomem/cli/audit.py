@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import runpy
 import sys
 from pathlib import Path
@@ -110,10 +112,13 @@ def _loaded(options: argparse.Namespace) -> ImageSet:
 def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None:
     if options.samples is None:
         return None
-    drawn = load_dataset(
-        options.samples, heldout=False, size=options.size,
-        range=_range(options.range) or "unclipped",
-    )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()):  # what it says is of training images
+        drawn = load_dataset(
+            options.samples, heldout=False, size=options.size,
+            range=_range(options.range) or "unclipped",
+        )  # fmt: skip
+    low, high = drawn.train.min(), drawn.train.max()
+    print(f"{len(drawn.train):,} samples of {options.samples}: values of {low:.3g} to {high:.3g}")
     if drawn.train.shape[1:] != data.train.shape[1:]:
         shapes = ["x".join(map(str, of.train.shape[1:])) for of in (data, drawn)]
         raise InputError(f"--samples: {shapes[1]}, and the training images are {shapes[0]}.")

@@ -128,10 +128,10 @@ def audit(
         c, level, seed, device,
     )  # fmt: skip
     drawn = None if samples is None else _like(images, samples)
+    folder = None if out is None else Path(out)
     steps = _steps(asked, models, drawn, sampler)
     if not quiet:
-        _announce(steps)
-    folder = None if out is None else Path(out)
+        _announce(steps, folder)
     if folder is not None:
         (folder / PARTS).mkdir(parents=True, exist_ok=True)
     with plt.style.context(STYLE):
@@ -244,10 +244,13 @@ def _pilot(asked: Asked, denoise: Denoiser, levels: Floats) -> tuple[float, str]
     return DRAWING + taken / len(some) * images, found.hexdigest()
 
 
-def _announce(steps: list[Step]) -> None:
-    """What is to be done, and about how long it takes."""
-    total = sum(seconds for *_, seconds in steps)
-    each = ", ".join(f"{name.strip('/')} {_said(seconds)}" for name, *_, seconds in steps)
+def _announce(steps: list[Step], folder: Path | None) -> None:
+    """What is to be done yet, and about how long it takes."""
+    seconds = {step[0].strip("/"): step[3] for step in steps if _kept(step, folder) is None}
+    if not seconds:
+        return
+    total = sum(seconds.values())
+    each = ", ".join(f"{name} {_said(taken)}" for name, taken in seconds.items())
     print(f"audit: about {_said(total)} ({each})", flush=True)
 
 
@@ -257,16 +260,25 @@ def _said(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def _kept(step: Step, folder: Path | None) -> Part | None:
+    """A part that an earlier audit has found."""
+    name, _, key, _ = step
+    return None if folder is None else Part.load(_path(name, folder), key)
+
+
+def _path(name: str, folder: Path) -> Path:
+    return folder / PARTS / f"{stem(name)}.json"
+
+
 def _done(step: Step, folder: Path | None, quiet: bool) -> Part:
     """A part, found again or found; it is kept at once."""
     name, look, key, _ = step
-    path = None if folder is None else folder / PARTS / f"{stem(name)}.json"
-    part = None if path is None else Part.load(path, key)
-    found, begun = part is not None, time.perf_counter()
+    begun, part = time.perf_counter(), _kept(step, folder)
+    found = part is not None
     if part is None:
         part = look(key)
-        if path is not None:
-            part.save(path)
+        if folder is not None:
+            part.save(_path(name, folder))
     if not quiet:
         taken = "kept from before" if found else f"{time.perf_counter() - begun:.0f} s"
         print(f"  {name.strip('/')}: {taken}", flush=True)

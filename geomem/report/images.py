@@ -45,7 +45,7 @@ def gap_part(asked: Asked, key: str) -> Part:
     part.number("gap_to", gap.high, "data units", "where the gap ends")
     part.number("gap_keep", gap.keep, "weight", "of each level in the gap; others have 1")
     part.said.append(
-        f"In training, weigh noise levels from {part.numbers['gap_from'].text} to "
+        f"In training, weigh noise levels from sigma {part.numbers['gap_from'].text} to "
         f"{part.numbers['gap_to'].text} by {gap.keep:g}, others by 1."
     )
     part.said.append(gap.evidence)
