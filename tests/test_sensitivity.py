@@ -1,11 +1,13 @@
 """The zone under other rules: the book's own among them, and what any data must show."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from geomem import load_dataset, measure_regimes, shell_coverage
 from geomem.geometry.regimes import DRAWS
 from geomem.geometry.sensitivity import Sensitivity
+from geomem.plots.covered import other_rules
 
 CS, LEVELS = (1.0, 5.0, 20.0), (0.5, 0.8, 0.99)
 
@@ -37,3 +39,18 @@ def test_a_level_above_the_mass_of_a_shell_is_nowhere(found):
     tried, _ = found
     assert tried.zones[1.0, 0.99] is None and np.isnan(tried.starts(1.0)[2].value)
     assert tried.columns()["level 0.99"][0] == "none"
+
+
+@pytest.mark.parametrize("levels", [[float("nan")], [0.5, 1.0], []])
+def test_a_level_that_is_none_is_not_taken_for_one_that_is_never_reached(found, levels):
+    _, geometry = found
+    with pytest.raises(ValueError, match="levels"):
+        Sensitivity.of({5.0: geometry.coverage}, geometry.weight, levels)
+
+
+def test_where_no_rule_finds_a_zone_there_is_a_picture_without_bars(found):
+    _, geometry = found
+    never = Sensitivity.of({5.0: geometry.coverage}, geometry.weight, [1 - 1e-12])
+    fig, table = other_rules({"digits": never})
+    assert np.isnan(table["zone begins [data units]"]).all()
+    plt.close(fig)

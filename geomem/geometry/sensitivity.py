@@ -47,6 +47,8 @@ class Sensitivity:
         levels : of the rule, in (0, 1).
         seed : of the resampling.
         """
+        if not levels or not all(0 < level < 1 for level in levels):
+            raise ValueError(f"levels must lie strictly between 0 and 1, got {[*levels]}.")
         zones: dict[tuple[float, float], Regimes | None] = {}
         for (c, coverage), level in product(coverages.items(), levels):
             zones[c, level] = None

@@ -54,7 +54,9 @@ def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
     for ax, (name, found) in zip(axes[:, 0], sets.items(), strict=True):
         found.plot(ax)
         ax.set(title=name, ylabel=SIGMA_LABEL.replace("noise level", "zone,"))
-        ax.set_ylim(0.8 * ax.get_ylim()[0], 1.2 * ax.get_ylim()[1])
+        low, high = ax.get_ylim()
+        if low > 0:  # else there is no zone to be seen
+            ax.set_ylim(0.8 * low, 1.2 * high)
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("")
