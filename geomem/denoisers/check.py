@@ -27,7 +27,6 @@ from geomem.geometry.intervals import student_half
 
 SMALL, LARGE = 0.05, 10.0  # noise levels over the standard deviation of the pixels
 AWFUL = 2.0  # times the error of the better trivial answer: no denoiser, however little trained
-FAR = 20.0  # times that error: no network answers so that is asked and read rightly
 TINY = 1e-30  # an error that is 0, of one that knows the images by heart: it has a logarithm
 BETTER = 1.1  # times smaller, over the levels, is the error of another reading
 SAID = {
@@ -224,8 +223,8 @@ def _named(trial: _Trial, plain: Floats, of_input: Floats, of_mean: Floats) -> s
     failed, worst = plain.mean(1) > AWFUL * trivial, (plain.mean(1) / trivial).max()
     if failed.any() and (trivially := _resembled(trial)):
         return trivially
-    # Where little is wrong a mended answer has to be good, and not only nearer to a trivial one:
-    # better than the input shrunk, which is the best that knows nothing of images but their spread.
+    # A mended answer has to be good, and not only nearer to a trivial one: better than the input
+    # shrunk, which is the best that knows nothing of images but their spread.
     shrunk, most = 1 / (1 / of_input + 1 / of_mean), np.clip(worst / 10, 1.05, AWFUL)
     found = dict[str, float]()
     for mistake in _mistakes(trial.x):
@@ -236,7 +235,7 @@ def _named(trial: _Trial, plain: Floats, of_input: Floats, of_mean: Floats) -> s
         if known.sum() <= len(known) / 2 or not known[failed].all():
             continue
         error = np.where(known, mended.mean(1), plain.mean(1))
-        good = worst > FAR or np.log(error / shrunk).mean() < -np.log(BETTER)
+        good = np.log(error / shrunk).mean() < -np.log(BETTER)
         right = good and np.all((error / trivial)[known] <= most)
         if right and (failed.any() or _better(mended, plain)):
             found.setdefault(mistake.words, float(np.log(error / trivial).mean()))

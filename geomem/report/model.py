@@ -189,9 +189,9 @@ def _samples(asked: Asked, denoise: Denoiser, part: Part) -> None:
 def _suspected(part: Part) -> None:
     """Copies, and no difference between training and held-out images: they were trained on, too."""
     numbers = part.numbers
-    if not {"floor", "membership"} <= {*numbers} or numbers["membership"].value > TOLD:
+    if not {"above_floor", "membership"} <= {*numbers} or numbers["membership"].value > TOLD:
         return
-    if numbers["memorized"].low > numbers["floor"].high:
+    if numbers["above_floor"].value:
         part.warnings.append(
             "Your held-out images look trained on: it copies training images, and its error "
             "does not tell these from the held-out ones."

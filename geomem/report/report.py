@@ -95,6 +95,9 @@ class Report:
         images = self.parts["images"]
         asked = (self.parts[name] for name in ("compared", "gap") if name in self.parts)
         last = [(part.said or part.warnings)[0] for part in asked]
+        floors = [part.numbers["above_floor"].value for part in told.values() if _floor(part)]
+        if floors and not any(floors):
+            last.insert(0, "Nothing now, by these samples. For a longer training:")
         return {
             "Does it memorize?": copies or ["Neither samples nor a model were given."],
             "At which noise levels?": [*where, *(images.said or images.warnings)[:1]],
@@ -190,12 +193,17 @@ def read_check(check: str) -> tuple[str, str, str, float]:
     raise InputError(f"check: {check!r} is not NAME < NUMBER, as 'memorized < 0.01'.")
 
 
+def _floor(part: Part) -> bool:
+    """Whether its copies were held against a floor."""
+    return "above_floor" in part.numbers
+
+
 def _copies(part: Part) -> str:
     """The share of copies beside its floor, and what its errors tell of the training images."""
     share, floor = part.numbers["memorized"], part.numbers.get("floor")
     said = f"{share.text} of the samples are copies"
     if floor:
-        above = "above" if share.low > floor.high else "not beyond chance above"
+        above = "above" if part.numbers["above_floor"].value else "not beyond chance above"
         said += f", {above} the floor, {floor.text} of held-out images"
     if "membership" in part.numbers:
         auc = part.numbers["membership"].text

@@ -50,7 +50,9 @@ def _floor(asked: Asked, near: Neighbours, part: Part) -> None:
         return
     held = memorized_fraction(asked.heldout, asked.distinct)
     floor = part.number("floor", held, "share", "held-out images that pass the same test")
-    if more_often(near.fraction, held, CHANCE):
+    above = more_often(near.fraction, held, CHANCE)
+    part.number("above_floor", float(above), "yes: 1", "whether that is more, beyond chance")
+    if above:
         part.said.append(f"That is above the floor, {floor.text} of the held-out images.")
     else:
         part.said.append(
