@@ -150,3 +150,9 @@ def test_nonsense_is_one_clear_line(function):
             pytest.fail(f"{what}: taken, and gave {function(spoil(TRAIN))}")
         except ValueError as error:
             assert re.search(message, str(error)) and "\n" not in str(error), what
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
+def test_a_device_that_is_not_here_is_one_line():
+    with pytest.raises(ValueError, match="no CUDA device here"):
+        geomem.twins(np.eye(4), device="cuda")

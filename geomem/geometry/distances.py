@@ -75,6 +75,8 @@ class Points:
             own = array.device if isinstance(array, torch.Tensor) else torch.device("cpu")
             device = "cuda" if own.type == "cpu" and torch.cuda.is_available() else own
         self.name, self.device, self.shape = name, torch.device(device), tuple(array.shape)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device: there is no CUDA device here; leave it at auto.")
         self.flat = array.reshape(len(array), -1)  # (N, d), the caller's own kind and dtype
 
     def __len__(self) -> int:
