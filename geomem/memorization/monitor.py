@@ -119,8 +119,8 @@ class Monitor:
 
     References
     ----------
-    Ours. The loss is that of :cite:t:`karras2022elucidating`, the copies those of
-    `memorized_fraction`; see :doc:`/book/gap_training`.
+    Ours. The loss is that of :cite:t:`karras2022elucidating`, the copies those of the ratio test;
+    see :doc:`/book/your_own_model`.
 
     Examples
     --------
