@@ -145,7 +145,7 @@ earlier = when.earlier is not None and when.earlier.low > 0.9
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
 covered = states["small, memorized"].low[middle] if memorized.any() else 0.0
 says = "memorized samples' states are covered more"
-claim("copies-covered", says, covered > on_heldout[middle], must=must)
+claim("copies-covered", says, covered > on_heldout[middle], must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
     says = "most copies are settled inside the danger zone"
     claim("settled-in-zone", says, when.copies["inside"].low > 0.5, must=False)
