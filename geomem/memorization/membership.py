@@ -208,7 +208,7 @@ def membership(
 
     References
     ----------
-    Ours in this form; the error is Eq. 5 of the paper; here :prf:ref:`def-denoising-error`.
+    Ours; the error is Eq. 5 of the paper; see :doc:`/book/your_own_model`.
 
     Examples
     --------
