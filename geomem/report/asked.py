@@ -125,8 +125,9 @@ class Asked:
     def geometry(self) -> Geometry:
         """Coverage, concentration and regimes, with near twins merged."""
         train, new = self.halves
-        options = {"c": self.c, "level": self.level, "seed": self.seed, "device": self.device}
-        return measure_regimes(new, train, **options)  # type: ignore[arg-type]  # of four kinds
+        return measure_regimes(
+            new, train, c=self.c, level=self.level, seed=self.seed, device=self.device
+        )
 
     def some(self, images: NDArray[Any]) -> NDArray[Any]:
         """As many of them as are denoised, evenly spread."""

@@ -290,8 +290,8 @@ def _about(
 ) -> dict[str, Any]:
     """What was looked at, with hashes and settings, and what more could be told."""
     shape = " x ".join(map(str, asked.train.shape[1:]))
-    held = 0 if asked.heldout is None else len(asked.heldout)
-    depth = asked.depth
+    new, depth = asked.heldout, asked.depth
+    held = 0 if new is None else len(new)
     more = {
         "held-out images, new errors, memorization at each noise level, membership, a floor": held,
         "samples, or a model, copies and their originals": drawn is not None or models,
@@ -300,7 +300,7 @@ def _about(
     wanted = [f"with {what}" for what, there in more.items() if not there]
     provenance = {
         "training images": f"{len(asked.train):,}, {shape}, SHA-256 {digest(asked.train)}",
-        "held-out images": f"{held:,}, SHA-256 {digest(asked.heldout)}" if held else "none",  # type: ignore[arg-type]  # there are some
+        "held-out images": "none" if new is None else f"{held:,}, SHA-256 {digest(new)}",
         "settings": f"shells c = {asked.c:g}, level {asked.level:g}, seed {asked.seed}; at most "
         f"{depth.images:,} images of each kind at {depth.levels} noise levels, {depth.samples} "
         f"samples, {depth.resamples} resamples",

@@ -65,7 +65,7 @@ from geomem.theorems.theorem_4_11_rate import (
 # The formulas ------------------------------------------------------------------------------
 
 Y = sp.Symbol("Y", real=True)
-d, l, m, order = sp.symbols("d l m n", integer=True, positive=True)  # noqa: E741
+d, l, m, order = sp.symbols("d l m n", integer=True, positive=True)  # noqa: E741  # the field's
 Z, Z_ = sp.Symbol("{Z}", commutative=False), sp.IndexedBase("Z")
 kappa_3, kappa_4 = sp.IndexedBase(r"{\kappa_3}"), sp.IndexedBase(r"{\kappa_4}")
 GAP_IN_NOISE = named(r"\left(m_\sigma(X_\sigma) - m^G_\sigma(X_\sigma)\right)")
