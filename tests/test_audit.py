@@ -304,6 +304,8 @@ def test_names_that_are_one_file_are_refused_and_paths_stay_private(data, models
         {"train": "digits"},
         {"samples": np.empty((0, 1, 8, 8))},
         {"seed": -1},
+        {"level": 0.0},
+        {"c": float("nan")},
         {"train": np.zeros((30, 1, 8, 8)) + np.arange(30).reshape(-1, 1, 1, 1) % 3},
     ],
 )

@@ -121,7 +121,7 @@ def audit(
     """
     images, new = _images(train, heldout)
     models = _named(model)
-    if not 0 <= level < 1 or c <= 0:
+    if not (0 < level < 1 and c > 0):
         raise InputError(f"audit: needs 0 < level < 1 and c > 0, got {level} and {c}.")
     asked = Asked(
         images, new, clocks(schedule or _schedule(models)), THOROUGH if thorough else QUICK,
