@@ -19,13 +19,20 @@ from tqdm import tqdm
 RUN_VARIABLE = "GEOMEM_RUN"  # path of the run.json that the runner writes for a notebook
 
 
-def bar(total: int, name: str, unit: str, position: int = 0, delay: float = 0) -> tqdm:
+def bar(
+    total: int,
+    name: str,
+    unit: str,
+    position: int = 0,
+    delay: float = 0,
+    hidden: bool = False,
+) -> tqdm:
     """A tqdm bar where somebody can see it, else a silent one; from ``delay`` seconds on."""
     stream: TextIO | None = sys.stderr
     if RUN_VARIABLE in os.environ:
         stream, position = _terminal(Path(os.environ[RUN_VARIABLE]), position)
     interactive = "ipykernel" in type(stream).__module__
-    hidden = stream is None or not (interactive or stream.isatty())
+    hidden = hidden or stream is None or not (interactive or stream.isatty())
     leave = not interactive and RUN_VARIABLE not in os.environ
     options: dict[str, Any] = {"unit": unit, "position": position, "leave": leave}
     return tqdm(total=total, desc=name, file=stream, disable=hidden, delay=delay, **options)

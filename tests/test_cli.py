@@ -38,6 +38,11 @@ def failing(arguments, capsys):
         (["book", "--jobs", "0"], "--jobs: 0 notebooks at a time"),
         (["list", "-p", "dataset", "nope"], "no data set 'nope'"),
         (["cite", "fig-nope"], "no figure 'fig-nope'"),
+        (["regimes", "digits", "--level", "1"], "--level: it must be between 0 and 1, got 1"),
+        (["regimes", "digits", "--c", "nan"], "--c: it must be above 0, got nan"),
+        (["regimes", "digits", "--range", "1", "x"], "--range: LOW HIGH or any, got 1 x"),
+        (["regimes", "nope", "--draws", "0"], "--draws: it must be at least 1, got 0"),
+        (["regimes", "nope"], "unknown data set 'nope'"),
         (["verify", "theorem-9-9"], "no statement 'theorem-9-9'; known: theorem-4-2-a"),
     ],
 )
@@ -96,7 +101,7 @@ def test_stopped_while_packages_load_it_says_so_and_ends(capfd, monkeypatch):
     assert process.exitcode == 130 and capfd.readouterr().err == "geomem: stopped\n"
 
 
-VERBS = ["list", "run", "book", "cite", "figures", "verify", "train", "sample", "models"]
+VERBS = ["list", "run", "book", "cite", "figures", "verify", "regimes", "train", "sample", "models"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

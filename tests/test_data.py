@@ -41,6 +41,30 @@ def test_subsets_are_nested_seeded_and_identified():
     assert again.sha256 == large.sha256 != other.sha256
 
 
+def test_shares_are_the_whole_in_order(tmp_path, rng):
+    np.save(tmp_path / "a.npy", rng.integers(0, 256, (23, 4, 4, 3), np.uint8))
+    for name, options in (("digits", {"n_train": 50, "seed": 3}), (tmp_path / "a.npy", {})):
+        whole = load_dataset(name, **options)
+        parts = [load_dataset(name, **options, share=(i, 4)) for i in range(4)]
+        np.testing.assert_array_equal(np.concatenate([p.train for p in parts]), whole.train)
+        joined = np.concatenate([p.indices.train for p in parts])
+        np.testing.assert_array_equal(joined, whole.indices.train)
+        assert all(np.array_equal(part.heldout, whole.heldout) for part in parts)
+        assert max(len(p.train) for p in parts) - min(len(p.train) for p in parts) == 1
+    for wrong in ((4, 4), (-1, 4), (0, 51)):
+        with pytest.raises(DataError, match="50 training images have no share"):
+            load_dataset("digits", n_train=50, share=wrong)
+
+
+def test_of_a_share_no_other_image_is_kept(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4000, 16, 16), np.uint8) + np.arange(16, dtype=np.uint8))
+    tracemalloc.start()
+    held = load_dataset(tmp_path / "a.npy", heldout=False, range=(0, 255), share=(1, 40)).train
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(held) == 100 and peak < 4 * 4000 * 16 * 16
+
+
 def test_classes_and_size():
     boots = load_dataset("fashion-mini", classes="boot", size=7)
     assert boots.train.shape == (200, 1, 7, 7) and set(boots.labels.train) == {9}

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geomem.cli.main import examples
-from geomem.cli.models import checked_device, store_root
+from geomem.cli.main import examples, value_range
+from geomem.cli.models import store_root
+from geomem.cli.processes import checked_device
 from geomem.data.named import open_source
 from geomem.data.sets import ImageSet, load_dataset
 from geomem.denoisers.recognise import denoiser
@@ -105,7 +106,7 @@ def _loaded(options: argparse.Namespace) -> ImageSet:
     held: Any = options.heldout or (None if own else False)
     return load_dataset(
         options.images, heldout=held, n_train=options.n_train, size=options.size,
-        range=_range(options.range),
+        range=value_range(options.range),
     )  # fmt: skip
 
 
@@ -115,7 +116,7 @@ def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None
     with contextlib.redirect_stdout(io.StringIO()):  # what it says is of training images
         drawn = load_dataset(
             options.samples, heldout=False, size=options.size,
-            range=_range(options.range) or "unclipped",
+            range=value_range(options.range) or "unclipped",
         )  # fmt: skip
     low, high = drawn.train.min(), drawn.train.max()
     print(f"{len(drawn.train):,} samples of {options.samples}: values of {low:.3g} to {high:.3g}")
@@ -123,16 +124,6 @@ def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None
         shapes = ["x".join(map(str, of.train.shape[1:])) for of in (data, drawn)]
         raise InputError(f"--samples: {shapes[1]}, and the training images are {shapes[0]}.")
     return np.asarray(drawn.train)
-
-
-def _range(given: list[str] | None) -> Any:
-    if given is None or given == ["any"]:
-        return given and "any"
-    try:
-        low, high = map(float, given)
-    except ValueError:
-        raise InputError(f"--range: LOW HIGH or any, got {' '.join(given)}.") from None
-    return low, high
 
 
 def _model(name: str, device: str) -> Denoiser:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from geomem.errors import InputError, WorkError, refused
 
@@ -40,6 +40,10 @@ VERBS = {
     "audit": (
         "audit",
         "Does a model memorize your images, at which noise levels, and what to do: a report.",
+    ),
+    "regimes": (
+        "regimes",
+        "Coverage, concentration and the danger zone of images, in one process or in many.",
     ),
     "train": (
         "models",
@@ -175,6 +179,17 @@ def _parser(asked: str = "") -> argparse.ArgumentParser:
         if name == asked:
             getattr(import_module(f"geomem.cli.{module}"), f"add_{name}")(verb)
     return parser
+
+
+def value_range(given: list[str] | None) -> Any:
+    """What --range says, as `load_dataset` takes it."""
+    if given is None or given == ["any"]:
+        return given and "any"
+    try:
+        low, high = map(float, given)
+    except ValueError:
+        raise InputError(f"--range: LOW HIGH or any, got {' '.join(given)}.") from None
+    return low, high
 
 
 def examples(verb: argparse.ArgumentParser, lines: str) -> None:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
 import shlex
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import distributed
 
 from geomem.cli.main import examples, torchrun
+from geomem.cli.processes import in_turn, processes
 from geomem.data.sets import ImageSet
 from geomem.diffusion import fitting, presets, zoo
 from geomem.diffusion.cost import cost, parameters, planned
-from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, settings
+from geomem.diffusion.presets import ConfigError, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
 from geomem.errors import InputError, WorkError
 from geomem.machine import in_bytes, in_time
@@ -81,8 +80,8 @@ def train_model(options: argparse.Namespace) -> None:
     if options.dry_run:
         _print_cost(asked, options.config)
         return
-    with _processes(asked.train.device) as (first, world):
-        data = _load(asked.data)
+    with processes(asked.train.device) as (first, world):
+        data = in_turn(asked.data.load)
         chosen = _complete(asked, data)
         here = zoo.stored(zoo.folder_of(chosen, data, store_root()), chosen)
         _check(here, options)
@@ -186,51 +185,11 @@ def _command(options: argparse.Namespace) -> str:
     return f"torchrun ... -m {command}" if torchrun().world > 1 else command
 
 
-def _load(data: DataConfig) -> ImageSet:
-    """The images; where several processes need them, one of each machine downloads them."""
-    group, leads = distributed.is_initialized(), torchrun().local_rank == 0
-    if group and not leads:
-        distributed.barrier()
-    images = data.load()
-    if group and leads:
-        distributed.barrier()
-    return images
-
-
 def _complete(chosen: Experiment, data: ImageSet) -> Experiment:
     try:
         return replace(chosen, train=chosen.train.for_images(data.train))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-
-
-@contextlib.contextmanager
-def _processes(device: str) -> Iterator[tuple[bool, int]]:
-    """Whether this is the first of the processes that torchrun started, and their number.
-
-    The others are silent. Without torchrun there is one.
-    """
-    cuda, told = checked_device(device) == "cuda", torchrun()
-    if told.world == 1:
-        yield True, 1
-        return
-    place = torch.device("cuda", told.local_rank) if cuda else None
-    if place is not None:
-        torch.cuda.set_device(place)  # what "cuda" means from here on
-    ours = not distributed.is_initialized()
-    if ours:
-        try:
-            distributed.init_process_group("nccl" if cuda else "gloo", device_id=place)
-        except (ValueError, RuntimeError) as error:
-            said = str(error).splitlines()[0]
-            raise ConfigError(f"the processes do not find each other: {said}") from error
-    try:
-        first = distributed.get_rank() == 0
-        with contextlib.nullcontext() if first else contextlib.redirect_stdout(None):
-            yield first, told.world
-    finally:
-        if ours:
-            distributed.destroy_process_group()
 
 
 # geomem train --dry-run
@@ -338,14 +297,6 @@ def store_root() -> Path:
         return project_root() / "models"
     except InputError:
         return Path("models")
-
-
-def checked_device(name: str) -> str:
-    """The device that a name asks for: "cpu" or "cuda"; ConfigError where it is not there."""
-    try:
-        return device_of(name)
-    except TrainingError as error:
-        raise ConfigError(str(error)) from error
 
 
 def _shown(path: Path) -> str:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from geomem import disk
 from geomem.cli.main import examples
-from geomem.cli.models import checked_device, store_root
+from geomem.cli.models import store_root
+from geomem.cli.processes import checked_device
 from geomem.data.sets import source_sha256
 from geomem.diffusion import zoo
 from geomem.diffusion.noise import karras_sigmas

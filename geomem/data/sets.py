@@ -89,6 +89,7 @@ def load_dataset(
     size: int | None = None,
     range: Range | Literal["any", "unclipped"] | None = None,
     root: str | os.PathLike[str] | None = None,
+    share: tuple[int, int] | None = None,
 ) -> ImageSet:
     """Load training and held-out images, scaled to [-1, 1].
 
@@ -131,6 +132,9 @@ def load_dataset(
         reach beyond -1 to 1 on both sides of 0 are kept.
     root : path or None
         Folder to look in before downloading; default the environment variable GEOMEM_DATA.
+    share : (int, int) or None
+        (i, n): of these training images only the i-th of n nearly equal parts, i from 0 on, one
+        after the other; what one of n processes holds. The held-out images are all there.
 
     Returns
     -------
@@ -162,6 +166,7 @@ def load_dataset(
     source, label = _parts(name, heldout, root), name_of(name)
     new, numbers = source.heldout, _class_numbers(source, classes, label)
     a = _choose(source.train, "training", label, n_train, seed, 0, numbers)
+    a, whole = _share(a, share, label), len(a)
     shape = _shape(source.train, grayscale, size, label)
     bounds = _bounds(source, range, label)
     if new is None:
@@ -187,7 +192,8 @@ def load_dataset(
         smaller = source.train.sizes or source.train.shape[1:] != shape[1:]
         scaled = [f"central squares scaled to {_times(shape[1:])}"] if smaller else []
         notes = "; ".join((*source.notes, *scaled, _said(bounds), *_repeats(train, held)))
-        print(f"{said}: {len(a)} training and {len(b)} held-out, {_times(shape)}; {notes}")
+        part = "" if len(a) == whole else f", {len(a)} of them here,"
+        print(f"{said}: {whole} training{part} and {len(b)} held-out, {_times(shape)}; {notes}")
         said = f"{said}; {notes}"
     return ImageSet(train, held, *both, label, said, digest.hexdigest())
 
@@ -366,6 +372,16 @@ def _choose(
     if seed is not None and seed >= 0:  # nested: a smaller n is a prefix of a larger one
         pool = np.random.default_rng([seed, number]).permutation(pool)
     return pool[:count]
+
+
+def _share(rows: NDArray[np.int64], share: tuple[int, int] | None, name: str) -> NDArray[np.int64]:
+    """The i-th of n parts of the chosen rows."""
+    if share is None:
+        return rows
+    i, n = share
+    if not 0 <= i < n <= len(rows):
+        raise DataError(f"{name}: {len(rows)} training images have no share {i} of {n}.")
+    return np.array_split(rows, n)[i]
 
 
 def _shape(part: Part, grayscale: bool, size: int | None, name: str) -> tuple[int, int, int]:

@@ -49,6 +49,22 @@ def check_array(name: str, values: object) -> NDArray[Any] | torch.Tensor:
     return array
 
 
+def check_slices(name: str, values: Any) -> Any:
+    """As `check_array`; but an array that is elsewhere stays there, to be read slice by slice.
+
+    Such are HDF5 datasets and zarr arrays: whatever has ``shape``, ``dtype`` and slices.
+    """
+    plain = isinstance(values, (np.ndarray, torch.Tensor))
+    if plain or not (hasattr(values, "dtype") and len(getattr(values, "shape", ())) > 1):
+        return check_array(name, values)
+    try:
+        first = values[:1]
+    except (TypeError, ValueError, IndexError):  # no slices
+        return check_array(name, values)
+    check_array(name, first)
+    return values
+
+
 def check_floats(name: str, values: object) -> Floats:
     """As `check_array`, all of it in float64 on the host, and within `check_range`."""
     array = check_array(name, values)

@@ -6,10 +6,12 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from torch import distributed
 
 from geomem.geometry.arrays import Array, Floats, Numbers, check_array, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import like, noisy_blocks, pair
+from geomem.geometry.ranks import merged
 
 FAR = 40.0  # standard deviations beyond which a normal tail is no float64
 
@@ -118,6 +120,7 @@ def shell_coverage(
     draws: int = 8,
     seed: int = 0,
     device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> Curve:
     """Coverage C_sigma(p, D): how often a noisy new image lies in a shell of the training set.
 
@@ -141,6 +144,8 @@ def shell_coverage(
         Seed of the noise.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        Processes with a share of ``train`` each; see `max_posterior_weight`.
 
     Returns
     -------
@@ -165,7 +170,7 @@ def shell_coverage(
     [0.0, 0.875]
     """
     levels = check_sigmas(sigmas)
-    q, t = pair(heldout, train, device)
+    q, t = pair(heldout, train, device, group)
     r_in, r_out = shell_radii(t.dim, c)
     middle, half = (r_out**2 + r_in**2) / 2, (r_out**2 - r_in**2) / 2
     covered = torch.zeros(len(levels), draws, len(q), dtype=torch.bool, device=q.device)
@@ -179,6 +184,7 @@ def shell_coverage(
             if not hit.all():
                 miss = torch.add(tilt, block.gap2, alpha=1 / sigma).sub_(target, alpha=sigma)
                 hit |= miss.abs_().amin(1) <= half * sigma
+    covered = merged(covered.byte(), "MAX", group)
     per_query = covered.double().mean(1).T.cpu().numpy()
     return Curve.from_queries(levels, per_query, indicator=True)
 

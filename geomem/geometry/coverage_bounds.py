@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import brentq
+from torch import distributed
 
 from geomem.geometry.arrays import Array, Floats, check_sigmas
 from geomem.geometry.coverage import FAR, shell_mass, shell_radii
@@ -19,6 +20,7 @@ from geomem.geometry.distances import (
     squared_distances,
 )
 from geomem.geometry.intervals import dkw
+from geomem.geometry.ranks import merged
 
 TABLE = 2**15  # radii at which Phi is tabulated
 NEGLIGIBLE = 1e-18  # the table ends where the upper envelope falls below this
@@ -73,6 +75,7 @@ def coverage_bounds(
     *,
     c: float = 5.0,
     device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> CoverageBounds:
     """Bounds on the coverage C_sigma(p, D) from distances alone, without noise.
 
@@ -96,6 +99,8 @@ def coverage_bounds(
         Shell parameter of `shell_radii`, > 0.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        Processes with a share of ``train`` each; see `max_posterior_weight`.
 
     Returns
     -------
@@ -128,7 +133,7 @@ def coverage_bounds(
     ([0.004, 0.866], [0.004, 0.866])
     """
     levels = check_sigmas(sigmas)
-    q, t = pair(heldout, train, device)
+    q, t = pair(heldout, train, device, group)
     radii, mass = _table(t.dim, c)
     values = torch.as_tensor(mass, device=q.device)
     per_unit = (len(radii) - 1) / radii[-1]  # table entries per unit of r
@@ -143,12 +148,13 @@ def coverage_bounds(
             for s, sigma in enumerate(levels.tolist()):
                 left = (rho * (per_unit / sigma)).clamp_(max=len(radii) - 1).to(torch.int32)
                 total[s, rows] += values[left].sum(1)
+    total, nearest = merged(total, "SUM", group), merged(nearest, "MIN", group)
     closest = shell_mass(nearest.cpu().numpy()[:, None] / levels, t.dim, c)  # (Q, S)
     found = {
         "lower_nearest": closest,
         # Rounding and the table must not put the sum outside what encloses it.
-        "upper_sum": np.clip(total.T.cpu().numpy(), closest, np.minimum(len(t) * closest, 1)),
-        "upper_nearest": np.minimum(len(t) * closest, 1),
+        "upper_sum": np.clip(total.T.cpu().numpy(), closest, np.minimum(t.total * closest, 1)),
+        "upper_nearest": np.minimum(t.total * closest, 1),
     }
     curves = {k: Curve.from_queries(levels, v, indicator=True) for k, v in found.items()}
     intervals = {f"{k}_interval": np.stack([v.low, v.high]) for k, v in curves.items()}
@@ -304,6 +310,7 @@ def coverage_certificate(
     c: float = 5.0,
     alpha: float = 0.05,
     device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> CoverageCertificate:
     """A lower bound on coverage that holds with confidence for all noise levels at once.
 
@@ -328,6 +335,8 @@ def coverage_certificate(
         The risk, 0 < alpha <= 1/2.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        Processes with a share of ``train`` each; see `max_posterior_weight`.
 
     Returns
     -------
@@ -352,9 +361,9 @@ def coverage_certificate(
     >>> found.at([1.0, 10.0]).round(3).tolist(), round(found.start(0.5), 2)
     ([0.0, 0.812], 1.96)
     """
-    queries, points = pair(heldout, train, device)
+    queries, points = pair(heldout, train, device, group)
     shell_radii(points.dim, c), dkw(len(queries), alpha)  # refuse what makes no certificate
-    distance = torch.as_tensor(nearest_distances(heldout, train, device=device)[:, 0])
+    distance = torch.as_tensor(nearest_distances(heldout, train, device=device, group=group)[:, 0])
     return CoverageCertificate(distance.cpu().numpy(), points.dim, c, alpha)
 
 

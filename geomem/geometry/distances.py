@@ -12,6 +12,7 @@ same expansion is wrong by tens of nats in the log-weights at sigma = 0.002.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,16 +22,18 @@ from typing import Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import distributed
 
 from geomem.geometry.arrays import (
     Array,
     Floats,
     Numbers,
-    check_array,
     check_count,
     check_range,
     check_sigmas,
+    check_slices,
 )
+from geomem.geometry.ranks import agreed, gathered, merged, nearest_of_all
 from geomem.progress import bar
 
 QUERY_ROWS = 1024  # queries held at once
@@ -60,55 +63,123 @@ class Points:
 
     Parameters
     ----------
-    points : array (N, ...) of numbers, at least one point; trailing axes are flattened.
+    points : array (N, ...) of numbers, at least one point; trailing axes are flattened. Of a
+        memory map, or of what is read by slices (an HDF5 dataset, a zarr array), one block is in
+        memory at a time.
     name : how error messages call the set.
     device : "auto" (a tensor's own device; else CUDA where there is one), or a device name.
+    group : None, or the processes that have a share of the set each; ``points`` is then that of
+        this one.
+
+    Attributes
+    ----------
+    total : how many points all processes have; `len` counts those here.
+    first : how many the processes before this one have.
 
     Raises
     ------
     ValueError : as `check_array`; as `check_range` where a block is read.
     """
 
-    def __init__(self, points: Array, name: str, device: str | torch.device = "auto"):
-        array = check_array(name, points)
+    def __init__(
+        self,
+        points: Array,
+        name: str,
+        device: str | torch.device = "auto",
+        group: distributed.ProcessGroup | None = None,
+    ):
+        array = agreed(lambda: check_slices(name, points), group)
         if device == "auto":
             own = array.device if isinstance(array, torch.Tensor) else torch.device("cpu")
             device = "cuda" if own.type == "cpu" and torch.cuda.is_available() else own
-        self.name, self.device, self.shape = name, torch.device(device), tuple(array.shape)
+        self.name, self.device, self.group = name, torch.device(device), group
         if self.device.type == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: there is no CUDA device here; leave it at auto.")
-        self.flat = array.reshape(len(array), -1)  # (N, d), the caller's own kind and dtype
+        self.array, self.shape = array, tuple(array.shape)  # the caller's own kind and dtype
+        shapes = gathered(self.shape, group)
+        if len({shape[1:] for shape in shapes}) > 1:
+            raise ValueError(f"{name}: the shares of the processes are of shapes {shapes}.")
+        self.total = sum(shape[0] for shape in shapes)
+        rank = 0 if group is None else distributed.get_rank(group)
+        self.first = sum(shape[0] for shape in shapes[:rank])
 
     def __len__(self) -> int:
-        return len(self.flat)
+        return self.shape[0]
 
     @property
     def dim(self) -> int:
-        return self.flat.shape[1]
+        return math.prod(self.shape[1:])
 
     def block(self, rows: slice | np.ndarray, centre: torch.Tensor | None = None) -> torch.Tensor:
         """The points of ``rows`` minus ``centre`` -> (rows, d) float64 on the device."""
-        block = self.flat[rows]
+        block = self.take(rows)
         if not isinstance(block, torch.Tensor):  # any strides, byte order, or memory map
             block = torch.from_numpy(np.array(block, dtype=np.float64))
-        block = block.to(self.device, torch.float64)
+        block = block.reshape(len(block), -1).to(self.device, torch.float64)
         check_range(self.name, block)
         return block if centre is None else block - centre
+
+    def take(self, rows: slice | np.ndarray) -> Any:
+        """The points of ``rows`` as they are: of the caller's own kind, shape and dtype."""
+        if isinstance(rows, slice) or isinstance(self.array, (np.ndarray, torch.Tensor)):
+            return self.array[rows]
+        wanted, place = np.unique(rows, return_inverse=True)  # what is elsewhere knows slices only
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+        return np.concatenate([self.array[int(run[0]) : int(run[-1]) + 1] for run in runs])[place]
 
     def slices(self, size: int) -> list[slice]:
         return [slice(i, min(i + size, len(self))) for i in range(0, len(self), size)]
 
     def mean(self) -> torch.Tensor:
+        """The mean of the points of all processes: (d,) float64."""
+        return merged(agreed(self._sum, self.group), "SUM", self.group) / self.total
+
+    def _sum(self) -> torch.Tensor:
         total = torch.zeros(self.dim, dtype=torch.float64, device=self.device)
         for rows in self.slices(TRAIN_ROWS):
             total += self.block(rows).sum(0)
-        return total / len(self)
+        return total
+
+    def at(self, rows: NDArray[np.int64] | None) -> Points:
+        """The points at these ``rows`` of those of all processes; None: all points."""
+        if rows is None and self.group is None:
+            return self
+        return _Chosen(self, np.arange(self.total) if rows is None else rows)
 
 
-def pair(queries: Array, train: Array, device: str | torch.device) -> tuple[Points, Points]:
-    """Both sets as `Points` on one device, with a clear error when their shapes differ."""
+class _Chosen(Points):
+    """Some points of a set: each block is read by who has it, and told to the other processes.
+
+    So all processes must read the same blocks in the same order.
+    """
+
+    def __init__(self, points: Points, rows: NDArray[np.int64]):
+        self.points, self.rows = points, rows
+        self.name, self.device, self.group = points.name, points.device, points.group
+        self.shape = (len(rows), *points.shape[1:])
+
+    def block(self, rows: slice | np.ndarray, centre: torch.Tensor | None = None) -> torch.Tensor:
+        wanted = self.rows[rows] - self.points.first
+        here = np.flatnonzero((wanted >= 0) & (wanted < len(self.points)))
+        block = torch.zeros(len(wanted), self.dim, dtype=torch.float64, device=self.device)
+        if len(here):
+            block[torch.from_numpy(here).to(self.device)] = self.points.block(wanted[here])
+        block = merged(block, "SUM", self.group)
+        return block if centre is None else block - centre
+
+
+def pair(
+    queries: Array,
+    train: Array,
+    device: str | torch.device,
+    group: distributed.ProcessGroup | None = None,
+) -> tuple[Points, Points]:
+    """Both sets as `Points` on one device, with a clear error when their shapes differ.
+
+    Of a ``group`` every process has all queries, and a share of the training set.
+    """
     q = Points(queries, "queries", device)
-    t = Points(train, "train", q.device)
+    t = Points(train, "train", q.device, group)
     _check_sizes(q, t)
     return q, t
 
@@ -178,7 +249,10 @@ def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Itera
     group = max(1, NOISE_BYTES // (8 * train.dim * min(len(queries), QUERY_ROWS)))
     groups = [range(k, min(k + group, draws)) for k in range(0, draws, group)]
     steps = len(queries.slices(QUERY_ROWS)) * len(groups) * len(train.slices(TRAIN_ROWS))
-    with bar(steps, "distances", "block", delay=5) as shown, ThreadPoolExecutor() as pool:
+    with (
+        bar(steps, "distances", "block", delay=5, hidden=train.first > 0) as shown,
+        ThreadPoolExecutor() as pool,
+    ):
         for rows in queries.slices(QUERY_ROWS):
             x = queries.block(rows, centre)  # (Q, d)
             for ks in groups:
@@ -216,13 +290,30 @@ def _cached(
 
 @overload
 def nearest(
-    queries: torch.Tensor, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+    queries: torch.Tensor,
+    train: Array,
+    k: int = 1,
+    *,
+    device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]: ...
 @overload
 def nearest(
-    queries: Numbers, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+    queries: Numbers,
+    train: Array,
+    k: int = 1,
+    *,
+    device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> tuple[Floats, NDArray[np.int64]]: ...
-def nearest(queries: Any, train: Array, k: int = 1, *, device: str | torch.device = "auto") -> Any:
+def nearest(
+    queries: Any,
+    train: Array,
+    k: int = 1,
+    *,
+    device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
+) -> Any:
     """The k nearest training points of each query: their Euclidean distances and indices.
 
     Candidates come from a blocked float64 search, with a margin for its rounding; the
@@ -240,6 +331,8 @@ def nearest(queries: Any, train: Array, k: int = 1, *, device: str | torch.devic
         How many neighbours, 1 <= k <= N.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        Processes with a share of ``train`` each; see `max_posterior_weight`.
 
     Returns
     -------
@@ -264,14 +357,14 @@ def nearest(queries: Any, train: Array, k: int = 1, *, device: str | torch.devic
     >>> distance.tolist(), index.tolist()
     ([[1.0, 1.0]], [[1, 2]])
     """
-    q, t = pair(queries, train, device)
-    if not isinstance(k, (int, np.integer)) or not 1 <= k <= len(t):
-        raise ValueError(f"k must lie in 1..{len(t)} (the number of training points), got {k}.")
-    centre = t.mean()
-    distance = torch.empty(len(q), k, dtype=torch.float64)
-    index = torch.empty(len(q), k, dtype=torch.long)
+    q, t = pair(queries, train, device, group)
+    if not isinstance(k, (int, np.integer)) or not 1 <= k <= t.total:
+        raise ValueError(f"k must lie in 1..{t.total} (the number of training points), got {k}.")
+    centre, here = t.mean(), min(k, len(t))
+    distance = torch.full((len(q), k), torch.inf, dtype=torch.float64)
+    index = torch.zeros(len(q), k, dtype=torch.long)
     for rows in q.slices(QUERY_ROWS):
-        who, which = _candidates(q.block(rows, centre), t, centre, k)
+        who, which = _candidates(q.block(rows, centre), t, centre, here)
         exact = q.block(rows)
         gaps = [
             (exact[i] - t.block(j)).norm(dim=1).cpu().numpy()
@@ -280,21 +373,38 @@ def nearest(queries: Any, train: Array, k: int = 1, *, device: str | torch.devic
         gap = np.concatenate(gaps)
         order = np.lexsort((which, gap, who))  # by query, then distance, then index
         first = np.searchsorted(who[order], np.arange(len(exact)))
-        chosen = order[first[:, None] + np.arange(k)]
-        distance[rows], index[rows] = map(torch.from_numpy, (gap[chosen], which[chosen]))
+        chosen = order[first[:, None] + np.arange(here)]
+        distance[rows, :here] = torch.from_numpy(gap[chosen])
+        index[rows, :here] = torch.from_numpy(which[chosen] + t.first)
+    distance, index = nearest_of_all(distance, index, group)
     return like(distance, queries), like(index, queries)
 
 
 @overload
 def nearest_distances(
-    queries: torch.Tensor, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+    queries: torch.Tensor,
+    train: Array,
+    k: int = 1,
+    *,
+    device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> torch.Tensor: ...
 @overload
 def nearest_distances(
-    queries: Numbers, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+    queries: Numbers,
+    train: Array,
+    k: int = 1,
+    *,
+    device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> Floats: ...
 def nearest_distances(
-    queries: Any, train: Array, k: int = 1, *, device: str | torch.device = "auto"
+    queries: Any,
+    train: Array,
+    k: int = 1,
+    *,
+    device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> Any:
     """The distances of `nearest` alone.
 
@@ -308,6 +418,8 @@ def nearest_distances(
         How many neighbours, 1 <= k <= N.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        Processes with a share of ``train`` each; see `max_posterior_weight`.
 
     Returns
     -------
@@ -329,7 +441,7 @@ def nearest_distances(
     >>> nearest_distances([[0.0]], [[3.0], [-1.0]]).tolist()
     [[1.0]]
     """
-    return nearest(queries, train, k, device=device)[0]
+    return nearest(queries, train, k, device=device, group=group)[0]
 
 
 def rms_radius(points: Array, *, device: str | torch.device = "auto") -> float:

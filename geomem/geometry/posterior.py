@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from scipy.special import log_softmax
+from torch import distributed
 
-from geomem.geometry.arrays import Array, Floats, Kind, check_array, check_count, check_sigmas
+from geomem.geometry.arrays import Array, Floats, Kind, check_count, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import (
     QUERY_ROWS,
@@ -25,6 +26,7 @@ from geomem.geometry.distances import (
     per_query,
     queries_of,
 )
+from geomem.geometry.ranks import log_sum
 
 KEPT_BYTES = 2**28  # a training set up to this size is kept as float64; a larger one is read anew
 
@@ -225,6 +227,7 @@ def max_posterior_weight(
     draws: int = 4,
     seed: int = 0,
     device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> Curve:
     """Posterior concentration W_sigma(D), the mean of the largest posterior weight.
 
@@ -249,6 +252,10 @@ def max_posterior_weight(
         Seed of the noise.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        None: ``train`` is the whole training set, whatever process groups there are. A group: it
+        is the share of this process, one part after the other in the order of ranks. All processes
+        of the group make this call, with all else equal, and each has the result for the whole.
 
     Returns
     -------
@@ -276,15 +283,17 @@ def max_posterior_weight(
     levels = check_sigmas(sigmas)
     share = 0.0
     if queries is None or isinstance(queries, (int, np.integer)):
-        every = check_array("train", train)
-        some = len(every) if queries is None else check_count("queries", queries)
-        if some > len(every):
-            raise ValueError(f"queries: asked for {some} of {len(every)} training points.")
-        share, queries = some / len(every), every
+        t = Points(train, "train", device, group)
+        some = t.total if queries is None else check_count("queries", queries)
+        if some > t.total:
+            raise ValueError(f"queries: asked for {some} of {t.total} training points.")
+        share, chosen = some / t.total, None
         if share < 1:
             stream = np.random.default_rng([seed, draws])  # the noise has those before it
-            queries = every[np.sort(stream.permutation(len(every))[:some])]
-    q, t = pair(queries, train, device)
+            chosen = np.sort(stream.permutation(t.total)[:some])
+        q = t.at(chosen)
+    else:
+        q, t = pair(queries, train, device, group)
     shape = (len(levels), draws, len(q))
     # Per (level, draw, query): the lowest energy so far, and the sum of the weights
     # relative to it. Energies are -log w_i up to a constant, times sigma.
@@ -301,6 +310,8 @@ def max_posterior_weight(
             relative = energy.sub_(least[:, None]).mul_(-1 / sigma).exp_().sum(1)
             seen.mul_(torch.exp((least - low) / sigma)).add_(relative)
             low.copy_(least)
+    scale = torch.as_tensor(levels, device=q.device)[:, None, None]
+    total = log_sum(lowest, total, scale, group)
     largest = (1 / total).permute(2, 1, 0).cpu().numpy()  # the largest weight is 1 / total
     if share == 0:
         return Curve.from_queries(levels, largest.mean(1), indicator=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.coverage import shell_coverage
@@ -143,14 +144,17 @@ def measure_regimes(
     *,
     c: float = 5.0,
     level: float = 0.8,
+    queries: int | None = None,
+    draws: int = DRAWS,
     seed: int = 0,
     device: str | torch.device = "auto",
+    group: distributed.ProcessGroup | None = None,
 ) -> Geometry:
     """Both curves of a training set and its danger zone: every chapter takes it from here.
 
-    Always on one grid, with one number of draws: so one training set has one zone, to the last
-    digit, for equal held-out images, ``c``, ``level`` and ``seed``. Where concentration is still
-    above the level at its end, as for large images, the grid goes on.
+    Always on one grid, and with one number of draws unless another is asked for: so one training
+    set has one zone, to the last digit, for equal held-out images, ``c``, ``level`` and ``seed``.
+    Where concentration is still above the level at its end, as for large images, the grid goes on.
 
     Parameters
     ----------
@@ -162,10 +166,16 @@ def measure_regimes(
         Shell parameter of `shell_radii`, > 0.
     level : float
         Level of the rule, as in `find_regimes`.
+    queries : int or None
+        How many training images W_sigma is measured at, chosen at random; None: all.
+    draws : int
+        Noise draws of every image, >= 1.
     seed : int
         Seed of the noise and of the resampling.
     device : str or torch.device
         "auto", or a torch device.
+    group : torch.distributed.ProcessGroup or None
+        Processes with a share of ``train`` each; see `max_posterior_weight`.
 
     Returns
     -------
@@ -189,10 +199,10 @@ def measure_regimes(
     >>> print(measure_regimes(data.heldout, data.train).zone)
     [0.657, 1.43)
     """
-    grid = GRID
+    grid, how = GRID, dict[str, Any](draws=draws, seed=seed, device=device, group=group)
     while True:
-        coverage = shell_coverage(heldout, train, grid, c=c, draws=DRAWS, seed=seed, device=device)
-        weight = max_posterior_weight(train, grid, draws=DRAWS, seed=seed, device=device)
+        coverage = shell_coverage(heldout, train, grid, c=c, **how)
+        weight = max_posterior_weight(train, grid, queries=queries, **how)
         if weight.mean[-1] < level or grid[-1] > LARGEST:
             return Geometry(coverage, weight, find_regimes(coverage, weight, level, seed=seed))
         grid = np.append(grid, 10 * grid[-15:])  # large images: a decade more, at equal steps

@@ -106,7 +106,7 @@ class DistinctImages:
         points = Points(train, "train", device)
         self.index = firsts(points)
         images = (
-            points.flat[self.index] if points.device.type == "cpu" else points.block(self.index)
+            points.take(self.index) if points.device.type == "cpu" else points.block(self.index)
         )
         self.images = images.reshape(-1, *points.shape[1:])
         self.device, self.features, self.cosine = points.device, features, cosine
