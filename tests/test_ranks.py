@@ -154,11 +154,10 @@ def test_the_command_writes_what_the_library_says(tmp_path, capsys):
     heads, values = table(tmp_path)
     np.testing.assert_allclose(values[:, 4], wanted.weight.mean, rtol=1e-7)
     for name in ("C_sigma", "W_sigma"):
-        mean, lower, upper = (
-            values[:, heads.index(f"{name}{end} [probability]")]
-            for end in ("", ", lower bound", ", upper bound")
-        )
-        assert np.all(lower < mean + 0.2) and np.all(mean < upper + 0.2) and upper[0] > lower[-1]
+        ends = ("low [probability, 95% interval]", "high [probability, 95% interval]")
+        ends += ("lower bound [probability]", "upper bound [probability]")
+        low, high, lower, upper = (values[:, heads.index(f"{name}, {end}")] for end in ends)
+        assert np.all(lower <= high) and np.all(low <= upper) and np.all(lower <= upper)
     assert "danger zone" in capsys.readouterr().out
     assert (tmp_path / "regimes.svg").read_text().startswith("<?xml")
 

@@ -114,7 +114,7 @@ class Points:
         """The points of ``rows`` minus ``centre`` -> (rows, d) float64 on the device."""
         block = self.take(rows)
         if not isinstance(block, torch.Tensor):  # any strides, byte order, or memory map
-            block = torch.from_numpy(np.array(block, dtype=np.float64))
+            block = torch.from_numpy(np.array(block, dtype=np.float64, order="C"))
         block = block.reshape(len(block), -1).to(self.device, torch.float64)
         check_range(self.name, block)
         return block if centre is None else block - centre
