@@ -123,7 +123,9 @@ def _gap_training(p: Parameters, small: Experiment) -> Iterator[Wanted]:
     dummy = presets.dummy(small, small.data.load().train)
     for i, plain in enumerate(_repeated(p, small)):
         again = i == 0 or bool(p["repeat_all"])
-        n = again + (copy_gaps if i == 0 else int(p["copy_gap"]))
+        n = again * (1 + int(p["paper_gap"] and not p["gap_low"])) + (
+            copy_gaps if i == 0 else int(p["copy_gap"])
+        )
         yield from (Wanted(plain, gap) for gap in range(n + 1))
         if p["dummy"] and again:
             yield Wanted(presets.changed(plain, dummy))
