@@ -137,7 +137,7 @@ def _gap_sweep(p: Parameters, small: Experiment, large: Experiment) -> Iterator[
     moved = gaps.paper_windows(paper, str(p["gaps"]))
     tried = gaps.gaps_to_try(Window(1, 2), Window(0.5, 2), moved)
     for i, plain in enumerate(_repeated(p, small)):
-        n = len(gaps.HALVES) if i else len(tried)
+        n = len(gaps.REPEATED) - 1 if i else len(tried)
         yield from (Wanted(plain, gap) for gap in range(n + 1))
 
 

@@ -34,6 +34,7 @@ from geomem.memorization.study import Study, broken_down, judge_all
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 
 HALVES = ("low half", "high half")
+REPEATED = ("plain", "zone", *HALVES)  # what a sweep trains several times
 
 
 def gaps_table(gaps: Mapping[str, Gap], law: NoiseLaw) -> dict[str, list[str]]:
@@ -373,7 +374,7 @@ class Swept(Sweep):
         c: float = 5.0,
         level: float = 0.8,
     ) -> Swept:
-        """Each gap of `gaps_to_try` trained once; plain and the halves ``trainings`` times.
+        """Each gap of `gaps_to_try` trained once, those of `REPEATED` ``trainings`` times.
 
         Parameters
         ----------
@@ -387,7 +388,7 @@ class Swept(Sweep):
         gaps = gaps_to_try(reach.zone, reach.window, others, keep=keep)
         settings = {"plain": dict[str, float]()} | {k: gap.settings for k, gap in gaps.items()}
         first, *rest = range(case.small.train.seed, case.small.train.seed + trainings)
-        again = [(kind, seed) for seed in rest for kind in ("plain", *HALVES)]
+        again = [(kind, seed) for seed in rest for kind in REPEATED]
         models = case.train(settings, [*((kind, first) for kind in settings), *again])
         stops = {
             seed: Stopping.of(models["plain", seed], case.choosing, seed=first)
