@@ -1,12 +1,20 @@
-"""What the geometry costs, as ratios measured in one run: python benchmarks/geometry.py [--large]
+"""What the geometry costs, as ratios measured in one run: python benchmarks/geometry.py
 
 Both curves at N = 1,000 against the float64 matrix products that they cannot do without,
-(2 + weight draws + coverage draws) of 1000 x 3072 x 1000; with --large also N = 50,000 with
-its peak memory. The images are random of CIFAR-10's size: the cost depends on the shapes only.
+(2 + weight draws + coverage draws) of 1000 x 3072 x 1000, with one thread and with two; with
+--busy also while another process spins, with --large also N = 50,000 with its peak memory.
+Whatever is compared is measured in turns, and the best of each is printed.
+
+The images are random, of CIFAR-10's size: some of its spectrum, and some all equally far from each
+other, for what the bounds leave out depends on the distances.
 """
 
 import argparse
+import contextlib
+import itertools
 import resource
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -15,53 +23,95 @@ import torch
 import geomem
 
 N, D, SIGMAS, WEIGHT_DRAWS, COVERAGE_DRAWS = 1000, 3072, 20, 4, 8
+PRODUCTS = 2 + WEIGHT_DRAWS + COVERAGE_DRAWS
+THREADS = (1, 2)
+TURNS = 5
+LEVELS = np.geomspace(0.002, 80, SIGMAS)
+RADIUS = 28  # root mean square distance to the mean, as CIFAR-10's
 
 
-def best(action, repeats=5):
-    """The shortest of several runs, in seconds, after one to warm up."""
+def images(n, decay, seed):
+    """Random images whose standard deviations along their axes fall with a power."""
+    scales = np.arange(1, D + 1) ** -decay
+    rows = np.random.default_rng(seed).standard_normal((n, D), dtype=np.float32)
+    rows *= (RADIUS * scales / np.linalg.norm(scales)).astype(np.float32)
+    return rows
+
+
+def seconds(action):
+    start = time.perf_counter()
     action()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return time.perf_counter() - start
 
 
-def curves(train, heldout, queries, sigmas):
-    geomem.max_posterior_weight(train, sigmas, queries=queries, draws=WEIGHT_DRAWS)
-    geomem.shell_coverage(heldout, train, sigmas, draws=COVERAGE_DRAWS)
+def curves(train, heldout, queries=None):
+    geomem.max_posterior_weight(train, LEVELS, queries=queries, draws=WEIGHT_DRAWS)
+    geomem.shell_coverage(heldout, train, LEVELS, draws=COVERAGE_DRAWS)
+
+
+@contextlib.contextmanager
+def spinning():
+    """Another process that takes a core for itself."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compare(beside):
+    """Print the best times of the products and the curves, by threads."""
+    a, b = (torch.randn(N, D, dtype=torch.float64) for _ in range(2))
+    actions = {"products": lambda: [a @ b.T for _ in range(PRODUCTS)]}
+    for name, decay in (("as CIFAR-10", 0.75), ("equally far", 0.0)):
+        sets = images(N, decay, 0), images(N, decay, 1)
+        actions[name] = lambda sets=sets: curves(*sets)
+    best = dict.fromkeys(itertools.product(THREADS, actions), float("inf"))
+    for _, (threads, name) in itertools.product(range(TURNS), best):
+        torch.set_num_threads(threads)
+        best[threads, name] = min(best[threads, name], seconds(actions[name]))
+    for threads in THREADS:
+        products, *both = (best[threads, name] for name in actions)
+        shown = (
+            f"{name} {found:.2f} s, ratio {found / products:.2f}"
+            for name, found in zip([*actions][1:], both, strict=True)
+        )
+        rate = 2 * N * N * D * PRODUCTS / 1e9 / products
+        print(
+            f"{beside}, {threads} thread{'s' * (threads > 1)}: "
+            f"{PRODUCTS} products {products:.2f} s ({rate:.0f} GFLOP/s); "
+            f"both curves, images {'; '.join(shown)}",
+            flush=True,
+        )
+
+
+def large():
+    """Print the time and the memory of 50,000 training images."""
+    a, b = (torch.randn(N, D, dtype=torch.float64) for _ in range(2))
+    floor = 50 * PRODUCTS * min(seconds(lambda: a @ b.T) for _ in range(TURNS))
+    train, heldout = images(50 * N, 0.75, 0), images(N, 0.75, 1)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    found = seconds(lambda: curves(train, heldout, train[:N]))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"N = {50 * N}, {N} queries: {found:.0f} s, ratio {found / floor:.2f}")
+    print(f"peak memory {peak:.2f} GiB, of which {before:.2f} GiB before the call")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--busy", action="store_true", help="also beside a process that spins")
     parser.add_argument("--large", action="store_true", help="also N = 50,000 (about two minutes)")
-    large = parser.parse_args().large
-    rng = np.random.default_rng(0)
-    # Spread as CIFAR-10 is: nearest neighbours at about 21, the rms radius at about 28.
-    train = 0.5 * rng.standard_normal((N, D), dtype=np.float32)
-    heldout = 0.5 * rng.standard_normal((N, D), dtype=np.float32)
-    sigmas = np.geomspace(0.002, 80, SIGMAS)
-
-    products = 2 + WEIGHT_DRAWS + COVERAGE_DRAWS
-    a, b = (torch.randn(N, D, dtype=torch.float64) for _ in range(2))
-    floor = products * best(lambda: a @ b.T)
-    rate = 2 * N * N * D * products / 1e9
-    both = best(lambda: curves(train, heldout, None, sigmas))
-    print(f"{torch.get_num_threads()} threads, N = {N}, d = {D}, {SIGMAS} noise levels")
-    print(f"{products} float64 products: {floor:.2f} s, {rate / floor:.0f} GFLOP/s")
-    print(f"both curves: {both:.2f} s, {rate / both:.0f} GFLOP/s, ratio {both / floor:.2f}")
-
-    if large:
-        train = rng.standard_normal((50 * N, D), dtype=np.float32)
-        train *= 0.5
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        start = time.perf_counter()
-        curves(train, heldout, train[:N], sigmas)
-        seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"N = {50 * N}, {N} queries: {seconds:.0f} s, ratio {seconds / (50 * floor):.2f}")
-        print(f"peak memory {peak:.2f} GiB, of which {before:.2f} GiB before the call")
+    asked = parser.parse_args()
+    threads = torch.get_num_threads()
+    print(f"N = {N}, d = {D}, {SIGMAS} noise levels, {torch.backends.cpu.get_cpu_capability()}")
+    compare("idle")
+    if asked.busy:
+        with spinning():
+            compare("busy")
+    if asked.large:
+        torch.set_num_threads(threads)
+        large()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ FLOORS = [
     "disk",
     "children",
     "machine",
+    "workers",
     "typed",
     "project",
     "progress",

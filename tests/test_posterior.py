@@ -132,13 +132,58 @@ def test_block_sizes_change_nothing(cloud, monkeypatch):
     for name, size in (
         ("QUERY_ROWS", 3),
         ("TRAIN_ROWS", 4),
+        ("WORKER_ROWS", 2),
+        ("BLOCK_DRAWS", 2),
         ("CACHE_ROWS", 2),
+        ("NEAR_POINTS", 3),
         ("NOISE_BYTES", 8 * 5 * 3 * 2),
     ):
         monkeypatch.setattr(distances, name, size)
         monkeypatch.setattr("geomem.geometry.posterior." + name, size, raising=False)
     for a, b in zip(whole, everything(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 2.0])
+def test_what_is_left_out_changes_nothing(rng, monkeypatch, spread):
+    """Most levels are decided by a few near points; from equal distances to clusters and copies."""
+    scales = np.arange(1, 41.0) ** -spread
+    train, x = (scales * rng.normal(size=(n, 40)) for n in (300, 70))
+    train[:5], x[:3] = train[5:10], train[:3]
+    sigmas, c = np.geomspace(0.01, 30, 40), 2.0
+    weight = geomem.max_posterior_weight(train, sigmas, queries=x, draws=2).per_query
+    cover = geomem.shell_coverage(x, train, sigmas, c=c, draws=2).per_query
+    r_in, r_out = geomem.shell_radii(40, c)
+    noise = [np.random.default_rng([0, k]).standard_normal(x.shape) for k in range(2)]
+    for s, sigma in enumerate(sigmas):
+        away = [np.linalg.norm((x + sigma * z)[:, None] - train, axis=2) / sigma for z in noise]
+        exact = [softmax(-(r**2) / 2, axis=1).max(1) for r in away]
+        np.testing.assert_allclose(weight[:, s], np.mean(exact, axis=0), rtol=1e-9)
+        inside = [((r >= r_in) & (r <= r_out)).any(1) for r in away]
+        np.testing.assert_array_equal(cover[:, s], np.mean(inside, axis=0))
+    # The few near points are not enough, nor is everything looked through.
+    monkeypatch.setattr(distances, "NEAR_POINTS", len(train))
+    whole = geomem.max_posterior_weight(train, sigmas, queries=x, draws=2).per_query
+    np.testing.assert_allclose(weight, whole, rtol=1e-12)
+
+
+def test_any_number_of_threads_gives_the_same_bytes(rng, monkeypatch):
+    train, x = (rng.normal(size=(n, 67)).astype(np.float32) for n in (250, 90))
+    for name, size in (("QUERY_ROWS", 64), ("TRAIN_ROWS", 100), ("WORKER_ROWS", 24)):
+        monkeypatch.setattr(distances, name, size)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            curves = (
+                geomem.max_posterior_weight(train, SIGMAS, draws=3),
+                geomem.shell_coverage(x, train, SIGMAS, c=1.0, draws=3),
+            )
+            found.append([curve.per_query.tobytes() for curve in curves])
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
 
 
 def test_concentration_in_one_dimension_has_a_closed_form():

@@ -1,10 +1,12 @@
 """The sampler against closed forms of the probability-flow ODE and invariances."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
-from geomem import empirical_denoiser, karras_sigmas
+from geomem import EDMDenoiser, ModelConfig, empirical_denoiser, karras_sigmas
 from geomem.diffusion import sampler
 from geomem.diffusion.sampler import SOLVERS, initial_noise, sample
 
@@ -133,6 +135,33 @@ def test_a_sample_does_not_depend_on_its_batch(train, pixels, solver):
     torch.testing.assert_close(
         sample(close, SHAPE, 20, solver=solver), sample(close, SHAPE, 20, batch=3, solver=solver)
     )
+
+
+@pytest.mark.parametrize("network", ["mlp", "unet"])
+def test_any_number_of_threads_gives_the_same_samples(rng, network):
+    """A network of this package is asked for several parts at once; a stranger is not."""
+    config = ModelConfig(network, width=16, channels=1, size=8, mean=0.1, sigma_data=0.5)
+    denoise, asked = EDMDenoiser(config).eval(), set()
+    for weight in denoise.parameters():
+        weight.data = torch.from_numpy(rng.normal(0, 0.2, weight.shape)).float()
+    how = dict(shape=(1, 8, 8), n=70, sigmas=karras_sigmas(4), solver="euler")
+
+    def stranger(x, sigma):
+        asked.add((threading.get_ident(), len(x), torch.get_num_threads()))
+        return denoise(x, sigma)
+
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(sample(denoise, **how))
+            assert torch.get_num_threads() == threads
+        alone = sample(stranger, **how)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    assert asked == {(threading.get_ident(), 70, 3)}
+    torch.testing.assert_close(found[0], alone, rtol=1e-3, atol=1e-4)
 
 
 def test_the_noise_is_that_of_its_seed():

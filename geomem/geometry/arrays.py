@@ -76,7 +76,8 @@ def check_floats(name: str, values: object) -> Floats:
 
 def check_range(name: str, values: torch.Tensor) -> None:
     """ValueError where a value is NaN, infinite or beyond `LARGEST`: its powers would overflow."""
-    if not (values.abs() <= LARGEST).all():  # also False for NaN
+    ends = torch.stack(torch.aminmax(values)) if values.numel() else values  # in one pass
+    if not (ends.abs() <= LARGEST).all():  # also False for NaN
         raise ValueError(
             f"{name}: contains NaN or infinite values, or some beyond {LARGEST:g}; "
             "remove or rescale them first."

@@ -8,9 +8,23 @@ import numpy as np
 import torch
 from torch import distributed
 
-from geomem.geometry.arrays import Array, Floats, Numbers, check_array, check_sigmas
+from geomem.geometry.arrays import (
+    Array,
+    Floats,
+    Numbers,
+    check_array,
+    check_count,
+    check_sigmas,
+)
 from geomem.geometry.curve import Curve
-from geomem.geometry.distances import like, noisy_blocks, pair
+from geomem.geometry.distances import (
+    NoisyBlock,
+    Place,
+    Points,
+    like,
+    over_noisy_blocks,
+    pair,
+)
 from geomem.geometry.ranks import merged
 
 FAR = 40.0  # standard deviations beyond which a normal tail is no float64
@@ -171,22 +185,50 @@ def shell_coverage(
     """
     levels = check_sigmas(sigmas)
     q, t = pair(heldout, train, device, group)
-    r_in, r_out = shell_radii(t.dim, c)
-    middle, half = (r_out**2 + r_in**2) / 2, (r_out**2 - r_in**2) / 2
-    covered = torch.zeros(len(levels), draws, len(q), dtype=torch.bool, device=q.device)
-    for block in noisy_blocks(q, t, draws, seed):
-        # ||y - x_i||^2 / sigma^2 in [r_in^2, r_out^2], scaled by sigma:
-        # |2 tilt + gap2 / sigma - sigma (middle - norm2)| <= sigma half.
-        tilt = 2 * block.tilt
-        target = middle - block.norm2
-        for s, sigma in enumerate(levels.tolist()):
-            hit = covered[s, block.draw, block.rows]
-            if not hit.all():
-                miss = torch.add(tilt, block.gap2, alpha=1 / sigma).sub_(target, alpha=sigma)
-                hit |= miss.abs_().amin(1) <= half * sigma
+    covered = _covered(q, t, levels, shell_radii(t.dim, c), draws, seed)
     covered = merged(covered.byte(), "MAX", group)
     per_query = covered.double().mean(1).T.cpu().numpy()
     return Curve.from_queries(levels, per_query, indicator=True)
+
+
+def _covered(
+    q: Points,
+    t: Points,
+    levels: Floats,
+    radii: tuple[float, float],
+    draws: int,
+    seed: int,
+) -> torch.Tensor:
+    """Whether a noisy query lies in a shell: (S, draws, Q), bool.
+
+    Of two parts of a training set the results are joined by "or".
+    """
+    shape = (len(levels), check_count("draws", draws), len(q))
+    covered = torch.zeros(shape, dtype=torch.bool, device=q.device)
+    sigmas = torch.from_numpy(levels).to(q.device)[:, None, None]
+    middle, half = (radii[1] ** 2 + radii[0] ** 2) / 2, (radii[1] ** 2 - radii[0] ** 2) / 2
+
+    def measure(block: NoisyBlock) -> torch.Tensor:
+        # ||y - x_i||^2 / sigma^2 in [r_in^2, r_out^2], scaled by sigma:
+        # |2 tilt + gap2 / sigma - target| <= sigma half.
+        target = sigmas * (middle - block.norm2[..., 0])
+        gap2, tilt = block.nearest()
+        miss = (2 * tilt + gap2 / sigmas[..., None]).sub_(target[..., None])
+        hit = miss.abs_().amin(3) <= half * sigmas
+        # No training point but those has a sum of the first two terms below this one:
+        others = 2 * block.tilt.amin(2) + gap2[:, -1] / sigmas
+        undecided = ~hit & (others <= target + half * sigmas)
+        for s, k, r in (index.T for index in undecided.nonzero().split(block.step)):
+            sigma = sigmas[s, 0]
+            miss = (2 * block.tilt[k, r]).add_(block.gap2[r] / sigma).sub_(target[s, k, r, None])
+            hit[s, k, r] = miss.abs_().amin(1) <= half * sigma[:, 0]
+        return hit
+
+    def merge(place: Place, hit: torch.Tensor) -> None:
+        covered[place] |= hit
+
+    over_noisy_blocks(q, t, draws, seed, measure, merge)
+    return covered
 
 
 def coverage_study(

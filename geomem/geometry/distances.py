@@ -13,11 +13,10 @@ same expansion is wrong by tens of nats in the log-weights at sigma = 0.002.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any, overload
+from types import EllipsisType
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -28,34 +27,52 @@ from geomem.geometry.arrays import (
     Array,
     Floats,
     Numbers,
-    check_count,
     check_range,
     check_sigmas,
     check_slices,
 )
 from geomem.geometry.ranks import agreed, gathered, merged, nearest_of_all
 from geomem.progress import bar
+from geomem.workers import Workers, workers
+
+T = TypeVar("T")
+Place = tuple[EllipsisType, slice, slice]  # in an array (..., draws, queries)
 
 QUERY_ROWS = 1024  # queries held at once
 TRAIN_ROWS = 1000  # training points converted to float64 at once
-CACHE_ROWS = 64  # rows of a block handed to the per-sigma loops: stays in the L2 cache
+WORKER_ROWS = 128  # queries of a block that a worker of a CPU takes
+BLOCK_DRAWS = 10  # noise draws of a block
+CACHE_ROWS = 64  # rows that go through many noise levels together: they stay in the L2 cache
+NEAR_POINTS = 16  # nearest training points of a block that are tried alone
 NEAR = 1e-8  # squared distance, relative to the norms, below which it is recomputed
 NOISE_BYTES = 256 * 2**20  # noise held at once, over draws
 
 
 @dataclass(frozen=True)
 class NoisyBlock:
-    """What one block of queries sees of one block of training points, for one noise draw.
+    """What R queries see of B training points, for K noise draws; see the module's formula.
 
-    ``rows`` indexes the queries, ``draw`` the noise draw; ``gap2`` and ``tilt`` have
-    shape (rows, block), ``norm2`` has shape (rows, 1). See the module's formula.
+    Attributes
+    ----------
+    gap2 : (R, B).
+    tilt : (K, R, B).
+    norm2 : (K, R, 1).
     """
 
-    rows: slice
-    draw: int
     gap2: torch.Tensor
     tilt: torch.Tensor
     norm2: torch.Tensor
+
+    def nearest(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """``gap2`` (R, n), ascending, and ``tilt`` (K, R, n) of the few nearest training points."""
+        few = min(NEAR_POINTS, self.gap2.shape[1])
+        gap2, which = self.gap2.topk(few, dim=1, largest=False)
+        return gap2, self.tilt.gather(2, which.expand(len(self.tilt), -1, -1))
+
+    @property
+    def step(self) -> int:
+        """How many rows (B,) to take through the noise levels at once."""
+        return CACHE_ROWS if self.gap2.device.type == "cpu" else QUERY_ROWS
 
 
 class Points:
@@ -229,39 +246,134 @@ def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     The expansion loses digits where the points nearly coincide; those few pairs are
     recomputed from their differences, so that a copy is at distance exactly 0.
     """
-    scale = (a * a).sum(1, keepdim=True) + (b * b).sum(1)
-    gap2 = scale - 2 * (a @ b.T)
+    return _expanded(a, b, a @ b.T, (a * a).sum(1, keepdim=True) + (b * b).sum(1))
+
+
+def _expanded(
+    a: torch.Tensor, b: torch.Tensor, products: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """`squared_distances`, from a @ b.T and ||a_q||^2 + ||b_i||^2, both (Q, B)."""
+    gap2 = torch.sub(scale, products, alpha=2)
     for pairs in torch.split((gap2 < NEAR * scale).nonzero(), TRAIN_ROWS):
         i, j = pairs.T
         gap2[i, j] = (a[i] - b[j]).square_().sum(1)
     return gap2
 
 
-def noisy_blocks(queries: Points, train: Points, draws: int, seed: int) -> Iterator[NoisyBlock]:
-    """Every (query, draw, training point) once, in blocks; memory does not grow with N.
+def over_noisy_blocks(
+    queries: Points,
+    train: Points,
+    draws: int,
+    seed: int,
+    measure: Callable[[NoisyBlock], T],
+    merge: Callable[[Place, T], None],
+) -> None:
+    """Measure every (query, draw, training point) once, in blocks; memory does not grow with N.
 
     Draw k of query q is the q-th row of the stream of ``default_rng([seed, k])``: the
-    noise depends neither on the block sizes nor on the device.
+    noise depends neither on the block sizes nor on the device. On a CPU `workers` share the
+    blocks, and how many there are changes no bit of the result.
+
+    Parameters
+    ----------
+    queries, train, draws, seed : as in `max_posterior_weight`.
+    measure : called with each block, from several threads at once.
+    merge : called for each block, in one order, with its place in an array (S, draws, Q) and what
+        was measured of it.
     """
-    check_count("draws", draws)
-    centre = train.mean()
     streams = [np.random.default_rng([seed, k]) for k in range(draws)]
-    group = max(1, NOISE_BYTES // (8 * train.dim * min(len(queries), QUERY_ROWS)))
-    groups = [range(k, min(k + group, draws)) for k in range(0, draws, group)]
-    steps = len(queries.slices(QUERY_ROWS)) * len(groups) * len(train.slices(TRAIN_ROWS))
+    held = max(1, NOISE_BYTES // (8 * train.dim * min(len(queries), QUERY_ROWS)))
+    groups = _cut(slice(0, draws), min(held, BLOCK_DRAWS))
+    steps = len(queries) * len(groups) * len(train.slices(TRAIN_ROWS))
+
+    def look(noisy: _NoisyQueries, block: torch.Tensor, square: torch.Tensor) -> tuple[slice, T]:
+        return noisy.rows, measure(noisy.see(block, square))
+
     with (
-        bar(steps, "distances", "block", delay=5, hidden=train.first > 0) as shown,
-        ThreadPoolExecutor() as pool,
+        workers() as team,
+        bar(steps, "distances", "row", delay=5, hidden=train.first > 0) as shown,
     ):
-        for rows in queries.slices(QUERY_ROWS):
-            x = queries.block(rows, centre)  # (Q, d)
+        alone = train.device.type != "cpu"  # another device works side by side by itself
+        mean = (Workers() if alone else team).start(train.mean)
+        for some in queries.slices(QUERY_ROWS):
+            parts = [some] if alone else _cut(some, WORKER_ROWS)
             for ks in groups:
-                # One stream a draw, so threads change nothing but the time.
-                z = list(pool.map(noise_like, streams[ks.start : ks.stop], repeat(x)))
-                for columns in train.slices(TRAIN_ROWS):
-                    block = train.block(columns, centre)  # (B, d)
-                    yield from _cached(rows, ks, x, z, block)
-                    shown.update()
+                noisy = _with_noise(team, queries, parts, streams[ks], mean)
+                tasks = ((q, *block) for block in _read(train, mean()) for q in noisy)
+                for rows, found in (Workers() if alone else team).in_order(look, tasks):
+                    merge((..., ks, rows), found)
+                    shown.update(rows.stop - rows.start)
+
+
+def _cut(rows: slice, size: int) -> list[slice]:
+    starts = range(rows.start, rows.stop, size)
+    return [slice(i, min(i + size, rows.stop)) for i in starts]
+
+
+def _read(train: Points, centre: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The centred training set in blocks (B, d), each with its ||x_i||^2 (1, B)."""
+    for columns in train.slices(TRAIN_ROWS):
+        block = train.block(columns, centre)
+        yield block, _row_products(block, block).T
+
+
+def _with_noise(
+    team: Workers,
+    queries: Points,
+    parts: list[slice],
+    streams: list[np.random.Generator],
+    mean: Callable[[], torch.Tensor],
+) -> list[_NoisyQueries]:
+    """Some queries, part by part, with the next noise of each stream."""
+    sizes = [(1 + len(streams), rows.stop - rows.start, queries.dim) for rows in parts]
+    points = [torch.empty(size, dtype=torch.float64) for size in sizes]
+    drawn = [
+        team.start(_draw, stream, [some[k] for some in points])
+        for k, stream in enumerate(streams, 1)
+    ]
+    for rows, some in zip(parts, points, strict=True):  # read while the noise is drawn
+        some[0] = queries.block(rows, mean())
+    for wait in drawn:
+        wait()
+    moved = [some.to(queries.device) for some in points]
+    return [*team.in_order(_NoisyQueries.of, zip(parts, moved, strict=True))]
+
+
+def _draw(stream: np.random.Generator, places: list[torch.Tensor]) -> None:
+    """Fill tensors of the host, one after the other, with standard normal noise."""
+    for place in places:
+        stream.standard_normal(out=place.numpy())
+
+
+@dataclass(frozen=True)
+class _NoisyQueries:
+    """R centred queries and K noise draws of each, ready to see training points.
+
+    Attributes
+    ----------
+    rows : which queries.
+    points : (1 + K, R, d), the queries x, then the noise z of each draw.
+    along : (1 + K, R, 1), ||x||^2, then <z, x>.
+    norm2 : (K, R, 1), ||z||^2.
+    """
+
+    rows: slice
+    points: torch.Tensor
+    along: torch.Tensor
+    norm2: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: slice, points: torch.Tensor) -> _NoisyQueries:
+        along = [_row_products(some, points[0]) for some in points]
+        norm2 = [_row_products(noise, noise) for noise in points[1:]]
+        return cls(rows, points, torch.stack(along), torch.stack(norm2))
+
+    def see(self, block: torch.Tensor, square: torch.Tensor) -> NoisyBlock:
+        """Centred training points (B, d), and their ||x_i||^2 (1, B)."""
+        products = self.points @ block.T  # one product for all draws
+        gap2 = _expanded(self.points[0], block, products[0], self.along[0] + square)
+        tilt = torch.sub(self.along[1:], products[1:], out=products[1:])
+        return NoisyBlock(gap2, tilt, self.norm2)
 
 
 def _row_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -272,20 +384,6 @@ def _row_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def noise_like(stream: np.random.Generator, x: torch.Tensor) -> torch.Tensor:
     """The next rows of a stream of standard normal noise, as many as ``x`` (Q, d) has."""
     return torch.from_numpy(stream.standard_normal(tuple(x.shape))).to(x.device)
-
-
-def _cached(
-    rows: slice, ks: range, x: torch.Tensor, z: list[torch.Tensor], block: torch.Tensor
-) -> Iterator[NoisyBlock]:
-    gap2 = squared_distances(x, block)
-    step = CACHE_ROWS if x.device.type == "cpu" else len(x)
-    for k, noise in zip(ks, z, strict=True):
-        tilt = _row_products(noise, x) - noise @ block.T
-        norm2 = _row_products(noise, noise)
-        for i in range(0, len(x), step):
-            part = slice(i, min(i + step, len(x)))
-            where = slice(rows.start + part.start, rows.start + part.stop)
-            yield NoisyBlock(where, k, gap2[part], tilt[part], norm2[part])
 
 
 @overload

@@ -19,9 +19,11 @@ from geomem.geometry.curve import Curve
 from geomem.geometry.distances import (
     QUERY_ROWS,
     TRAIN_ROWS,
+    NoisyBlock,
+    Place,
     Points,
     like,
-    noisy_blocks,
+    over_noisy_blocks,
     pair,
     per_query,
     queries_of,
@@ -29,6 +31,7 @@ from geomem.geometry.distances import (
 from geomem.geometry.ranks import log_sum
 
 KEPT_BYTES = 2**28  # a training set up to this size is kept as float64; a larger one is read anew
+REACH = 50.0  # nats below the largest from where weights are left out: of 1e9 all less than 1e-12
 
 
 class EmpiricalDenoiser:
@@ -294,28 +297,55 @@ def max_posterior_weight(
         q = t.at(chosen)
     else:
         q, t = pair(queries, train, device, group)
-    shape = (len(levels), draws, len(q))
-    # Per (level, draw, query): the lowest energy so far, and the sum of the weights
-    # relative to it. Energies are -log w_i up to a constant, times sigma.
-    lowest = torch.full(shape, torch.inf, dtype=torch.float64, device=q.device)
-    total = torch.zeros(shape, dtype=torch.float64, device=q.device)
-    for block in noisy_blocks(q, t, draws, seed):
-        for s, sigma in enumerate(levels.tolist()):
-            energy = torch.add(block.tilt, block.gap2, alpha=0.5 / sigma)
-            low, seen = (
-                lowest[s, block.draw, block.rows],
-                total[s, block.draw, block.rows],
-            )
-            least = torch.minimum(low, energy.amin(1))
-            relative = energy.sub_(least[:, None]).mul_(-1 / sigma).exp_().sum(1)
-            seen.mul_(torch.exp((least - low) / sigma)).add_(relative)
-            low.copy_(least)
+    lowest, total = _energies(q, t, levels, draws, seed)
     scale = torch.as_tensor(levels, device=q.device)[:, None, None]
     total = log_sum(lowest, total, scale, group)
     largest = (1 / total).permute(2, 1, 0).cpu().numpy()  # the largest weight is 1 / total
     if share == 0:
         return Curve.from_queries(levels, largest.mean(1), indicator=False)
     return Curve.from_draws(levels, largest, share)
+
+
+def _energies(
+    q: Points, t: Points, levels: Floats, draws: int, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lowest energy, and the sum of the weights relative to it: (S, draws, Q) both.
+
+    The energy of a training point is -log w_i up to a constant, times sigma. Of two parts of a
+    training set the results are joined as those of two blocks are.
+    """
+    shape = (len(levels), check_count("draws", draws), len(q))
+    lowest = torch.full(shape, torch.inf, dtype=torch.float64, device=q.device)
+    total = torch.zeros(shape, dtype=torch.float64, device=q.device)
+    sigmas = torch.from_numpy(levels).to(q.device)[:, None, None]
+
+    def measure(block: NoisyBlock) -> tuple[torch.Tensor, torch.Tensor]:
+        gap2, tilt = block.nearest()
+        energy = tilt + gap2 * (0.5 / sigmas)[..., None]  # (S, K, R, n)
+        low = energy.amin(3)
+        relative = energy.sub_(low[..., None]).mul_(-1 / sigmas[..., None]).exp_().sum(3)
+        # No training point but those has an energy below this one:
+        others = block.tilt.amin(2) + gap2[:, -1] * (0.5 / sigmas)
+        matter = others < low + REACH * sigmas
+        for i in range(0, len(gap2), block.step):
+            rows = slice(i, i + block.step)
+            for k, s in matter[..., rows].any(2).T.nonzero().tolist():
+                sigma = float(levels[s])
+                energy = torch.add(block.tilt[k, rows], block.gap2[rows], alpha=0.5 / sigma)
+                low[s, k, rows] = least = energy.amin(1)
+                energy.sub_(least[:, None]).mul_(-1 / sigma).exp_()
+                relative[s, k, rows] = energy.sum(1)
+        return low, relative
+
+    def merge(place: Place, found: tuple[torch.Tensor, torch.Tensor]) -> None:
+        low, relative = found
+        least = torch.minimum(lowest[place], low)
+        total[place] *= torch.exp((least - lowest[place]) / sigmas)
+        total[place] += relative * torch.exp((least - low) / sigmas)
+        lowest[place] = least
+
+    over_noisy_blocks(q, t, draws, seed, measure, merge)
+    return lowest, total
 
 
 def single_precision_error(train: Array, sigma: float, *, seed: int = 0) -> float:
