@@ -43,7 +43,7 @@ def answers(train, queries):
         "bounds": geomem.coverage_bounds(queries, train, LEVELS).upper_sum,
         "denoised": geomem.empirical_denoiser(queries, train, 0.5),
         "radius": rms_radius(train),
-        "zone": geomem.measure_regimes(queries, train, c=1, queries=9, draws=2).coverage.mean,
+        "zone": geomem.measure_regimes(queries, train, level=0.5, queries=9, draws=2).coverage.mean,
     }
     return found | dict(zip(("near", "which"), geomem.nearest(queries, train, 3), strict=True))
 
