@@ -113,5 +113,6 @@ def test_hdf5_and_zarr_are_read_by_slices(package, images, tmp_path, rng):
             tmp_path / "a.zarr", shape=images.shape, dtype="u1", chunks=(64, 1, 3, 2)
         )
         train[:] = images
+    wanted = answers(images, queries)
     for name, found in answers(train, queries).items():
-        np.testing.assert_array_equal(found, answers(images, queries)[name], err_msg=name)
+        np.testing.assert_array_equal(found, wanted[name], err_msg=name)
