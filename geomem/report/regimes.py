@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 from torch import distributed
 
 from geomem.geometry.arrays import Array, Floats
@@ -54,7 +55,7 @@ class MeasuredRegimes:
     @classmethod
     def of(
         cls,
-        heldout: Array,
+        heldout: NDArray[Any],
         train: Array,
         *,
         c: float,
