@@ -290,11 +290,11 @@ def max_posterior_weight(
         some = t.total if queries is None else check_count("queries", queries)
         if some > t.total:
             raise ValueError(f"queries: asked for {some} of {t.total} training points.")
-        share, chosen = some / t.total, None
+        share, rows = some / t.total, None
         if share < 1:
             stream = np.random.default_rng([seed, draws])  # the noise has those before it
-            chosen = np.sort(stream.permutation(t.total)[:some])
-        q = t.at(chosen)
+            rows = np.sort(stream.permutation(t.total)[:some])
+        q = t.at(rows)
     else:
         q, t = pair(queries, train, device, group)
     lowest, total = _energies(q, t, levels, draws, seed)

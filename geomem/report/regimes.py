@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
+from numpy.typing import NDArray
 from torch import distributed
 
 from geomem.geometry.arrays import Array, Floats
@@ -54,7 +55,7 @@ class MeasuredRegimes:
     @classmethod
     def of(
         cls,
-        heldout: Array,
+        heldout: NDArray[Any],
         train: Array,
         *,
         c: float,
@@ -97,7 +98,9 @@ class MeasuredRegimes:
             "zone_from_latest": (start, "where coverage is reached at the latest, 95% confidence"),
         }
         if self.weight is not None:
-            least, most = (Curve.from_table(grid, b).passes(regimes.level) for b in self.weight)
+            lower, upper = self.weight  # W_sigma falls: what holds at a level holds beyond it
+            least = max(grid[lower >= regimes.level], default=np.nan)
+            most = min(grid[upper < regimes.level], default=np.nan)
             found["zone_to_least"] = least, "where weights spread at the earliest, proved"
             found["zone_to_most"] = most, "where weights spread at the latest, proved"
         return {name: Number.of(x, "data units", what) for name, (x, what) in found.items()}
