@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import EllipsisType
 from typing import Any, TypeVar, overload
 
@@ -220,7 +221,7 @@ def over_noisy_blocks(
 
     with workers() as team, bar(steps, "distances", "row", delay=5) as shown:
         alone = train.device.type != "cpu"  # another device works side by side by itself
-        mean = team.start(train.mean)
+        mean = cache(train.mean)
         for some in queries.slices(QUERY_ROWS):
             parts = [some] if alone else _cut(some, WORKER_ROWS)
             for ks in groups:
