@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import EllipsisType
 from typing import Any, TypeVar, overload
 
@@ -43,7 +44,7 @@ TRAIN_ROWS = 1000  # training points converted to float64 at once
 WORKER_ROWS = 128  # queries of a block that a worker of a CPU takes
 BLOCK_DRAWS = 10  # noise draws of a block
 CACHE_ROWS = 64  # rows that go through many noise levels together: they stay in the L2 cache
-NEAR_POINTS = 16  # nearest training points of a block that are tried alone
+NEAR_POINTS = 8  # nearest training points of a block that are tried alone
 NEAR = 1e-8  # squared distance, relative to the norms, below which it is recomputed
 NOISE_BYTES = 256 * 2**20  # noise held at once, over draws
 
@@ -294,7 +295,7 @@ def over_noisy_blocks(
         bar(steps, "distances", "row", delay=5, hidden=train.first > 0) as shown,
     ):
         alone = train.device.type != "cpu"  # another device works side by side by itself
-        mean = (Workers() if alone else team).start(train.mean)
+        mean = cache(train.mean)
         for some in queries.slices(QUERY_ROWS):
             parts = [some] if alone else _cut(some, WORKER_ROWS)
             for ks in groups:
@@ -314,7 +315,7 @@ def _read(train: Points, centre: torch.Tensor) -> Iterator[tuple[torch.Tensor, t
     """The centred training set in blocks (B, d), each with its ||x_i||^2 (1, B)."""
     for columns in train.slices(TRAIN_ROWS):
         block = train.block(columns, centre)
-        yield block, _row_products(block, block).T
+        yield block, _squares(block).T
 
 
 def _with_noise(
@@ -364,9 +365,9 @@ class _NoisyQueries:
 
     @classmethod
     def of(cls, rows: slice, points: torch.Tensor) -> _NoisyQueries:
-        along = [_row_products(some, points[0]) for some in points]
-        norm2 = [_row_products(noise, noise) for noise in points[1:]]
-        return cls(rows, points, torch.stack(along), torch.stack(norm2))
+        x, *noise = points
+        along = torch.stack([_squares(x), *(_row_products(z, x) for z in noise)])
+        return cls(rows, points, along, _squares(points[1:]))
 
     def see(self, block: torch.Tensor, square: torch.Tensor) -> NoisyBlock:
         """Centred training points (B, d), and their ||x_i||^2 (1, B)."""
@@ -378,7 +379,14 @@ class _NoisyQueries:
 
 def _row_products(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """<a_q, b_q> of each row -> (Q, 1), without a (Q, d) temporary."""
-    return torch.bmm(a[:, None, :], b[:, :, None])[:, :, 0]
+    if a.device.type == "cpu":  # in a third of the time of torch's batched product
+        return torch.from_numpy(np.einsum("qd,qd->q", a.numpy(), b.numpy()))[:, None]
+    return torch.linalg.vecdot(a, b)[:, None]
+
+
+def _squares(a: torch.Tensor) -> torch.Tensor:
+    """||a_q||^2 of each row (..., d) -> (..., 1), without a temporary either."""
+    return torch.linalg.vector_norm(a, dim=-1, keepdim=True).square_()
 
 
 def noise_like(stream: np.random.Generator, x: torch.Tensor) -> torch.Tensor:
