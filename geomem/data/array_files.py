@@ -148,7 +148,8 @@ def _npy_array(
                 count = min(step, n - start)
                 block = np.frombuffer(file.read(count * entry), dtype)
                 inside = rows[(rows >= start) & (rows < start + count)] - start
-                yield block.reshape(count, *shape[1:], order=order)[inside]
+                if len(inside):
+                    yield block.reshape(count, *shape[1:], order=order)[inside]
             while file.read(BLOCK):
                 pass
 
