@@ -69,7 +69,8 @@ companion.Table({"model": [*followed], "copies": [of.fraction for of in followed
 # %%
 when = trajectories.Settled.of(course, geometry.zone)
 settled = trajectories.settled_shares(course, other)
-looks = [("C0", "", "-"), ("C1", "", "--"), ("0.5", "", ":"), ("C2", "", "-.")]
+small, large = (drawing.SERIES[name] for name in ("small", "large"))
+looks = [(small[0], "", "-"), (small[0], "X", "-"), (small[0], "", ":"), (large[0], "", "--")]
 look = dict(regimes=geometry.regimes, height=4.1, xlim=(0.01, 20))
 fig, _ = drawing.noise_curves(settled, "share that is settled", looks, **look)
 table = drawing.noise_table(settled, "fraction")
@@ -100,8 +101,8 @@ coverage = geometry.coverage
 on_heldout = np.interp(np.log(levels), np.log(coverage.sigma), coverage.mean)
 middle = int(np.abs(on_heldout - 0.5).argmin())
 drawn = {"held-out images": coverage, **states}
-looks = [("C0", "", ":"), ("C1", "", "-"), ("C1", "", "--"), ("C2", "", "-.")]
-fig, _ = drawing.noise_curves(drawn, "share inside a shell", looks, **look)
+looks = [drawing.SERIES["C_sigma"], (small[0], "", "-"), (small[0], "", ":")]
+fig, _ = drawing.noise_curves(drawn, "share inside a shell", looks, every=3, **look)
 table = drawing.noise_table(states, "fraction")
 table["C_sigma, held-out images [fraction]"] = on_heldout
 companion.figure(fig, "fig-trajectories-states", table, data=[data])
