@@ -310,6 +310,7 @@ every = f"{trainings} trainings" if trainings > 1 else "one training"
 companion.quote(every=every, over="trainings" if trainings > 1 else "images and samples")
 companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
 companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
+companion.quote(largest=f"{bench.sigmas[-1]:.2g}")
 companion.quote(audited=audited, audit=" ".join(compared.said))
 companion.quote(n_choosing=len(choosing), n_unseen=len(unseen), n_quality=bench.compared)
 told_of = {key: one.auc.estimate(one.worst) for key, one in controls.items()}
@@ -328,7 +329,8 @@ for kind, study in found.items():
     said |= dict(share={"zone_gap": "not in this run"} | shares, attack=attacked)
     against = {other: study.error("copy gap", other) for other in ("plain", "stopped")}
     said |= {f"error_{other}": ratio.in_words(inside) for other, ratio in against.items()}
-    said |= dict(error_outside=against["stopped"].in_words(~inside))
+    there = against["stopped"]
+    said |= dict(error_outside=there.in_words(~inside), error_largest=there.estimate(-1))
     said |= dict(best=[monitors[key].best for key in mine], table=tables[kind])
     said |= dict(told=[told.get(key, "never") for key in mine], **study.framed(names, 8))
     said |= dict(begin=[begun[key] or "never" for key in mine])

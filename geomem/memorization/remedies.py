@@ -215,9 +215,8 @@ class Ratio(Band):
         if n == 0:
             return "not known, since none of the levels measured lies there"
         if n == 1:
-            i = there[0]
-            found = Estimate(self.mean[i], self.low[i], self.high[i])
-            return f"{found} times it at σ = {self.sigma[i]:.2g}, the one level there"
+            found, sigma = self.estimate(there[0]), self.sigma[there[0]]
+            return f"{found} times it at σ = {sigma:.2g}, the one level there"
         lower, higher = self.lower(inside).sum(), self.higher(inside).sum()
         return f"lower at {lower} and higher at {higher} of {n} levels"
 
