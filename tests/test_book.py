@@ -126,8 +126,8 @@ def test_every_claim_has_its_row_with_the_verdict_the_paper_s_before_ours(pages,
     rows = [row for table in (theirs, ours) for row in table.select("tbody tr")]
     for row, claim in zip(rows, claims, strict=True):
         said, shown = (cell.text.replace("’", "'") for cell in row.select("td")[:2])
-        zone = f" ({verdicts.WHOSE['our zone']})" if claim.whose == "our zone" else ""
-        assert (said, shown) == (claim.says + zone, claim.verdict)
+        whose = "" if claim.whose in ("paper", "ours") else f" ({verdicts.WHOSE[claim.whose]})"
+        assert (said, shown) == (claim.says + whose, claim.verdict)
         assert bool(row.select_one("a.reference")) == (claim.verdict != "not in this run")
 
 

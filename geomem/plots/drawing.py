@@ -21,7 +21,7 @@ from geomem.geometry.regimes import Regimes
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
-Look = tuple[Any, str, str]  # colour, marker and line, "" for none
+Look = tuple[Any, str, Any]  # colour, marker and line, "" for none
 LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
 SERIES: Mapping[str, Look] = {  # what many pictures draw looks the same in all of them
     "small": ("C1", "o", "-"),

@@ -48,6 +48,7 @@ LOOKS: Mapping[str, Look] = {
     "stopped": ("k", "X", "-"),
     "fixed stop": ("0.5", "P", ":"),
     "zone gap": ("C3", "D", "-."),
+    "paper gap": ("#E69F00", "p", (0, (5, 1))),
     "copy gap": ("C2", "v", "--"),
     "copy gap, none kept": ("C2", "d", ":"),
     "dummy": ("#56B4E9", "^", ":"),
@@ -80,6 +81,7 @@ def labels(
         "stopped": "plain, stopped: lowest held-out loss",
         "fixed stop": f"plain, stopped: {stop_share:.1%} of the steps",
         "zone gap": f"without the zone {zone.in_words}",
+        "paper gap": "without the paper's gap, carried over",
         "copy gap": f"without our window {window.in_words}, {keep:.0%} kept",
         "copy gap, none kept": "without our window, none kept",
         "dummy": "dummy class",
@@ -295,7 +297,7 @@ def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
 def swept_look(kind: str) -> Look:
     """How a kind of a sweep is marked; the paper's gaps alike, since their names stand by them."""
     own = "copy gap" if kind.startswith("copy window,") else kind
-    return SWEPT.get(own, ("#56B4E9", "h", ""))
+    return SWEPT.get(own, LOOKS["paper gap"])
 
 
 def sheet(study: Study, labels: Mapping[str, str], n: int) -> Drawn:
