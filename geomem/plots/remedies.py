@@ -12,7 +12,6 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from scipy.optimize import isotonic_regression
 
 from geomem.digitized import Digitized
 from geomem.geometry.arrays import Floats
@@ -215,7 +214,10 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
 
 
 def _planes(
-    panels: Mapping[str, tuple[Sequence[Mark], References, Sequence[Judged]]], distance: str
+    panels: Mapping[str, tuple[Sequence[Mark], References, Sequence[Judged]]],
+    distance: str,
+    *,
+    log: bool,
 ) -> Figure:
     """Copies across, a Frechet distance upwards, in panels above one another.
 
@@ -223,6 +225,7 @@ def _planes(
     ----------
     panels : title -> marks, the lines to read them against, and what a grey line of steps joins,
         the front.
+    log : the distance has a logarithmic axis, else one from 0.
     """
     size = (4.8, 0.9 + 3.1 * len(panels))
     fig, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False)
@@ -236,22 +239,26 @@ def _planes(
             ax.errorbar(x.value, y.value, bars([y])[1], bars([x])[1], **style(look, ls="", lw=0.8))
             named.setdefault((x.value, y.value), []).extend([label] if label else [])
         _distance_axis(ax, distance, references)
-        log_axis(ax)
+        if log:
+            log_axis(ax)
+        else:
+            ax.set_ylim(0, None)
         ax.set(title=title, xlim=(-0.03, 1.03))
-        _name({point: ", ".join(labels) for point, labels in named.items() if labels}, ax)
+        _name({point: ", ".join(labels) for point, labels in named.items()}, ax)
     ax.set_xlabel("share of memorized samples")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3)
     return fig
 
 
 def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
-    """Write names beside points: of those on the left half to their right, of others outside."""
+    """Write names, if any, beside points: right of those on the left half, of others outside."""
     to_axes = ax.transScale + ax.transLimits
     note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": 8.5}
     note["arrowprops"] = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
     for left in (True, False):
-        some = sorted((y, x) for x, y in points if (x < 0.5) == left)
-        column = 0.05 + to_axes.transform((max((x for _, x in some), default=0), 1))[0]
+        half = {(x, y): name for (x, y), name in points.items() if (x < 0.5) == left}
+        column = 0.05 + to_axes.transform((max((x for x, _ in half), default=0), 1))[0]
+        some = sorted((y, x) for (x, y), name in half.items() if name)
         places = np.array([to_axes.transform((x, y))[1] for y, x in some])
         for (y, x), height in zip(some, spread(places, 0.065), strict=True):
             at = (column if left else 1.04, height)
@@ -259,13 +266,14 @@ def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
 
 
 def spread(places: Floats, apart: float) -> Floats:
-    """Ascending places (n,), moved as little as brings each ``apart`` from the one before.
+    """Ascending places (n,), moved so that each lies ``apart`` from the one before, or farther.
 
     >>> spread(np.array([0.0, 1.0, 1.0]), 0.5).tolist()
     [0.0, 0.75, 1.25]
     """
     steps = apart * np.arange(len(places))
-    return np.asarray(isotonic_regression(places - steps).x + steps) if len(places) else places
+    up, down = np.maximum.accumulate, np.minimum.accumulate
+    return np.asarray(steps + (up(places - steps) + down((places - steps)[::-1])[::-1]) / 2)
 
 
 def trade_off(study: Study, kinds: Iterable[str], references: References, distance: str) -> Drawn:
@@ -277,7 +285,7 @@ def trade_off(study: Study, kinds: Iterable[str], references: References, distan
     marks = [(named.get(id(one)), one, LOOKS[kind]) for (kind, _), one in study.judged.items()]
     names, seeds = zip(*study.judged, strict=True)
     table = {"model [name]": names, "training seed [index]": seeds}
-    fig = _planes({"": (marks, references, [])}, distance)
+    fig = _planes({"": (marks, references, [])}, distance, log=False)
     return fig, table | plane(study.judged.values(), distance)
 
 
@@ -291,7 +299,7 @@ def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
         rows += [(one.name, kind, judged) for kind, judged in kinds.items()]
     of, model, judged = zip(*rows, strict=True)
     table = {"data set [name]": of, "model [name]": model}
-    return _planes(panels, distance), table | plane(judged, distance)
+    return _planes(panels, distance, log=True), table | plane(judged, distance)
 
 
 def swept_look(kind: str) -> Look:
