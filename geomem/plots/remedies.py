@@ -281,8 +281,10 @@ def trade_off(study: Study, kinds: Iterable[str], references: References, distan
 
     kinds : of `LOOKS`; the first training of each has its name beside it.
     """
-    named = {id(study.of(kind)[0]): kind for kind in kinds}
-    marks = [(named.get(id(one)), one, LOOKS[kind]) for (kind, _), one in study.judged.items()]
+    marks, unnamed = list[Mark](), {*kinds}
+    for (kind, _), one in study.judged.items():
+        marks.append((kind if kind in unnamed else None, one, LOOKS[kind]))
+        unnamed.discard(kind)
     names, seeds = zip(*study.judged, strict=True)
     table = {"model [name]": names, "training seed [index]": seeds}
     fig = _planes({"": (marks, references, [])}, distance, log=False)
