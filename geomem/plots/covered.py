@@ -15,14 +15,7 @@ from geomem.geometry.intervals import Estimate, bars
 from geomem.geometry.regimes import Geometry
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization.candidates import EDGES, Comparison, Predicted
-from geomem.plots.drawing import (
-    SERIES,
-    SIGMA_LABEL,
-    from_rows,
-    plot_series,
-    sigma_axis,
-    style,
-)
+from geomem.plots.drawing import SERIES, SIGMA_LABEL, from_rows, plot_series, sigma_axis, style
 
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 MARKS = ("o", "s", "^", "D")
