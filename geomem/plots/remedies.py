@@ -42,7 +42,7 @@ Source = tuple[Bars, Mapping[str, Curve]]
 CURVES = {"coverage": "C_sigma", "concentration": "W_sigma"}  # of a source, as `SERIES` has them
 Mark = tuple[str | None, Judged, Look]  # a name to be written beside it, what is marked, and how
 References = Mapping[str, Mapping[str, Estimate]]  # as `Bench.references` gives them
-LOOKS: Mapping[str, Look] = {
+LOOKS: dict[str, Look] = {
     "plain": SERIES["small"],
     "stopped": ("k", "X", "-"),
     "fixed stop": ("0.5", "P", ":"),
@@ -54,7 +54,7 @@ LOOKS: Mapping[str, Look] = {
     "stopped inside": ("0.3", "*", ":"),
     "large": SERIES["large"],
 }
-SWEPT: Mapping[str, Look] = LOOKS | {
+SWEPT: dict[str, Look] = LOOKS | {
     "zone": LOOKS["zone gap"],
     "low half": ("C3", "<", ""),
     "high half": ("C3", ">", ""),
@@ -208,7 +208,11 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
     rows = [(*key, *row) for key, course in courses.items() for row in course]
     of, models, done, copies, distances = zip(*rows, strict=True)
-    table = {"source [name]": of, "model [name]": models, "share of the training [fraction]": done}
+    table: dict[str, Any] = {
+        "source [name]": of,
+        "model [name]": models,
+        "share of the training [fraction]": done,
+    }
     table |= columns("memorized", "fraction", copies)
     return fig, table | columns("distance over the baseline's last", "ratio", distances)
 
