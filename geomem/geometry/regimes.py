@@ -9,6 +9,7 @@ here is ours: both curves at least ``level``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
