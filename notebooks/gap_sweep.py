@@ -34,6 +34,7 @@ from functools import partial
 import numpy as np
 
 from geomem import companion, digitized
+from geomem.geometry import intervals
 from geomem.memorization import gaps as gap
 from geomem.memorization import study
 from geomem.memorization.case import Case
@@ -140,18 +141,19 @@ if sweep.reach.geometry.regimes.medium:  # the rule finds a zone
     claim("narrowest-little", says, found.little(narrowest, 0.1))
 
 # %%
-less = sum(change.high < 0 for change in pairs.values())
+fewer = sum(change.high < 0 for change in pairs.values())
 more = sum(change.low > 0 for change in pairs.values())
 says = "most gaps memorize less than those inside them, and none more"
-claim("wider-less", says, more == 0 and 2 * less > len(pairs))
-costly = found.quality("copy window", "plain")[pca] == "worse"
+claim("wider-less", says, intervals.decided(not more and 2 * fewer > len(pairs), more))
+costly = found.costs("copy window", pca)
 claim("window-costs", "the copy window costs quality", costly)
 says = "the paper's widest gap, in our zone, costs quality"
-claim("widest-costs", says, found.quality(widest, "plain")[pca] == "worse")
+claim("widest-costs", says, found.costs(widest, pca))
 for one in sweeps[1:]:
     says = f"{one.name}: the copy window lowers memorization, "
     says += "the low-noise half more than the other"
-    claim("second-set", says, one.study.fewer("copy window") and one.low_half_does_it)
+    both = intervals.every([one.study.fewer("copy window"), one.low_half_does_it])
+    claim("second-set", says, both)
 
 # %% tags=["remove-cell"]
 told = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}
@@ -160,7 +162,7 @@ companion.quote(**sweep.case.in_words(sweep.stops, stop_share), **sweep.bench.in
 companion.quote(**sweep.in_words({**told, "plain": "plain", "kept": kept, "large": "large"}, pca))
 companion.quote(**found.framed(("plain", "copy window"), 10), gap_keep=f"{gap_keep:.0%}")
 companion.quote(widest_name=widest, narrowest_name=narrowest, n_trainings=trainings)
-companion.quote(halves_table=halves[0], nested=len(pairs), nested_less=less, nested_more=more)
+companion.quote(halves_table=halves[0], nested=len(pairs), nested_less=fewer, nested_more=more)
 companion.quote(quality_words="costs" if costly else "shows no cost of")
 companion.quote(stopped_words=found.quality("stopped", kept)[pca])
 companion.quote(trainings=study.broken_in_words(broken), table=tables[0])

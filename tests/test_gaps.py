@@ -94,7 +94,7 @@ def test_halves_that_differ_by_training_only_are_not_told_apart(sweep):
     runs = dict(sweep.study.judged)
     runs |= {("high half", s): judged(n, 2.0) for s, n in enumerate((20, 41, 62))}
     same = Sweep(sweep.gaps, Study(runs))
-    assert same.verdict == "is not to be told from" and not same.low_half_does_it
+    assert same.verdict == "is not to be told from" and same.low_half_does_it is None
 
 
 def test_tables_of_a_sweep(sweep):

@@ -21,7 +21,7 @@ from geomem.diffusion.noise import NoiseLaw
 from geomem.digitized import Digitized
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import Change, Estimate, Fraction
+from geomem.geometry.intervals import Answer, Change, Estimate, Fraction, above, below, every
 from geomem.geometry.window import Window
 from geomem.memorization.case import Case
 from geomem.memorization.copy_range import CopyRange
@@ -233,9 +233,9 @@ class Sweep:
         return f"lowers memorization {'more' if self.halves.low > 0 else 'less'} than"
 
     @property
-    def low_half_does_it(self) -> bool:
+    def low_half_does_it(self) -> Answer:
         """Whether the low-noise half left out lowers memorization, and more than the other."""
-        return self.halves.low > 0 and self.change("low half").high < 0
+        return every([above(self.halves, 0), below(self.change("low half"), 0)])
 
     def front(self, distance: str) -> list[str]:
         """The kinds but "large" that no other beats in both, copies and a distance."""
