@@ -66,7 +66,7 @@ def main() -> None:
 def run(data: str, out: Path, quick: bool) -> int:
     """Every stage, one after the other; 0 where all are done."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    record = {"date": now, "data": data, "quick": quick, **commit(), "stages": {}}
+    record = {"date": now, "data": Path(data).name, "quick": quick, **commit(), "stages": {}}
     stages = record["stages"]
     for name, limit in LIMITS.items():
         quick = quick or not stages.get("device", {"cuda": True}).get("cuda")
@@ -257,7 +257,9 @@ def resume_apart(train, heldout) -> float:
     from geomem.diffusion.train import train as steps
 
     torch.backends.cudnn.deterministic = True
-    config = replace(fast(), steps=6, batch=16, checkpoint=3, device=where()).for_images(train)
+    config = replace(fast(), steps=6, warmup=0, batch=16, checkpoint=3, device=where()).for_images(
+        train
+    )
     whole, part = TrainState(config), TrainState(config)
     for _ in steps(config, train, state=whole):
         pass
@@ -277,12 +279,11 @@ def resume_apart(train, heldout) -> float:
 def geometry_apart(train, heldout) -> float:
     """Both curves, distances and the empirical denoiser, in double precision."""
     import numpy as np
-    import torch
 
     import geomem
 
     sigmas = np.geomspace(0.02, 80, 12)
-    noisy = torch.from_numpy(heldout).double() + 2
+    noisy = heldout + 2 * np.random.default_rng(0).standard_normal(heldout.shape)
     found = []
     for device in ("cpu", where()):
         how = {"draws": 2, "device": device}
@@ -290,8 +291,8 @@ def geometry_apart(train, heldout) -> float:
         found.append([
             geomem.max_posterior_weight(train, sigmas, **how).mean,
             geomem.shell_coverage(heldout, train, sigmas, **how).mean,
-            np.asarray(geomem.nearest_distances(heldout, train, device=device)),
-            denoised.numpy(),
+            geomem.nearest_distances(heldout, train, device=device),
+            denoised,
         ])  # fmt: skip
     return max(float(np.abs(a - b).max()) for a, b in zip(*found, strict=True))
 
@@ -309,8 +310,9 @@ def tests(data: str, out: Path, quick: bool) -> None:
         keep(out, "tests", pytest="not here; the checks have run without it")
         return
     marked = [p for p in sorted((ROOT / "tests").glob("test_*.py")) if "mark.cuda" in p.read_text()]
+    if not marked:
+        sys.exit("no test of this checkout is marked cuda")
     options = ["-m", "cuda", "-p", "no:cacheprovider", "-o", "addopts=-ra -q"]
-    options += ["--noconftest"] * (importlib.util.find_spec("bs4") is None)
     command = [sys.executable, "-m", "pytest", *options, *map(str, marked)]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     print(done.stdout + done.stderr, flush=True)
@@ -322,7 +324,8 @@ def tests(data: str, out: Path, quick: bool) -> None:
 
 def training(data: str, out: Path, quick: bool) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "training.py")]
-    command += ["--quick", "--device", "cpu"] if quick else ["--device", "cuda"]
+    command += ["--json", str(out / "training.json"), "--device", where()]
+    command += ["--quick"] * quick
     told = []
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
