@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from scipy.stats import norm
 from test_study import judged
 
-from geomem import digitized
+from geomem import digitized, load_dataset, max_posterior_weight, measure_regimes, shell_coverage
 from geomem.diffusion import presets
 from geomem.diffusion.noise import NoiseLaw
 from geomem.geometry.window import Window
@@ -112,3 +112,22 @@ def test_gaps_are_drawn_where_they_lie(sweep):
     assert drawn[1:4] == [(w.low, w.high) for w in windows] and drawn[0] == (0.05, 10)
     assert misplaced(fig) == []
     plt.close(fig)
+
+
+def test_the_papers_gap_is_carried_over_by_its_own_geometry(cifar10):
+    data = load_dataset("cifar10", n_train=2000, classes="automobile")
+    ends = gaps.PAPER_GAP.low, gaps.PAPER_GAP.high
+    covered = shell_coverage(data.heldout, data.train, ends[:1], draws=4).estimate(0)
+    weight = max_posterior_weight(data.train, ends[1:], queries=300).estimate(0)
+    assert covered.low < gaps.PAPER_COVERAGE < covered.high
+    assert weight.low < gaps.PAPER_WEIGHT < weight.high
+    geometry = measure_regimes(data.heldout, data.train)
+    found = gaps.carried_over(geometry)
+    assert found.low == pytest.approx(1, rel=0.05) and found.high == pytest.approx(5, rel=0.05)
+    zone = geometry.zone  # of our rule, as the chapter says it
+    assert zone.low == pytest.approx(1.7, rel=0.05) and zone.high == pytest.approx(5.4, rel=0.05)
+
+
+def test_where_coverage_comes_after_the_weight_no_gap_is_carried_over(rng):
+    near, far = rng.normal(size=(50, 4)), 20 + rng.normal(size=(50, 4))
+    assert gaps.carried_over(measure_regimes(far, near)) is None

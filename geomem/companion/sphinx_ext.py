@@ -353,7 +353,7 @@ class ProfileTable(Generated):
 
     def run(self) -> list[nodes.Node]:
         rows = [
-            "| profile | what it is | seconds, all notebooks | and to train, once |",
+            "| profile | what it is | seconds, notebook after notebook | and to train, once |",
             "|---|---|---|---|",
         ]
         for profile in notebooks.profiles(ROOT).values():
