@@ -71,10 +71,11 @@ def run(data: str, out: Path, quick: bool) -> int:
     for name, limit in LIMITS.items():
         quick = quick or not stages.get("device", {"cuda": True}).get("cuda")
         record["quick"] = quick
+        part = out / f"{name}.part"
+        part.unlink(missing_ok=True)
         command = [sys.executable, __file__, data, str(out), "--stage", name]
         ended = attempt(command + ["--quick"] * quick, limit)
         (out / f"{name}.log").write_text(ended.pop("said"))
-        part = out / f"{name}.part"
         facts = json.loads(part.read_text()) if part.exists() else {}
         part.unlink(missing_ok=True)
         stages[name] = {**ended, "limit_s": limit, **facts}
@@ -130,7 +131,9 @@ def keep(out: Path, name: str, **facts: object) -> None:
     """Add facts to what a stage has told; what it told before it is ended stays told."""
     part = out / f"{name}.part"
     told = json.loads(part.read_text()) if part.exists() else {}
-    part.write_text(json.dumps(told | facts))
+    new = part.with_suffix(".new")
+    new.write_text(json.dumps(told | facts))
+    new.replace(part)  # whole, should the stage end here
 
 
 def tabulate(out: Path, name: str, columns: dict) -> None:
@@ -257,9 +260,8 @@ def resume_apart(train, heldout) -> float:
     from geomem.diffusion.train import train as steps
 
     torch.backends.cudnn.deterministic = True
-    config = replace(fast(), steps=6, warmup=0, batch=16, checkpoint=3, device=where()).for_images(
-        train
-    )
+    changes = {"steps": 6, "warmup": 0, "batch": 16, "checkpoint": 3, "device": where()}
+    config = replace(fast(), **changes).for_images(train)
     whole, part = TrainState(config), TrainState(config)
     for _ in steps(config, train, state=whole):
         pass
