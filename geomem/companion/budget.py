@@ -87,15 +87,15 @@ def budgets(todo: Iterable[tuple[Notebook, Parameters]], profile: Profile) -> di
             missing = [*_missing(one for one in needed if one not in counted)]
             counted |= {*needed}
             own = profile.seconds.get(notebook.name, UNKNOWN)
-            own *= _slower(needed, [*wanted(notebook.name, _usually(notebook, profile, parameters))])
+            usual = _usual_on(parameters.get("device"), resolve(notebook, profile))
+            own *= _slower(needed, [*wanted(notebook.name, usual)])
             found[notebook.name] = Budget(own, *_training(missing))
     return found
 
 
-def _usually(notebook: Notebook, profile: Profile, parameters: Parameters) -> Parameters:
-    """The profile's own parameters, on the same device."""
-    same = {name: parameters[name] for name in ("device",) if name in parameters}
-    return resolve(notebook, profile) | same
+def _usual_on(device: Any, p: Parameters) -> Parameters:
+    """A profile's own parameters with the device of a run: another does not make it slower."""
+    return {**p, "device": device} if "device" in p else p
 
 
 # What is trained
