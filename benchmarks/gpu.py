@@ -9,7 +9,7 @@ checks    the network, bfloat16, resume and geometry there, against the CPU
 tests     those marked `cuda`, where pytest is
 training  benchmarks/training.py
 geometry  both curves and the danger zone of 1,000 and 20,000 images
-pair      the preset cifar10-fast on 256 images and on the rest: rates per noise level, swaps
+pair      the preset cifar10-fast on 256 images and on all: rates per noise level, swaps
 
 Each stage is a process with a time limit of its own. One that fails, or takes too long, is
 recorded with its error, and the rest goes on; the exit code is then 1. Without CUDA all sizes are
@@ -366,7 +366,7 @@ def geometry(data: str, out: Path, quick: bool) -> None:
 
 
 def pair(data: str, out: Path, quick: bool) -> None:
-    """A model of few images and one of the rest: how much each memorizes, and where."""
+    """A model of few images and one of all: how much each memorizes, and where."""
     import geomem
     from geomem.memorization.copy_range import CopyRange
     from geomem.memorization.swaps import PAPER_STEPS, TITLES, SwapTable, windows_for

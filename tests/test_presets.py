@@ -391,7 +391,7 @@ def test_a_pair_is_the_two_presets_with_the_same_changes():
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({"preset": "digits-mlp-small"}, "no preset"),
+        ({"preset": "digits-mlp-small"}, "no pair of models .*; known: digits-mlp, "),
         ({"changes": "train.steps"}, "NAME=VALUE.*train.steps"),
         ({"changes": "train.steps = 3"}, "NAME=VALUE"),
         ({"changes": "steps=3"}, "no setting 'steps'"),

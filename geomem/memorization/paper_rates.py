@@ -91,10 +91,10 @@ class Subsets:
         seed : of the first random subset, and of the noise.
         device : "auto", or a torch device.
         """
-        orders = [None, *range(seed, seed + n - 1)][:n]
+        orders: list[int | None] = [None, *range(seed, seed + n - 1)]
         sets = [
             load_dataset("cifar10", n_train=SHAPE[0], n_heldout=1000, seed=order)
-            for order in orders
+            for order in orders[:n]
         ]
         rates = [
             memorization_rates(

@@ -285,7 +285,9 @@ class SwapTable:
         return {
             "base": [base for base, _ in PAPER_EIGHT],
             "window of the other model": [titles[name] for _, name in PAPER_EIGHT],
-            "memorized of the first eight": [self.passed[key][:8].sum() for key in PAPER_EIGHT],
+            "memorized of the first eight": [
+                int(self.passed[key][:8].sum()) for key in PAPER_EIGHT
+            ],
             "in the paper's picture": [*PAPER_EIGHT.values()],
         }
 
