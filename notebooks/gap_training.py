@@ -57,7 +57,7 @@ small, data = case.small, [case.data]
 #
 # The paper leaves out the danger zone and keeps nothing: the *zone gap*, where our rule puts the
 # zone. Its own gap on its cars is wider than our rule's there: it begins where next to nothing is
-# covered. *Carried over*, from the same coverage to the same weight, it is the second gap. The
+# covered. *Carried over*, by coverage less concentration at its ends, it is the second gap. The
 # *copy window* is ours:
 # it reaches down to half of the level where a copy can still be undone ([](../book/swaps.md));
 # with a tenth of its draws kept, and with none. Ends are rounded to two digits, so that the last
@@ -69,7 +69,8 @@ reach = companion.kept(case.copy_range)(many.denoise, c=c, level=level)
 zone, window = gaps.zone_and_window(reach, gap_low, gap_high)
 ours = {"copy gap": Gap(window, gap_keep)}
 ours |= {"copy gap, none kept": Gap(window)} if none_kept else {}
-carried = gaps.carried_over(reach.geometry) if paper_gap and not gap_low else None
+asked = paper_gap and not gap_low
+carried = gaps.carried_over(gaps.PAPER_BALANCES, reach.geometry) if asked else None
 left_out = {"zone gap": Gap(zone)} | ({"paper gap": Gap(carried)} if carried else {})
 left_out |= ours if copy_gap else {}
 companion.Table(gaps.gaps_table(left_out, case.law))

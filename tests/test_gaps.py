@@ -11,6 +11,8 @@ from test_study import judged
 from geomem import digitized, load_dataset, max_posterior_weight, measure_regimes, shell_coverage
 from geomem.diffusion import presets
 from geomem.diffusion.noise import NoiseLaw
+from geomem.geometry.curve import Curve
+from geomem.geometry.regimes import Geometry
 from geomem.geometry.window import Window
 from geomem.memorization import gaps
 from geomem.memorization.gap import Gap
@@ -34,16 +36,30 @@ def test_halves_adjoin_and_are_equally_wide():
     assert (low, high) == (Window(0.5, 1.0), Window(1.0, 2.0))
 
 
-def test_the_papers_gaps_stay_where_they_are_in_the_papers_zone():
+def test_the_papers_gaps_stay_where_they_are_by_the_papers_own_curves():
     paper = gaps.paper_gaps(digitized.load("fig5_celeba_gaps"))
     windows = {name: one.window for name, one in paper.items() if one.window}
-    found = gaps.gaps_to_try(PAPER_CELEBA_ZONE, Window(0.05, 1.3), windows, keep=0.2)
-    assert all(found[name].window == window.rounded() for name, window in windows.items())
-    assert [found[k].keep for k in ("copy window", "copy window, 20% kept")] == [0, 0.2]
+    curves = digitized.load("fig5_celeba_curves")
+    there = [Curve.from_table(curves["sigma"], curves[column]) for column in gaps.COLUMNS]
+    geometry = Geometry(*there, regimes=None)
+    ends = gaps.balances(windows, curves)
+    found = {name: gaps.carried_over(each, geometry) for name, each in ends.items()}
+    assert found == {name: window.rounded() for name, window in windows.items()}
+    tried = gaps.gaps_to_try(PAPER_CELEBA_ZONE, Window(0.05, 1.3), found, keep=0.2)
+    assert all(tried[name].window == found[name] for name in windows)
+    assert [tried[k].keep for k in ("copy window", "copy window, 20% kept")] == [0, 0.2]
     # As the paper's text has them: 74.97% without a gap, 9.24% with steps 100 to 350 left out.
     assert paper["plain"].window is None and paper["plain"].memorized.value == 0.7497
     widest = gaps.by_width(windows)[-1]
     assert paper[widest].steps == (100, 350) and paper[widest].memorized.value == 0.0924
+
+
+def test_a_gap_carried_over_to_images_twice_as_bright_is_twice_as_high(rng):
+    train, heldout = rng.normal(size=(2, 60, 32))
+    one, two = (
+        gaps.carried_over((-0.9, 0.2), measure_regimes(k * heldout, k * train)) for k in (1, 2)
+    )
+    assert (two.low, two.high) == pytest.approx((2 * one.low, 2 * one.high), rel=0.1)
 
 
 def test_the_papers_course_ends_at_its_numbers():
@@ -122,12 +138,7 @@ def test_the_papers_gap_is_carried_over_by_its_own_geometry(cifar10):
     assert covered.low < gaps.PAPER_COVERAGE < covered.high
     assert weight.low < gaps.PAPER_WEIGHT < weight.high
     geometry = measure_regimes(data.heldout, data.train)
-    found = gaps.carried_over(geometry)
+    found = gaps.carried_over(gaps.PAPER_BALANCES, geometry)
     assert found.low == pytest.approx(1, rel=0.05) and found.high == pytest.approx(5, rel=0.05)
     zone = geometry.zone  # of our rule, as the chapter says it
     assert zone.low == pytest.approx(1.7, rel=0.05) and zone.high == pytest.approx(5.4, rel=0.05)
-
-
-def test_where_coverage_comes_after_the_weight_no_gap_is_carried_over(rng):
-    near, far = rng.normal(size=(50, 4)), 20 + rng.normal(size=(50, 4))
-    assert gaps.carried_over(measure_regimes(far, near)) is None

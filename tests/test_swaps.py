@@ -94,19 +94,6 @@ def test_no_window_is_as_wide_as_one_without_a_width(ends):
         Window(*ends).controls(karras_sigmas())
 
 
-def test_a_moved_window_keeps_its_place_in_log_sigma():
-    zone, to = Window(0.5, 2.0), Window(1.0, 100.0)
-    whole = zone.moved(zone, to)
-    assert (whole.low, whole.high) == pytest.approx((1, 100))
-    half = Window(0.5, 1.0).moved(zone, to)
-    assert (half.low, half.high) == pytest.approx((1, 10))
-    back = Window(0.1, 3.0).moved(zone, to).moved(to, zone)
-    assert (back.low, back.high) == pytest.approx((0.1, 3))
-    for wrong in (Window(0, 2), Window(1, 1), Window(1, np.inf)):
-        with pytest.raises(ValueError, match="cannot move"):
-            half.moved(wrong, to)
-
-
 @pytest.mark.parametrize("ends", [(2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)])
 def test_windows_of_nonsense_are_refused(ends):
     with pytest.raises(ValueError, match="window"):
