@@ -253,20 +253,20 @@ def network_apart(train, heldout, precision: str = "float32") -> float:
 
 
 def resume_apart(train, heldout) -> float:
-    """Weights after six steps, and after three, a checkpoint and three more."""
+    """Weights after four steps, and after two, a checkpoint and two more."""
     import torch
 
     from geomem.diffusion.train import TrainState
     from geomem.diffusion.train import train as steps
 
     torch.backends.cudnn.deterministic = True
-    changes = {"steps": 6, "warmup": 0, "batch": 16, "checkpoint": 3, "device": where()}
+    changes = {"steps": 4, "warmup": 0, "batch": 8, "checkpoint": 2, "device": where()}
     config = replace(fast(), **changes).for_images(train)
     whole, part = TrainState(config), TrainState(config)
     for _ in steps(config, train, state=whole):
         pass
     for record in steps(config, train, state=part):
-        if record.step == 3:
+        if record.step == 2:
             break
     again = TrainState(config)
     with tempfile.TemporaryDirectory() as folder:
