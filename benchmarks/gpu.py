@@ -401,7 +401,7 @@ def pair(data: str, out: Path, quick: bool) -> None:
     tabulate(out, "swaps", table.table(titles))
     shares = {f"{of}, {by or 'no swap'}": str(table.share(of, by)) for of, by in table.passed}
     keep(out, "pair", memorized=shares)
-    print(shares, flush=True)
+    print("\n".join(f"{condition}: {share}" for condition, share in shares.items()), flush=True)
     named = {name: f"{name}, N = {size:,}" for name, size in sizes.items()}
     lines = [(base, name) for base in sizes for name in ("", *PAPER_STEPS)]
     draw(out, "swaps", lambda _, pictures: pictures.swap_table(table, titles, named))

@@ -3,7 +3,7 @@
 A preset is one dataclass of plain values, so it can be read, changed by name and hashed.
 ``-small`` and ``-large`` of one name differ in the number of training images alone: EDM-1K
 and EDM-50K of the paper are ``cifar10-small`` and ``cifar10-large``; ``cifar10-fast`` has their
-images and a network that a GPU trains in minutes.
+images and a small network, for a GPU.
 """
 
 from __future__ import annotations
