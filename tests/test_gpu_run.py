@@ -47,7 +47,7 @@ def test_a_stage_that_fails_is_recorded_and_the_rest_goes_on(tmp_path, monkeypat
     record = json.loads((tmp_path / "record.json").read_text())
     assert [*record["stages"]] == [*gpu.STAGES] == [*gpu.LIMITS]
     for name, stage in record["stages"].items():
-        assert (stage["more"], stage["limit_s"]) == (name, gpu.LIMITS[name])
+        assert stage["more"] == name and stage["limit_s"] >= gpu.LIMITS[name]
         assert stage.get("error") == ("why" if name == "training" else None)
     assert not [*tmp_path.glob("*.part")]
 

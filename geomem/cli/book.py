@@ -187,7 +187,8 @@ def _make_book(
     takes = _budgets(root, todo, profile)
     for name, reason in why.items():
         print(f"to run: {name} ({takes[name]}): {reason}")
-    cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
+    on_cuda = {"cuda"} | ({"auto"} if torch.cuda.is_available() else set())
+    cuda = any(p.get("device") in on_cuda for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
     total = sum(takes.values(), BUILD)
     basis = "; ".join([profile.basis, *sorted(total.basis)])
