@@ -52,12 +52,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="sizes that a CPU does in minutes")
     parser.add_argument("--stage", choices=LIMITS, help="only this one, in this process")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    data, out = options.data, options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     if options.stage:
         sys.path.insert(0, str(ROOT))
-        STAGES[options.stage](options.data, options.out, options.quick)
+        STAGES[options.stage](data, out, options.quick)
     else:
-        sys.exit(run(options.data, options.out, options.quick))
+        sys.exit(run(data, out, options.quick))
 
 
 # The run, which imports nothing that may fail
@@ -330,15 +331,14 @@ def training(data: str, out: Path, quick: bool) -> None:
     command += ["--json", str(out / "training.json"), "--device", where()]
     command += ["--quick"] * quick
     told = []
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), **how) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
             told.append(line.rstrip())
             keep(out, "training", said=told)
     if process.returncode:
-        sys.exit(process.returncode)
+        sys.exit((told or ["it said nothing"])[-1])
 
 
 def geometry(data: str, out: Path, quick: bool) -> None:
