@@ -263,7 +263,8 @@ def resume_apart(train, heldout) -> float:
 
     torch.backends.cudnn.deterministic = True
     changes = {"steps": 4, "warmup": 0, "batch": 8, "checkpoint": 2, "device": where()}
-    config = replace(fast(), **changes).for_images(train)
+    model = replace(fast().model, width=16)
+    config = replace(fast(), model=model, **changes).for_images(train)
     whole, part = TrainState(config), TrainState(config)
     for _ in steps(config, train, state=whole):
         pass
