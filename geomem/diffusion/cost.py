@@ -26,7 +26,7 @@ COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its mov
 # What an H100 is assumed to reach in bfloat16, none of it measured here: convolutions 15% of the
 # 989e12 FLOP/s of its data sheet; what lies between them half of its 3.35e12 bytes/s, in so many
 # passes over the activations; and a step takes a while to begin. So a small network has a smaller
-# share of the peak, half as much where it is the preset cifar10-fast.
+# share of the peak in all: 8% that of the preset cifar10-fast, 11% the paper's.
 CUDA_RATE, CUDA_BYTES, PASSES, STEP_SECONDS = 150e12, 1.7e12, 8, 2e-3
 CUDA_BASIS = "computed for an H100, at 15% of its peak and half of its bandwidth; not measured"
 CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
