@@ -10,7 +10,7 @@
 # ```
 
 # %% tags=["parameters"]
-preset: str = "fashion-unet"  # in {fashion-unet, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
+preset: str = "fashion-unet"  # which pair of models: a preset's name without -small or -large
 dataset: str = "fashion-mini"  # data set: fashion-mini, digits, cifar10, fashion-mnist, or a path
 sizes: str = "8 16 28"  # sides of the images, pixels; 0: as they are, with the preset's network
 second_preset: str = "cifar10-luma"  # likewise for a second kind of images

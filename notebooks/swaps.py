@@ -9,7 +9,7 @@
 # ```
 
 # %% tags=["parameters"]
-preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
+preset: str = "digits-unet"  # which pair of models: a preset's name without -small or -large
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
 n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
@@ -142,6 +142,7 @@ lines = [(of, name) for of in case.names for name in ("", *swaps.PAPER_STEPS)]
 lines.insert(len(lines) // 2, ("small", "stop_loss"))
 fig, plotted = pictures.swapped_samples(table, lines, titles, 8)
 companion.figure(fig, "fig-swap-samples", plotted, data=[data])
+companion.Table(table.beside_paper(titles))
 
 # %% [markdown]
 # ## What must hold
@@ -195,3 +196,4 @@ companion.quote(**{f"{name}_steps": text for name, text in held.items()}, **reac
 companion.quote(**table.in_words, **switch.in_words(zone), **beside.in_words)
 companion.quote(steps=case.small.train.steps, share_step=case.small.train.step_of(stop_share))
 companion.quote(eight=table.counted(lines, titles, 8))
+companion.quote(eight_table=companion.Table(table.beside_paper(titles)))

@@ -8,7 +8,7 @@
 # ```
 
 # %% tags=["parameters"]
-preset: str = "digits-unet"  # in {digits-mlp, digits-unet, cifar10-luma, cifar10-rgb, cifar10}
+preset: str = "digits-unet"  # which pair of models: a preset's name without -small or -large
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
 n_train: int = 0  # training images N of the small model, 0 for the preset's number, or in [2, 1e6]
 changes: str = ""  # further settings of both models: names, each with an equals sign and its value
@@ -144,7 +144,7 @@ companion.Table({"step": moment, **shown})
 
 # %%
 claim, memorized = companion.claim, course.memorized
-must = case.own and preset != "cifar10" and n_samples >= 256 and len(heldout) >= 500
+must = case.own and n_samples >= 256 and len(heldout) >= 500
 share = course.fraction
 claim("small-copies", "the small model memorizes: above 0.2", above(share, 0.2), must=must)
 claim(

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bs4 import BeautifulSoup
 from filelock import FileLock
 
 import geomem
-from geomem.companion import api, results, runs
-from geomem.companion.notebooks import pick, pick_profile, resolve
+
+# What makes the book, and what reads it, is imported where it is asked for: the tests of a GPU run
+# where neither is.
 
 torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,6 +178,8 @@ def project(tmp_path, monkeypatch):
 
 def prepare(root, **overrides):
     """The quick notebook and its parameters."""
+    from geomem.companion.notebooks import pick, pick_profile, resolve
+
     notebook = pick(root, "quick")
     values = {k: str(v) for k, v in overrides.items()}
     return notebook, resolve(notebook, pick_profile(root, "cpu"), values)
@@ -185,6 +187,8 @@ def prepare(root, **overrides):
 
 def recorded(folder, **made):
     """What stands in a folder as the result of a run, with its hashes."""
+    from geomem.companion import results
+
     usual = {"key": "", "seconds": 1, "date": "2026-01-01", "commit": None, "dirty": None}
     inputs = {kind: {} for kind in results.KINDS} | made.pop("inputs", {})
     run = {**usual, **made, "inputs": inputs, "files": results.files(folder)}
@@ -216,6 +220,8 @@ def smoke(tmp_path_factory):
 
 
 def build(root):
+    from geomem.companion import runs
+
     root.mkdir()
     # What is fresh there, of this profile, is neither run nor rendered again.
     for name in ("results", "_build/html"):
@@ -245,6 +251,10 @@ def html(smoke):
 def pages(html):
     """Every page of the book as soup, by its path."""
     paths = [*html.glob("book/**/*.html"), *html.glob("notebooks/*.html")]
+    from bs4 import BeautifulSoup
+
+    from geomem.companion import api
+
     contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
     contents += map(api.page, geomem.__all__)
     found = {

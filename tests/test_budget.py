@@ -230,3 +230,10 @@ def test_a_profile_on_its_own_data_and_what_is_short_just_begin(begun, photos, m
     with pytest.raises(Enough):
         main(["run", "models"])  # weeks, by this rate, and nobody to be asked
     assert len(begun) == 2
+
+
+def test_a_dry_run_says_what_it_would_take_on_a_gpu_that_is_not_here(begun, capsys):
+    main(["book", "--profile", "smoke", "-p", "device", "cuda", "--dry-run"])
+    said = capsys.readouterr().out
+    assert not begun and {*re.findall(r"^to run: (\w+)", said, re.M)} == {*KNOWN}
+    assert cost.CUDA_BASIS in said

@@ -24,11 +24,20 @@ def test_every_notebook_has_typed_parameters_with_help():
 
 def test_every_profile_resolves_for_every_notebook():
     profiles = notebooks.profiles(ROOT)
-    assert list(profiles) == ["smoke", "cpu", "cifar", "gpu"]
+    assert list(profiles) == ["smoke", "cpu", "cifar", "gpu", "paper"]
     for profile in profiles.values():
         for notebook in notebooks.notebooks(ROOT).values():
             values = notebooks.resolve(notebook, profile)
             assert set(values) == set(notebook.parameters) and notebook.name in profile.seconds
+
+
+def test_the_paper_profile_is_the_gpu_profile_with_another_network():
+    gpu, paper = (notebooks.pick_profile(ROOT, name) for name in ("gpu", "paper"))
+    for notebook in notebooks.notebooks(ROOT).values():
+        a, b = (notebooks.resolve(notebook, profile) for profile in (gpu, paper))
+        differ = {name for name in a if a[name] != b[name]}
+        assert differ <= {"preset", "third_models", "changes", "n_train"}
+        assert ("preset" in differ) == ("preset" in a), notebook.name
 
 
 N = Parameter("n", "int", 5, "how many, in [2, inf)")
@@ -152,7 +161,7 @@ def test_unknown_names_name_the_known_ones():
         notebooks.resolve(notebook, profile, {"n_trian": "3"})
     with pytest.raises(ParameterError, match="no parameter 'typo'"):
         notebooks.resolve_all([notebook], profile, {"typo": "3"})
-    with pytest.raises(ParameterError, match="known: smoke, cpu, cifar, gpu"):
+    with pytest.raises(ParameterError, match="known: smoke, cpu, cifar, gpu, paper"):
         notebooks.pick_profile(ROOT, "fast")
     with pytest.raises(ParameterError, match="known: posterior"):
         notebooks.pick(ROOT, "nope")

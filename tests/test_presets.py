@@ -11,6 +11,7 @@ from scipy.special import ndtr
 
 from geomem.data.sets import DataError, load_dataset
 from geomem.diffusion import presets, zoo
+from geomem.diffusion.cost import count, parameters
 from geomem.diffusion.network import DDPMPP, EDMDenoiser, ModelConfig
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import (
@@ -89,12 +90,25 @@ def assert_complete(chosen, root):
 
 
 def test_the_papers_pair_is_nested_and_its_own():
-    """EDM-1K is trained on the first 1,000 of a random order of EDM-50K's images."""
+    """EDM-1K is trained on CIFAR-10's first 1,000 images, in their own order."""
     small, large = PRESETS["cifar10-small"], PRESETS["cifar10-large"]
-    assert (small.data.n_train, small.data.seed) == (1000, large.data.seed)
+    assert (small.data, large.data) == (DataConfig("cifar10", 1000), DataConfig("cifar10"))
     assert small.train == large.train
     assert small.train.model == DDPMPP
     assert small.train.noise == NoiseLaw(-1.2, 1.2)
+
+
+def test_the_fast_pair_has_the_papers_images_and_a_network_of_a_fiftieth_of_its_arithmetic():
+    weights, flops = {}, {}
+    for name in ("cifar10", "cifar10-fast"):
+        small, large = PRESETS[f"{name}-small"], PRESETS[f"{name}-large"]
+        assert (small.data, large.data) == (DataConfig("cifar10", 1000), DataConfig("cifar10"))
+        model = replace(small.train.model, channels=3, size=32, mean=0.0, sigma_data=0.5)
+        weights[name], flops[name] = parameters(model), count(model)[0]
+    assert 5e6 < weights["cifar10-fast"] < 15e6
+    assert 40 < flops["cifar10"] / flops["cifar10-fast"] < 60
+    fast = PRESETS["cifar10-fast-small"].train
+    assert fast.model.dropout == 0 and fast.final_lr < 0.1
 
 
 def test_a_small_set_is_the_start_of_the_large(rng):
@@ -377,7 +391,7 @@ def test_a_pair_is_the_two_presets_with_the_same_changes():
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({"preset": "digits-mlp-small"}, "no preset"),
+        ({"preset": "digits-mlp-small"}, "no pair of models .*; known: digits-mlp, "),
         ({"changes": "train.steps"}, "NAME=VALUE.*train.steps"),
         ({"changes": "train.steps = 3"}, "NAME=VALUE"),
         ({"changes": "steps=3"}, "no setting 'steps'"),

@@ -1,4 +1,4 @@
-"""The gpu profile of every notebook that trains: all of it but the length, on real CIFAR-10."""
+"""The profiles for a GPU, on real CIFAR-10: all of them but the length, and what that would be."""
 
 import os
 import shutil
@@ -8,10 +8,14 @@ import sys
 import pytest
 from conftest import ROOT
 
-from geomem.companion import notebooks
+from geomem.cli.book import BUILD
+from geomem.companion import budget, notebooks
+from geomem.diffusion import zoo
+from geomem.diffusion.cost import CUDA_BASIS
 
-# The paper's network with all its parts, narrow; two steps; few images and samples.
-NETWORK = "train.model.width=8 train.model.blocks=1 train.steps=8 train.batch=4 data.n_train=60"
+# Their networks with all parts, narrow; two steps; few images and samples.
+NETWORK = "train.model.width=8 train.model.blocks=1 train.images=32 train.batch=4 data.n_train=60"
+PRESETS = {"gpu": "cifar10-fast", "paper": "cifar10"}
 CUTS = {
     "n_train": 24,
     "n_heldout": 20,
@@ -39,14 +43,15 @@ def project(tmp_path_factory):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("profile", PRESETS)
 @pytest.mark.parametrize("name", TRAINING)
-def test_the_gpu_profile_runs_but_for_its_length(name, project, cifar10, tmp_path):
+def test_a_profile_for_a_gpu_runs_but_for_its_length(name, profile, project, cifar10, tmp_path):
     notebook = notebooks.pick(ROOT, name)
-    values = notebooks.resolve(notebook, notebooks.pick_profile(ROOT, "gpu"))
-    assert values["preset"] == "cifar10" and values["dataset"] == "cifar10"
+    values = notebooks.resolve(notebook, notebooks.pick_profile(ROOT, profile))
+    assert values["preset"] == PRESETS[profile] and values["dataset"] == "cifar10"
     cuts = {key: value for key, value in CUTS.items() if key in notebook.parameters}
     cuts["changes"] = f"{values['changes']} {NETWORK}"
-    command = [sys.executable, "-m", "geomem", "run", name, "--profile", "gpu"]
+    command = [sys.executable, "-m", "geomem", "run", name, "--profile", profile]
     command += ["--out", str(tmp_path)]
     for key, value in cuts.items():
         command += ["-p", key, str(value)]
@@ -54,3 +59,16 @@ def test_the_gpu_profile_runs_but_for_its_length(name, project, cifar10, tmp_pat
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / name).glob("fig-*.svg"))
+
+
+@pytest.mark.long
+def test_the_gpu_profile_takes_an_hour_at_most_as_computed(cifar10, tmp_path, monkeypatch):
+    monkeypatch.setenv(zoo.STORE_VARIABLE, str(tmp_path))
+    profile, on = notebooks.pick_profile(ROOT, "gpu"), {"device": "cuda"}
+    todo = [
+        (n, notebooks.resolve(n, profile) | (on if "device" in n.parameters else {}))
+        for n in notebooks.notebooks(ROOT).values()
+    ]
+    total = sum(budget.budgets(todo, profile).values(), BUILD)
+    assert total.seconds <= 3600 and total.basis == {CUDA_BASIS}
+    assert profile.training == pytest.approx(total.training, rel=0.1)

@@ -15,7 +15,14 @@ from geomem.memorization.copy_range import CopyRange, copy_edge
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.remedies import Judged, in_words
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.swaps import PAPER_STEPS, StopOrSwap, SwapTable, swap
+from geomem.memorization.swaps import (
+    PAPER_EIGHT,
+    PAPER_STEPS,
+    TITLES,
+    StopOrSwap,
+    SwapTable,
+    swap,
+)
 from geomem.memorization.switch import Switch, half_level
 
 
@@ -226,6 +233,18 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     assert table.little("narrow", 1.01) is True and table.little("narrow", 1e-3) is None
     assert str(table.change("small", "all")).startswith("-100% [-100%, -")
     torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
+
+
+def test_beside_the_paper_the_first_eight_are_counted(two):
+    """The last answer is an image of its model's own set, so the model at small noise decides."""
+    small, large, distinct, _ = two
+    names = {name for _, name in PAPER_EIGHT if name}
+    windows = {name: Window.of_steps(*PAPER_STEPS[name], karras_sigmas()) for name in names}
+    table = SwapTable.of(small, large, windows, distinct, 12, solver="euler", device="cpu")
+    shown = table.beside_paper(TITLES)
+    decided = [8 * ((base == "small") != (name == "small")) for base, name in PAPER_EIGHT]
+    assert shown["memorized of the first eight"] == decided
+    assert shown["in the paper's picture"] == [*PAPER_EIGHT.values()]
 
 
 def test_a_part_is_less_than_at_medium_noise():

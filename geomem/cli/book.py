@@ -77,6 +77,7 @@ def add_book(verb: argparse.ArgumentParser) -> None:
         """
         geomem book
         geomem book --profile smoke
+        geomem book --profile gpu -p device cuda --dry-run
         geomem book -p dataset path/to/images.npz
         """,
     )
@@ -86,6 +87,8 @@ def add_book(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
     about = f"notebooks at a time (default one per CPU core, at most {MOST_JOBS}; one on CUDA)"
     verb.add_argument("--jobs", type=int, metavar="N", help=about)
+    about = "print what would run and what it would take, and run nothing"
+    verb.add_argument("--dry-run", action="store_true", help=about)
 
 
 def add_cite(verb: argparse.ArgumentParser) -> None:
@@ -156,7 +159,7 @@ def make_book(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
     if options.jobs is not None and options.jobs < 1:
         raise ParameterError(f"--jobs: {options.jobs} notebooks at a time; it takes 1 or more.")
-    resolved = _resolved(root, options, fetch=True)
+    resolved = _resolved(root, options, fetch=not options.dry_run)
     with runs.alone(root):
         _make_book(root, profile, resolved, options)
 
@@ -177,21 +180,25 @@ def _make_book(
             shortened = (textwrap.shorten(one, 120, placeholder=" ...") for one in reasons)
             why[notebook.name] = "; ".join(shortened)
         else:
-            restamp(result, notebook)
+            if not options.dry_run:
+                restamp(result, notebook)
             print(f"fresh:  {notebook.name}", flush=True)
     todo = [run for run in resolved if run[0].name in why]
     takes = _budgets(root, todo, profile)
     for name, reason in why.items():
         print(f"to run: {name} ({takes[name]}): {reason}")
-    cuda = torch.cuda.is_available() and any(p.get("device", "cpu") != "cpu" for _, p in todo)
+    on_cuda = {"cuda"} | ({"auto"} if torch.cuda.is_available() else set())
+    cuda = any(p.get("device") in on_cuda for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
     total = sum(takes.values(), BUILD)
-    basis = "; ".join(["on two cores", *sorted(total.basis)])
+    basis = "; ".join([profile.basis, *sorted(total.basis)])
     print(
         f"profile {profile.name}: {jobs} at a time; one after the other {total}, the rendering "
         f"included ({basis})",
         flush=True,
     )
+    if options.dry_run:
+        return
     _agree(total, todo, profile, options)
     if options.force:
         shutil.rmtree(root / runs.KEPT, ignore_errors=True)

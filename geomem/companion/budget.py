@@ -20,10 +20,10 @@ from geomem import digitized
 from geomem.companion.notebooks import Notebook, Profile, resolve
 from geomem.data.sets import ImageSet
 from geomem.diffusion import presets, zoo
-from geomem.diffusion.cost import Cost, cost, planned
+from geomem.diffusion.cost import Cost, cost, on_cuda, planned
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import Experiment
-from geomem.diffusion.train import TrainConfig, device_of
+from geomem.diffusion.train import TrainConfig
 from geomem.geometry.window import Window
 from geomem.machine import in_time
 from geomem.memorization import gaps
@@ -87,9 +87,15 @@ def budgets(todo: Iterable[tuple[Notebook, Parameters]], profile: Profile) -> di
             missing = [*_missing(one for one in needed if one not in counted)]
             counted |= {*needed}
             own = profile.seconds.get(notebook.name, UNKNOWN)
-            own *= _slower(needed, [*wanted(notebook.name, resolve(notebook, profile))])
+            usual = _usual_on(parameters.get("device"), resolve(notebook, profile))
+            own *= _slower(needed, [*wanted(notebook.name, usual)])
             found[notebook.name] = Budget(own, *_training(missing))
     return found
+
+
+def _usual_on(device: Any, p: Parameters) -> Parameters:
+    """A profile's own parameters with the device of a run: another does not make it slower."""
+    return {**p, "device": device} if "device" in p else p
 
 
 # What is trained
@@ -198,8 +204,7 @@ def _training(missing: list[TrainConfig]) -> tuple[float, int, frozenset[str]]:
     if not missing:
         return 0.0, 0, frozenset()
     each = [config.images / _speed(config).rate for config in missing]
-    cuda = device_of(missing[0].device) == "cuda"
-    cores = 1 if cuda else max(1, (os.cpu_count() or 1) // missing[0].threads)
+    cores = 1 if on_cuda(missing[0]) else max(1, (os.cpu_count() or 1) // missing[0].threads)
     basis = frozenset(_speed(config).basis for config in missing)
     return max(max(each), sum(each) / cores), len(each), basis
 

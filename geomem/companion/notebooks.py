@@ -159,19 +159,23 @@ def pick(root: Path, name: str) -> Notebook:
 
 @dataclass(frozen=True)
 class Profile:
-    """One named set of parameters for every notebook, with its measured cost."""
+    """One named set of parameters for every notebook, with its cost."""
 
     name: str
     about: str
-    seconds: dict[str, int]  # per notebook on two CPU cores, its models there
+    seconds: dict[str, int]  # per notebook, its models there
     parameters: dict[str, dict[str, Value]]  # per notebook, what differs from the defaults
     training: int = 0  # seconds of training all models that the notebooks need
+    basis: str = ""  # where these seconds are from
 
 
 def profiles(root: Path) -> dict[str, Profile]:
-    """The profiles of notebooks/profiles.toml, every entry checked against the notebooks."""
+    """The profiles of notebooks/profiles.toml, every entry checked against the notebooks.
+
+    One that is ``like`` another before it says what differs from that.
+    """
     known = notebooks(root)
-    found = {}
+    found = dict[str, Profile]()
     for name, entry in tomllib.loads((root / "notebooks" / "profiles.toml").read_text()).items():
         changes = entry.get("parameters", {})
         for notebook in {*changes, *entry["seconds"]} - {*known}:
@@ -180,8 +184,16 @@ def profiles(root: Path) -> dict[str, Profile]:
             notebook: {key: _known(known[notebook], key).check(value) for key, value in new.items()}
             for notebook, new in changes.items()
         }
-        first = entry.get("training", 0)
-        found[name] = Profile(name, entry["about"], entry["seconds"], checked, first)
+        seconds, first = entry["seconds"], entry.get("training", 0)
+        if "like" in entry:
+            other = found[entry["like"]]
+            seconds = other.seconds | seconds
+            checked = other.parameters | {
+                notebook: other.parameters.get(notebook, {}) | new
+                for notebook, new in checked.items()
+            }
+        basis = entry.get("basis", "on two cores")
+        found[name] = Profile(name, entry["about"], seconds, checked, first, basis)
     return found
 
 

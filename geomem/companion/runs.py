@@ -77,11 +77,11 @@ def fit_to_data(
     """The parameters with what only the data can tell checked, before anything runs.
 
     Of a path, numbers of images larger than the set become all there are; of a set with a
-    name they are an error, as is a GPU that is not there. With ``fetch``, a set that is not
-    on this disk is downloaded now, in sight.
+    name they are an error. With ``fetch``, since something will run, a set that is not on this
+    disk is downloaded now, in sight, and a GPU that is not there is an error.
     """
     fitted = dict(parameters)
-    if fitted.get("device") == "cuda" and not torch.cuda.is_available():
+    if fetch and fitted.get("device") == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device: there is no CUDA device here; leave it at auto.")
     for name, parameter in notebook.parameters.items():
         dataset = str(fitted[name])

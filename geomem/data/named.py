@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from geomem.data.array_files import READERS, open_arrays
@@ -34,7 +33,6 @@ from geomem.data.files import (
     decoding,
     plain,
 )
-from geomem.data.image_files import folder_files, open_images
 
 SHIPPED = Path(__file__).parent
 PACKED = {".zip", ".parquet"}  # what holds images in one file
@@ -82,6 +80,8 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     suffix = path.suffix.lower()
     if _is_zarr(path) or (path.is_file() and suffix in READERS):
         return open_arrays(path, name_of(name))
+    from geomem.data.image_files import open_images  # by Pillow: the sets with names need none
+
     if path.is_dir() or (path.is_file() and suffix in PACKED):
         return open_images(path, name_of(name))
     what = "is neither" if path.exists() else "does not exist"
@@ -141,6 +141,8 @@ def source_files(name: str, root: Root) -> list[Path]:
         return [folder / file for file in FASHION_FILES]
     path = path_of(name)
     if path.is_dir():
+        from geomem.data.image_files import folder_files
+
         return zarr_files(path) if _is_zarr(path) else folder_files(path)
     if path.is_file():
         return [path]
@@ -284,6 +286,8 @@ def _find(root: Root, folder: str, needed: Sequence[str]) -> Path | None:
 
 
 def _cache() -> Path:
+    import platformdirs
+
     return Path(platformdirs.user_cache_dir("geomem"))
 
 

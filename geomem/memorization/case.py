@@ -37,7 +37,7 @@ class Case:
     data, everything : the images of each; the large set begins with the small one.
     distinct : the small training set, as the ratio test takes it.
     heldout : (Q, C, H, W) images that no model sees.
-    own : whether all this is as the preset has it.
+    own : whether all this is as the preset has it, of one whose trainings are known.
     """
 
     small: Experiment
@@ -88,7 +88,7 @@ class Case:
         distinct = DistinctImages(data.train, device)
         heldout = data.heldout[:n_heldout]
         own_data = presets.PRESETS[f"{preset}-small"].data.name
-        own = (dataset, n_train, changes) == (own_data, 0, "")
+        own = (dataset, n_train, changes) == (own_data, 0, "") and preset not in presets.UNTRIED
         return cls(small, large, data, everything, distinct, heldout, own)
 
     @classmethod

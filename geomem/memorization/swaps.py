@@ -102,6 +102,19 @@ PAPER_TABLE: Mapping[tuple[str, str], float] = {
     ("large", "small"): 0.0,
 }
 
+# The paper's Figure 10, read off its frames: how many of the same eight noises become copies.
+PAPER_EIGHT: Mapping[Condition, int] = {
+    ("small", ""): 8,
+    ("small", "large"): 7,
+    ("small", "medium"): 0,
+    ("small", "danger"): 2,
+    ("small", "small"): 8,
+    ("large", "large"): 0,
+    ("large", "medium"): 7,
+    ("large", "danger"): 2,
+    ("large", "small"): 0,
+}
+
 
 def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
     """The denoiser that is ``donor`` inside the window and ``base`` outside.
@@ -266,6 +279,17 @@ class SwapTable:
             + " ".join(titles[name].split())
             for base, name in lines
         )
+
+    def beside_paper(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
+        """Of the first eight samples, how many are memorized here, and in the paper's Figure 10."""
+        return {
+            "base": [base for base, _ in PAPER_EIGHT],
+            "window of the other model": [titles[name] for _, name in PAPER_EIGHT],
+            "memorized of the first eight": [
+                int(self.passed[key][:8].sum()) for key in PAPER_EIGHT
+            ],
+            "in the paper's picture": [*PAPER_EIGHT.values()],
+        }
 
     def table(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
         """Every condition: its window, its share, its change against no swap, and the paper's.

@@ -1,0 +1,87 @@
+"""The prepared run on a GPU: what fails or hangs ends alone, and a part of CIFAR-10 will do."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
+gpu = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(gpu)
+
+
+def test_a_command_that_fails_is_told_by_its_last_line():
+    done = gpu.attempt(["sh", "-c", "echo well"], 60)
+    assert (done["state"], done["said"]) == ("done", "well\n") and "error" not in done
+    failed = gpu.attempt(["sh", "-c", "echo first; echo no such thing >&2; exit 3"], 60)
+    assert (failed["state"], failed["error"]) == ("failed", "no such thing")
+    assert gpu.attempt([sys.executable, "-c", "raise SystemExit(3)"], 60)["error"] == "exit code 3"
+
+
+def test_a_command_that_hangs_ends_with_all_that_it_started(tmp_path):
+    script = f"sleep 300 & echo $! > {tmp_path}/pid; echo begun; wait"
+    hung = gpu.attempt(["sh", "-c", script], 3)
+    assert hung["state"] == "out of time" and hung["error"].endswith("begun")
+    stat = Path("/proc") / (tmp_path / "pid").read_text().strip() / "stat"
+    assert not stat.exists() or re.search(r"\) Z ", stat.read_text())  # nobody has asked for it
+
+
+def test_a_stage_that_fails_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
+    asked = []
+
+    def attempt(command, limit):
+        asked.append((name := command[command.index("--stage") + 1], "--quick" in command))
+        gpu.keep(tmp_path, name, cuda=False)
+        gpu.keep(tmp_path, name, more=name)
+        ended = {"state": "done", "seconds": 1.0, "said": ""}
+        return ended | ({"state": "failed", "error": "why"} if name == "training" else {})
+
+    monkeypatch.setattr(gpu, "attempt", attempt)
+    assert gpu.run("shipped", tmp_path, False) == 1
+    assert asked == [(name, name != "device") for name in gpu.STAGES], "without CUDA it is quick"
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert [*record["stages"]] == [*gpu.STAGES] == [*gpu.LIMITS]
+    for name, stage in record["stages"].items():
+        assert stage["more"] == name and stage["limit_s"] >= gpu.LIMITS[name]
+        assert stage.get("error") == ("why" if name == "training" else None)
+    assert not [*tmp_path.glob("*.part")]
+
+
+def test_all_stages_together_take_at_most_eight_minutes():
+    assert sum(gpu.LIMITS.values()) < 480
+
+
+@pytest.mark.parametrize("inside", ["cifar-10-batches-bin", "."])
+def test_a_part_of_cifar10_is_taken_in_its_own_order(inside, tmp_path, rng):
+    folder = tmp_path / inside
+    folder.mkdir(exist_ok=True)
+    rows = rng.integers(0, 256, (50, 3073), np.uint8)
+    pixels = (rows[:, 1:] / 127.5 - 1).reshape(-1, 3, 32, 32)
+    with pytest.raises(SystemExit, match=r"no data_batch_\*\.bin"):
+        gpu.images_of(str(tmp_path))
+    (folder / "data_batch_4.bin").write_bytes(rows[20:40].tobytes())
+    (folder / "data_batch_2.bin").write_bytes(rows[:20].tobytes())
+    train, heldout, said = gpu.images_of(str(tmp_path))
+    np.testing.assert_allclose(np.concatenate([train, heldout]), pixels[:40], atol=1e-6)
+    assert len(heldout) == 4 and said["as published"] == []
+    (folder / "test_batch.bin").write_bytes(rows[40:].tobytes())
+    train, heldout, _ = gpu.images_of(str(tmp_path))
+    np.testing.assert_allclose(np.concatenate([train, heldout]), pixels, atol=1e-6)
+    assert len(heldout) == 10
+
+
+def test_published_files_are_known(cifar10):
+    train, heldout, said = gpu.images_of(cifar10)
+    assert len(train) == 50_000 and heldout.dtype == np.float32
+    assert len(said["as published"]) == 6
+
+
+@pytest.mark.parametrize("check", gpu.CHECKS)
+def test_the_checks_hold_where_the_device_is_the_cpu(check, rng):
+    measure, allowed = gpu.CHECKS[check]
+    assert measure(*rng.uniform(-1, 1, (2, 48, 3, 32, 32)).astype(np.float32)) <= allowed
