@@ -76,7 +76,9 @@ def test_memory_is_linear_in_the_batch_and_time_in_the_images():
         cost(c) for c in (config, replace(config, batch=12), replace(config, steps=300))
     )
     assert more.memory - one.memory == 8 * one.activation_bytes
-    assert one.memory - 4 * one.activation_bytes == 5 * 4 * one.parameters
+    assert one.memory - 4 * one.activation_bytes == 9 * 4 * one.parameters
+    cpu = cost(replace(config, device="cpu"))
+    assert cpu.memory - 4 * cpu.activation_bytes == 5 * 4 * cpu.parameters
     assert longer.memory == one.memory
     assert more.images == longer.images == 3 * one.images == 1200
     assert more.hours == longer.hours == pytest.approx(3 * one.hours)

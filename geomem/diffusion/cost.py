@@ -23,6 +23,7 @@ from geomem.machine import in_bytes, memory
 
 BACKWARD = 2  # FLOPs of a backward pass, in those of the forward pass before it
 COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its moving average
+HELD = 4  # more of them on CUDA: all but the gradient, to go back to where a loss diverges
 CUDA_RATE = 200e12  # FLOP/s of bfloat16 on an H100-class device: assumed, never measured here
 CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
 MEASURED_BELOW = 2e9  # FLOPs of an image in training, up to which a CPU is measured instead
@@ -39,6 +40,7 @@ class Cost:
     parameters : of the network.
     images : seen in training, counted as often as they are seen.
     batch : of them at once.
+    copies : of every parameter that training holds.
     flops : of a forward pass, per image; a multiplication and an addition are two.
     activation_bytes : what the backward pass keeps of the forward pass, per image, were it
         all float32; of bfloat16 training between half of it and the whole.
@@ -49,6 +51,7 @@ class Cost:
     parameters: int
     images: int
     batch: int
+    copies: int
     flops: int
     activation_bytes: int
     rate: float
@@ -61,8 +64,8 @@ class Cost:
 
     @property
     def state_bytes(self) -> int:
-        """Weights, gradients, Adam's two moments and the average: float32, on any device."""
-        return 4 * COPIES * self.parameters
+        """Weights, gradients, Adam's two moments and the average, and what is held of them."""
+        return 4 * self.copies * self.parameters  # float32 on any device
 
     @property
     def memory(self) -> int:
@@ -89,7 +92,7 @@ def cost(config: TrainConfig) -> Cost:
     """
     counted = _counted(config)
     training = counted.training_flops
-    if config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available()):
+    if _on_cuda(config):
         rate, basis = CUDA_RATE / training, f"assumes {CUDA_RATE / 1e12:.0f} TFLOP/s, not measured"
     elif training > MEASURED_BELOW:
         rate = CPU_RATE * config.threads / training
@@ -140,8 +143,12 @@ def check_memory(config: TrainConfig, processes: int = 1) -> None:
 def _counted(config: TrainConfig) -> Cost:
     """A cost without its time."""
     flops, activations = count(config.model)
-    weights = parameters(config.model)
-    return Cost(weights, config.images, config.batch, flops, activations, math.nan, "")
+    weights, copies = parameters(config.model), COPIES + HELD * _on_cuda(config)
+    return Cost(weights, config.images, config.batch, copies, flops, activations, math.nan, "")
+
+
+def _on_cuda(config: TrainConfig) -> bool:
+    return config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
 
 
 def parameters(config: ModelConfig) -> int:
