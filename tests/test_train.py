@@ -248,14 +248,14 @@ def test_resume_is_exact_wherever_losses_are_read(tmp_path, images, labels, netw
 @pytest.mark.usefixtures("as_on_cuda")
 def test_a_snapshot_and_a_checkpoint_find_the_state_of_their_step(images, labels):
     config = small(MLP, images, steps=20, checkpoint=7, snapshots=(0.2, 0.5))
-    state, rows = TrainState(config), []
+    state, ends = TrainState(config), []
     for record in train(config, images, None, state):
         if record.step in {4, 10, 20} or record.step % 7 == 0:
             assert state.step == record.step
-        rows.append(state.step)
+        ends.append(state.step)
         assert record.step <= state.step <= record.step + 2
         assert record.loss == state.losses[record.step - 1]
-    assert sorted(set(rows)) == [3, 4, 7, 10, 13, 14, 17, 20]
+    assert sorted(set(ends)) == [3, 4, 7, 10, 13, 14, 17, 20]
 
 
 class Waits(TorchDispatchMode):

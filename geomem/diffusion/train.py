@@ -32,7 +32,6 @@ from geomem.errors import WorkError
 from geomem.typed import SEEDS, check_ranges
 
 DIVERGED = 1e4  # the loss of an untrained model is 1
-READ_EVERY = 25  # steps on CUDA between two readings: to wait costs less than 1% then
 RESIDENT = 1 / 4  # of CUDA's memory: images that take less lie there, others on the host
 
 
@@ -175,7 +174,7 @@ class Record(NamedTuple):
     images: int  # images seen
     loss: float  # the weighted loss of this step's batch
     lr: float
-    seconds: float  # of this step; on CUDA the mean of those that are read with it
+    seconds: float  # of this step; on CUDA the mean of its stretch
 
 
 class TrainState:
@@ -196,7 +195,7 @@ class TrainState:
         low = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
         self.model.precision = torch.bfloat16 if low else torch.float32
         self.model.to(self.device)
-        if cuda:  # as its tensor cores take images
+        if cuda:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(
@@ -264,7 +263,7 @@ class Batch(NamedTuple):
     dropout: int  # the seed of the masks, of each process its own
 
 
-@dataclass(frozen=True)
+@dataclass
 class HostDraws:
     """Batches by NumPy's generator, the same on any machine; called with the images seen."""
 
@@ -274,7 +273,7 @@ class HostDraws:
     share: slice  # of each batch, that of this process
     device: torch.device
 
-    every = 1  # steps between two readings of the losses
+    every = 1  # steps between two readings of their losses
 
     def __call__(self, seen: int) -> Batch:
         c, images, labels, share = self.config, self.images, self.labels, self.share
@@ -291,41 +290,34 @@ class HostDraws:
         )
 
 
-class DeviceDraws:
-    """The same law by generators of the device, which the host does not wait for.
+@dataclass
+class DeviceDraws(HostDraws):
+    """The same law by generators of the device, for which the host does not wait.
 
     Every process draws all of a batch, and keeps its share.
     """
 
-    every = READ_EVERY
+    every = 25  # the device is refilled rarely, and a stop is not long in coming
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        images: np.ndarray,
-        labels: np.ndarray | None,
-        share: slice,
-        device: torch.device,
-    ):
-        self.config, self.share, self.device = config, share, device
-        place = device if images.nbytes <= _room(device) else torch.device("cpu")
-        self.images = torch.from_numpy(images).to(place)
-        self.labels = None if labels is None else torch.from_numpy(labels).to(place)
+    def __post_init__(self) -> None:
+        place = self.device if self.images.nbytes <= _room(self.device) else torch.device("cpu")
+        self.clean = torch.from_numpy(self.images).to(place)
+        self.label = None if self.labels is None else torch.from_numpy(self.labels).to(place)
         # Rows are drawn where the images lie, all else on the device.
-        self.rows, self.chance = torch.Generator(place), torch.Generator(device)
+        self.choice, self.chance = torch.Generator(place), torch.Generator(self.device)
 
     def __call__(self, seen: int) -> Batch:
-        c, images, share = self.config, self.images, self.share
+        c, clean, share = self.config, self.clean, self.share
         keys = np.random.SeedSequence([c.seed, seen]).generate_state(3, np.uint64).tolist()
-        chooser, chance = self.rows.manual_seed(keys[0]), self.chance.manual_seed(keys[1])
-        chosen = torch.randint(len(images), (c.batch,), generator=chooser, device=images.device)
+        choice, chance = self.choice.manual_seed(keys[0]), self.chance.manual_seed(keys[1])
+        chosen = torch.randint(len(clean), (c.batch,), generator=choice, device=clean.device)
         rows, there = chosen[share], dict[str, Any](generator=chance, device=self.device)
         level = torch.rand(c.batch, dtype=torch.float64, **there)[share].clamp(min=1e-12)
         return Batch(
-            self._sent(images[rows]),
+            self._sent(clean[rows]),
             c.noise.tensor_quantile(level).to(torch.float32),
-            torch.randn((c.batch, *images.shape[1:]), **there)[share],
-            None if self.labels is None else self._sent(self.labels[rows]),
+            torch.randn((c.batch, *clean.shape[1:]), **there)[share],
+            None if self.label is None else self._sent(self.label[rows]),
             keys[2] // 4 + share.start,
         )
 
@@ -356,9 +348,8 @@ def train(
     process takes its share of every batch, and the result is that of one process (without
     dropout, whose masks differ).
 
-    On CUDA several steps are taken before their losses are read, and then their records come
-    one after the other. No such row of steps passes a snapshot or a checkpoint, so that the
-    record of that step still finds its state.
+    On CUDA a stretch of steps is taken before their losses are read, and then their records come
+    one after the other, with the state of the last. No stretch passes a snapshot or a checkpoint.
 
     Parameters
     ----------
@@ -369,12 +360,12 @@ def train(
 
     Yields
     ------
-    Record, after each step; on CUDA after each row of steps. ``state.ema`` is then the model.
+    Record, after each step; on CUDA after each stretch. ``state.ema`` is then the model.
 
     Raises
     ------
     TrainingError : a loss or gradient that is not finite, or a loss that diverged. The
-        state is still the one before that step; on CUDA the one before its row of steps.
+        state is still the one before that step; on CUDA the one before its stretch.
     """
     state = TrainState(config) if state is None else state
     if (labels is None) != (config.model.n_classes == 0):
@@ -408,10 +399,8 @@ def train(
             yield Record(step + 1, images_seen, loss, config.rate(step), seconds)
 
 
-def _advance(
-    state: TrainState, network: nn.Module, draws: HostDraws | DeviceDraws, last: int
-) -> None:
-    """Steps until ``last`` are done; what they lost is read before the last one is taken."""
+def _advance(state: TrainState, network: nn.Module, draws: HostDraws, last: int) -> None:
+    """The steps to ``last``; what was lost in all of them is read before that one is taken."""
     config, first = draws.config, state.step
     restore = state.held() if last > first + 1 else None
     found = []
@@ -419,13 +408,13 @@ def _advance(
         for step in range(first, last):
             found.append(_gradient(state, network, draws(step * config.batch)))
             if step + 1 == last:
-                losses = torch.stack(found).tolist()  # nothing before waits for the device
-                _check(losses, first, restore)
+                read = torch.stack(found).tolist()  # nothing before waits for the device
+                _check(read, first, restore)
             for options in state.optimizer.param_groups:
                 options["lr"] = config.rate(step)
             state.optimizer.step()
             _average(state.ema, state.model, min(config.ema, (1 + step) / (10 + step)))
-    state.losses += [loss for loss, _ in losses]
+    state.losses += [loss for loss, _ in read]
 
 
 def _gradient(state: TrainState, network: nn.Module, batch: Batch) -> Tensor:
@@ -455,9 +444,10 @@ def _loss(state: TrainState, network: nn.Module, batch: Batch) -> Tensor:
 
 
 def _check(found: list[list[float]], first: int, restore: Callable[[], None] | None) -> None:
-    """Refuse the first loss and slope, of the steps after ``first``, that cannot be gone on from.
+    """Refuse a loss, or norm of a gradient, that no training goes on from.
 
-    ``restore`` undoes what was done since; None where nothing was.
+    ``found`` has both of each step after ``first``; ``restore`` goes back there, and is None where
+    no step was taken since.
     """
     for step, (loss, norm) in enumerate(found, first + 1):
         if math.isfinite(loss) and math.isfinite(norm) and loss <= DIVERGED:
@@ -477,7 +467,7 @@ def _average(ema: nn.Module, model: nn.Module, decay: float) -> None:
     torch._foreach_lerp_([*ema.parameters()], [*model.parameters()], 1 - decay)
 
 
-def _compiled(state: TrainState, draws: HostDraws | DeviceDraws) -> nn.Module:
+def _compiled(state: TrainState, draws: HostDraws) -> nn.Module:
     """The network compiled; where that fails, a warning, and the network as it stands.
 
     Compilers are found missing when they are asked first: so a step is tried, and nothing of it
