@@ -74,6 +74,7 @@ def main():
     parser.add_argument("--json", type=Path, help="write all numbers to this file, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    sys.stdout.reconfigure(line_buffering=True)  # what was measured stays, should the rest not be
     device = torch.device(training.device_of(options.device))
     cuda, wanted = device.type == "cuda", options.case
     where = torch.cuda.get_device_name() if cuda else f"CPU, {options.threads} threads"
@@ -87,27 +88,33 @@ def main():
     for name in CASES:
         if name == wanted or (wanted is None and (name in ON_CUDA or not cuda)):
             found[name] = compare(name, options, device, peak)
+            write(found, options.json)
     if wanted in (None, "sampling"):
         found["sampling"] = time_sampling(device, options.quick)
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        write(found, options.json)
+
+
+def write(found, path):
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def compare(name, options, device, peak):
     """Images/s of our step and of diffusers', in turns, and what ours takes its time for."""
     *_, steered, (turns, steps) = CASES[name]
     config, images = setting(name, options, device)
-    if device.type == "cuda":  # where losses are read every so many steps
-        turns, steps = 3, training.DeviceDraws.every
+    if device.type == "cuda":
+        turns, steps = 3, 10
     if options.quick:
         turns, steps = 1, min(steps, 2)
+    config = replace(config, checkpoint=steps)  # on CUDA the losses of so many are read together
     state = TrainState(config)
     loops = {"ours": train(config, images, state=state)}
     flops, weights = (1 + BACKWARD) * count(config.model)[0], parameters(config.model)
     print(f"{name}, batch {config.batch}, ours: {weights:,} weights, {size(flops)} an image")
     if UNet2DModel is not None:
         network = diffusers_network(config.model, steered)
-        print(f"{name}, diffusers: {cost_of(network, config.model)}", flush=True)
+        print(f"{name}, diffusers: {cost_of(network, config.model)}")
         loops["diffusers"] = plain_training(config, network, images, device)
     if steps > 1:
         for loop in loops.values():
@@ -129,7 +136,6 @@ def compare(name, options, device, peak):
         )
     parts = profile(loops["ours"], state, steps, device)
     print(f"  a step: {', '.join(f'{part} {share:.1%}' for part, share in parts.items())}")
-    sys.stdout.flush()
     return {"batch": config.batch, "weights": weights, "flops": flops, "step": parts, **rates}
 
 
@@ -231,7 +237,7 @@ def setting(name, options, device):
     if options.quick:
         batch, model = min(batch, 8), replace(model, width=max(8, model.width // 8))
     changes = dict(model=model, batch=batch, threads=options.threads, device=device.type)
-    changes |= dict(steps=10**9, snapshots=(), checkpoint=10**9, compile=options.compile)
+    changes |= dict(steps=10**9, snapshots=(), compile=options.compile)
     return replace(config, **changes).for_images(images), images
 
 
@@ -312,7 +318,7 @@ def time_sampling(device, quick):
     denoiser = EDMDenoiser(model).eval().requires_grad_(False).to(device)
     sample(denoiser, images.shape[1:], 8)
     times = []
-    for _ in range(1 if quick else 3):
+    for _ in range(1 if cuda or quick else 3):
         started = clock(device)
         sample(denoiser, images.shape[1:], n)
         times.append(clock(device) - started)

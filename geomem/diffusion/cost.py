@@ -92,7 +92,7 @@ def cost(config: TrainConfig) -> Cost:
     """
     counted = _counted(config)
     training = counted.training_flops
-    if _on_cuda(config):
+    if on_cuda(config):
         rate, basis = CUDA_RATE / training, f"assumes {CUDA_RATE / 1e12:.0f} TFLOP/s, not measured"
     elif training > MEASURED_BELOW:
         rate = CPU_RATE * config.threads / training
@@ -100,6 +100,11 @@ def cost(config: TrainConfig) -> Cost:
     else:
         rate, basis = _measured(config, training), f"measured on {STEPS - 1} steps here and now"
     return replace(counted, rate=rate, basis=basis)
+
+
+def on_cuda(config: TrainConfig) -> bool:
+    """Whether a config is for CUDA, which need not be here, or takes it because it is."""
+    return config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
 
 
 def planned(experiment: Experiment) -> TrainConfig:
@@ -143,12 +148,8 @@ def check_memory(config: TrainConfig, processes: int = 1) -> None:
 def _counted(config: TrainConfig) -> Cost:
     """A cost without its time."""
     flops, activations = count(config.model)
-    weights, copies = parameters(config.model), COPIES + HELD * _on_cuda(config)
+    weights, copies = parameters(config.model), COPIES + HELD * on_cuda(config)
     return Cost(weights, config.images, config.batch, copies, flops, activations, math.nan, "")
-
-
-def _on_cuda(config: TrainConfig) -> bool:
-    return config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
 
 
 def parameters(config: ModelConfig) -> int:
