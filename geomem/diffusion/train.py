@@ -390,9 +390,9 @@ def train(
     looks = sorted(config.snapshot_steps | {config.steps})
     while state.step < config.steps:
         started, first = time.perf_counter(), state.step
-        checkpoint = (first // config.checkpoint + 1) * config.checkpoint
+        saved = (first // config.checkpoint + 1) * config.checkpoint
         look = looks[bisect.bisect_right(looks, first)]
-        _advance(state, network, draws, min(first + draws.every, checkpoint, look))
+        _advance(state, network, draws, min(first + draws.every, saved, look))
         seconds = (time.perf_counter() - started) / (state.step - first)
         for step, loss in enumerate(state.losses[first:], first):
             images_seen = (step + 1) * config.batch
