@@ -123,7 +123,9 @@ def _gap_training(p: Parameters, small: Experiment) -> Iterator[Wanted]:
     dummy = presets.dummy(small, small.data.load().train)
     for i, plain in enumerate(_repeated(p, small)):
         again = i == 0 or bool(p["repeat_all"])
-        n = again + (copy_gaps if i == 0 else int(p["copy_gap"]))
+        n = again * (1 + int(p["paper_gap"] and not p["gap_low"])) + (
+            copy_gaps if i == 0 else int(p["copy_gap"])
+        )
         yield from (Wanted(plain, gap) for gap in range(n + 1))
         if p["dummy"] and again:
             yield Wanted(presets.changed(plain, dummy))
@@ -135,7 +137,7 @@ def _gap_sweep(p: Parameters, small: Experiment, large: Experiment) -> Iterator[
     moved = gaps.paper_windows(paper, str(p["gaps"]))
     tried = gaps.gaps_to_try(Window(1, 2), Window(0.5, 2), moved)
     for i, plain in enumerate(_repeated(p, small)):
-        n = len(gaps.HALVES) if i else len(tried)
+        n = len(gaps.REPEATED) - 1 if i else len(tried)
         yield from (Wanted(plain, gap) for gap in range(n + 1))
 
 
