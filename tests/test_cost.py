@@ -10,6 +10,7 @@ from torch.autograd.graph import saved_tensors_hooks
 import geomem.diffusion.cost
 from geomem.diffusion.cost import cost, count, parameters
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import PRESETS
 from geomem.diffusion.train import TrainConfig
 
@@ -71,7 +72,7 @@ def test_every_image_costs_the_same(network):
 
 
 def test_memory_is_linear_in_the_batch_and_time_in_the_images():
-    config = TrainConfig(UNET, steps=100, batch=4, device="cuda")
+    config = TrainConfig(UNET, NoiseLaw(-1.2), steps=100, batch=4, device="cuda")
     one, more, longer = (
         cost(c) for c in (config, replace(config, batch=12), replace(config, steps=300))
     )
