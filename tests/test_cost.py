@@ -11,6 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 import geomem.diffusion.cost
 from geomem.diffusion.cost import cost, count, parameters
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import PRESETS
 from geomem.diffusion.train import TrainConfig
 
@@ -72,12 +73,14 @@ def test_every_image_costs_the_same(network):
 
 
 def test_memory_is_linear_in_the_batch_and_time_in_the_images():
-    config = TrainConfig(UNET, steps=100, batch=4, device="cuda")
+    config = TrainConfig(UNET, NoiseLaw(-1.2), steps=100, batch=4, device="cuda")
     one, more, longer = (
         cost(c) for c in (config, replace(config, batch=12), replace(config, steps=300))
     )
     assert more.memory - one.memory == 8 * one.activation_bytes
-    assert one.memory - 4 * one.activation_bytes == 5 * 4 * one.parameters
+    assert one.memory - 4 * one.activation_bytes == 9 * 4 * one.parameters
+    cpu = cost(replace(config, device="cpu"))
+    assert cpu.memory - 4 * cpu.activation_bytes == 5 * 4 * cpu.parameters
     assert longer.memory == one.memory
     assert more.images == longer.images == 3 * one.images == 1200
     assert longer.hours == pytest.approx(3 * one.hours) and more.hours < longer.hours

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest, lognorm, norm
@@ -41,6 +42,13 @@ def test_edms_numbers():
     law = NoiseLaw().for_data(0.5)
     assert math.log(law.quantile(0.5)) == pytest.approx(-1.2, abs=1e-12)
     assert math.log(law.quantile(norm.cdf(1.0))) == pytest.approx(0.0, abs=1e-12)
+
+
+@given(gaps())
+def test_quantile_of_a_tensor_is_that_of_an_array(law):
+    found = law.tensor_quantile(torch.from_numpy(U))
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, law.quantile(U), rtol=1e-9)
 
 
 @given(gaps())

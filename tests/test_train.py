@@ -10,13 +10,17 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from geomem import linear_mmse
+from geomem.diffusion import train as training
 from geomem.diffusion.checkpoint import CheckpointError
 from geomem.diffusion.network import EDMDenoiser, ModelConfig, loss_weight
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.train import (
     DIVERGED,
+    DeviceDraws,
+    HostDraws,
     Record,
     TrainConfig,
     TrainingError,
@@ -44,6 +48,20 @@ def images(rng):
 @pytest.fixture
 def labels():
     return np.arange(10) % 3
+
+
+@pytest.fixture
+def as_on_cuda(monkeypatch):
+    """Batches drawn by the device's generators, and up to three steps before losses are read."""
+    monkeypatch.setattr(training, "HostDraws", DeviceDraws)
+    monkeypatch.setattr(DeviceDraws, "every", 3)
+
+
+@pytest.fixture(params=[HostDraws, DeviceDraws])
+def either(request, monkeypatch):
+    """Each way to draw in turn, with losses that are read after each step."""
+    monkeypatch.setattr(training, "HostDraws", request.param)
+    monkeypatch.setattr(DeviceDraws, "every", 1)
 
 
 def small(network, images, **changes):
@@ -153,6 +171,7 @@ def questions(config, images, steps):
     return asked
 
 
+@pytest.mark.usefixtures("either")
 def test_batches_and_noise_depend_on_the_seed_and_the_images_seen_alone(images):
     """Neither on what was drawn before, nor on the network, nor on the learning rate."""
     config = small(MLP, images)
@@ -165,6 +184,7 @@ def test_batches_and_noise_depend_on_the_seed_and_the_images_seen_alone(images):
     assert len(levels.unique()) == len(levels) == 8 * config.batch
 
 
+@pytest.mark.usefixtures("either")
 def test_a_batch_is_images_and_noise_of_the_levels_drawn(images):
     """The question minus the image is sigma times a standard normal; images are uniform."""
     config = small(MLP, images, batch=4000, noise=NoiseLaw(std=0.5, mean=-3.0))
@@ -179,11 +199,116 @@ def test_a_batch_is_images_and_noise_of_the_levels_drawn(images):
     assert (counts - 400).abs().max() < 5 * 360**0.5
 
 
+@pytest.mark.usefixtures("either")
 def test_a_gap_of_the_noise_law_is_never_trained_on(images):
     config = small(MLP, images, batch=500, noise=NoiseLaw(gap_low=0.1, gap_high=1.0))
     levels = torch.cat([sigma for _, sigma in questions(config, images, range(4))])
     assert not ((levels > 0.1001) & (levels < 0.9999)).any()
     assert (levels < 0.1).any() and (levels > 1).any()
+
+
+@pytest.mark.parametrize("kind", [HostDraws, DeviceDraws])
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_batch_of_one(images, labels, kind, world):
+    config = small(NETWORKS["classes"], images)
+
+    def drawn(*share):
+        return kind(config, images, labels, slice(*share), torch.device("cpu"))(12)
+
+    whole, size = drawn(0, 6), 6 // world
+    parts = [drawn(i, i + size) for i in range(0, 6, size)]
+    for field in ("clean", "sigma", "noise", "label"):
+        together = torch.cat([getattr(part, field) for part in parts])
+        assert torch.equal(together, getattr(whole, field))
+    assert len({part.dropout for part in parts}) == world  # masks of their own
+    for image, label in zip(whole.clean, whole.label, strict=True):
+        row = np.flatnonzero((images == image.numpy()).all((1, 2, 3)))
+        assert labels[row] == label
+
+
+# Many steps at a time, as on CUDA
+
+
+@EACH
+@pytest.mark.parametrize("done", [0, 1, 3, 5, 8])
+@pytest.mark.usefixtures("as_on_cuda")
+def test_resume_is_exact_wherever_losses_are_read(tmp_path, images, labels, network, done):
+    config = small(network, images)
+    whole, records = run(config, images, labels)
+    half, first = run(replace(config, checkpoint=max(1, done)), images, labels, steps=done)
+    assert half.step == done
+    half.save(tmp_path / "state")
+    fresh = TrainState(config)
+    fresh.load(tmp_path / "state")
+    resumed, rest = run(config, images, labels, fresh)
+    assert_same(resumed, whole)
+    assert [r[:4] for r in first + rest] == [r[:4] for r in records]
+
+
+@pytest.mark.usefixtures("as_on_cuda")
+def test_a_snapshot_and_a_checkpoint_find_the_state_of_their_step(images, labels):
+    config = small(MLP, images, steps=20, checkpoint=7, snapshots=(0.2, 0.5))
+    state, ends = TrainState(config), []
+    for record in train(config, images, None, state):
+        if record.step in {4, 10, 20} or record.step % 7 == 0:
+            assert state.step == record.step
+        ends.append(state.step)
+        assert record.step <= state.step <= record.step + 2
+        assert record.loss == state.losses[record.step - 1]
+    assert sorted(set(ends)) == [3, 4, 7, 10, 13, 14, 17, 20]
+
+
+class Waits(TorchDispatchMode):
+    """Counts how often a number is asked of a tensor, for which the host waits for a GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        waits = torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default
+        self.count += function in waits
+        return function(*args, **(kwargs or {}))
+
+
+@EACH
+@pytest.mark.usefixtures("as_on_cuda")
+def test_no_step_waits_for_the_device(images, labels, network):
+    with Waits() as waits:
+        assert bool(torch.ones(1)) and waits.count == 1  # it is noticed
+        run(small(network, images), images, labels)
+    assert waits.count == 1
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 8])
+@pytest.mark.usefixtures("as_on_cuda")
+def test_what_stops_it_among_several_steps_leaves_the_state_before_them(images, labels, at):
+    config, calls = small(MLP, images), itertools.count(1)
+    state = TrainState(config)
+    hook = state.model.network.head.bias.register_hook(
+        lambda slope: slope * (math.inf if next(calls) == at else 1)
+    )
+    kept = (at - 1) // 3 * 3
+    message = rf"stopped in step {at}: loss .*; kept is the state after step {kept}; a smaller lr"
+    with pytest.raises(TrainingError, match=message):
+        run(config, images, labels, state)
+    good, _ = run(replace(config, checkpoint=max(1, kept)), images, labels, steps=kept)
+    assert_same(state, good)
+    hook.remove()
+    assert_same(run(config, images, labels, state)[0], run(config, images, labels)[0])
+
+
+def test_what_cuda_is_told_is_taken_back():
+    def told():
+        sdp = torch.backends.cuda
+        attention = sdp.flash_sdp_enabled(), sdp.mem_efficient_sdp_enabled()
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.deterministic, *attention
+
+    before = told()
+    with pytest.raises(TrainingError), training._kernels(torch.device("cuda")):
+        assert told() == ("high", True, False, False)
+        raise TrainingError("stop")
+    assert told() == before != ("high", True, False, False)
+    with training._kernels(torch.device("cpu")):
+        assert told() == before
 
 
 # Each part of a step by hand
@@ -455,6 +580,18 @@ def test_compiling_changes_no_loss(images, labels, network, monkeypatch):
     captured.assert_called_once_with(compiled.model)
     np.testing.assert_allclose(compiled.losses, plain.losses, rtol=1e-6)
     assert tensors(compiled).keys() == tensors(plain).keys()  # a checkpoint is that of either
+
+
+def test_where_it_cannot_be_compiled_it_trains_on_with_one_line(images, labels, monkeypatch):
+    def broken(graph, inputs):
+        raise RuntimeError("no compiler\nand much more")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=broken))
+    config = small(NETWORKS["dropout"], images)
+    with pytest.warns(UserWarning, match=r"torch.compile does not work here.*no compiler") as said:
+        found, _ = run(replace(config, compile=True), images, labels)
+    assert len(said) == 1 and "\n" not in str(said[0].message)
+    assert_same(found, run(config, images, labels)[0])
 
 
 def test_the_loss_weight_is_the_networks_own(images):

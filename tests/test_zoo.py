@@ -337,6 +337,24 @@ def test_ctrl_c_ends_the_step_and_the_next_call_goes_on_there(base, whole, tmp_p
     assert model.record["steps_of_these_seconds"] == 23
 
 
+def test_ctrl_c_keeps_all_of_a_stretch_of_steps_as_cuda_takes_them(base, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "HostDraws", training.DeviceDraws)
+    monkeypatch.setattr(training.DeviceDraws, "every", 7)
+    asked = []
+
+    def report(record):
+        asked.append(record.step)
+        if record.step == 33:  # one stretch ends with the snapshot after step 30
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(base, root=tmp_path / "stopped", report=report)
+    (found,) = models(tmp_path / "stopped")
+    assert asked == [*range(1, 38)] and found.state == "stopped after step 37 of 60"
+    whole = fit(base, root=tmp_path / "whole")
+    assert_equal_to(fit(base, root=tmp_path / "stopped"), whole)
+
+
 def test_under_nohup_a_closed_terminal_stops_nothing(base, whole, tmp_path):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     model = fit(base, root=tmp_path, report=lambda record: os.kill(os.getpid(), signal.SIGHUP))

@@ -23,6 +23,7 @@ from geomem.machine import in_bytes, memory
 
 BACKWARD = 2  # FLOPs of a backward pass, in those of the forward pass before it
 COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its moving average
+HELD = 4  # more of them on CUDA: all but the gradient, to go back to where a loss diverges
 # What an H100 is assumed to reach in bfloat16, none of it measured here: convolutions 15% of the
 # 989e12 FLOP/s of its data sheet; what lies between them half of its 3.35e12 bytes/s, in so many
 # passes over the activations; and a step takes a while to begin. So a small network has a smaller
@@ -44,6 +45,7 @@ class Cost:
     parameters : of the network.
     images : seen in training, counted as often as they are seen.
     batch : of them at once.
+    copies : of every parameter that training holds.
     flops : of a forward pass, per image; a multiplication and an addition are two.
     activation_bytes : what the backward pass keeps of the forward pass, per image, were it
         all float32; of bfloat16 training between half of it and the whole.
@@ -54,6 +56,7 @@ class Cost:
     parameters: int
     images: int
     batch: int
+    copies: int
     flops: int
     activation_bytes: int
     rate: float
@@ -66,8 +69,8 @@ class Cost:
 
     @property
     def state_bytes(self) -> int:
-        """Weights, gradients, Adam's two moments and the average: float32, on any device."""
-        return 4 * COPIES * self.parameters
+        """Weights, gradients, Adam's two moments and the average, and what is held of them."""
+        return 4 * self.copies * self.parameters  # float32 on any device
 
     @property
     def memory(self) -> int:
@@ -150,8 +153,8 @@ def check_memory(config: TrainConfig, processes: int = 1) -> None:
 def _counted(config: TrainConfig) -> Cost:
     """A cost without its time."""
     flops, activations = count(config.model)
-    weights = parameters(config.model)
-    return Cost(weights, config.images, config.batch, flops, activations, math.nan, "")
+    weights, copies = parameters(config.model), COPIES + HELD * on_cuda(config)
+    return Cost(weights, config.images, config.batch, copies, flops, activations, math.nan, "")
 
 
 def parameters(config: ModelConfig) -> int:

@@ -163,7 +163,8 @@ def _fit(
                 report(record)
                 if first and record.step in snapshots:
                     zoo.save_snapshot(state, folder)
-                stopping = _asked(stop, state.device)
+                # On CUDA the state is that of the last record of a stretch.
+                stopping = record.step == state.step and _asked(stop, state.device)
                 if first and (stopping or record.step % config.checkpoint == 0):
                     zoo.save_checkpoint(state, folder)
                 if stopping:

@@ -236,7 +236,9 @@ class EDMDenoiser(nn.Module):
             raise ValueError(f"model: this one {needs} class labels.")
         if not isinstance(sigma, Tensor) and not 0 < sigma < math.inf:
             raise ValueError(f"sigma must be a finite number > 0, got {sigma}.")
-        level = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(len(x))
+        if not isinstance(sigma, Tensor):  # filled in where x is: to copy it would wait for CUDA
+            sigma = torch.full((), sigma, dtype=torch.float32, device=x.device)
+        level = sigma.to(x.device, torch.float32).expand(len(x))
         scale = preconditioning(level, c.sigma_data)
         c_skip, c_out, c_in = (a[:, None, None, None] for a in scale[:3])
         centred = x.float() - c.mean

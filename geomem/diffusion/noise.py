@@ -11,7 +11,9 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from scipy.special import ndtr, ndtri
+from torch import Tensor
 
 from geomem.geometry.arrays import Floats, check_count
 from geomem.typed import check_ranges
@@ -87,6 +89,15 @@ class NoiseLaw:
         """
         base, ours = self._knots()
         return np.exp(self._mean + self.std * ndtri(np.interp(u, ours, base)))
+
+    def tensor_quantile(self, u: Tensor) -> Tensor:
+        """`quantile` of a float64 tensor, computed where it lies without waiting for the device."""
+        base, ours = (knots.tolist() for knots in self._knots())
+        p = u
+        for a, b, low, high in zip(ours, ours[1:], base, base[1:], strict=False):
+            if a < b:
+                p = torch.where(u >= a, low + (u - a) * ((high - low) / (b - a)), p)
+        return torch.exp(self._mean + self.std * torch.special.ndtri(p))
 
     def cdf(self, sigma: float | Floats) -> Floats:
         """The probability of a noise level <= sigma; sigma > 0 in data units."""

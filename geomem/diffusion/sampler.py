@@ -71,16 +71,20 @@ SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
 @torch.no_grad()
 def _solve(denoise: Denoiser, x: Tensor, sigmas: list[float], correct: bool) -> Iterator[Step]:
     x = x.double()
+    # A GPU is not waited for at each level: a NaN or an infinite value in an answer stays in x.
+    finite = x.device.type == "cpu"
     for sigma, lower in zip(sigmas, [*sigmas[1:], 0.0], strict=True):
-        denoised = answer(denoise, x, sigma).double()
+        denoised = answer(denoise, x, sigma, finite=finite).double()
         yield Step(sigma, x, denoised)
         # Euler's step keeps lower / sigma of the noise: written so, the last is exactly denoised.
         ahead = denoised + lower / sigma * (x - denoised)
         if correct and lower > 0:
-            after = (ahead - answer(denoise, ahead, lower).double()) / lower
+            after = (ahead - answer(denoise, ahead, lower, finite=finite).double()) / lower
             slopes = (x - denoised) / sigma + after
             ahead = x + (lower - sigma) / 2 * slopes
         x = ahead
+    if not finite and not torch.isfinite(x).all():
+        raise ValueError(f"denoise: gave NaN or infinite values below sigma = {sigmas[0]:.4g}.")
     yield Step(0.0, x, x)
 
 

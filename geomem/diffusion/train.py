@@ -1,15 +1,21 @@
 """Training an EDM denoiser (Karras et al. 2022): one step at a time, exactly resumable.
 
 Every step draws its batch and its noise from a generator seeded by (seed, images seen), so
-a run that stops and goes on is the run that never stopped, bit for bit on a CPU.
+a run that stops and goes on is the run that never stopped, bit for bit on a CPU. On CUDA the
+drawing is done there, and no step waits for the device: what the losses were is read once in
+many steps.
 """
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import copy
 import math
+import textwrap
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from geomem.diffusion import checkpoint
 from geomem.diffusion.network import EDMDenoiser, ModelConfig, loss_weight
@@ -25,6 +32,7 @@ from geomem.errors import WorkError
 from geomem.typed import SEEDS, check_ranges
 
 DIVERGED = 1e4  # the loss of an untrained model is 1
+RESIDENT = 1 / 4  # of CUDA's memory: images that take less lie there, others on the host
 
 
 class TrainingError(WorkError):
@@ -76,9 +84,9 @@ class TrainConfig:
     device : str
         "auto", "cpu" or "cuda".
     precision : str
-        "float32" or "bfloat16"; "auto": the latter on CUDA.
+        "float32" (on CUDA with products in TF32) or "bfloat16"; "auto": the latter on CUDA.
     compile : bool
-        Use torch.compile: pays off on CUDA in long runs.
+        Use torch.compile where it works: pays off on CUDA in long runs.
     threads : int
         CPU threads per process, in [1, 1024]; models train side by side instead.
 
@@ -166,7 +174,7 @@ class Record(NamedTuple):
     images: int  # images seen
     loss: float  # the weighted loss of this step's batch
     lr: float
-    seconds: float  # of this step
+    seconds: float  # of this step; on CUDA the mean of its stretch
 
 
 class TrainState:
@@ -199,6 +207,17 @@ class TrainState:
     def step(self) -> int:
         """Steps done."""
         return len(self.losses)
+
+    def held(self) -> Callable[[], None]:
+        """A copy of all that steps change; called, it puts the state back to where it was."""
+        parts: tuple[Any, ...] = self.model, self.ema, self.optimizer
+        copies = copy.deepcopy([part.state_dict() for part in parts])
+
+        def restore() -> None:
+            for part, values in zip(parts, copies, strict=True):
+                part.load_state_dict(values)
+
+        return restore
 
     def save(self, folder: Path, **facts: Any) -> None:
         """Write everything that `load` needs to go on exactly from here, and facts beside it."""
@@ -234,6 +253,88 @@ class TrainState:
             raise checkpoint.DamagedError(folder, "of another configuration") from error
 
 
+class Batch(NamedTuple):
+    """One process's share of a batch, as drawn; on the device."""
+
+    clean: Tensor  # (B, C, H, W) float32, data units
+    sigma: Tensor  # (B,) float32, data units
+    noise: Tensor  # (B, C, H, W) float32, standard normal
+    label: Tensor | None  # (B,) int64
+    dropout: int  # the seed of the masks, of each process its own
+
+
+@dataclass
+class HostDraws:
+    """Batches by NumPy's generator, the same on any machine; called with the images seen."""
+
+    config: TrainConfig
+    images: np.ndarray
+    labels: np.ndarray | None
+    share: slice  # of each batch, that of this process
+    device: torch.device
+
+    every = 1  # steps between two readings of their losses
+
+    def __call__(self, seen: int) -> Batch:
+        c, images, labels, share = self.config, self.images, self.labels, self.share
+        stream = np.random.default_rng([c.seed, seen])
+        rows = stream.integers(len(images), size=c.batch)[share]
+        level = c.noise.quantile(stream.uniform(1e-12, 1, c.batch))[share]
+        noise = stream.standard_normal((c.batch, *images.shape[1:]), np.float32)[share]
+        return Batch(
+            torch.from_numpy(images[rows]),
+            torch.from_numpy(level).to(torch.float32),
+            torch.from_numpy(noise),
+            None if labels is None else torch.from_numpy(labels[rows]),
+            int(stream.integers(2**62)) + share.start,
+        )
+
+
+@dataclass
+class DeviceDraws(HostDraws):
+    """The same law by generators of the device, for which the host does not wait.
+
+    Every process draws all of a batch, and keeps its share.
+    """
+
+    every = 25  # the device is refilled rarely, and a stop is not long in coming
+
+    def __post_init__(self) -> None:
+        place = self.device if self.images.nbytes <= _room(self.device) else torch.device("cpu")
+        self.clean = torch.from_numpy(self.images).to(place)
+        self.label = None if self.labels is None else torch.from_numpy(self.labels).to(place)
+        # Rows are drawn where the images lie, all else on the device.
+        self.choice, self.chance = torch.Generator(place), torch.Generator(self.device)
+
+    def __call__(self, seen: int) -> Batch:
+        c, clean, share = self.config, self.clean, self.share
+        keys = np.random.SeedSequence([c.seed, seen]).generate_state(3, np.uint64).tolist()
+        choice, chance = self.choice.manual_seed(keys[0]), self.chance.manual_seed(keys[1])
+        chosen = torch.randint(len(clean), (c.batch,), generator=choice, device=clean.device)
+        rows, there = chosen[share], dict[str, Any](generator=chance, device=self.device)
+        level = torch.rand(c.batch, dtype=torch.float64, **there)[share].clamp(min=1e-12)
+        return Batch(
+            self._sent(clean[rows]),
+            c.noise.tensor_quantile(level).to(torch.float32),
+            torch.randn((c.batch, *clean.shape[1:]), **there)[share],
+            None if self.label is None else self._sent(self.label[rows]),
+            keys[2] // 4 + share.start,
+        )
+
+    def _sent(self, rows: Tensor) -> Tensor:
+        """On the device; from the host by pinned memory, whose copy nobody waits for."""
+        if rows.device.type == self.device.type:
+            return rows
+        return rows.pin_memory().to(self.device, non_blocking=True)
+
+
+def _room(device: torch.device) -> float:
+    """Bytes of images that may lie on a device: of its kind, so that resuming stays exact."""
+    if device.type != "cuda":
+        return math.inf
+    return RESIDENT * torch.cuda.get_device_properties(device).total_memory
+
+
 def train(
     config: TrainConfig,
     images: np.ndarray,
@@ -247,6 +348,9 @@ def train(
     process takes its share of every batch, and the result is that of one process (without
     dropout, whose masks differ).
 
+    On CUDA a stretch of steps is taken before their losses are read, and then their records come
+    one after the other, with the state of the last. No stretch passes a snapshot or a checkpoint.
+
     Parameters
     ----------
     config : complete, as ``config.for_images(images)`` gives.
@@ -256,12 +360,12 @@ def train(
 
     Yields
     ------
-    Record, after each step. ``state.ema`` is then the model.
+    Record, after each step; on CUDA after each stretch. ``state.ema`` is then the model.
 
     Raises
     ------
     TrainingError : a loss or gradient that is not finite, or a loss that diverged. The
-        state is still the one before that step.
+        state is still the one before that step; on CUDA the one before its stretch.
     """
     state = TrainState(config) if state is None else state
     if (labels is None) != (config.model.n_classes == 0):
@@ -276,71 +380,128 @@ def train(
     if config.batch % world:
         raise TrainingError(f"batch {config.batch} does not divide by {world} processes.")
     share = slice(rank * config.batch // world, (rank + 1) * config.batch // world)
+    kind = HostDraws if state.device.type == "cpu" else DeviceDraws
+    draws = kind(config, images, labels, share, state.device)
     network: Any = state.model.train()
     if config.compile:
-        network = torch.compile(network)
+        network = _compiled(state, draws)
     if group:
         network = nn.parallel.DistributedDataParallel(network)
-    parameters = list(state.model.parameters())
+    looks = sorted(config.snapshot_steps | {config.steps})
     while state.step < config.steps:
-        started, step = time.perf_counter(), state.step
-        loss = _loss(config, state, network, images, labels, share)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()
-        value = loss.detach()
-        if group:
-            distributed.all_reduce(value)
-            value = value / world
-        _check(float(value), float(norm), step)
-        rate = config.rate(step)
-        for options in state.optimizer.param_groups:
-            options["lr"] = rate
-        state.optimizer.step()
-        _average(state.ema, state.model, min(config.ema, (1 + step) / (10 + step)))
-        state.losses.append(float(value))
-        images_seen, seconds = state.step * config.batch, time.perf_counter() - started
-        yield Record(state.step, images_seen, float(value), rate, seconds)
+        started, first = time.perf_counter(), state.step
+        saved = (first // config.checkpoint + 1) * config.checkpoint
+        look = looks[bisect.bisect_right(looks, first)]
+        _advance(state, network, draws, min(first + draws.every, saved, look))
+        seconds = (time.perf_counter() - started) / (state.step - first)
+        for step, loss in enumerate(state.losses[first:], first):
+            images_seen = (step + 1) * config.batch
+            yield Record(step + 1, images_seen, loss, config.rate(step), seconds)
 
 
-def _loss(
-    config: TrainConfig,
-    state: TrainState,
-    network: nn.Module,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    share: slice,
-) -> Tensor:
-    """The loss of this process's share of the next batch."""
-    sigma_data = config.model.sigma_data
-    assert sigma_data is not None
-    stream = np.random.default_rng([config.seed, state.step * config.batch])
-    rows = stream.integers(len(images), size=config.batch)[share]
-    level = config.noise.quantile(stream.uniform(1e-12, 1, config.batch))[share]
-    noise = stream.standard_normal((config.batch, *images.shape[1:]), np.float32)[share]
-    sigma = torch.from_numpy(level).to(state.device, torch.float32)
-    clean = torch.from_numpy(images[rows]).to(state.device)
-    label = None if labels is None else torch.from_numpy(labels[rows]).to(state.device)
-    noisy = clean + sigma[:, None, None, None] * torch.from_numpy(noise).to(state.device)
-    with torch.random.fork_rng(enabled=config.model.dropout > 0):
-        if config.model.dropout > 0:
-            torch.manual_seed(int(stream.integers(2**62)) + share.start)  # each process its own
+def _advance(state: TrainState, network: nn.Module, draws: HostDraws, last: int) -> None:
+    """The steps to ``last``; what was lost in all of them is read before that one is taken."""
+    config, first = draws.config, state.step
+    restore = state.held() if last > first + 1 else None
+    found = []
+    with _kernels(state.device):
+        for step in range(first, last):
+            found.append(_gradient(state, network, draws(step * config.batch)))
+            if step + 1 == last:
+                read = torch.stack(found).tolist()  # nothing before waits for the device
+                _check(read, first, restore)
+            for options in state.optimizer.param_groups:
+                options["lr"] = config.rate(step)
+            state.optimizer.step()
+            _average(state.ema, state.model, min(config.ema, (1 + step) / (10 + step)))
+    state.losses += [loss for loss, _ in read]
+
+
+def _gradient(state: TrainState, network: nn.Module, batch: Batch) -> Tensor:
+    """The loss of a batch, of all processes, and the norm of its gradient, which it leaves."""
+    loss = _loss(state, network, batch)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    slopes = [p.grad for p in state.model.parameters() if p.grad is not None]
+    value, norm = loss.detach(), torch.stack(torch._foreach_norm(slopes)).norm()
+    if isinstance(network, nn.parallel.DistributedDataParallel):
+        distributed.all_reduce(value)
+        value = value / distributed.get_world_size()
+    return torch.stack([value, norm])
+
+
+def _loss(state: TrainState, network: nn.Module, batch: Batch) -> Tensor:
+    config = state.config.model
+    clean, sigma, noise, label, dropout = batch
+    assert config.sigma_data is not None
+    noisy = clean + sigma[:, None, None, None] * noise
+    devices = range(torch.cuda.device_count() if config.dropout > 0 else 0)
+    with torch.random.fork_rng(devices, enabled=config.dropout > 0):
+        if config.dropout > 0:
+            torch.manual_seed(dropout)
         error = (network(noisy, sigma, label) - clean).square().mean((1, 2, 3))
-    return (loss_weight(sigma, sigma_data) * error).mean()
+    return (loss_weight(sigma, config.sigma_data) * error).mean()
 
 
-def _check(loss: float, norm: float, step: int) -> None:
-    if not (math.isfinite(loss) and math.isfinite(norm)) or loss > DIVERGED:
+def _check(found: list[list[float]], first: int, restore: Callable[[], None] | None) -> None:
+    """Refuse a loss, or norm of a gradient, that no training goes on from.
+
+    ``found`` has both of each step after ``first``; ``restore`` goes back there, and is None where
+    no step was taken since.
+    """
+    for step, (loss, norm) in enumerate(found, first + 1):
+        if math.isfinite(loss) and math.isfinite(norm) and loss <= DIVERGED:
+            continue
+        kept = ""
+        if restore is not None:
+            restore()
+            kept = f"kept is the state after step {first}; "
         raise TrainingError(
-            f"training stopped in step {step + 1}: loss {loss:.3g}, gradient norm {norm:.3g}; "
-            "a smaller lr or a longer warmup may help."
+            f"training stopped in step {step}: loss {loss:.3g}, gradient norm {norm:.3g}; "
+            f"{kept}a smaller lr or a longer warmup may help."
         )
 
 
 @torch.no_grad()
 def _average(ema: nn.Module, model: nn.Module, decay: float) -> None:
-    for mean, now in zip(ema.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+    torch._foreach_lerp_([*ema.parameters()], [*model.parameters()], 1 - decay)
+
+
+def _compiled(state: TrainState, draws: HostDraws) -> nn.Module:
+    """The network compiled; where that fails, a warning, and the network as it stands.
+
+    Compilers are found missing when they are asked first: so a step is tried, and nothing of it
+    kept. The mode is the default one. CUDA graphs ("reduce-overhead") would spare the host its
+    launches, but it runs many steps ahead of the device as it is, and they are what most often
+    breaks: fixed memory, the generators of dropout, several processes.
+    """
+    network: Any = torch.compile(state.model)
+    try:
+        with _kernels(state.device):
+            _loss(state, network, draws(state.step * draws.config.batch)).backward()
+    except Exception as error:  # compilers fail in many ways; what is no such comes again
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 200)
+        warnings.warn(f"torch.compile does not work here, going on without: {why}", stacklevel=3)
+        network = state.model
+    state.optimizer.zero_grad(set_to_none=True)
+    return network
+
+
+@contextlib.contextmanager
+def _kernels(device: torch.device) -> Iterator[None]:
+    """On CUDA meanwhile: products of float32 in TF32, and sums in a fixed order, for resuming."""
+    if device.type != "cuda":
+        yield
+        return
+    precision, fixed = torch.get_float32_matmul_precision(), torch.backends.cudnn.deterministic
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.deterministic = True
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # the fused ones add up gradients as they come
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.deterministic = fixed
 
 
 def device_of(name: str) -> str:

@@ -59,7 +59,7 @@ class Denoiser(Protocol):
 
 
 @torch.no_grad()
-def answer(denoise: Denoiser, x: Tensor, sigma: float | Tensor) -> Tensor:
+def answer(denoise: Denoiser, x: Tensor, sigma: float | Tensor, *, finite: bool = True) -> Tensor:
     """What a denoiser answers, of whatever library it is: the one place where answers are taken in.
 
     It is asked as `Denoiser` says. One that fails so, as a network in float32 does when it is shown
@@ -70,6 +70,8 @@ def answer(denoise: Denoiser, x: Tensor, sigma: float | Tensor) -> Tensor:
     denoise : a `Denoiser`; a network is asked in eval mode, and left in its own.
     x : tensor (B, ...), noisy images, data units.
     sigma : float, or tensor () or (B,), their noise level, data units, > 0.
+    finite : refuse NaN and infinite values, for which the host waits for a GPU; False where the
+        caller looks for them later.
 
     Returns
     -------
@@ -83,8 +85,8 @@ def answer(denoise: Denoiser, x: Tensor, sigma: float | Tensor) -> Tensor:
         if moved:
             warnings.warn(TRAINING, stacklevel=2)
         found = tensor_in(_asked(denoise, x, sigma))
-    if found.shape != x.shape or not torch.isfinite(found).all():
-        same = found.shape == x.shape
+    same = found.shape == x.shape
+    if not same or (finite and not torch.isfinite(found).all()):
         wrong = "NaN or infinite values" if same else f"shape {tuple(found.shape)}"
         raise ValueError(
             f"denoise: gave {wrong} at sigma = {_shown(sigma)} for inputs of shape "
