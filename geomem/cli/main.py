@@ -41,6 +41,10 @@ VERBS = {
         "audit",
         "Does a model memorize your images, at which noise levels, and what to do: a report.",
     ),
+    "plan": (
+        "book",
+        "Print a `geomem train` line for each model that the book would train: for a cluster.",
+    ),
     "train": (
         "models",
         "Train one model into the store; Ctrl-C keeps a checkpoint, --resume goes on from it.",
