@@ -27,6 +27,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.geometry import intervals
 from geomem.geometry.overlap import overlap
 from geomem.plots import drawing, shells
 
@@ -126,10 +127,11 @@ says = "the paper's lower bound is below the measured coverage"
 claim("lower-bound", says, np.all(gap >= -slack))
 below = np.all(coverage.mean <= bounds.upper_sum + slack)
 claim("upper-bound", "the sum over all shells is above it", below)
-near = gap.max() < 0.05
+near = intervals.below(largest, 0.05)
 claim("coincides", "and nearly coincides: within 0.05 everywhere", near, must=False)
 says = "on equidistant clouds it does not: the nearest misses more than 0.1 of the coverage"
-claim("clouds-apart", says, min(one.low for one in missed) > 0.1, must=False)
+apart = intervals.every(intervals.above(one, 0.1) for one in missed)
+claim("clouds-apart", says, apart, must=False)
 
 # %% tags=["remove-cell"]
 useful, transition = sigmas[bounds.upper_sum < 0.9], 1 / at

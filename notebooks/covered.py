@@ -36,6 +36,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.geometry.intervals import above, below, every, less, some
 from geomem.geometry.overlap import overlap
 from geomem.geometry.padding import Padding
 from geomem.geometry.regimes import DRAWS
@@ -176,7 +177,7 @@ claim, regimes = companion.claim, [of.regimes for of in padding.geometries.value
 says = "padding changes no distance, no posterior weight and no answer of the best denoiser"
 claim("padding-keeps", says, padding.change < 1e-6)
 if len(regimes) > 1:
-    lower = regimes[-1].covered.high < regimes[0].covered.low
+    lower = less(regimes[-1].covered, regimes[0].covered)
     claim("padding-moves", "padded, the zone begins at lower noise", lower, must=False)
 says = "where the zone begins the overlap of most new images is below 5%"
 claim("told-apart", says, all(row[2] < 0.05 for row in rows), must=False)
@@ -184,16 +185,16 @@ says = "the zone begins in one place, within a factor of 1.5, for all shells and
 claim("start-stays", says, all(one.spread < 1.5 for one in tried.values()), must=False)
 paper, stay = candidates.SHELLS, candidates.STAY
 if found.cases:
-    farther = all(found.against(name, paper).low > 1 for name in stay)
+    farther = every(above(found.against(name, paper), 1) for name in stay)
     says = "at the rule's level the paper's shells are nearer to the humps than what padding leaves"
     claim("shells-nearer", says, farther, must=False)
-    nearer = found.against(candidates.PADDED, paper).high < 1
+    nearer = below(found.against(candidates.PADDED, paper), 1)
     claim("padded-nearer", "and the same shells, padded, are nearer still", nearer, must=False)
-    near = any(found.within(name, fitted=how) for name in found.at_level for how in (False, True))
+    near = some(found.within(name, fitted=how) for name in found.at_level for how in (False, True))
     says = "one of the zones is within a factor of two of every hump, at both ends and its centre"
     claim("within-two", says, near, must=False)
 if len({case.name for case in found.cases}) > 1:  # levels of the other sets
-    better = any(found.against(name, paper, fitted=True).high < 1 for name in stay)
+    better = some(below(found.against(name, paper, fitted=True), 1) for name in stay)
     says = "with levels fitted elsewhere, what padding leaves alone is nearer than these shells"
     claim("stay-better", says, better, must=False)
 

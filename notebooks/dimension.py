@@ -33,6 +33,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.geometry.intervals import above, below, every
 from geomem.memorization import dimension
 from geomem.memorization.case import Case
 from geomem.plots import pictures
@@ -112,20 +113,24 @@ companion.Table({"sample": chosen, "d_1NN / d_2NN": ratio, "copy": copied})
 must, claim = cases[0].own and (sizes, second_dataset) == ("8 16 28", ""), companion.claim
 well = not any(model.broke_down for model in models)
 claim("trained-well", "every training went well", well, must=must)
-copying = all(one.small.copies.low > 0.2 and one.large.copies.high < 0.05 for one in found)
-claim("small-copies", "every small model memorizes, no large one does", copying, must=must)
-inside = [one for one in found if one.place == "inside it"]
+copying = every(above(one.small.copies, 0.2) for one in found)
+calm = every(below(one.large.copies, 0.05) for one in found)
+claim(
+    "small-copies",
+    "every small model memorizes, no large one does",
+    every([copying, calm]),
+    must=must,
+)
+inside = [one for one in found if one.in_zone]
 if all(one.reach.geometry.regimes.medium for one in found):  # without a zone nothing is predicted
     says = "the hump's centre lies in the zone at every size"
-    claim("centre-in-zone", says, inside == found, must=False)
+    claim("centre-in-zone", says, every(one.in_zone for one in found), must=False)
     says = "the hump's centre lies in the zone at the largest size"
-    claim("centre-in-zone-largest", says, largest in inside, must=False)
-if (near := dimension.within(found, "zone", "switch")) is not None:
+    claim("centre-in-zone-largest", says, largest.in_zone, must=False)
     says = "zone: within a factor of two of the switch at every size"
-    claim("zone-near-switch", says, near, must=False)
-if (near := dimension.within(found, "copy edge", "switch")) is not None:
-    says = "copy edge: within a factor of two of the switch at every size"
-    claim("edge-near-switch", says, near, must=False)
+    claim("zone-near-switch", says, dimension.within(found, "zone", "switch"), must=False)
+says = "copy edge: within a factor of two of the switch at every size"
+claim("edge-near-switch", says, dimension.within(found, "copy edge", "switch"), must=False)
 
 # %% tags=["remove-cell"]
 of_kind = [[one for one, (of, _) in zip(found, asked, strict=True) if of is kind] for kind in kinds]

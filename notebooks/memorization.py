@@ -32,9 +32,10 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.diffusion import presets
+from geomem.geometry import intervals
 from geomem.geometry.intervals import Estimate, percent
 from geomem.memorization.case import Case
-from geomem.memorization.hump import Hump
+from geomem.memorization.hump import Hump, lies_in
 from geomem.memorization.paper_rates import SHAPE, PaperRates, Subsets
 from geomem.memorization.thresholds import NAMED, Thresholds
 from geomem.plots import drawing, pictures
@@ -193,18 +194,19 @@ must = must and (sigma_min, sigma_max) == (0.01, 20)
 # Five is far above the zone of small images; of large ones the zone itself may lie there.
 beyond = max(5.0, 2 * geometry.zone.high) if zone_found else 5.0
 ends, claim = (sigmas >= beyond) | (sigmas <= 0.02), companion.claim
-stands_out = few.low[few.peak] > few.high[[0, -1]].max()
+peak, sides = few.estimate(few.peak), [few.estimate(i) for i in (0, -1)]
+stands_out = intervals.every(intervals.less(side, peak) for side in sides)
 claim("peak-above-ends", "the small model's peak is above both ends", stands_out, must=must)
-claim("ends-calm", "its ends are calm: below 0.02", np.all(few.high[ends] < 0.02), must=must)
-claim("large-calm", "the large model is calm: below 0.02", np.all(many.high < 0.02), must=must)
+claim("ends-calm", "its ends are calm: below 0.02", few.below(0.02, ends), must=must)
+claim("large-calm", "the large model is calm: below 0.02", many.below(0.02), must=must)
 falls = np.all(exact.low[1:] <= exact.high[:-1])
 claim("empirical-falls", "the empirical denoiser's rate nowhere rises", falls, must=must)
-claim("empirical-copies", "it ends above 0.95", exact.low[0] > 0.95, must=must)
+claim("empirical-copies", "it ends above 0.95", intervals.above(exact.estimate(0), 0.95), must=must)
 says = "every answer that passes the ratio test lies beyond the margin of its image"
 held = all(np.all(of.passed <= of.beyond.per_query) for of in certified.values())
 claim("copy-bound", says, held)
 if zone_found:
-    inside, most = hump.place(geometry.zone) == "inside it", area["inside"].low > 0.5
+    inside, most = lies_in(hump.centre, geometry.zone), intervals.above(area["inside"], 0.5)
     claim("centre-in-zone", "the hump's centre lies in the danger zone", inside, must=False)
     claim("area-in-zone", "most of the hump's area lies in the danger zone", most, must=False)
 if paper_subset:

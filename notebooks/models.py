@@ -25,7 +25,7 @@ import numpy as np
 
 from geomem import companion
 from geomem.diffusion import sampler
-from geomem.geometry.intervals import mean_of
+from geomem.geometry.intervals import above, below, mean_of
 from geomem.memorization.case import Case
 from geomem.memorization.ratio_test import memorized_fraction
 from geomem.memorization.samples import Samples
@@ -97,10 +97,10 @@ companion.Table({"samples from one noise": [together], "from two": [strangers]})
 
 # %%
 claim, must = companion.claim, case.own and preset != "cifar10" and n_samples >= 256
-copies, calm = few.copies.low > 0.2, many.copies.high < 0.05
+copies, calm = above(few.copies, 0.2), below(many.copies, 0.05)
 claim("small-copies", "the small model memorizes: above 0.2", copies, must=must)
 claim("large-calm", "the large one does not: below 0.05", calm, must=must)
-claim("floor", "the test's floor is as low: below 0.05", floor.high < 0.05, must=must)
+claim("floor", "the test's floor is as low: below 0.05", below(floor, 0.05), must=must)
 
 # %% tags=["remove-cell"]
 of_small, of_large = (of.in_words for of in losses.values())

@@ -29,6 +29,7 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 import geomem
 from geomem import companion
 from geomem.diffusion import presets, sampler
+from geomem.geometry import intervals
 from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
 from geomem.memorization.switch import Switch
@@ -155,31 +156,32 @@ well = not any(trained.broke_down for trained in (*plain, many))
 claim("trained-well", "every training went well", well, must=must)
 undone, brought = table.change("small", "medium"), table.change("large", "medium")
 says = "the large denoiser at medium noise undoes memorization"
-claim("medium-undoes", says, undone.high < -0.2, must=must)
+claim("medium-undoes", says, intervals.below(undone, -0.2), must=must)
 says = "the small denoiser at medium noise brings it about"
-claim("medium-brings", says, brought.low > table.share("small").value / 4, must=must)
+quarter = table.share("small").value / 4
+claim("medium-brings", says, intervals.above(brought, quarter), must=must)
 says = "at large noise neither changes it by more than a tenth"
-claim("large-noise", says, table.most("large") < 0.1, must=must)
+claim("large-noise", says, table.little("large", 0.1), must=must)
 says = "at small noise neither changes it by more than a tenth"
-claim("small-noise", says, table.most("small") < 0.1, must=False)
+claim("small-noise", says, table.little("small", 0.1), must=False)
 says = "the large denoiser in the paper's danger zone alone undoes part of it"
 claim("danger-part", says, table.undoes_part("danger"), must=False)
-more = max(table.beyond["copy_above"].high, table.beyond["copy_below"].high)
+more = (intervals.below(table.beyond[f"copy_{side}"], -0.2) for side in ("above", "below"))
 says = "the copy window undoes more than windows as wide elsewhere"
 usual = must and (c, level) == (5.0, 0.8)  # where other shells find the zone, it is said
-claim("copy-window", says, more < -0.2, must=usual)
+claim("copy-window", says, intervals.every(more), must=usual)
 
 # %%
 if zone and len(zone.steps(levels)):
     says = "the large denoiser in our danger zone alone undoes part of it"
     claim("zone-part", says, table.undoes_part("zone"), must=False)
     says = "a window that reaches below our danger zone undoes more"
-    claim("zone-too-narrow", says, table.beyond["zone"].high < 0, must=usual)
+    claim("zone-too-narrow", says, intervals.below(table.beyond["zone"], 0), must=usual)
 if zone:  # whatever comes out of it is the finding
     says = "a single switch decides inside the danger zone"
-    claim("switch-inside", says, set(turned.values()) == {"inside it"}, must=False)
-says = "stopped at the lowest held-out loss, no training keeps a tenth of its copies"
-claim("stopping-undoes", says, not beside.keeps_a_tenth, must=False)
+    claim("switch-inside", says, switch.decides_in(zone), must=False)
+says = "stopped at the lowest held-out loss, every training keeps less than a tenth of its copies"
+claim("stopping-undoes", says, beside.undone_by_stopping, must=False)
 
 # %% tags=["remove-cell"]
 asked = ("danger", *[*swaps.COMPARED][:4])

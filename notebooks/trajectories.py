@@ -28,7 +28,7 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.diffusion import presets
-from geomem.geometry.intervals import percent
+from geomem.geometry.intervals import above, below, less, percent
 from geomem.memorization import trajectories
 from geomem.memorization.case import Case
 from geomem.plots import drawing, pictures
@@ -136,19 +136,21 @@ companion.Table({"step": moment, **shown})
 # %%
 claim, memorized = companion.claim, course.memorized
 must = case.own and preset != "cifar10" and n_samples >= 256 and len(heldout) >= 500
-low, high = course.fraction.low, other.fraction.high
-claim("small-copies", "the small model memorizes: above 0.2", low > 0.2, must=must)
-claim("large-does-not", "the large one does not: below 0.05", high < 0.05, must=must)
+share = course.fraction
+claim("small-copies", "the small model memorizes: above 0.2", above(share, 0.2), must=must)
+claim(
+    "large-does-not", "the large one does not: below 0.05", below(other.fraction, 0.05), must=must
+)
 says = "more samples are copies than the hump's peak says"
-claim("samples-above-hump", says, low > peak.high, must=must)
-earlier = when.earlier is not None and when.earlier.low > 0.9
+claim("samples-above-hump", says, less(peak, share), must=must)
+earlier = None if when.earlier is None else above(when.earlier, 0.9)
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
 covered = states["small, memorized"].low[middle] if memorized.any() else 0.0
 says = "memorized samples' states are covered more"
 claim("copies-covered", says, covered > on_heldout[middle], must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
     says = "most copies are settled inside the danger zone"
-    claim("settled-in-zone", says, when.copies["inside"].low > 0.5, must=False)
+    claim("settled-in-zone", says, above(when.copies["inside"], 0.5), must=False)
 
 # %% tags=["remove-cell"]
 heights = {name: curve.estimate(middle).percent for name, curve in states.items()}

@@ -37,6 +37,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import geomem
 from geomem import companion
+from geomem.geometry.intervals import above, below, every
 from geomem.geometry.window import Window
 from geomem.memorization.quality import PrincipalComponents, unseen_images
 from geomem.memorization.remedies import Bench
@@ -203,8 +204,8 @@ tables["DDPM"]
 tables["flow"]
 
 # %%
-below = Window(gap.window.low, gap.zone.low if gap.zone else gap.window.high)
-shaded = [gap.zone or below, below]
+beneath = Window(gap.window.low, gap.zone.low if gap.zone else gap.window.high)
+shaded = [gap.zone or beneath, beneath]
 others = [name for name in names if name != "stopped"]
 ratios = {kind: study.errors(others, "stopped") for kind, study in found.items()}
 fig, table = remedies.beside(found["DDPM"], names, ratios["DDPM"], shaded, "stopped")
@@ -277,33 +278,33 @@ print(*compared.said, sep="\n")
 claim, both = partial(companion.claim, must=False), found.values()
 says = "trained to the end both networks copy more than held-out images pass the test by chance"
 floor = max(watch.floor.high for watch in monitors.values())
-claim("copies", says, all(study.share("plain").low > floor for study in both))
+claim("copies", says, every(above(study.share("plain"), floor) for study in both))
 says = "with the suggested gap: fewer copies than plain"
-claim("gap-fewer", says, all(study.fewer("copy gap") for study in both))
+claim("gap-fewer", says, every(study.fewer("copy gap") for study in both))
 says = "with the gap the held-out error inside it is below plain's, and nowhere there above it"
 inside = gap.window.contains(bench.sigmas)
 lower = [study.error("copy gap", "plain").mostly_lower(inside) for study in both]
-claim("gap-error", says, inside.any() and all(lower))
+claim("gap-error", says, every(lower) if inside.any() else None)
 if gap.zone:
     says = "without the danger zone: fewer copies than plain"
-    claim("zone-fewer", says, all(study.fewer("zone gap") for study in both))
+    claim("zone-fewer", says, every(study.fewer("zone gap") for study in both))
     says = "with the suggested gap: fewer copies than without the danger zone"
-    claim("gap-than-zone", says, all(study.fewer("copy gap", "zone gap") for study in both))
+    claim("gap-than-zone", says, every(study.fewer("copy gap", "zone gap") for study in both))
 
 # %%
 says = "stopped by held-out images alone: fewer copies than plain"
-claim("stopped-fewer", says, all(study.fewer("stopped") for study in both))
+claim("stopped-fewer", says, every(study.fewer("stopped") for study in both))
 says = "every monitor says stop, and what it keeps copies no more than new images pass by chance"
 begun = {key: watch.copies_begin for key, watch in monitors.items()}
-clean = [study.share("stopped").high <= floor for study in both]
-claim("stop-in-time", says, all(key in told for key in monitors) and all(clean))
+clean = [below(study.share("stopped"), floor) for study in both]
+claim("stop-in-time", says, every([all(key in told for key in monitors), *clean]))
 says = "the gap's samples are nearer to unseen images than the stopped network's"
-claim("gap-nearer", says, all(study.nearer("copy gap", "stopped") for study in both))
+claim("gap-nearer", says, every(study.nearer("copy gap", "stopped") for study in both))
 says = "and the stopped network's nearer than the gap's"
-claim("stopped-nearer", says, all(study.nearer("stopped", "copy gap") for study in both))
+claim("stopped-nearer", says, every(study.nearer("stopped", "copy gap") for study in both))
 says = "whatever the remedy, the denoising error tells training images better than strangers"
-beyond = [one.auc.low[one.worst] > controls[key].auc.high.max() for key, one in attacks.items()]
-claim("attack", says, all(beyond))
+beyond = [controls[key].auc.below(one.auc.low[one.worst]) for key, one in attacks.items()]
+claim("attack", says, every(beyond))
 
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"

@@ -53,7 +53,7 @@ def test_factors_are_predicted_over_measured():
     off = found.off(SHELLS)
     assert off["begins"].value == pytest.approx(np.exp(0.3) * np.sqrt(2), rel=0.01)
     assert off["ends"].value == pytest.approx(1, rel=0.01)
-    assert not found.within(SHELLS) and found.within(SHELLS, 3.0)
+    assert found.within(SHELLS) is False and found.within(SHELLS, 3.0)
 
 
 def test_the_level_that_suits_the_other_sets_is_found():
@@ -75,7 +75,7 @@ def test_one_data_set_fits_nothing_and_no_hump_is_no_case():
     assert in_words(found)["fitted_best"] == "none known"
     still = replace(alone, hump=Hump.of(curve(alone.hump.curve.sigma, np.zeros(41))))
     none = Comparison.of([still], 0.8)
-    assert len(none.cases) == 0 and not none.within(SHELLS)
+    assert len(none.cases) == 0 and none.within(SHELLS) is None
     assert str(none.off(SHELLS)["all"]) == "none" and str(measured([still])["centre"][0]) == "none"
 
 

@@ -46,13 +46,14 @@ def test_factors_are_predicted_over_measured():
 
 
 def test_near_means_near_to_all_of_where_the_target_may_lie():
-    assert dimension.within([LARGE], "zone", "switch")
-    assert not dimension.within([SMALL], "zone", "switch")  # 2 / 0.9
-    assert not dimension.within([SMALL, LARGE], "zone", "switch")
-    assert dimension.within([SMALL, LARGE], "zone", "switch", factor=2.5)
+    assert dimension.within([LARGE], "zone", "switch") is True
+    assert dimension.within([SMALL], "zone", "switch") is None  # 2 / 0.9
+    assert dimension.within([SMALL, LARGE], "zone", "switch") is None
+    assert dimension.within([SMALL, LARGE], "zone", "switch", factor=2.5) is True
+    assert dimension.within([SMALL], "zone", "switch", factor=1.2) is False
     assert dimension.within([SMALL], "overlap", "hump") is None
     no_interval = size(4, 2.0, (2.0,), (2.0,))
-    assert dimension.within([no_interval], "zone", "hump") is False
+    assert dimension.within([no_interval], "zone", "hump") is None
 
 
 def test_growth_is_from_the_smallest_to_the_largest():

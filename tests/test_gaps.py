@@ -8,9 +8,11 @@ from matplotlib import pyplot as plt
 from scipy.stats import norm
 from test_study import judged
 
-from geomem import digitized
+from geomem import digitized, load_dataset, max_posterior_weight, measure_regimes, shell_coverage
 from geomem.diffusion import presets
 from geomem.diffusion.noise import NoiseLaw
+from geomem.geometry.curve import Curve
+from geomem.geometry.regimes import Geometry
 from geomem.geometry.window import Window
 from geomem.memorization import gaps
 from geomem.memorization.gap import Gap
@@ -34,16 +36,30 @@ def test_halves_adjoin_and_are_equally_wide():
     assert (low, high) == (Window(0.5, 1.0), Window(1.0, 2.0))
 
 
-def test_the_papers_gaps_stay_where_they_are_in_the_papers_zone():
+def test_the_papers_gaps_stay_where_they_are_by_the_papers_own_curves():
     paper = gaps.paper_gaps(digitized.load("fig5_celeba_gaps"))
     windows = {name: one.window for name, one in paper.items() if one.window}
-    found = gaps.gaps_to_try(PAPER_CELEBA_ZONE, Window(0.05, 1.3), windows, keep=0.2)
-    assert all(found[name].window == window.rounded() for name, window in windows.items())
-    assert [found[k].keep for k in ("copy window", "copy window, 20% kept")] == [0, 0.2]
+    curves = digitized.load("fig5_celeba_curves")
+    there = [Curve.from_table(curves["sigma"], curves[column]) for column in gaps.COLUMNS]
+    geometry = Geometry(*there, regimes=None)
+    ends = gaps.balances(windows, curves)
+    found = {name: gaps.carried_over(each, geometry) for name, each in ends.items()}
+    assert found == {name: window.rounded() for name, window in windows.items()}
+    tried = gaps.gaps_to_try(PAPER_CELEBA_ZONE, Window(0.05, 1.3), found, keep=0.2)
+    assert all(tried[name].window == found[name] for name in windows)
+    assert [tried[k].keep for k in ("copy window", "copy window, 20% kept")] == [0, 0.2]
     # As the paper's text has them: 74.97% without a gap, 9.24% with steps 100 to 350 left out.
     assert paper["plain"].window is None and paper["plain"].memorized.value == 0.7497
     widest = gaps.by_width(windows)[-1]
     assert paper[widest].steps == (100, 350) and paper[widest].memorized.value == 0.0924
+
+
+def test_a_gap_carried_over_to_images_twice_as_bright_is_twice_as_high(rng):
+    train, heldout = rng.normal(size=(2, 60, 32))
+    one, two = (
+        gaps.carried_over((-0.9, 0.2), measure_regimes(k * heldout, k * train)) for k in (1, 2)
+    )
+    assert (two.low, two.high) == pytest.approx((2 * one.low, 2 * one.high), rel=0.1)
 
 
 def test_the_papers_course_ends_at_its_numbers():
@@ -94,7 +110,7 @@ def test_halves_that_differ_by_training_only_are_not_told_apart(sweep):
     runs = dict(sweep.study.judged)
     runs |= {("high half", s): judged(n, 2.0) for s, n in enumerate((20, 41, 62))}
     same = Sweep(sweep.gaps, Study(runs))
-    assert same.verdict == "is not to be told from" and not same.low_half_does_it
+    assert same.verdict == "is not to be told from" and same.low_half_does_it is None
 
 
 def test_tables_of_a_sweep(sweep):
@@ -112,3 +128,17 @@ def test_gaps_are_drawn_where_they_lie(sweep):
     assert drawn[1:4] == [(w.low, w.high) for w in windows] and drawn[0] == (0.05, 10)
     assert misplaced(fig) == []
     plt.close(fig)
+
+
+def test_the_papers_gap_is_carried_over_by_its_own_geometry(cifar10):
+    data = load_dataset("cifar10", n_train=2000, classes="automobile")
+    ends = gaps.PAPER_GAP.low, gaps.PAPER_GAP.high
+    covered = shell_coverage(data.heldout, data.train, ends[:1], draws=4).estimate(0)
+    weight = max_posterior_weight(data.train, ends[1:], queries=300).estimate(0)
+    assert covered.low < gaps.PAPER_COVERAGE < covered.high
+    assert weight.low < gaps.PAPER_WEIGHT < weight.high
+    geometry = measure_regimes(data.heldout, data.train)
+    found = gaps.carried_over(gaps.PAPER_BALANCES, geometry)
+    assert found.low == pytest.approx(1, rel=0.05) and found.high == pytest.approx(5, rel=0.05)
+    zone = geometry.zone  # of our rule, as the chapter says it
+    assert zone.low == pytest.approx(1.7, rel=0.05) and zone.high == pytest.approx(5.4, rel=0.05)

@@ -44,8 +44,8 @@ def test_kinds_are_compared_over_the_seeds_that_both_have(study):
 
 def test_what_is_missing_is_said_and_never_counted(study):
     assert "dummy" not in study and study.copies("dummy", "plain") is None
-    assert not study.fewer("dummy") and not study.little("dummy", 1.0)
-    assert not study.nearer("dummy") and study.error("dummy", "plain") is None
+    assert study.fewer("dummy") is study.little("dummy", 1.0) is study.nearer("dummy") is None
+    assert study.costs("dummy", "pca") is None and study.error("dummy", "plain") is None
     assert study.comparisons([("gap", "plain"), ("dummy", "plain")])[""] == ["gap, against plain"]
     words = study.in_words(["gap", "dummy"], [("gap", "plain"), ("dummy", "plain")])
     assert words["dummy_memorized"] == words["dummy_plain_change"] == "not in this run"
@@ -54,16 +54,17 @@ def test_what_is_missing_is_said_and_never_counted(study):
 
 
 def test_fewer_and_little_are_of_whole_intervals(study):
-    assert study.fewer("gap") and not study.fewer("plain", "gap")
-    assert study.fewer("once", by=-0.5) and not study.fewer("once", by=-0.75)
-    assert study.little("plain", 0.02, "plain") and not study.little("gap", 0.69)
+    assert study.fewer("gap") is True and study.fewer("plain", "gap") is False
+    assert study.fewer("once", by=-0.5) is True and study.fewer("once", by=-0.75) is None
+    assert study.little("plain", 0.02, "plain") is True and study.little("gap", 0.1) is False
 
 
 def test_errors_and_distances_of_known_ratio(study):
     np.testing.assert_allclose(study.error("gap", "plain").mean, 0.5)
     assert [*study.errors(["gap", "dummy"], "plain")] == ["gap"]
     assert study.quality("once", "plain") == {"pca": "worse"}
-    assert study.nearer("gap") and study.no_worse("gap") and not study.no_worse("once")
+    assert study.nearer("gap") is True and study.nearer("once") is False
+    assert study.costs("once", "pca") is True and study.costs("gap", "pca") is False
 
 
 def test_cost_and_table(study):
@@ -106,8 +107,8 @@ def test_a_ratio_says_where_it_is_lower_and_higher():
     inside = np.array([True, False, False])
     assert ratio.in_words(inside) == "lower at 1 and higher at 0 of 1 levels"
     assert "not known" in ratio.in_words(np.zeros(3, bool))
-    assert ratio.mostly_lower(inside) and not ratio.mostly_lower(np.ones(3, bool))
-    assert not ratio.mostly_lower(np.array([True, True, False])), "half of them is not most"
+    assert ratio.mostly_lower(inside) is True and ratio.mostly_lower(np.ones(3, bool)) is False
+    assert ratio.mostly_lower(np.array([True, True, False])) is None, "half of them is not most"
 
 
 def test_a_course_is_relative_to_where_the_plain_model_ends():

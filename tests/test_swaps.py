@@ -87,19 +87,6 @@ def test_no_window_is_as_wide_as_one_without_a_width(ends):
         Window(*ends).controls(karras_sigmas())
 
 
-def test_a_moved_window_keeps_its_place_in_log_sigma():
-    zone, to = Window(0.5, 2.0), Window(1.0, 100.0)
-    whole = zone.moved(zone, to)
-    assert (whole.low, whole.high) == pytest.approx((1, 100))
-    half = Window(0.5, 1.0).moved(zone, to)
-    assert (half.low, half.high) == pytest.approx((1, 10))
-    back = Window(0.1, 3.0).moved(zone, to).moved(to, zone)
-    assert (back.low, back.high) == pytest.approx((0.1, 3))
-    for wrong in (Window(0, 2), Window(1, 1), Window(1, np.inf)):
-        with pytest.raises(ValueError, match="cannot move"):
-            half.moved(wrong, to)
-
-
 @pytest.mark.parametrize("ends", [(2.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0)])
 def test_windows_of_nonsense_are_refused(ends):
     with pytest.raises(ValueError, match="window"):
@@ -235,7 +222,8 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     assert (table.share("small", "all").count, table.share("large", "all").count) == (0, 12)
     assert table.change("small", "all").value == -1 and table.change("large", "all").value == 1
     assert table.change("small", "none", since="all").value == 1
-    assert table.most("narrow") < table.most("all") == 1
+    assert table.little("all", 0.5) is False
+    assert table.little("narrow", 1.01) is True and table.little("narrow", 1e-3) is None
     assert str(table.change("small", "all")).startswith("-100% [-100%, -")
     torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
 
@@ -245,8 +233,8 @@ def test_a_part_is_less_than_at_medium_noise():
     passed["small", "danger"] = np.arange(90) % 3 > 0
     passed["small", "zone"] = passed["small", ""]
     table = SwapTable({"danger": Window(1.0, 2.0)}, {}, passed)
-    assert table.undoes_part("danger")
-    assert not table.undoes_part("zone") and not table.undoes_part("medium")
+    assert table.undoes_part("danger") is True
+    assert table.undoes_part("zone") is None and table.undoes_part("medium") is None
     found = table.table({"": "no\nswap"})
     assert found["window of the other model [name]"] == ["no swap", "medium", "danger", "zone"]
     assert found["window, high [data units]"][2] == 2 and np.isnan(
@@ -330,7 +318,7 @@ def test_stopping_and_swapping_are_judged_on_one_bench(monkeypatch):
     assert found["stop_share"] == [(4, 100, 3), (4, 100, 4)] and found["large"] == [(2, 400, None)]
 
 
-@pytest.mark.parametrize(("left", "keeps"), [(0, False), (4, True)])
-def test_a_tenth_of_the_copies(left, keeps):
+@pytest.mark.parametrize(("left", "undone"), [(0, True), (4, None), (30, False)])
+def test_a_tenth_of_the_copies(left, undone):
     found = StopOrSwap({"plain": [judged(45)] * 2, "stop_loss": [judged(0), judged(left)]}, [])
-    assert found.keeps_a_tenth == keeps
+    assert found.undone_by_stopping is undone

@@ -78,6 +78,8 @@ def change(root, old, new):
         (True, True, 7, "none", "reproduced"),
         (False, False, 7, "none", "not reproduced"),
         (True, True, 1000, "", "reproduced in shape"),
+        (True, None, 7, "big", "undecided"),
+        (False, None, 7, "big", "not at this scale"),
     ],
 )
 def test_the_verdict_follows_from_claims_and_scale(project, rises, falls, n_train, scale, expected):
@@ -126,10 +128,24 @@ def test_an_id_is_one_claim_s(project):
 
 
 def test_a_test_of_ours_has_verdicts_of_its_own(project):
-    for rises, expected in ((True, "holds here"), (False, "does not hold here")):
+    for rises, expected in (
+        (True, "holds here"),
+        (False, "does not hold here"),
+        (None, "undecided"),
+    ):
         root = change(project(rises, True, 7, "big"), "[[claim]]", '[[claim]]\nwhose = "ours"')
         (found,) = verdicts.claims(root)
         assert found.verdict == expected and expected in verdicts.OUR_VERDICTS
+
+
+def test_what_is_our_reconstruction_is_not_reproduced(project):
+    for rises, expected in (
+        (True, "our reconstruction holds"),
+        (False, "our reconstruction fails"),
+    ):
+        of_ours = '[[claim]]\nwhose = "reconstruction"'
+        (found,) = verdicts.claims(change(project(rises, True, 7, "none"), "[[claim]]", of_ours))
+        assert found.verdict == expected and expected in verdicts.VERDICTS
 
 
 def test_the_list_of_this_book_fits_its_notebooks():

@@ -180,11 +180,13 @@ def wanted(name: str, p: Parameters, reach: Reach = lambda p: None) -> Iterator[
 
 def _gap_training(p: Parameters, small: Experiment, reach: Reach) -> Iterator[Wanted]:
     found, low, high, zone, window = reach(p), p["gap_low"], p["gap_high"], None, None
+    carried = {"paper gap": gaps.PAPER_BALANCES} if p["paper_gap"] and not low else {}
+    moved = gaps.carried_over_all(carried, found.geometry) if found else dict.fromkeys(carried)
     if found:
         zone, window = gaps.zone_and_window(found, low, high)
     elif low and high:
         zone = Window(low, high).rounded()
-    theirs = [zone and Gap(zone)]
+    theirs = [one and Gap(one) for one in (zone, *moved.values())]
     ours = [window and Gap(window, keep) for keep in (p["gap_keep"], 0.0)]
     dummy = presets.dummy(small, small.data.load().train)
     for i, plain in enumerate(_repeated(p, small)):
@@ -198,12 +200,14 @@ def _gap_training(p: Parameters, small: Experiment, reach: Reach) -> Iterator[Wa
 def _gap_sweep(p: Parameters, reach: Reach) -> Iterator[Wanted]:
     small, large = _pair(p, **_usual(p))
     yield Wanted(large)
-    paper, found = gaps.paper_gaps(digitized.load("fig5_celeba_gaps")), reach(p)
-    moved = gaps.paper_windows(paper, str(p["gaps"]))
+    table, curves = (digitized.load(f"fig5_celeba_{what}") for what in ("gaps", "curves"))
+    theirs, found = gaps.paper_windows(gaps.paper_gaps(table), str(p["gaps"])), reach(p)
     zone, window = (found.zone, found.window) if found else 2 * [Window(1, 2)]  # any
-    tried = gaps.gaps_to_try(zone, window, moved, keep=p["gap_keep"])
+    if found:
+        theirs = gaps.carried_over_all(gaps.balances(theirs, curves), found.geometry)
+    tried = gaps.gaps_to_try(zone, window, theirs, keep=p["gap_keep"])
     for i, plain in enumerate(_repeated(p, small)):
-        its = [gap for kind, gap in tried.items() if i == 0 or kind in gaps.HALVES]
+        its = [gap for kind, gap in tried.items() if i == 0 or kind in gaps.REPEATED]
         yield from _with_gaps(plain, its if found else [None] * len(its))
 
 

@@ -223,12 +223,14 @@ class ClaimsTable(Generated):
         head = "our test" if ours else "the paper's claim"
         rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
         for claim in claims:
-            zone = f" *({verdicts.WHOSE[claim.whose]})*" if claim.whose == "our zone" else ""
+            whose = (
+                "" if claim.whose in ("paper", "ours") else f" *({verdicts.WHOSE[claim.whose]})*"
+            )
             source = f"{{numref}}`{claim.figure}`" if claim.figure in saved else ""
             source = source or f"[](../notebooks/{claim.notebook}.ipynb)"
             here = f"{claim.ours} *({claim.scale}; {source})*" if claim.ours else "–"
             said = f"{claim.paper} *({claim.item})*"
-            rows.append(f"| {claim.says}{zone} | {_badge(claim.verdict)} | {here} | {said} |")
+            rows.append(f"| {claim.says}{whose} | {_badge(claim.verdict)} | {here} | {said} |")
         counts = [
             f"- {_badge(name)} ({sum(claim.verdict == name for claim in claims)}): {meaning}."
             for name, meaning in (verdicts.OUR_VERDICTS if ours else verdicts.VERDICTS).items()
@@ -351,7 +353,7 @@ class ProfileTable(Generated):
 
     def run(self) -> list[nodes.Node]:
         rows = [
-            "| profile | what it is | seconds, all notebooks | and to train, once |",
+            "| profile | what it is | seconds, notebook after notebook | and to train, once |",
             "|---|---|---|---|",
         ]
         for profile in notebooks.profiles(ROOT).values():
@@ -379,7 +381,8 @@ def _claims() -> list[verdicts.Claim]:
 
 def _badge(verdict: str) -> str:
     """A verdict that is told apart without colour, by its words and its frame."""
-    kinds = {"not in this run": "open", "not": "missed", "does": "missed"}
+    kinds = {"not in this run": "open", "not": "missed", "does": "missed", "undecided": "open"}
+    kinds["our reconstruction fails"] = "missed"
     kind = kinds.get(verdict) or kinds.get(verdict.split()[0], "held")
     return f'<span class="verdict {kind}">{verdict}</span>'
 

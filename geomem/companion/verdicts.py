@@ -19,25 +19,34 @@ from geomem.companion.notebooks import Notebook, notebooks
 from geomem.companion.prose import numbers
 from geomem.companion.results import CLAIMS, Result, keep
 from geomem.errors import InputError
+from geomem.geometry.intervals import Answer, every
 
 VERDICTS = {
     "reproduced": "it holds, on the paper's data and at its scale, or for any data",
     "reproduced in shape": "it holds, on other data or at a smaller scale",
     "not at this scale": "it does not hold here, on other data or at a smaller scale",
     "not reproduced": "it does not hold, on the paper's data and at its scale",
+    "our reconstruction holds": "the statement as we have it holds, for any data; the paper's own "
+    "words are not known to us",
+    "our reconstruction fails": "it does not",
+    "undecided": "the intervals allow both: more samples, or more trainings, could tell",
     "not in this run": "the notebook did not test it with this profile",
 }
 # Of a test that is not the paper's there is nothing to reproduce.
 OUR_VERDICTS = {
     "holds here": "our test, met by this run",
     "does not hold here": "our test, missed by this run",
+    "undecided": VERDICTS["undecided"],
     "not in this run": VERDICTS["not in this run"],
 }
 WHOSE = {
     "paper": "the paper's",
     "our zone": "the paper's, in the zone that our rule finds",
+    "carried over": "the paper's, carried over to these images by coverage and weight",
+    "reconstruction": "our reconstruction",
     "ours": "ours",
 }
+SAID = {True: "yes", False: "NO", None: "undecided, the intervals allow both"}
 NAMES = {"claim", "companion.claim"}  # what a notebook calls it
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
 
@@ -46,23 +55,24 @@ class PaperError(InputError):
     """A list of claims that does not fit the notebooks."""
 
 
-def claim(id: str, says: str, holds: bool, *, must: bool = True) -> None:
+def claim(id: str, says: str, holds: Answer, *, must: bool = True) -> None:
     """Test something: print and keep whether it holds; stop when it does not where it must.
 
     Parameters
     ----------
     id : what ``book/paper.toml`` lists it by; written out in the notebook, never put together.
     says : what is tested, in words.
-    holds : whether it holds, with whole intervals.
+    holds : whether it holds, with whole intervals; None where they allow both answers.
     must : whether the book's own data must bear it out.
 
     Raises
     ------
-    AssertionError : it must hold and does not. What was found is kept first.
+    AssertionError : it must hold and does not, or is not known to. What was found is kept first.
     """
-    print(f"{says}: {'yes' if holds else 'NO'}")
-    keep(CLAIMS, {id: {"says": says, "holds": bool(holds)}})
-    if must and not holds:
+    known = None if holds is None else bool(holds)
+    print(f"{says}: {SAID[known]}")
+    keep(CLAIMS, {id: {"says": says, "holds": known}})
+    if must and not known:
         raise AssertionError(f"does not hold: {says}")
 
 
@@ -159,17 +169,22 @@ def tests_of(notebook: Notebook) -> list[str]:
     return found
 
 
-def verdict(outcomes: Collection[bool], *, paper_scale: bool, ours: bool = False) -> str:
+def verdict(outcomes: Collection[Answer], *, paper_scale: bool, whose: str = "paper") -> str:
     """In plain words: all must hold, and the scale says how much that is.
 
-    >>> verdict([True, False], paper_scale=False)
-    'not at this scale'
+    >>> verdict([True, False], paper_scale=False), verdict([True, None], paper_scale=True)
+    ('not at this scale', 'undecided')
     """
     if not outcomes:
         return "not in this run"
-    if ours:
-        return "holds here" if all(outcomes) else "does not hold here"
-    if all(outcomes):
+    held = every(outcomes)
+    if held is None:
+        return "undecided"
+    if whose == "ours":
+        return "holds here" if held else "does not hold here"
+    if whose == "reconstruction":
+        return f"our reconstruction {'holds' if held else 'fails'}"
+    if held:
         return "reproduced" if paper_scale else "reproduced in shape"
     return "not reproduced" if paper_scale else "not at this scale"
 
@@ -225,5 +240,6 @@ def _judge(
     parameters = result.run["inputs"]["parameters"]
     wanted = scales.get(entry.get("paper_scale", ""))  # without it no run is the paper's
     there = wanted is not None and wanted.items() <= parameters.items()
-    ours = fixed["whose"] == "ours"
-    return Claim(**fixed, **texts, verdict=verdict(outcomes, paper_scale=there, ours=ours))
+    return Claim(
+        **fixed, **texts, verdict=verdict(outcomes, paper_scale=there, whose=fixed["whose"])
+    )

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geomem.geometry.arrays import Floats
-from geomem.geometry.intervals import Estimate, positive_mean, wilson
+from geomem.geometry.intervals import Answer, Estimate, decided, positive_mean, wilson
 
 FEW = 5  # events seen below which an interval does not trust the observed spread
 
@@ -58,6 +59,11 @@ class Band:
         """
         turns = np.flatnonzero(np.diff(self.mean >= level))
         return float(between(self.sigma, self.mean, level, turns[0])) if len(turns) else np.nan
+
+    def below(self, level: float, inside: NDArray[np.bool_] | bool = True) -> Answer:
+        """Whether it is below a level at all of its noise levels ``inside``, by its intervals."""
+        low, high = self.low[np.where(inside)], self.high[np.where(inside)]
+        return decided(np.all(high < level), np.any(low >= level))
 
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""

@@ -14,6 +14,61 @@ from scipy.stats import hypergeom
 
 from geomem.geometry.arrays import Floats
 
+Answer = bool | None  # to a question that intervals decide; None: they allow both answers
+
+
+def decided(yes: object, no: object) -> Answer:
+    """What is known where "yes" and "no" are each known or not, and never both."""
+    return True if yes else False if no else None
+
+
+def every(answers: Iterable[Answer]) -> Answer:
+    """Whether all of it is true: not as soon as one is not, unknown as long as one is.
+
+    >>> every([True, True]), every([True, None]), every([None, False])
+    (True, None, False)
+    """
+    found = [*answers]
+    return decided(all(found), any(one is False for one in found))
+
+
+def some(answers: Iterable[Answer]) -> Answer:
+    """Whether any of it is true.
+
+    >>> some([False, True]), some([False, None]), some([False, False])
+    (True, None, False)
+    """
+    found = [*answers]
+    return decided(any(found), all(one is False for one in found))
+
+
+def below(found: Estimate | Fraction, level: float) -> Answer:
+    """Whether a number is below a level, by its whole interval; without one nothing is known.
+
+    >>> below(Estimate(1, 0.5, 1.5), 2), below(Estimate(1, 0.5, 1.5), 1), below(Estimate(1), 2)
+    (True, None, None)
+    """
+    return decided(found.high < level, found.low >= level)
+
+
+def above(found: Estimate | Fraction, level: float) -> Answer:
+    """Whether a number is above a level, as `below`."""
+    return decided(found.low > level, found.high <= level)
+
+
+def less(one: Estimate | Fraction, other: Estimate | Fraction) -> Answer:
+    """Whether one number is below another: their intervals do not meet."""
+    return decided(one.high < other.low, one.low >= other.high)
+
+
+def little(change: Estimate | Fraction, most: float) -> Answer:
+    """Whether a change is smaller than this, either way.
+
+    >>> little(Estimate(0, -0.1, 0.1), 0.2), little(Estimate(0.5, 0.3, 0.7), 0.2)
+    (True, False)
+    """
+    return every([above(change, -most), below(change, most)])
+
 
 @dataclass(frozen=True)
 class Estimate:

@@ -81,17 +81,6 @@ class Window:
         """A control window of the same width in log sigma that begins at ``low``."""
         return Window(low, low * self.high / self.low)
 
-    def moved(self, zone: Window, to: Window) -> Window:
-        """The window at the place in the zone ``to`` that this one has in ``zone``, in log sigma.
-
-        So windows that were tried on one data set become windows of another one, whose danger
-        zone lies elsewhere; an addition of ours.
-        """
-        if not 0 < zone.low < zone.high < math.inf or not 0 < to.low < to.high < math.inf:
-            raise ValueError(f"window: cannot move from the zone {zone} to {to}.")
-        power = math.log(to.high / to.low) / math.log(zone.high / zone.low)
-        return Window(*(to.low * (edge / zone.low) ** power for edge in (self.low, self.high)))
-
     def controls(self, sigmas: ArrayLike) -> dict[str, Window]:
         """As wide in log sigma, ``above`` this window (at larger noise) and ``below`` it (ours).
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve, first_fall, last_rise
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate, percentiles
+from geomem.geometry.intervals import Answer, Estimate, every, little, percentiles
 from geomem.geometry.intrinsic import (
     intrinsic_coverage,
     intrinsic_dimension,
@@ -182,12 +182,11 @@ class Comparison:
         found = np.exp(self.at_level[candidate])
         return [[percentiles(of[0], of[1:]) for of in case.T] for case in found]
 
-    def within(self, candidate: str, factor: float = 2.0, *, fitted: bool = False) -> bool:
-        """Whether a candidate is this near at every edge of every hump, by whole intervals."""
+    def within(self, candidate: str, factor: float = 2.0, *, fitted: bool = False) -> Answer:
+        """Whether a candidate is this near at every edge of every hump."""
         errors = (self.fitted if fitted else self.at_level)[candidate]
         each = [percentiles(of[0], of[1:]) for case in errors for of in case.T]
-        most = np.log(factor)
-        return bool(each) and all(-most < one.low and one.high < most for one in each)
+        return every(little(one, np.log(factor)) for one in each) if each else None
 
 
 def _off(errors: Floats, over: tuple[int, ...]) -> Floats:

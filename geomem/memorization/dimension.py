@@ -20,13 +20,13 @@ from geomem.diffusion.sampler import device_of
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate, bars
+from geomem.geometry.intervals import Answer, Estimate, bars, every
 from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.distinct import DistinctImages
-from geomem.memorization.hump import Hump
+from geomem.memorization.hump import Hump, lies_in
 from geomem.memorization.ratio_test import RateCurve, memorization_rates
 from geomem.memorization.samples import Samples
 from geomem.memorization.switch import Switch
@@ -150,6 +150,11 @@ class Measured:
     def place(self) -> str:
         """Where the hump lies against the zone, in words."""
         return self.hump.place(self.zone)
+
+    @property
+    def in_zone(self) -> Answer:
+        """Whether the hump's centre lies in the zone."""
+        return lies_in(self.hump.centre, self.zone)
 
     @property
     def place_in_words(self) -> str:
@@ -344,19 +349,10 @@ def off(found: Floats) -> float:
     return float(np.exp(np.abs(np.log(known)).mean())) if len(known) else float("inf")
 
 
-def within(
-    sizes: Sequence[Measured], prediction: str, target: str, factor: float = 2.0
-) -> bool | None:
-    """Whether a prediction is this near, at every size, to all of where the target may lie.
-
-    None where one of the two is not known at some size.
-    """
-    if not np.isfinite(factors(sizes)[prediction, target]).all():
-        return None
-    ends = [(one.measured[target].low, one.measured[target].high) for one in sizes]
-    level = np.array([[one.predicted[prediction]] for one in sizes])
-    apart = level / np.array(ends)
-    return bool(((apart > 1 / factor) & (apart < factor)).all())
+def within(sizes: Sequence[Measured], prediction: str, target: str, factor: float = 2.0) -> Answer:
+    """Whether a prediction is this near, at every size, to where the target lies."""
+    off = [one.measured[target] / one.predicted[prediction] for one in sizes]
+    return every(lies_in(each, Window(1 / factor, factor)) for each in off)
 
 
 def compared(sizes: Sequence[Measured]) -> dict[str, list[Any]]:

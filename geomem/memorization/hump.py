@@ -13,7 +13,7 @@ import numpy as np
 
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import Curve, first_fall, last_rise
-from geomem.geometry.intervals import Estimate, percentiles
+from geomem.geometry.intervals import Answer, Estimate, above, below, every, percentiles
 from geomem.geometry.window import Window
 
 
@@ -33,6 +33,11 @@ def place(level: Estimate, window: Window) -> str:
         return f"above it, by a factor of {level.value / window.high:.2g}"
     inside = window.low <= level.low and level.high < window.high
     return "inside it" if inside else "on its edge: the interval crosses it"
+
+
+def lies_in(level: Estimate, window: Window) -> Answer:
+    """Whether a noise level lies in a window; not known where its interval crosses an end."""
+    return every([above(level, window.low), below(level, window.high)])
 
 
 def goes_on(beyond: Estimate, much: float = 0.1) -> str:

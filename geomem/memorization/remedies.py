@@ -21,9 +21,11 @@ from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Band, ErrorCurve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import (
+    Answer,
     Change,
     Estimate,
     Fraction,
+    decided,
     mean_of,
     over_trainings,
     paired_difference,
@@ -203,10 +205,10 @@ class Ratio(Band):
         """At which of the levels ``inside`` the error is higher than the other's, (S,)."""
         return (self.low > 1) & inside
 
-    def mostly_lower(self, inside: NDArray[np.bool_]) -> bool:
+    def mostly_lower(self, inside: NDArray[np.bool_]) -> Answer:
         """Whether it is lower at more than half of the levels ``inside``, and nowhere higher."""
-        most = 2 * self.lower(inside).sum() > inside.sum()
-        return bool(most) and not self.higher(inside).any()
+        higher = self.higher(inside).any()
+        return decided(2 * self.lower(inside).sum() > inside.sum() and not higher, higher)
 
     def in_words(self, inside: NDArray[np.bool_] | bool = True) -> str:
         """At how many of the levels ``inside``, (S,), it is lower or higher."""
@@ -269,6 +271,10 @@ def all_told_apart(ones: Sequence[Judged], others: Sequence[Judged]) -> dict[str
     }
 
 
+UNTOLD = "not told apart"
+BETTER = {"better": True, "worse": False, UNTOLD: None}  # what `told_apart` says, as an answer
+
+
 def told_apart(ones: Sequence[Estimate], others: Sequence[Estimate]) -> str:
     """Whether one kind of model is "better" than another by a distance, "worse", or neither.
 
@@ -285,5 +291,5 @@ def told_apart(ones: Sequence[Estimate], others: Sequence[Estimate]) -> str:
         half = np.hypot(one.high - one.value, other.high - other.value)
         found = Estimate(apart[0], apart[0] - half, apart[0] + half)
     if found.low <= 0 <= found.high:
-        return "not told apart"
+        return UNTOLD
     return "worse" if found.value > 0 else "better"

@@ -16,9 +16,21 @@ import numpy as np
 
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Floats
-from geomem.geometry.intervals import Change, Estimate, columns, mean_of, over_trainings
+from geomem.geometry.intervals import (
+    Answer,
+    Change,
+    Estimate,
+    below,
+    columns,
+    every,
+    little,
+    mean_of,
+    over_trainings,
+)
 from geomem.memorization.case import Key
 from geomem.memorization.remedies import (
+    BETTER,
+    UNTOLD,
     Bench,
     Judged,
     Ratio,
@@ -170,15 +182,15 @@ class Study:
         ones, others = self.of(kind, other), self.of(other, kind)
         return copies_changed(ones, others) if ones else None
 
-    def fewer(self, kind: str, other: str = "plain", by: float = 0.0) -> bool:
-        """Whether the whole interval of `copies` lies below ``by``; not where no seed has both."""
+    def fewer(self, kind: str, other: str = "plain", by: float = 0.0) -> Answer:
+        """Whether `copies` is below ``by``, by its interval; unknown where no seed has both."""
         change = self.copies(kind, other)
-        return change is not None and change.high < by
+        return None if change is None else below(change, by)
 
-    def little(self, kind: str, share: float, other: str = "plain") -> bool:
-        """Whether the whole interval of `copies` is smaller than a share; not where unknown."""
+    def little(self, kind: str, share: float, other: str = "plain") -> Answer:
+        """Whether `copies` is smaller than a share, either way; as `fewer`."""
         change = self.copies(kind, other)
-        return change is not None and max(abs(change.low), abs(change.high)) < share
+        return None if change is None else little(change, share)
 
     def error(self, kind: str, other: str) -> Ratio | None:
         """The held-out error of ``kind`` over that of ``other``; None where no seed has both."""
@@ -201,13 +213,16 @@ class Study:
         found = {kind: self.error(kind, other) for kind in kinds}
         return {kind: ratio for kind, ratio in found.items() if ratio is not None}
 
-    def nearer(self, kind: str, other: str = "plain") -> bool:
-        """Whether every distance shows the samples of ``kind`` to be better than the other's."""
-        return {*self.quality(kind, other).values()} == {"better"}
+    def nearer(self, kind: str, other: str = "plain") -> Answer:
+        """Whether every distance shows the samples of ``kind`` to be better than the other's.
 
-    def no_worse(self, kind: str, other: str = "plain") -> bool:
-        """Whether no distance shows them to be worse."""
-        return "worse" not in self.quality(kind, other).values()
+        Not where one shows them to be worse, unknown where one tells nothing.
+        """
+        return every(BETTER[word] for word in self.quality(kind, other).values() or [UNTOLD])
+
+    def costs(self, kind: str, distance: str, other: str = "plain") -> Answer:
+        """Whether a distance shows them to be worse."""
+        return BETTER[self.quality(other, kind).get(distance, UNTOLD)]
 
     def front(self, distance: str, kinds: Iterable[str] | None = None) -> list[str]:
         """The kinds that no other beats in both, copies and a distance, by ascending copies.

@@ -21,7 +21,17 @@ from geomem.diffusion.sampler import device_of, sample
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats, check_sigmas
 from geomem.geometry.denoiser import Denoiser, answer
-from geomem.geometry.intervals import Change, Fraction, columns, paired_difference
+from geomem.geometry.intervals import (
+    Answer,
+    Change,
+    Fraction,
+    below,
+    columns,
+    every,
+    less,
+    little,
+    paired_difference,
+)
 from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.distinct import DistinctImages
@@ -232,18 +242,14 @@ class SwapTable:
         """Of each pair of `COMPARED`: how many more copies the second leaves than the first."""
         return {name: self.change("small", of, since=name) for name, of in COMPARED.items()}
 
-    def most(self, name: str) -> float:
-        """How much the other model's answers there may change it, either way and of either base.
+    def little(self, name: str, share: float) -> Answer:
+        """Whether the other model's answers there change less than a share, of either base."""
+        return every(little(self.change(base, name), share) for base in ("small", "large"))
 
-        The farthest end of an interval, in [0, 1].
-        """
-        changes = [self.change(base, name) for base in ("small", "large")]
-        return max(max(-change.low, change.high) for change in changes)
-
-    def undoes_part(self, name: str) -> bool:
+    def undoes_part(self, name: str) -> Answer:
         """Whether the large model undoes some copies there, but fewer than at medium noise."""
         all_of_it, only = self.change("small", "medium"), self.change("small", name)
-        return all_of_it.high < only.low and only.high < 0
+        return every([less(all_of_it, only), below(only, 0)])
 
     @property
     def in_words(self) -> dict[str, str]:
@@ -362,10 +368,10 @@ class StopOrSwap:
         return error_ratio(one, other * (len(one) // len(other)))
 
     @property
-    def keeps_a_tenth(self) -> bool:
-        """Whether any training that stops at the lowest loss may keep a tenth of its copies."""
+    def undone_by_stopping(self) -> Answer:
+        """Whether less than a tenth of the copies is left at the lowest loss, in every training."""
         pairs = zip(self.judged["stop_loss"], self.judged["plain"], strict=True)
-        return any(one.copies.high >= whole.copies.value / 10 for one, whole in pairs)
+        return every(below(one.copies, whole.copies.value / 10) for one, whole in pairs)
 
     @property
     def told_apart(self) -> dict[str, str]:

@@ -15,10 +15,10 @@ from geomem.diffusion.sampler import device_of, sample
 from geomem.geometry.arrays import Floats, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate, Fraction, columns
+from geomem.geometry.intervals import Answer, Estimate, Fraction, columns, every
 from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
-from geomem.memorization.hump import place
+from geomem.memorization.hump import lies_in, place
 from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.swaps import swap
 
@@ -119,6 +119,10 @@ class Switch:
             name: (place(at, zone) if zone else "") or unknown
             for name, at in (("begun", self.begun), ("ended", self.ended))
         }
+
+    def decides_in(self, zone: Window) -> Answer:
+        """Whether both levels lie in a zone."""
+        return every(lies_in(level, zone) for level in (self.begun, self.ended))
 
     def in_words(self, zone: Window | None) -> dict[str, str]:
         """All that prose says of it, as text; the zone as in `against`.
