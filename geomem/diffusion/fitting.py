@@ -155,6 +155,8 @@ def _fit(
     try:
         zoo.load_checkpoint(state, folder, here.step)
     except DamagedError:  # dropped since then, as only on a disk without locks
+        if distributed.is_initialized():  # the others may have it
+            raise
         state = TrainState(config)
     if first:
         zoo.drop_checkpoints(folder, after=state.step)  # something before them is missing
