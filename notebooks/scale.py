@@ -91,10 +91,10 @@ names = ["products", "noise levels", "reading", "drawing noise", "merging"]
 
 # %%
 off = np.exp(np.abs(np.log(np.array(said) / took)))
-says = "what two and four times the images take is within a factor of 1.5 of what one run says"
-companion.claim("time-of-sizes", says, bool(off[1:3].max() < 1.5), must=False)
+says = "what two and four times the images take is within a factor of 2 of what one run says"
+companion.claim("time-of-sizes", says, bool(off[1:3].max() < 2), must=False)
 says = "so is what twice the noise levels take"
-companion.claim("time-of-levels", says, bool(off[3] < 1.5), must=False)
+companion.claim("time-of-levels", says, bool(off[3] < 2), must=False)
 
 # %% tags=["remove-cell"]
 companion.quote(dataset=data.name, unit=unit, d=first.d, pixels=f"{pixels:,}", table=table)

@@ -287,7 +287,7 @@ def test_a_plan_has_one_line_for_each_model(begun, store, capsys, monkeypatch):
 
 
 def test_gaps_come_when_the_model_is_there_that_they_are_measured_with():
-    how = {"preset": "digits-mlp", "n_train": 8, "changes": BRIEF, "trainings": 1}
+    how = {"preset": "digits-mlp", "n_train": 8, "changes": BRIEF, "trainings": 1, "n_heldout": 20}
     todo = [run("gap_training", **how), run("gap_sweep", dataset="digits", **how)]
     rounds = []
     while found := missing(todo):

@@ -128,10 +128,10 @@ def missing(todo: Iterable[tuple[Notebook, Parameters]]) -> list[Missing]:
     ------
     InputError : as `budgets`.
     """
-    found = dict[Path | Wanted, Missing]()
+    found = dict[Any, Missing]()
     for notebook, parameters in todo:
         for one in _missing(dict.fromkeys(wanted(notebook.name, parameters, measured))):
-            found.setdefault(one.wanted if one.wanted.gap else one.folder, one)
+            found.setdefault((notebook.name, one.wanted) if one.wanted.gap else one.folder, one)
     return [*found.values()]
 
 

@@ -30,11 +30,10 @@ def measured_and_reckoned(
     rows = list[tuple[Any, ...]]()
     counts = [one.n for one, _ in measured]
     reckoned = [sum(here.seconds(one)) for one, _ in measured]
-    above.loglog(counts, [seconds for _, seconds in measured], "ko", label="measured")
-    above.loglog(counts, reckoned, "k-", lw=1, label="reckoned from the smallest")
+    above.plot(counts, [seconds for _, seconds in measured], "ko", label="measured")
+    above.plot(counts, reckoned, "k-", lw=1, label="reckoned from the smallest")
     above.set_xticks(counts, [f"{n:,}" for n in counts])
-    above.minorticks_off()
-    above.set(ylabel="seconds of one core", xlabel="training images $N$")
+    above.set(ylabel="seconds", xlabel="training images $N$", ylim=(0, None))
     above.legend()
     for (one, seconds), said in zip(measured, reckoned, strict=True):
         rows += [("measured", one.n, one.d, seconds), ("reckoned", one.n, one.d, said)]
@@ -44,8 +43,8 @@ def measured_and_reckoned(
         rows += [(name, one.n, one.d, 3600 * h) for one, h in zip(work, hours, strict=True)]
     for hours, name in ((1, "hour"), (24, "day"), (24 * 365, "year")):
         below.axhline(hours, color="0.8", lw=0.8, zorder=0)
-        below.annotate(name, (work[0].n, hours), color="0.4", fontsize=8, va="bottom")
+        below.annotate(name, (1.05 * work[0].n, hours), color="0.4", fontsize=8, va="bottom")
     below.set(ylabel="hours", xlabel="training images $N$", xlim=(work[0].n, work[-1].n))
-    fig.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncol=3)
+    fig.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncol=2)
     headings = ["machine [name]", "N [images]", "d [numbers]", "time [s]"]
     return fig, from_rows(headings, rows)
