@@ -84,13 +84,6 @@ def recover(place: Path) -> None:
         remove(left)
 
 
-def recover_all(folder: Path) -> None:
-    """The same of whatever stands in a folder."""
-    for end in (NEW, OLD):
-        for left in [*folder.glob(f".*{end}")]:
-            recover(folder / left.name[1 : -len(end)])
-
-
 def remove(path: Path) -> None:
     """Delete a file, a link or a folder with all that it holds, as far as that is allowed."""
     if path.is_dir() and not path.is_symlink():

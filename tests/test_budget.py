@@ -1,9 +1,14 @@
 """What a run is announced to take: the trainings that its notebook asks for, and no others."""
 
+import os
+import random
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,13 +18,16 @@ from conftest import ROOT
 from test_cli import failing
 
 import geomem
+from geomem.cli import book
 from geomem.cli.main import main
 from geomem.companion import budget, notebooks, runs
-from geomem.companion.budget import Budget, budgets, wanted
+from geomem.companion.budget import Budget, budgets, missing, wanted
+from geomem.companion.memory import KEPT_VARIABLE
+from geomem.companion.notebooks import ParameterError
 from geomem.diffusion import cost, fitting, zoo
 from geomem.diffusion.cost import count
 from geomem.diffusion.noise import NoiseLaw
-from geomem.diffusion.presets import experiment
+from geomem.diffusion.presets import experiment, named
 from geomem.geometry.window import Window
 from geomem.memorization import gaps
 from geomem.memorization.case import Case
@@ -91,7 +99,12 @@ def test_the_trainings_that_are_reckoned_are_those_that_the_notebook_asks_for(
     for module in (fitting, geomem):
         monkeypatch.setattr(module, "train_or_load", write_down, raising=False)
     found = SimpleNamespace(zone=Window(0.5, 1.2), window=Window(0.07, 1.2), geometry=None)
-    monkeypatch.setattr(gaps, "carried_over", lambda geometry: Window(0.3, 1.1))
+    places = dict[tuple[float, float], Window]()  # where the paper's gaps lie there, apart
+
+    def carried_over(ends, geometry):
+        return places.setdefault(ends, Window(0.3, 1.1 + len(places) / 10))
+
+    monkeypatch.setattr(gaps, "carried_over", carried_over)
     monkeypatch.setattr(Case, "copy_range", lambda case, denoise, **how: found)
     cells = [c.source for c in notebooks.read(KNOWN[name].path).cells if c.cell_type == "code"]
     names = dict(parameters)
@@ -104,6 +117,7 @@ def test_the_trainings_that_are_reckoned_are_those_that_the_notebook_asks_for(
         e for e, gap in reckoned if not gap
     }
     assert with_gap == Counter(e for e, gap in reckoned if gap)
+    assert asked == {e for e, _ in wanted(name, parameters, lambda p: found)}, "once it is known"
 
 
 @pytest.fixture
@@ -237,3 +251,114 @@ def test_a_dry_run_says_what_it_would_take_on_a_gpu_that_is_not_here(begun, caps
     said = capsys.readouterr().out
     assert not begun and {*re.findall(r"^to run: (\w+)", said, re.M)} == {*KNOWN}
     assert cost.CUDA_BASIS in said
+
+
+# Lines for a cluster
+
+
+def argv(line):
+    """What a shell makes of a line."""
+    script = f'geomem() {{ printf "%s\\0" "$@"; }}; {line}'
+    said = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout
+    return os.fsdecode(said).split("\0")[:-1]
+
+
+def asked_for(line):
+    """The experiment of a line, and the model that its comment names."""
+    verb, name, *sets, resume = argv(line)
+    assert (verb, resume) == ("train", "--resume") and {*sets[::3]} <= {"--set"}
+    model = re.search(r"  # (\S+): [\d.]+ \w+$", line)[1]
+    return experiment(name, dict(zip(sets[1::3], sets[2::3], strict=True))), model
+
+
+@pytest.mark.parametrize("of", ["smoke", "cpu"])
+def test_every_experiment_has_its_line(of):
+    for name in TRAINING:
+        for one, _ in wanted(name, notebooks.resolve(KNOWN[name], profile(of))):
+            assert experiment(*named(one)) == one
+
+
+def test_a_plan_has_one_line_for_each_model(begun, store, capsys, monkeypatch):
+    monkeypatch.setenv(KEPT_VARIABLE, "")  # what the command sets ends with this test
+    main(["plan", "--profile", "smoke"])
+    out, said = capsys.readouterr()
+    lines = [asked_for(line) for line in out.splitlines()]
+    for one, model in lines:
+        assert zoo.folder_of(one, one.data.load()).name == model
+    needed = {w for n in TRAINING for w in wanted(n, notebooks.resolve(KNOWN[n], profile("smoke")))}
+    whole = {zoo.folder_of(e, e.data.load()).name for e, gap in needed if not gap}
+    assert sorted(model for _, model in lines) == sorted(whole)
+    later = sum(gap > 0 for _, gap in needed)
+    assert f"{later} more" in said and "`geomem plan` again" in said
+    assert not begun and not store.exists()
+
+
+def test_gaps_come_when_the_model_is_there_that_they_are_measured_with():
+    how = {"preset": "digits-mlp", "n_train": 8, "changes": BRIEF, "trainings": 1, "n_heldout": 20}
+    todo = [run("gap_training", **how), run("gap_sweep", dataset="digits", **how)]
+    rounds = []
+    while found := missing(todo):
+        rounds.append(Counter(bool(one.wanted.gap) for one in found))
+        now = [one.wanted.experiment for one in found if not one.wanted.gap]
+        assert now and len({one.folder for one in found if not one.wanted.gap}) == len(now)
+        for one in now:
+            fitting.fit(one)
+    first, second = rounds
+    assert first[False] == 3  # two, and the dummy class
+    assert second[True] == 0 and 5 < second[False] <= first[True]  # some are of both notebooks
+
+
+def test_a_gap_whose_ends_are_given_waits_for_nothing():
+    how = {"preset": "digits-mlp", "changes": BRIEF, "trainings": 2, "copy_gap": False}
+    found = missing([run("gap_training", gap_low=1.0, gap_high=5.0, **how)])
+    laws = [one.wanted.experiment.train.noise for one in found]
+    assert not any(one.wanted.gap for one in found)
+    assert sum((law.gap_low, law.gap_high) == (1.0, 5.0) for law in laws) == 2
+
+
+@pytest.mark.parametrize("name", ['it\'s $(touch x) `y` #1 "z" & 100%;.npy', "größe\\1 .npy"])
+def test_whatever_a_file_is_called_a_line_is_one_command(name, tmp_path, rng):
+    path = tmp_path / name
+    np.save(path, rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8))
+    for one in missing([run("models", dataset=path, n_train=8)]):
+        words = argv(book._line(one))
+        assert str(path) in words and words[0] == "train"
+        again = experiment(words[1], dict(zip(words[3:-1:3], words[4:-1:3], strict=True)))
+        assert zoo.folder_of(again, again.data.load()) == one.folder
+
+
+def test_a_file_that_no_line_can_name_is_refused(tmp_path, rng):
+    path = tmp_path / "two\nlines.npy"
+    np.save(path, rng.integers(0, 256, (40, 8, 8, 1), dtype=np.uint8))
+    (one, *_) = missing([run("models", dataset=path, n_train=8)])
+    with pytest.raises(ParameterError, match="rename it"):
+        book._line(one)
+
+
+@pytest.mark.long
+def test_three_workers_train_what_the_smoke_book_needs(begun, store):
+    """Shuffled, one line twice at once; then its notebooks train nothing."""
+
+    def geomem_here(*arguments):
+        command = [sys.executable, "-m", "geomem", *arguments, "--profile", "smoke"]
+        return subprocess.run(command, capture_output=True, text=True, check=True)
+
+    def work(line):
+        here = f'geomem() {{ {shlex.quote(sys.executable)} -m geomem "$@"; }}; {line}'
+        return subprocess.run(["bash", "-c", here], capture_output=True, text=True)
+
+    def kept():
+        return {path: path.stat().st_mtime_ns for path in store.rglob("*") if path.is_file()}
+
+    rounds = 0
+    while lines := geomem_here("plan").stdout.splitlines():
+        random.Random(rounds).shuffle(lines)
+        with ThreadPoolExecutor(3) as workers:
+            done = [*workers.map(work, [lines[0], *lines])]
+        assert not [one.stderr for one in done if one.returncode]
+        rounds += 1
+    assert rounds == 2
+    before = kept()
+    for name in TRAINING:
+        geomem_here("run", name)
+    assert kept() == before

@@ -1,5 +1,6 @@
 """The verbs that make and use models: what they do is what the library does, and they resume."""
 
+import fcntl
 import io
 import itertools
 import os
@@ -354,6 +355,21 @@ def test_a_model_in_training_is_left_alone(models, capsys):
             assert "in training" in capsys.readouterr().out
 
     fit(models, second)
+
+
+def test_resume_waits_for_whoever_trains_the_model_now(models, made):
+    folder = models / made.name
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        waiting = forked(main, [*words(), "--resume"])
+        waiting.join(2)
+        assert waiting.is_alive()
+        shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+        before = (folder / "model" / "record.json").stat().st_ino
+    waiting.join(60)
+    assert waiting.exitcode == 0 and weights(folder) == weights(made.folder)
+    assert (folder / "model" / "record.json").stat().st_ino == before, "trained again"
 
 
 def test_a_bar_goes_on_where_the_training_does(models, monkeypatch):

@@ -5,12 +5,14 @@ import hashlib
 import io
 import itertools
 import json
+import multiprocessing
 import os
 import pty
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -282,6 +284,11 @@ def test_what_changes_no_bit_changes_no_key(base, name, value):
 )
 def test_what_makes_another_model_makes_another_key(base, name, value):
     assert key(changed(base, {name: value})) != key(base)
+
+
+def test_where_models_are_kept_is_not_part_of_what_they_are():
+    found = zoo.reached(zoo.TRAINING).code
+    assert not [name for name in found if name.startswith(("geomem.diffusion.zoo", "geomem.cli"))]
 
 
 def test_one_pixel_or_one_label_that_is_used_makes_another_key(base):
@@ -577,15 +584,82 @@ def test_what_else_lies_among_the_checkpoints_is_left_alone(base, whole, stopped
     np.testing.assert_array_equal(model.losses, whole.losses)
 
 
-@pytest.mark.parametrize("end", [disk.NEW, disk.OLD])
-def test_what_a_killed_process_left_half_written_is_gone(base, whole, stopped, end):
+@pytest.mark.parametrize(
+    ("machine", "locks", "days", "stays"),
+    [
+        (socket.gethostname(), True, 0, False),
+        (socket.gethostname(), False, 0, True),  # by one that may be at work still
+        ("elsewhere", True, 0, True),
+        ("elsewhere", True, 2, False),
+        ("elsewhere", False, 2, False),
+    ],
+)
+def test_what_a_killed_process_left_half_written_goes(
+    base, whole, stopped, monkeypatch, machine, locks, days, stays
+):
     folder = stopped / whole.name
-    for place in (folder / "checkpoints" / f".step-00000099{end}", folder / f".model{end}"):
-        place.mkdir()
-        (place / "tensors.safetensors").write_bytes(b"half")
+    left = folder / f"{zoo.OWN}{machine}-abc"
+    (left / "model").mkdir(parents=True)
+    (left / "model" / "tensors.safetensors").write_bytes(b"half")
+    os.utime(left, 2 * (time.time() - days * 86400,))
+    if not locks:
+        monkeypatch.setattr(zoo, "_acquire", lambda lock, blocking=True: False)
     fit(base, root=stopped)
-    assert not [*folder.rglob(f".*{end}")]
+    assert [*folder.glob(f"{zoo.OWN}*")] == [left] * stays
     np.testing.assert_array_equal(load_model(folder).losses, whole.losses)
+
+
+# Disks whose locks do not hold
+
+
+@pytest.mark.parametrize("number", sorted(zoo.NO_LOCKS))
+def test_a_disk_that_has_no_locks_needs_none(base, whole, tmp_path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for _ in range(2):
+        assert_equal_to(fit(base, root=tmp_path), whole)
+        assert not models(tmp_path)[0].running
+    assert_equal_to(fit(base, root=tmp_path, restart=True), whole)
+
+
+def test_without_a_lock_trainings_of_one_model_at_once_all_end_well(
+    base, whole, tmp_path, monkeypatch
+):
+    """They save after each step, side by side; one comes later and goes on from theirs."""
+    monkeypatch.setattr(zoo, "_acquire", lambda lock, blocking=True: False)
+    often = changed(base, {"train.checkpoint": 1})
+    meet = multiprocessing.get_context("fork").Barrier(2)
+    begun = []
+
+    def together(record):
+        if not begun:
+            meet.wait(60)
+        begun.append(record.step)
+
+    trainings = [forked(lambda: fit(often, root=tmp_path, report=together)) for _ in range(2)]
+    wait_for(lambda: [*tmp_path.glob("*/checkpoints/step-*")])
+    trainings.append(forked(lambda: fit(often, root=tmp_path)))
+    for process in trainings:
+        process.join(120)
+    assert [process.exitcode for process in trainings] == [0, 0, 0]
+    (found,) = models(tmp_path)
+    assert zoo.stored(found.folder, whole.experiment).faults == {}
+    for left in found.folder.glob("checkpoints/*"):  # of one that was slower than the first
+        shutil.rmtree(left)
+    assert_equal_to(load_model(found.folder), whole)
+
+
+def test_a_checkpoint_that_is_dropped_before_it_is_read_is_no_harm(
+    base, whole, stopped, monkeypatch
+):
+    def dropped(state, folder, step, load=zoo.load_checkpoint):
+        zoo.drop_checkpoints(folder)
+        load(state, folder, step)
+
+    monkeypatch.setattr(zoo, "load_checkpoint", dropped)
+    assert_equal_to(fit(base, root=stopped), whole)
 
 
 def test_a_training_that_ends_in_no_numbers_is_no_model(base, tmp_path, monkeypatch):

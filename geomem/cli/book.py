@@ -1,4 +1,4 @@
-"""The verbs of the command line for the book: list, run, book, cite, figures.
+"""The verbs of the command line for the book: list, run, book, plan, cite, figures.
 
 They need a checkout of the project, and to execute and render it the extra ``geomem[book]``.
 """
@@ -18,9 +18,11 @@ from pathlib import Path
 import torch
 
 from geomem.cli.main import examples
+from geomem.cli.models import train_command
 from geomem.companion import book, citation, figures, prose, results, runs, verdicts
-from geomem.companion.budget import Budget, budgets
+from geomem.companion.budget import Budget, Missing, budgets, missing
 from geomem.companion.fresh import restamp, stale
+from geomem.companion.memory import KEPT_VARIABLE
 from geomem.companion.notebooks import (
     DEFAULT_PROFILE,
     Notebook,
@@ -34,6 +36,9 @@ from geomem.companion.notebooks import (
     resolve_all,
 )
 from geomem.companion.results import FIGURE_FILES, Result
+from geomem.data.named import LOADERS, path_of
+from geomem.diffusion import presets
+from geomem.machine import in_time
 from geomem.project import project_root
 from geomem.typed import Value
 
@@ -89,6 +94,19 @@ def add_book(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--jobs", type=int, metavar="N", help=about)
     about = "print what would run and what it would take, and run nothing"
     verb.add_argument("--dry-run", action="store_true", help=about)
+
+
+def add_plan(verb: argparse.ArgumentParser) -> None:
+    examples(
+        verb,
+        """
+        geomem plan > lines
+        parallel -j 3 < lines
+        sbatch --array=1-$(wc -l < lines) --wrap 'eval "$(sed -n ${SLURM_ARRAY_TASK_ID}p lines)"'
+        """,
+    )
+    verb.set_defaults(verb=plan)
+    _add_parameters(verb)
 
 
 def add_cite(verb: argparse.ArgumentParser) -> None:
@@ -209,6 +227,35 @@ def _make_book(
     page, built = book.build(root)
     print("book built:" if built else "book unchanged:")
     print(os.path.relpath(page, options.start))
+
+
+def plan(options: argparse.Namespace) -> None:
+    """Print the lines; what else there is to say goes to stderr."""
+    root, profile = project_root(), pick_profile(project_root(), options.profile)
+    with contextlib.redirect_stdout(sys.stderr):
+        resolved = _resolved(root, options, fetch=True)
+        os.environ[KEPT_VARIABLE] = str(root / runs.KEPT)  # what is measured, the notebooks take
+        found = [*missing([run for run in resolved if stale(Result(root, run[0].name), *run)])]
+    now = [one for one in found if not one.wanted.gap]
+    for one in now:
+        print(f"{_line(one)}  # {one.folder.name}: {in_time(one.seconds)}")
+    said = f"{len(now)} models to train, {in_time(sum(one.seconds for one in now))} in all"
+    if later := len(found) - len(now):
+        said += f"; {later} more leave out noise levels that are measured with these models: when "
+        said += "they are trained, `geomem plan` again prints the rest"
+    print(f"profile {profile.name}: {said if now else 'no model is missing'}", file=sys.stderr)
+
+
+def _line(one: Missing) -> str:
+    """The command that trains a model, from any folder; what stopped goes on."""
+    name, changes = presets.named(one.wanted.experiment)
+    if "data.name" in changes:
+        own = changes["data.name"]
+        changes["data.name"] = own if own in LOADERS else str(path_of(own).resolve())
+    line = f"{train_command(name, changes.items())} --resume"
+    if not line.isprintable():
+        raise ParameterError(f"{changes['data.name']!r} cannot stand in a line: rename it.")
+    return line
 
 
 def cite(options: argparse.Namespace) -> None:

@@ -45,6 +45,10 @@ VERBS = {
         "regimes",
         "Coverage, concentration and the danger zone of images, in one process or in many.",
     ),
+    "plan": (
+        "book",
+        "Print a `geomem train` line for each model that the book would train: for a cluster.",
+    ),
     "train": (
         "models",
         "Train one model into the store; Ctrl-C keeps a checkpoint, --resume goes on from it.",

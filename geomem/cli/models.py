@@ -8,7 +8,7 @@ import os
 import shlex
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ def add_train(verb: argparse.ArgumentParser) -> None:
         help="change a setting, train.steps 100; may be given again; a wrong name lists all",
     )
     start = verb.add_mutually_exclusive_group()
-    start.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    about = "go on from the last checkpoint, after whoever trains this model now"
+    start.add_argument("--resume", action="store_true", help=about)
     start.add_argument("--restart", action="store_true", help="drop what is there of this model")
     start.add_argument(
         "--dry-run", action="store_true", help="print images, arithmetic, time and memory only"
@@ -84,7 +85,7 @@ def train_model(options: argparse.Namespace) -> None:
         data = in_turn(asked.data.load)
         chosen = _complete(asked, data)
         here = zoo.stored(zoo.folder_of(chosen, data, store_root()), chosen)
-        _check(here, options)
+        _check(here, options, world)
         if world > 1:
             distributed.barrier()  # all have looked: now one may change what is there
         if here.finished and not options.restart:
@@ -102,11 +103,13 @@ def train_model(options: argparse.Namespace) -> None:
         )
         for part, why in here.faults.items():
             print(f"  of what is there, {part} is not used: it is {why}", flush=True)
+        if here.running:
+            print("  after another process that trains it now, unless that finishes it", flush=True)
         _fit(chosen, here.folder, _Progress(here.folder.name, config, begun, first), options)
 
 
-def _check(here: zoo.Stored, options: argparse.Namespace) -> None:
-    if here.running:
+def _check(here: zoo.Stored, options: argparse.Namespace, world: int) -> None:
+    if here.running and (world > 1 or not options.resume):
         raise ConfigError(f"{here.folder.name}: another process is training it; wait for that.")
     kept = here.step or here.faults
     if kept and not (here.finished or options.resume or options.restart):
@@ -180,8 +183,7 @@ def _stopped(folder: Path, options: argparse.Namespace) -> str:
 
 
 def _command(options: argparse.Namespace) -> str:
-    changes = [word for change in options.set for word in ("--set", *change)]
-    command = shlex.join(["geomem", "train", options.config, *changes])
+    command = train_command(options.config, options.set)
     return f"torchrun ... -m {command}" if torchrun().world > 1 else command
 
 
@@ -224,7 +226,7 @@ def _settings(chosen: Experiment) -> str:
 
 
 def _setting(name: str, value: Any) -> str:
-    return f"{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+    return f"{name} {presets.as_text(value)}"
 
 
 # geomem models
@@ -286,6 +288,12 @@ def _differing(several: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 # Shared
+
+
+def train_command(config: str, changes: Iterable[Sequence[str]]) -> str:
+    """The line of a shell that trains a preset or file with changes, each a name and a value."""
+    sets = [word for change in changes for word in ("--set", *change)]
+    return shlex.join(["geomem", "train", config, *sets])
 
 
 def store_root() -> Path:

@@ -2,21 +2,23 @@
 
 A profile says what a notebook takes on its own data with all models there; on other images its
 networks are as much slower as their training is. What is to be trained is known before the run, but
-for the levels of some gaps, which hang on a trained model: of those only the number is. How long a
-training takes is what `geomem train --dry-run` says.
+for the levels of some gaps, which hang on a trained model: of those only the number is, until that
+one is trained. How long a training takes is what `geomem train --dry-run` says.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from geomem import digitized
+from geomem.companion.memory import kept
 from geomem.companion.notebooks import Notebook, Profile, resolve
 from geomem.data.sets import ImageSet
 from geomem.diffusion import presets, zoo
@@ -27,10 +29,14 @@ from geomem.diffusion.train import TrainConfig
 from geomem.geometry.window import Window
 from geomem.machine import in_time
 from geomem.memorization import gaps
+from geomem.memorization.case import Case
+from geomem.memorization.copy_range import CopyRange
+from geomem.memorization.gap import Gap
 
 UNKNOWN = 60.0  # seconds of a notebook that a profile says nothing of
 ENDS = ("low", "high", "keep")  # of a gap
 Parameters = Mapping[str, Any]
+Reach = Callable[[Parameters], CopyRange | None]  # where copies are made; None: not known yet
 
 
 class Wanted(NamedTuple):
@@ -38,6 +44,26 @@ class Wanted(NamedTuple):
 
     experiment: Experiment
     gap: int = 0  # 0: as it is
+
+
+class Missing(NamedTuple):
+    """A training that the store does not hold.
+
+    Attributes
+    ----------
+    wanted : which it is.
+    folder : where its model will lie; of a gap that is not known, that of the plain model.
+    config : of the training, complete.
+    """
+
+    wanted: Wanted
+    folder: Path
+    config: TrainConfig
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes alone."""
+        return self.config.images / _speed(self.config).rate
 
 
 @dataclass(frozen=True)
@@ -84,13 +110,42 @@ def budgets(todo: Iterable[tuple[Notebook, Parameters]], profile: Profile) -> di
     with contextlib.redirect_stdout(None):
         for notebook, parameters in todo:
             needed = [*dict.fromkeys(wanted(notebook.name, parameters))]
-            missing = [*_missing(one for one in needed if one not in counted)]
+            lacking = [*_missing(one for one in needed if one not in counted)]
             counted |= {*needed}
             own = profile.seconds.get(notebook.name, UNKNOWN)
             usual = _usual_on(parameters.get("device"), resolve(notebook, profile))
             own *= _slower(needed, [*wanted(notebook.name, usual)])
-            found[notebook.name] = Budget(own, *_training(missing))
+            found[notebook.name] = Budget(own, *_training(lacking))
     return found
+
+
+def missing(todo: Iterable[tuple[Notebook, Parameters]]) -> list[Missing]:
+    """What notebooks would train, each model once.
+
+    Gaps are measured where the models are there that the notebooks measure them with; that takes
+    as long as it does there, and is kept for them.
+
+    Raises
+    ------
+    InputError : as `budgets`.
+    """
+    found = dict[Any, Missing]()
+    for notebook, parameters in todo:
+        for one in _missing(dict.fromkeys(wanted(notebook.name, parameters, measured))):
+            found.setdefault((notebook.name, one.wanted) if one.wanted.gap else one.folder, one)
+    return [*found.values()]
+
+
+def measured(p: Parameters) -> CopyRange | None:
+    """Where copies are made, as a notebook measures it; None while its large model is not there."""
+    _, large = _pair(p, **_usual(p))
+    folder = zoo.folder_of(large, large.data.load())
+    if not zoo.finished(folder):
+        return None
+    how = {name: p[name] for name in ("n_heldout", "stop_share", "seed", "device")}
+    case = Case.of(p["preset"], p["dataset"], p["n_train"], p["changes"], **how)
+    denoise = zoo.load_model(folder, device=p["device"]).denoise
+    return kept(case.copy_range)(denoise, c=p["c"], level=p["level"])
 
 
 def _usual_on(device: Any, p: Parameters) -> Parameters:
@@ -101,8 +156,13 @@ def _usual_on(device: Any, p: Parameters) -> Parameters:
 # What is trained
 
 
-def wanted(name: str, p: Parameters) -> Iterator[Wanted]:
-    """Every training that a notebook needs, by its parameters; some of them more than once."""
+def wanted(name: str, p: Parameters, reach: Reach = lambda p: None) -> Iterator[Wanted]:
+    """Every training that a notebook needs, by its parameters; some of them more than once.
+
+    Parameters
+    ----------
+    reach : what is known of the gaps that the notebook will find, by its parameters.
+    """
     if name == "covered":
         for dataset, models in _sets(p, "dataset", "models"):
             for one in presets.listed(models):
@@ -114,37 +174,54 @@ def wanted(name: str, p: Parameters) -> Iterator[Wanted]:
                 yield from map(Wanted, _pair(p, n_train=p["n_train"], size=int(side), **how))
     elif name == "gap_sweep":
         for dataset, n_train in _sets(p, "dataset", "n_train"):
-            yield from _gap_sweep(p, *_pair(p, **_usual(p, dataset=dataset, n_train=n_train)))
+            yield from _gap_sweep({**p, "dataset": dataset, "n_train": n_train}, reach)
     elif "preset" in p:
         small, large = _pair(p, **_usual(p))
         yield from (Wanted(small), Wanted(large))
         if name == "swaps":
             yield from map(Wanted, _repeated(p, small))
         elif name == "gap_training":
-            yield from _gap_training(p, small)
+            yield from _gap_training(p, small, reach)
 
 
-def _gap_training(p: Parameters, small: Experiment) -> Iterator[Wanted]:
-    copy_gaps = (1 + int(p["none_kept"])) * int(p["copy_gap"])
+def _gap_training(p: Parameters, small: Experiment, reach: Reach) -> Iterator[Wanted]:
+    found, low, high, zone, window = reach(p), p["gap_low"], p["gap_high"], None, None
+    carried = {"paper gap": gaps.PAPER_BALANCES} if p["paper_gap"] and not low else {}
+    moved = gaps.carried_over_all(carried, found.geometry) if found else dict.fromkeys(carried)
+    if found:
+        zone, window = gaps.zone_and_window(found, low, high)
+    elif low and high:
+        zone = Window(low, high).rounded()
+    theirs = [Gap(one) if one else None for one in (zone, *moved.values())]
+    ours = [Gap(window, keep) if window else None for keep in (p["gap_keep"], 0.0)]
     dummy = presets.dummy(small, small.data.load().train)
     for i, plain in enumerate(_repeated(p, small)):
         again = i == 0 or bool(p["repeat_all"])
-        n = again * (1 + int(p["paper_gap"] and not p["gap_low"])) + (
-            copy_gaps if i == 0 else int(p["copy_gap"])
-        )
-        yield from (Wanted(plain, gap) for gap in range(n + 1))
+        n_ours = int(p["copy_gap"]) * (1 + (i == 0 and int(p["none_kept"])))
+        yield from _with_gaps(plain, [*theirs * again, *ours[:n_ours]])
         if p["dummy"] and again:
             yield Wanted(presets.changed(plain, dummy))
 
 
-def _gap_sweep(p: Parameters, small: Experiment, large: Experiment) -> Iterator[Wanted]:
+def _gap_sweep(p: Parameters, reach: Reach) -> Iterator[Wanted]:
+    small, large = _pair(p, **_usual(p))
     yield Wanted(large)
-    paper = gaps.paper_gaps(digitized.load("fig5_celeba_gaps"))
-    moved = gaps.paper_windows(paper, str(p["gaps"]))
-    tried = gaps.gaps_to_try(Window(1, 2), Window(0.5, 2), moved)
+    table, curves = (digitized.load(f"fig5_celeba_{what}") for what in ("gaps", "curves"))
+    theirs, found = gaps.paper_windows(gaps.paper_gaps(table), str(p["gaps"])), reach(p)
+    zone, window = (found.zone, found.window) if found else 2 * [Window(1, 2)]  # any
+    if found:
+        theirs = gaps.carried_over_all(gaps.balances(theirs, curves), found.geometry)
+    tried = gaps.gaps_to_try(zone, window, theirs, keep=p["gap_keep"])
     for i, plain in enumerate(_repeated(p, small)):
-        n = len(gaps.REPEATED) - 1 if i else len(tried)
-        yield from (Wanted(plain, gap) for gap in range(n + 1))
+        its = [gap for kind, gap in tried.items() if i == 0 or kind in gaps.REPEATED]
+        yield from _with_gaps(plain, its if found else [None] * len(its))
+
+
+def _with_gaps(plain: Experiment, tried: Iterable[Gap | None]) -> Iterator[Wanted]:
+    """An experiment, and it with each gap; of one that is not known, its place among them."""
+    yield Wanted(plain)
+    for i, gap in enumerate(tried, 1):
+        yield Wanted(presets.changed(plain, gap.settings)) if gap else Wanted(plain, i)
 
 
 def _sets(p: Parameters, *names: str) -> Iterator[tuple[Any, ...]]:
@@ -171,16 +248,18 @@ def _repeated(p: Parameters, small: Experiment) -> list[Experiment]:
 # What is missing, and how long it takes
 
 
-def _missing(needed: Iterable[Wanted]) -> Iterator[TrainConfig]:
-    """The configs of those that the store does not hold, complete."""
+def _missing(needed: Iterable[Wanted]) -> Iterator[Missing]:
+    """Those that the store does not hold."""
     there = [one for one in zoo.models() if one.finished and one.experiment]
     for config, of_it in groupby(needed, lambda one: one.experiment.data):
         data, gaps_of = config.load(), dict[Experiment, int]()  # one set after the other
-        for experiment, gap in of_it:
+        for one in of_it:
+            experiment, gap = one
             if gap and experiment not in gaps_of:
                 gaps_of[experiment] = _gaps(experiment, data, there)
             if gap > gaps_of[experiment] if gap else not _there(experiment, data):
-                yield experiment.train.for_images(data.train)
+                complete = experiment.train.for_images(data.train)
+                yield Missing(one, zoo.folder_of(experiment, data), complete)
 
 
 def _there(experiment: Experiment, data: ImageSet) -> bool:
@@ -199,13 +278,13 @@ def _gaps(experiment: Experiment, data: ImageSet, there: Iterable[zoo.Stored]) -
     return sum(_there(replace(experiment, train=config), data) for config in configs)
 
 
-def _training(missing: list[TrainConfig]) -> tuple[float, int, frozenset[str]]:
+def _training(lacking: list[Missing]) -> tuple[float, int, frozenset[str]]:
     """Seconds that trainings take, dealt out to the cores, their number, and what that rests on."""
-    if not missing:
+    if not lacking:
         return 0.0, 0, frozenset()
-    each = [config.images / _speed(config).rate for config in missing]
-    cores = 1 if on_cuda(missing[0]) else max(1, (os.cpu_count() or 1) // missing[0].threads)
-    basis = frozenset(_speed(config).basis for config in missing)
+    each, first = [one.seconds for one in lacking], lacking[0].config
+    cores = 1 if on_cuda(first) else max(1, (os.cpu_count() or 1) // first.threads)
+    basis = frozenset(_speed(one.config).basis for one in lacking)
     return max(max(each), sum(each) / cores), len(each), basis
 
 

@@ -25,6 +25,7 @@ from geomem.children import end_with
 from geomem.data.sets import ImageSet
 from geomem.diffusion import train as training
 from geomem.diffusion import zoo
+from geomem.diffusion.checkpoint import DamagedError
 from geomem.diffusion.cost import check_memory
 from geomem.diffusion.presets import Experiment, changed, settings
 from geomem.diffusion.train import Record, TrainingError, TrainState
@@ -151,9 +152,14 @@ def _fit(
     if first:
         zoo.begin(folder, experiment)
     state = TrainState(config)
-    zoo.load_checkpoint(state, folder, here.step)
+    try:
+        zoo.load_checkpoint(state, folder, here.step)
+    except DamagedError:  # dropped since then, as only on a disk without locks
+        if distributed.is_initialized():  # the others may have it
+            raise
+        state = TrainState(config)
     if first:
-        zoo.drop_checkpoints(folder, after=here.step)  # something before them is missing
+        zoo.drop_checkpoints(folder, after=state.step)  # something before them is missing
     labels = data.labels.train if config.model.n_classes else None
     snapshots = config.snapshot_steps
     started, begun = time.perf_counter(), state.step

@@ -358,6 +358,28 @@ def resized(config: Experiment, side: int) -> Experiment:
     return Experiment(replace(config.data, size=side), replace(config.train, model=model))
 
 
+def named(config: Experiment) -> tuple[str, dict[str, str]]:
+    """An experiment in words: the preset that is nearest to it, and what is changed of that.
+
+    Returns
+    -------
+    What `experiment` takes to give it back: a name, and dotted name -> value as text.
+
+    >>> named(experiment("digits-mlp-small", {"train.seed": 1, "train.snapshots": (0.5, 0.25)}))
+    ('digits-mlp-small', {'train.seed': '1', 'train.snapshots': '0.5,0.25'})
+    """
+    own = settings(config).items()
+    usual = {name: settings(preset) for name, preset in PRESETS.items()}
+    apart = {n: {k: as_text(v) for k, v in own if v != its[k]} for n, its in usual.items()}
+    nearest = min(apart, key=lambda name: len(apart[name]))
+    return nearest, apart[nearest]
+
+
+def as_text(value: Any) -> str:
+    """The value of a setting as `experiment` reads it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def settings(config: Any, prefix: str = "") -> dict[str, Any]:
     """Every setting of a config by its dotted name, as `experiment` takes them."""
     found: dict[str, Any] = {}

@@ -3,18 +3,26 @@
 A model's key hashes its configuration, its training images and the code that trains; what lies in
 its folder says that it is of that key. Beside what is finished lies what stopped half-way, to its
 last checkpoints; `geomem.diffusion.fitting` goes on from there.
+
+A lock spares two processes the same training, and nothing else hangs on it: some network disks
+have none, or one for each machine. Every part is written in a folder of its writer's own and then
+renamed; of two that train one model at once, whoever is first with a part has it stay.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping
+import socket
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +48,9 @@ NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
 TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
 EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
 STEP = r"step-([0-9]{8}|[1-9][0-9]{8,})"  # a checkpoint, by the steps done
+OWN = ".of-"  # a folder that one process writes in, with its machine's name after it
+LEFT = 86400.0  # seconds after which what another machine has left there is nobody's
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}
 
 
 @dataclass(frozen=True)
@@ -287,8 +298,11 @@ def _folders(root: Path | None) -> list[Path]:
 
 def _checkpoints(folder: Path) -> list[int]:
     """The steps of the checkpoints, ascending; what else may lie there is left alone."""
-    paths = (folder / "checkpoints").glob("step-*")
-    found = ((path, re.fullmatch(STEP, path.name)) for path in paths)
+    return _steps(folder / "checkpoints")
+
+
+def _steps(place: Path) -> list[int]:
+    found = ((path, re.fullmatch(STEP, path.name)) for path in place.glob("step-*"))
     return sorted(int(name[1]) for path, name in found if name and path.is_dir())
 
 
@@ -304,13 +318,30 @@ def _busy(folder: Path) -> bool:
     """Whether a process trains this model now."""
     if not (folder / "lock").is_file():
         return False
+    lock = FileLock(folder / "lock")
     try:
-        with FileLock(folder / "lock").acquire(blocking=False):
-            return False
+        _acquire(lock, blocking=False)
     except Timeout:
         return True
     except OSError:  # a store that only can be read
         return False
+    lock.release()
+    return False
+
+
+def _acquire(lock: FileLock, *, blocking: bool = True) -> bool:
+    """Wait for a lock; whether there is such a thing on its disk."""
+    try:
+        # Without flock it would warn, and take a file for a lock, which outlives who is killed.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            lock.acquire(blocking=blocking)
+    except (UserWarning, NotImplementedError):
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 # The parts of a model: "model", its snapshots, and its checkpoints
@@ -334,7 +365,8 @@ def _write(
 ) -> None:
     if bad := _not_finite(tensors):
         raise TrainingError(f"training ended with {bad} not finite; a smaller lr may help.")
-    checkpoint.write(folder / part, tensors, {**record, "of": _of(folder, part)})
+    full = {**record, "of": _of(folder, part)}
+    _publish(folder, part, lambda place: checkpoint.write(place, tensors, full))
 
 
 def _read(folder: Path, part: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -360,29 +392,73 @@ def _not_finite(tensors: Mapping[str, Tensor]) -> str:
     return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), "")
 
 
-# What a training writes, its folder its own
+# What a training writes
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process trains this model; undo what a killed one left half done."""
+    """Wait until no other process trains this model, as far as its disk has locks.
+
+    What killed processes left half written goes: with the lock held, all that is of this machine,
+    and of other machines what is older than a day.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        for place in (folder, folder / "checkpoints"):
-            disk.recover_all(place)
+    lock = FileLock(folder / "lock")
+    held = _acquire(lock)
+    try:
+        for left in folder.glob(f"{OWN}*"):
+            with contextlib.suppress(OSError):  # gone already
+                ours = held and left.name.startswith(_own())
+                if ours or left.stat().st_mtime < time.time() - LEFT:
+                    disk.remove(left)
         yield
+    finally:
+        lock.release()
+
+
+def _own() -> str:
+    return f"{OWN}{socket.gethostname()}-"
+
+
+@contextlib.contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A new folder in that of a model which no other process writes in."""
+    kept: dict[str, Any] = {"prefix": _own(), "dir": folder, "ignore_cleanup_errors": True}
+    with tempfile.TemporaryDirectory(**kept) as own:
+        yield Path(own)
+
+
+def _publish(folder: Path, part: str, write: Callable[[Path], None]) -> None:
+    """Write a part, whole or not at all; where a whole one stands, it stays."""
+    place = folder / part
+    with _aside(folder) as own:
+        new = own / place.name
+        write(new)
+        place.parent.mkdir(exist_ok=True)
+        try:
+            new.rename(place)
+        except OSError:
+            with contextlib.suppress(CheckpointError):
+                _read(folder, part)
+                return
+            with contextlib.suppress(FileNotFoundError):
+                place.rename(own / "damaged")
+            new.rename(place)
 
 
 def begin(folder: Path, experiment: Experiment) -> None:
     """Write down what a model is to be."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+    with _aside(folder) as own:
+        (own / EXPERIMENT).write_text(json.dumps(settings(experiment)))
+        (own / EXPERIMENT).replace(folder / EXPERIMENT)
 
 
 def forget(folder: Path) -> None:
-    """Drop the finished model and its checkpoints; new snapshots replace the old ones."""
-    for part in ("model", "checkpoints"):
-        shutil.rmtree(folder / part, ignore_errors=True)
+    """Drop the finished model, its snapshots and its checkpoints."""
+    for part in ("model", *map(_snapshot, _steps(folder))):
+        disk.remove(folder / part)
+    drop_checkpoints(folder)
 
 
 def load_checkpoint(state: TrainState, folder: Path, step: int) -> None:
@@ -395,15 +471,15 @@ def drop_checkpoints(folder: Path, after: int = -1) -> None:
     """Drop the checkpoints of steps beyond this one; by default all of them."""
     for step in _checkpoints(folder):
         if step > after:
-            shutil.rmtree(folder / _checkpoint(step))
+            disk.remove(folder / _checkpoint(step))
 
 
 def save_checkpoint(state: TrainState, folder: Path) -> None:
     """Write a checkpoint; the one before it stays until the next, should this one break."""
     part = _checkpoint(state.step)
-    state.save(folder / part, of=_of(folder, part))
+    _publish(folder, part, lambda place: state.save(place, of=_of(folder, part)))
     for old in _checkpoints(folder)[:-2]:
-        shutil.rmtree(folder / _checkpoint(old))
+        disk.remove(folder / _checkpoint(old))
 
 
 def save_snapshot(state: TrainState, folder: Path) -> None:
@@ -415,5 +491,3 @@ def finish(state: TrainState, folder: Path, record: Mapping[str, Any]) -> None:
     losses = torch.tensor(state.losses, dtype=torch.float64)
     _write(folder, "model", {**state.ema.state_dict(), "losses": losses}, record)
     drop_checkpoints(folder)
-    with contextlib.suppress(OSError):  # something else lies there
-        (folder / "checkpoints").rmdir()

@@ -92,6 +92,14 @@ def carried_over(ends: tuple[float, float], geometry: Geometry) -> Window | None
     return Window(low, high).rounded() if low < high else None
 
 
+def carried_over_all(
+    gaps: Mapping[str, tuple[float, float]], geometry: Geometry
+) -> dict[str, Window]:
+    """`carried_over` of several, by name, those that have a window there."""
+    moved = {name: carried_over(ends, geometry) for name, ends in gaps.items()}
+    return {name: window for name, window in moved.items() if window}
+
+
 def in_words(study: Study, kind: str, window: Window) -> dict[str, str]:
     """A gap against early stopping, as text for prose: gap_window, gap_memorized, and so on.
 
@@ -405,8 +413,7 @@ class Swept(Sweep):
         """
         _, large = case.trained()
         reach = case.copy_range(large.denoise, c=c, level=level)
-        moved = {name: carried_over(ends, reach.geometry) for name, ends in others.items()}
-        theirs = {name: window for name, window in moved.items() if window}
+        theirs = carried_over_all(others, reach.geometry)
         gaps = gaps_to_try(reach.zone, reach.window, theirs, keep=keep)
         settings = {"plain": dict[str, float]()} | {k: gap.settings for k, gap in gaps.items()}
         first, *rest = range(case.small.train.seed, case.small.train.seed + trainings)
