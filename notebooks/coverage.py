@@ -67,7 +67,8 @@ size = dict(size=fresh, trials=trials, draws=corruptions)
 study = coverage_study(pool.heldout, pool.train, sigmas, **size, **same)
 curves = {"fixed subset": coverage, "fresh subsets": study}
 mass = {f"mass of one shell, {shell.mass:.4f}": shell.mass}
-fig, _ = drawing.noise_curves(curves, r"coverage $C_\sigma$", across=mass)
+looks = [drawing.SERIES["C_sigma"], ("k", "s", "--")]
+fig, _ = drawing.noise_curves(curves, r"coverage $C_\sigma$", looks, across=mass)
 table = drawing.noise_table(curves, "probability", "C_sigma")
 companion.figure(fig, "fig-shell-coverage", table, data=[data])
 

@@ -65,7 +65,7 @@ companion.Table({"largest gap to the lower bound": [largest], "at sigma": [sigma
 
 # %%
 curves = {r"measured $C_\sigma$": coverage, **bounds.curves}
-looks = [("C0", "o", "-"), ("k", "x", "-."), ("C1", "", "--"), ("C3", "", ":")]
+looks = [drawing.SERIES["C_sigma"], ("k", "x", "-."), ("C1", "", "--"), ("C3", "", ":")]
 middle = {r"$\sigma_{\mathrm{cov}}$, median and 90%": sigma_cov}
 label = r"coverage $C_\sigma$ and its bounds"
 fig, _ = drawing.noise_curves(curves, label, looks, zone=(early, late), down=middle, height=4)

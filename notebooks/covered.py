@@ -70,8 +70,9 @@ curves = {rf"coverage, $d = {d:,}$": of.coverage for d, of in padding.geometries
 first = next(iter(padding.geometries))
 curves |= {"weight, every $d$": padding.geometries[first].weight}
 curves |= {"overlap, every $d$": padding.overlaps[first]}
-shades = plt.get_cmap("Blues")(np.linspace(0.45, 0.95, len(padding.geometries)))
-looks = [*((shade, "", "-") for shade in shades), ("C2", "", "-."), ("C3", "", "--")]
+shades = plt.get_cmap("Greens")(np.linspace(0.45, 0.95, len(padding.geometries)))
+looks = [(shade, "", "-") for shade in shades]
+looks += [(drawing.SERIES["W_sigma"][0], "", "-."), drawing.SERIES["overlap"]]
 fig, _ = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100), height=4)
 table = drawing.noise_table(curves, "probability")
 companion.figure(fig, "fig-covered-padding", table, data=[sets[dataset]])

@@ -63,10 +63,11 @@ geometry = case.geometry()
 
 # %%
 curves = {f"{name}: {what}": c for name, of in errors.items() for what, c in of.curves.items()}
-looks = [(color, "", line) for color in ("k", "C1", "C0") for line in ("-", ":")]
+of_each = [drawing.SERIES[name] for name in errors]
+looks = [(color, marker, line) for color, marker, _ in of_each for line in ("-", ":")]
 label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
 look = dict(zone=zone, probability=False, columns=3)
-fig, _ = drawing.noise_curves(curves, label, looks, height=4.2, **look)
+fig, _ = drawing.noise_curves(curves, label, looks, height=4.2, every=3, **look)
 table = drawing.noise_table(curves, "data units squared", "MSE")
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
@@ -88,9 +89,8 @@ columns = {
 companion.Table({"denoiser": [*gaps], **columns})
 
 # %%
-looks = [("k", "o", "-"), ("C1", "s", "-"), ("C0", "^", "--")]
 label = r"held-out $-$ training MSE (data units$^2$)"
-fig, _ = drawing.noise_curves(gaps, label, looks, every=2, **look)
+fig, _ = drawing.noise_curves(gaps, label, every=2, **look)
 table = drawing.noise_table(gaps, "data units squared", "gap")
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
 
@@ -112,7 +112,7 @@ companion.Table({"model": [*ratios], **columns})
 
 # %%
 label = "held-out / training MSE"
-fig, _ = drawing.noise_curves(ratios, label, looks[1:], zone=zone, ratio=True, every=2)
+fig, _ = drawing.noise_curves(ratios, label, zone=zone, ratio=True, every=2)
 table = drawing.noise_table(ratios, "1", "ratio")
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 

@@ -66,8 +66,8 @@ shown = {name: [rate.estimate(i).percent for i in range(n_sigmas)] for name, rat
 companion.Table({"sigma": sigmas, **shown})
 
 # %%
-looks = [*drawing.LOOKS[:3], ("0.5", "", ":")]
-fig, table = pictures.magnified_rates(rates, ("small", "large"), looks)
+on_train_look = (drawing.SERIES["small"][0], "", ":")
+fig, table = pictures.magnified_rates(rates, ("small", "large"), [on_train_look])
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -178,7 +178,8 @@ shown = {f"t = {NAMED[name]:.2g}": [*of.values()] for name, of in passed.named.i
 companion.Table({"share that passes": [*passed.shares], **shown})
 
 # %%
-fig, table = pictures.thresholds(passed)
+looks = [drawing.SERIES["small"], drawing.SERIES["large"], ("0.4", "", "-.")]
+fig, table = pictures.thresholds(passed, looks)
 companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
 
 # %% [markdown]

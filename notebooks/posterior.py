@@ -59,7 +59,8 @@ marks = {"W_sigma": paper.marks} if paper else {}
 floor = {f"floor 1/N = {1 / n_train:.2g}": 1 / n_train}
 curves = {r"$W_\sigma$, training queries": weight}
 label = "mean of the largest posterior weight"
-fig, _ = drawing.noise_curves(curves, label, marks=marks, across=floor)
+looks = [drawing.SERIES["W_sigma"]]
+fig, _ = drawing.noise_curves(curves, label, looks, marks=marks, across=floor)
 table = drawing.noise_table({"W_sigma": weight}, "probability", marks=marks)
 companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
 

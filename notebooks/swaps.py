@@ -34,6 +34,7 @@ from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
 from geomem.memorization.switch import Switch
 from geomem.plots import drawing, pictures
+from geomem.plots.remedies import LOOKS
 
 options = dict(n_heldout=n_heldout, stop_share=stop_share, seed=seed, device=device)
 case = Case.of(preset, dataset, n_train, changes, **options)
@@ -124,7 +125,7 @@ labels = {"plain": "no swap", "medium": "large at medium noise"}
 labels |= {"stop_loss": "stopped, lowest loss"}
 labels |= {"stop_share": f"stopped, {stop_share:.3g} of steps"}
 drawn = {label: beside.error_ratio(name) for name, label in labels.items()}
-looks = [("C1", "o", "-"), ("C2", "s", "--"), ("C0", "^", "-."), ("k", "D", ":")]
+looks = [LOOKS["plain"], ("C2", "D", "--"), LOOKS["stopped"], LOOKS["fixed stop"]]
 fig, _ = drawing.noise_curves(drawn, "held-out error / large model's", looks, ratio=True)
 companion.figure(fig, "fig-swap-stopping", drawing.noise_table(drawn, "ratio"), data=[data])
 told = beside.told_apart

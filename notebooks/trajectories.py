@@ -69,9 +69,16 @@ companion.Table({"model": [*followed], "copies": [of.fraction for of in followed
 # %%
 when = trajectories.Settled.of(course, geometry.zone)
 settled = trajectories.settled_shares(course, other)
-looks = [("C0", "", "-"), ("C1", "", "--"), ("0.5", "", ":"), ("C2", "", "-.")]
+small, large = (drawing.SERIES[name][0] for name in ("small", "large"))
+looks = {
+    "image, memorized": (small, "", "-"),
+    "copy, memorized": (small, "X", "-"),
+    "image, not memorized": (small, "", ":"),
+    "image, large model": (large, "", "--"),
+}
+of_each = [looks[name] for name in settled]  # without copies some are not there
 look = dict(regimes=geometry.regimes, height=4.1, xlim=(0.01, 20))
-fig, _ = drawing.noise_curves(settled, "share that is settled", looks, **look)
+fig, _ = drawing.noise_curves(settled, "share that is settled", of_each, **look)
 table = drawing.noise_table(settled, "fraction")
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])
 companion.Table({"the copy is settled": [*when.copies], "copies": [*when.copies.values()]})
@@ -100,8 +107,10 @@ coverage = geometry.coverage
 on_heldout = np.interp(np.log(levels), np.log(coverage.sigma), coverage.mean)
 middle = int(np.abs(on_heldout - 0.5).argmin())
 drawn = {"held-out images": coverage, **states}
-looks = [("C0", "", ":"), ("C1", "", "-"), ("C1", "", "--"), ("C2", "", "-.")]
-fig, _ = drawing.noise_curves(drawn, "share inside a shell", looks, **look)
+looks = {"held-out images": drawing.SERIES["C_sigma"]}
+looks |= {"small, memorized": (small, "", "-"), "small, not memorized": (small, "", ":")}
+of_each = [looks[name] for name in drawn if name in looks]
+fig, _ = drawing.noise_curves(drawn, "share inside a shell", of_each, every=3, **look)
 table = drawing.noise_table(states, "fraction")
 table["C_sigma, held-out images [fraction]"] = on_heldout
 companion.figure(fig, "fig-trajectories-states", table, data=[data])

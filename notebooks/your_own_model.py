@@ -248,7 +248,7 @@ companion.Table({"network": [*map(", ".join, attacks)], **telling})
 fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6.6))
 for kind, name in product(steps, ("plain", "stopped", "copy gap")):
     ax = axes[[*steps].index(kind)]
-    attacks[kind, name].auc.plot(ax, name, ms=4, **remedies.LOOKS[name])
+    attacks[kind, name].auc.plot(ax, name, **drawing.style(remedies.LOOKS[name], ms=4))
     ax.set(title=kind, ylabel="AUC", ylim=(0.4, 1.02))
     drawing.sigma_axis(ax, probability=False)
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)
@@ -311,6 +311,7 @@ every = f"{trainings} trainings" if trainings > 1 else "one training"
 companion.quote(every=every, over="trainings" if trainings > 1 else "images and samples")
 companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
 companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
+companion.quote(largest=f"{bench.sigmas[-1]:.2g}")
 companion.quote(audited=audited, audit=" ".join(compared.said))
 companion.quote(n_choosing=len(choosing), n_unseen=len(unseen), n_quality=bench.compared)
 told_of = {key: one.auc.estimate(one.worst) for key, one in controls.items()}
@@ -327,10 +328,10 @@ for kind, study in found.items():
     worst = {name: (of.auc.estimate(of.worst), of.sigma[of.worst]) for name, of in asked_of.items()}
     attacked = {name: f"{auc:.2f} at σ = {level:.2g}" for name, (auc, level) in worst.items()}
     said |= dict(share={"zone_gap": "not in this run"} | shares, attack=attacked)
-    said |= {
-        f"error_{other}": study.error("copy gap", other).in_words(inside)
-        for other in ("plain", "stopped")
-    }
+    against = {other: study.error("copy gap", other) for other in ("plain", "stopped")}
+    said |= {f"error_{other}": ratio.in_words(inside) for other, ratio in against.items()}
+    there = against["stopped"]
+    said |= dict(error_outside=there.in_words(~inside), error_largest=there.estimate(-1))
     said |= dict(best=[monitors[key].best for key in mine], table=tables[kind])
     said |= dict(told=[told.get(key, "never") for key in mine], **study.framed(names, 8))
     said |= dict(begin=[begun[key] or "never" for key in mine])

@@ -40,7 +40,7 @@ LOOKS = {  # how they are drawn
     "(III) call option": (("upper_call",), {"color": "C1", "ls": "--", "marker": "s"}),
     "(III) closed form": (("upper_closed",), {"color": "C1", "ls": ":", "marker": "x"}),
     "(IV) width": (("lower_width", "upper_width"), {"color": "C2", "ls": "-.", "marker": "^"}),
-    "simplex": (("lower_simplex", "upper_simplex"), {"color": "C3", "ls": ":", "marker": "d"}),
+    "simplex": (("lower_simplex", "upper_simplex"), {"color": "k", "ls": ":", "marker": "d"}),
     "orthogonal": (("lower_orthogonal",), {"color": "0.35", "ls": "--", "marker": "v"}),
     "subsets, clusters": (("lower_packing", "upper_clusters"), BY_PARTS),
 }

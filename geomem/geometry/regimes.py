@@ -9,7 +9,6 @@ here is ours: both curves at least ``level``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -103,11 +102,6 @@ class Geometry:
     coverage: Curve
     weight: Curve
     regimes: Regimes
-
-    def plot(self, ax: Any, **style: Any) -> None:
-        """Draw both curves into matplotlib axes, with their intervals."""
-        self.coverage.plot(ax, r"coverage $C_\sigma$", marker="o", **style)
-        self.weight.plot(ax, r"weight $W_\sigma$", marker="s", **style)
 
     def table(self) -> dict[str, Floats]:
         """Both curves and their noise levels, each column under a heading with its unit."""

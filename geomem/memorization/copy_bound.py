@@ -126,9 +126,9 @@ class CopyBound:
             "no worse than its input": self.identity,
         }
 
-    def plot(self, ax: Any) -> None:
-        """Draw the rate and the bounds into matplotlib axes, with their intervals."""
-        looks = (("C1", "-"), ("C0", "--"), ("C2", ":"), ("0.5", "-."))
+    def plot(self, ax: Any, color: str = "C0") -> None:
+        """Draw the rate in a colour and the bounds into matplotlib axes, with their intervals."""
+        looks = ((color, "-"), ("k", "--"), ("k", ":"), ("0.5", "-."))
         for (name, curve), (color, line) in zip(self.curves.items(), looks, strict=True):
             curve.plot(ax, name, color=color, ls=line)
 

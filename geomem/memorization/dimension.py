@@ -20,7 +20,7 @@ from geomem.diffusion.sampler import device_of
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Answer, Estimate, bars, every
+from geomem.geometry.intervals import Answer, Estimate, every
 from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
 from geomem.geometry.window import Window
@@ -224,45 +224,11 @@ class Measured:
     def curves(self) -> dict[str, Curve]:
         """What the levels are read from, against the noise level."""
         return {
-            r"coverage $C_\sigma$": self.reach.geometry.coverage,
-            r"concentration $W_\sigma$": self.reach.geometry.weight,
-            "coverage by overlap": self.overlap,
+            "C_sigma": self.reach.geometry.coverage,
+            "W_sigma": self.reach.geometry.weight,
+            "overlap": self.overlap,
             "rate": self.rate,
         }
-
-    def plot(self, ax: Any, place: float, *, named: bool = False) -> None:
-        """Draw its levels into matplotlib axes, over a place of the other axis.
-
-        named : whether they go into the legend, as those of one size should.
-        """
-
-        def mark(shift: float, values: Sequence[Estimate], label: str, **look: Any) -> None:
-            middle, ends = bars(values)
-            ax.errorbar(place + shift, middle, ends, label=label if named else None, **look)
-
-        half, size = self.hump.half, self.zone.high - self.zone.low
-        zone = "danger zone" if named else None
-        ax.bar(place, size, 0.8, self.zone.low, color="0.85", zorder=0, label=zone)
-        band: dict[str, Any] = dict(color="C1", ls="-", lw=5, alpha=0.35, solid_capstyle="butt")
-        ax.plot([place - 0.2] * 2, [end.value for end in half], **band)
-        mark(-0.2, [self.hump.centre], "hump: centre, half-width", fmt="o", color="C1")
-        mark(0, [self.switch.begun], "switch, small to large", fmt="v", color="C0")
-        mark(0, [self.switch.ended], "switch, large to small", fmt="^", color="C0")
-        for name, look in (("copy edge", "kX"), ("overlap", "C3D")):
-            label = f"prediction: {name}" if named else None
-            ax.plot(place + 0.2, self.predicted[name], look, ms=6, label=label)
-
-    def plot_curves(self, ax: Any) -> None:
-        """Draw `curves` into matplotlib axes over the zone, the rate magnified to be seen."""
-        ax.axvspan(self.zone.low, self.zone.high, color="0.85", lw=0, zorder=0)
-        looks = (("C0", "-"), ("C2", "-."), ("C3", ":"))
-        for (name, curve), (color, line) in zip(self.curves.items(), looks, strict=False):
-            curve.plot(ax, name, color=color, ls=line)
-        rate, top = self.rate, max(self.rate.high.max(), 1e-9)
-        ax.plot(rate.sigma, rate.mean / top, color="C1", marker="o", ms=3, label="rate, magnified")
-        ax.fill_between(rate.sigma, rate.low / top, rate.high / top, color="C1", alpha=0.25, lw=0)
-        peak = f"peak\n{rate.mean.max():.1%}"
-        ax.text(0.99, 0.5, peak, transform=ax.transAxes, ha="right", fontsize=9)
 
 
 def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
@@ -281,7 +247,7 @@ def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
 
 
 def level_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
-    """The levels of every size with their units, one row each: what `Measured.plot` draws."""
+    """The levels of every size with their units, one row each."""
     rows = [
         (what, one.name, one.d, at.value, at.low, at.high)
         for one in sizes

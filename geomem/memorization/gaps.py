@@ -30,7 +30,7 @@ from geomem.memorization.gap import Gap
 from geomem.memorization.quality import PrincipalComponents
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.study import Study, broken_down, judge_all
+from geomem.memorization.study import Course, Study, broken_down, judge_all
 
 HALVES = ("low half", "high half")
 COLUMNS = ("coverage", "max_weight")  # of the paper's curves, read off
@@ -115,18 +115,22 @@ def in_words(study: Study, kind: str, window: Window) -> dict[str, str]:
     }
 
 
-def paper_course(table: Digitized) -> dict[str, Floats]:
+def paper_course(table: Digitized) -> dict[str, Course]:
     """The paper's Figure 4 by kind: ``digitized.load("fig4_gap_training")``.
 
     Returns
     -------
-    kind -> (K, 3): share of the training done (of 40,000 steps), share memorized, and the FID
-    over the last one of the baseline.
+    kind -> its course over 40,000 steps; the distance is FID, over the last one of the baseline.
     """
     names = {"plain": "baseline", "zone gap": "gap", "dummy": "dummy"}
     done, last = table["iterations_k"] / 40, table["fid_baseline"][-1]
     return {
-        kind: np.stack([done, table[f"mem_{name}_pct"] / 100, table[f"fid_{name}"] / last], axis=1)
+        kind: [
+            (float(share), Estimate(float(copies) / 100), Estimate(float(fid / last)))
+            for share, copies, fid in zip(
+                done, table[f"mem_{name}_pct"], table[f"fid_{name}"], strict=True
+            )
+        ]
         for kind, name in names.items()
     }
 

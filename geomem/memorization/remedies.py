@@ -211,10 +211,14 @@ class Ratio(Band):
         return decided(2 * self.lower(inside).sum() > inside.sum() and not higher, higher)
 
     def in_words(self, inside: NDArray[np.bool_] | bool = True) -> str:
-        """At how many of the levels ``inside``, (S,), it is lower or higher."""
-        n = int(np.broadcast_to(inside, self.sigma.shape).sum())
+        """At how many of the levels ``inside``, (S,), it is lower or higher; of one, the ratio."""
+        there = np.flatnonzero(np.broadcast_to(inside, self.sigma.shape))
+        n = len(there)
         if n == 0:
             return "not known, since none of the levels measured lies there"
+        if n == 1:
+            found, sigma = self.estimate(there[0]), self.sigma[there[0]]
+            return f"{found} times it at σ = {sigma:.2g}, the one level there"
         lower, higher = self.lower(inside).sum(), self.higher(inside).sum()
         return f"lower at {lower} and higher at {higher} of {n} levels"
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from geomem.diffusion.zoo import Trained
-from geomem.geometry.arrays import Floats
 from geomem.geometry.intervals import (
     Answer,
     Change,
     Estimate,
+    Fraction,
     below,
     columns,
     every,
@@ -40,6 +40,7 @@ from geomem.memorization.remedies import (
 )
 from geomem.memorization.stopping import Stopping
 
+Course = list[tuple[float, Estimate | Fraction, Estimate]]  # share done, copies, relative distance
 MISSING = "not in this run"
 REFERENCES = {"held-out": "real held-out images", "training set": "the training set itself"}
 
@@ -102,7 +103,7 @@ def course(
 
 def relative_course(
     shares: Sequence[float], course: Mapping[str, Sequence[Judged]], distance: str
-) -> dict[str, Floats]:
+) -> dict[str, Course]:
     """Copies over the training, and a distance over the last one of "plain".
 
     Parameters
@@ -112,16 +113,14 @@ def relative_course(
 
     Returns
     -------
-    kind -> (K, 3): share of the training done, share memorized, relative distance.
+    kind -> its course; the interval of a distance is its own, that last one taken as known.
     """
     last = course["plain"][-1].distance[distance].value
     return {
-        kind: np.array(
-            [
-                (share, one.copies.value, one.distance[distance].value / last)
-                for share, one in zip(shares, ones, strict=True)
-            ]
-        )
+        kind: [
+            (share, one.copies, one.distance[distance] / last)
+            for share, one in zip(shares, ones, strict=True)
+        ]
         for kind, ones in course.items()
     }
 

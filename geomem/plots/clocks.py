@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from geomem.diffusion.schedules import Schedule
 from geomem.geometry.regimes import Geometry
-from geomem.plots.drawing import noise_table, sigma_axis
+from geomem.plots.drawing import noise_table, plot_series, sigma_axis
 
 TENTHS = np.arange(1, 10) / 10
 SMALL = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05])
@@ -25,18 +25,18 @@ CLOCKS = {"alpha_bar": r"$\bar\alpha$", "t": "$t$"}
 def rulers(geometry: Geometry, schedules: Sequence[Schedule]) -> tuple[Figure, dict[str, Any]]:
     """Coverage and concentration with the zone, above a ruler for the clock of each schedule."""
     size, heights = (4.8, 2.6 + 0.48 * len(schedules)), [5, *[1] * len(schedules)]
+    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
     fig, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights)
     for ax, schedule in zip(axes, [None, *schedules], strict=True):
         ax.set_xlim(geometry.regimes.sigma_min, geometry.regimes.sigma_max)
         ax.axvspan(geometry.zone.low, geometry.zone.high, color="0.85", lw=0, zorder=0)
         if schedule is None:
-            geometry.plot(ax, ms=4, markevery=3)
+            plot_series(ax, curves, ms=4, markevery=3)
             sigma_axis(ax)
             ax.set_ylabel("probability")
             ax.legend(loc="center left")
         else:
             ruler(ax, schedule)
-    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
     times = {f"{s.name} [{s.clock}]": s.forward(geometry.coverage.sigma) for s in schedules}
     return fig, noise_table(curves, "probability") | times
 

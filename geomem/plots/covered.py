@@ -15,10 +15,11 @@ from geomem.geometry.intervals import Estimate, bars
 from geomem.geometry.regimes import Geometry
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization.candidates import EDGES, Comparison, Predicted
-from geomem.plots.drawing import SIGMA_LABEL, from_rows, sigma_axis
+from geomem.plots.drawing import SERIES, SIGMA_LABEL, from_rows, plot_series, sigma_axis, style
 
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 MARKS = ("o", "s", "^", "D")
+BEGINNINGS = (SERIES["C_sigma"][0], "0.5", "k", SERIES["overlap"][0])  # of candidates, colours
 
 
 def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
@@ -29,15 +30,11 @@ def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
     for ax, (name, (geometry, overlap)) in zip(axes[:, 0], sets.items(), strict=True):
         if geometry.regimes.medium:
             ax.axvspan(*geometry.regimes.medium, color="0.88", lw=0, zorder=0)
-        curves = {
-            r"coverage $C_\sigma$": (geometry.coverage, "C0", "-"),
-            r"weight $W_\sigma$": (geometry.weight, "C2", "-."),
-            "overlap": (overlap, "C3", "--"),
-        }
-        for label, (curve, color, line) in curves.items():
-            curve.plot(ax, label, color=color, ls=line)
+        curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight, "overlap": overlap}
+        plot_series(ax, curves, marker="")
+        for quantity, curve in curves.items():
             values = zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
-            rows += [(name, label.split(" $")[0], *row) for row in values]
+            rows += [(name, quantity, *row) for row in values]
         sigma_axis(ax)
         ax.set(xlabel="", xlim=(0.05, 100), title=name, ylabel="probability")
     ax.set_xlabel(SIGMA_LABEL)
@@ -70,19 +67,20 @@ def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
 def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
     """Measured humps, one row each, and where each candidate's zone begins; all have one end."""
     fig, ax = plt.subplots(figsize=(4.8, 0.62 * len(cases) + 1.9))
+    small, *_ = SERIES["small"]
     rows = list[tuple[Any, ...]]()
     for i, one in enumerate(cases):
         (low, high), first = one.hump.half, i == 0
         label = "hump, its centre" if first else None
-        ax.barh(i - 0.25, high.value - low.value, 0.22, low.value, color="C1", alpha=0.4)
+        ax.barh(i - 0.25, high.value - low.value, 0.22, low.value, color=small, alpha=0.4)
         middle, ends = bars([one.hump.centre])
-        ax.errorbar(middle, i - 0.25, xerr=ends, fmt="o", color="C1", ms=5, label=label)
+        ax.errorbar(middle, i - 0.25, xerr=ends, fmt="o", color=small, ms=5, label=label)
         levels = dict(zip(("hump from", "hump to"), one.hump.half, strict=True))
         levels["hump, centre"] = one.hump.centre
         for j, name in enumerate(one.coverages):
             begins, _, end = one.zones(name, [level], level)[0, 0]
-            look: dict[str, Any] = dict(marker=MARKS[j], color=("k", "0.5", "C0", "C3")[j], ls="")
-            ax.plot(begins, i + 0.12, ms=5.5, label=f"begins: {name}" if first else None, **look)
+            look = style((BEGINNINGS[j], MARKS[j], ""), ms=5.5)
+            ax.plot(begins, i + 0.12, label=f"begins: {name}" if first else None, **look)
             levels[f"zone begins, {name}"] = Estimate(float(begins))
         ax.plot(end, i + 0.12, "|", color="k", ms=11, mew=2, label="ends: all" if first else None)
         levels["zone ends"] = Estimate(float(end))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -21,12 +21,23 @@ from geomem.geometry.regimes import Regimes
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
-Look = tuple[Any, str, str]  # colour, marker and line, "" for none
+Look = tuple[Any, str, Any]  # colour, marker and line, "" for none
 LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
+SERIES: Mapping[str, Look] = {  # what many pictures draw looks the same in all of them
+    "small": ("C1", "o", "-"),
+    "large": ("C0", "s", "--"),
+    "empirical": ("k", "x", ":"),
+    "Gaussian": ("0.5", "D", "-."),
+    "C_sigma": ("C2", "^", "-"),
+    "W_sigma": ("C3", "v", "-."),
+    "W_sigma, held-out": ("C3", "", ":"),
+    "overlap": ("#56B4E9", "", "--"),
+}
 NAMES = {  # how quantities are written in a picture
     "C_sigma": r"coverage $C_\sigma$",
     "W_sigma": r"weight $W_\sigma$",
     "W_sigma, held-out": r"$W_\sigma$, held-out queries",
+    "overlap": "coverage by overlap",
 }
 MEMORIZED = "#cc0000"  # the frame of a memorized image; red as in the paper's Figure 10
 
@@ -41,6 +52,42 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
     ax.set_xlabel(SIGMA_LABEL)
     if probability:
         ax.set_ylim(-0.03, 1.03)
+
+
+def log_axis(ax: Axes) -> None:
+    """A logarithmic upright axis with plain numbers."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("")
+
+
+def style(look: Look, **changes: Any) -> dict[str, Any]:
+    """A look as keywords of matplotlib's ``plot``, and others that change or add to it.
+
+    >>> style(SERIES["small"], ls=":", ms=4)
+    {'color': 'C1', 'marker': 'o', 'ls': ':', 'ms': 4}
+    """
+    return dict(zip(("color", "marker", "ls"), look, strict=True)) | changes
+
+
+def looks_of(names: Iterable[str], others: Sequence[Look] = LOOKS) -> dict[str, Look]:
+    """The look of each name: that of `SERIES`, or else the next of the others.
+
+    Raises
+    ------
+    ValueError : too few others.
+    """
+    unknown = [name for name in names if name not in SERIES]
+    if len(unknown) > len(others):
+        raise ValueError(f"{len(unknown)} curves need as many looks, got {len(others)}.")
+    return {**SERIES, **dict(zip(unknown, others, strict=False))}
+
+
+def plot_series(ax: Axes, curves: Mapping[str, Band], **changes: Any) -> None:
+    """Draw curves into axes, each as `SERIES` has it, with ``changes`` as of `style`."""
+    for name, curve in curves.items():
+        curve.plot(ax, NAMES.get(name, name), **style(SERIES[name], **changes))
 
 
 def noise_curves(
@@ -66,7 +113,7 @@ def noise_curves(
     ----------
     curves : label, or a quantity of `NAMES` -> the curve.
     ylabel : of the other axis.
-    looks : colour, marker and line of each, "" for none.
+    looks : colour, marker and line, "" for none, of each that `SERIES` does not name, in order.
     regimes, zone : the three regimes, or the danger zone alone, shaded, where there is one.
     marks : quantity -> levels and values read off a figure of the paper, and half the length of
         their bars, if any: marks, never a curve.
@@ -80,19 +127,18 @@ def noise_curves(
     """
     from matplotlib import pyplot as plt
 
-    if len(curves) > len(looks):
-        raise ValueError(f"{len(curves)} curves need as many looks, got {len(looks)}.")
+    known = looks_of(curves, looks)
     fig, ax = plt.subplots(figsize=(4.8, height))
     if regimes is not None:
         shade_regimes(ax, regimes)
     if zone is not None:
         ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
-    for (name, curve), (color, marker, line) in zip(curves.items(), looks, strict=False):
-        look: dict[str, Any] = dict(color=color, marker=marker, ls=line, ms=4, markevery=every)
-        curve.plot(ax, NAMES.get(name, name), **look)
+    for name, curve in curves.items():
+        curve.plot(ax, NAMES.get(name, name), **style(known[name], ms=4, markevery=every))
     for levels, values, *half in (marks or {}).values():
-        look = dict(fmt="kx", ms=6, mew=1.4, capsize=2, label="paper, read off", zorder=5)
-        ax.errorbar(levels, values, half[0] if half else None, **look)
+        look: dict[str, Any] = dict(fmt="kx", ms=6, mew=1.4, capsize=2, zorder=5)
+        ends = half[0] if half else None
+        ax.errorbar(levels, values, ends, label="paper, read off", **look)
     for name, value in (across or {}).items():
         ax.axhline(value, color="0.4", lw=1, ls=":", label=name)
     for name, level in (down or {}).items():
@@ -100,10 +146,7 @@ def noise_curves(
     sigma_axis(ax, probability=probability and not ratio)
     if ratio:
         ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter("")
+        log_axis(ax)
     ax.set(ylabel=ylabel, xlim=xlim)
     fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
     return fig, ax
@@ -143,9 +186,9 @@ def noise_table(
 def shade_regimes(ax: Axes, regimes: Regimes) -> None:
     """The three regimes as named bands, the danger zone darker, the crossing as a dotted line."""
     bands: list[tuple[str, tuple[float, float] | None, str]] = [
-        ("small", regimes.small, "0.96"),
+        ("small noise", regimes.small, "0.96"),
         ("medium:\ndanger zone", regimes.medium, "0.85"),
-        ("large", regimes.large, "0.96"),
+        ("large noise", regimes.large, "0.96"),
     ]
     for name, band, shade in bands:
         if band is not None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from geomem.geometry.curve import Band, Curve
-from geomem.geometry.intervals import bars, columns
+from geomem.geometry.intervals import Estimate, bars, columns
 from geomem.geometry.regimes import Geometry
 from geomem.memorization.copy_bound import CopyBound
 from geomem.memorization.copy_range import CopyRange
@@ -25,17 +26,20 @@ from geomem.memorization.switch import Switch
 from geomem.memorization.thresholds import Thresholds
 from geomem.memorization.trajectories import Course, Moment
 from geomem.plots.drawing import (
-    LOOKS,
+    SERIES,
     SIGMA_LABEL,
     Drawn,
     Look,
     from_rows,
     image_grid,
+    looks_of,
     named_band,
     noise_table,
     pixel_table,
+    plot_series,
     shade_regimes,
     sigma_axis,
+    style,
 )
 
 
@@ -48,12 +52,14 @@ def losses(found: Mapping[str, Losses]) -> Drawn:
         curves = {"one batch": of.batches[steps - 1], "running mean": mean}
         ax.plot(steps, curves["one batch"], color="0.8", ls="-", lw=0.7, label="one batch")
         ax.plot(steps, mean, color="0.4", ls="-", label="running mean")
+        of_model = style(SERIES[name.split(",")[0]], ms=5, ls="-")
+        of_new = of_model | {"ls": ":", "mfc": "w"}
         for kind, course, look in (
-            ("training", of.train, "C0o-"),
-            ("held-out", of.heldout, "C1s:"),
+            ("training", of.train, of_model),
+            ("held-out", of.heldout, of_new),
         ):
             label = f"average, {kind} images"
-            course.plot(ax, label, fmt=look, ms=5)
+            course.plot(ax, label, **look)
             rows += [(name, label, *row) for row in course.rows]
         for kind, curve in curves.items():
             points = zip(steps.tolist(), curve.tolist(), strict=True)
@@ -81,7 +87,7 @@ def samples(drawn: Mapping[str, Samples], train: np.ndarray, n: int) -> Drawn:
 
 
 def magnified_rates(
-    rates: Mapping[str, Curve], zoomed: Sequence[str], looks: Sequence[Look] = LOOKS
+    rates: Mapping[str, Curve], zoomed: Sequence[str], looks: Sequence[Look]
 ) -> Drawn:
     """Memorization rates against the noise level, and below some of them magnified.
 
@@ -89,11 +95,12 @@ def magnified_rates(
     ----------
     rates : label -> the rate, on one grid of levels.
     zoomed : the labels of those below; the axis there ends above the first one's interval.
-    looks : colour, marker and line of each, "" for none.
+    looks : as of `noise_curves`.
     """
     fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
-    for (name, rate), (color, marker, line) in zip(rates.items(), looks, strict=True):
-        look = {"color": color, "marker": marker, "ls": line, "ms": 3.5}
+    known = looks_of(rates, looks)
+    for name, rate in rates.items():
+        look = style(known[name], ms=3.5)
         rate.plot(ax, name, **look)
         if name in zoomed:
             rate.plot(zoom, None, **look)
@@ -114,16 +121,18 @@ def marks_and_curves(
     Parameters
     ----------
     sigma : (S,) the levels of both, data units.
-    marks : label -> (S,) what was read off; at most three.
+    marks : label -> (S,) what was read off, of the empirical denoiser, a small and a large model.
     ours : label -> the curve; one takes the colour of the marks whose label begins as its own.
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.6))
     table: dict[str, Any] = {"sigma [data units]": sigma}
-    for i, (name, values) in enumerate(marks.items()):
-        ax.plot(sigma, values, "x+1"[i], color=f"C{i}", ms=7, mew=1.5, label=f"paper: {name}")
+    models = ("empirical", "small", "large")
+    colors = {name: SERIES[of][0] for name, of in zip(marks, models, strict=True)}
+    for (name, values), mark in zip(marks.items(), "x+1", strict=True):
+        ax.plot(sigma, values, mark, color=colors[name], ms=7, mew=1.5, label=f"paper: {name}")
         table[f"{name}, read off [fraction]"] = values
     for name, curve in ours.items():
-        color = next(f"C{i}" for i, mark in enumerate(marks) if name.startswith(mark))
+        color = next(colors[mark] for mark in marks if name.startswith(mark))
         curve.plot(ax, f"ours: {name}", color=color, ls="-", lw=1)
         table[f"{name}, ours [fraction]"] = curve.mean
     sigma_axis(ax)
@@ -132,17 +141,17 @@ def marks_and_curves(
     return fig, table
 
 
-def thresholds(found: Thresholds, colors: Sequence[str] = ("C1", "C2", "0.4")) -> Drawn:
+def thresholds(found: Thresholds, looks: Sequence[Look]) -> Drawn:
     """Shares that pass the ratio test against its threshold, 1/3 and 1/2 marked.
 
-    colors : of each of the shares.
+    looks : of each of the shares.
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.6))
     table: dict[str, Any] = {"threshold [ratio]": found.values}
-    for (name, share), color in zip(found.shares.items(), colors, strict=True):
+    for (name, share), look in zip(found.shares.items(), looks, strict=True):
         mean, low, high = np.transpose([one.numbers for one in share])
-        ax.plot(found.values, mean, color=color, label=name)
-        ax.fill_between(found.values, low, high, color=color, alpha=0.25, lw=0)
+        ax.plot(found.values, mean, label=name, **style(look, marker=""))
+        ax.fill_between(found.values, low, high, color=look[0], alpha=0.25, lw=0)
         table[f"{name}, share [fraction]"] = mean
         table[f"{name}, low [fraction, 95%]"] = low
         table[f"{name}, high [fraction, 95%]"] = high
@@ -161,24 +170,24 @@ def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) ->
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.9))
     shade_regimes(ax, geometry.regimes)
-    geometry.coverage.plot(ax, r"coverage $C_\sigma$", color="C0", ls="-")
-    geometry.weight.plot(ax, r"weight $W_\sigma$", color="C2", ls="-.")
+    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
+    plot_series(ax, curves, marker="")
     sigma_axis(ax)
     ax.set(ylabel="probability", xlim=xlim)
     right = ax.twinx()
     right.grid(False)
-    rate.plot(right, "small model's rate (right axis)", color="C1", marker="s", ms=3.5)
+    look = style(SERIES["small"], ms=3.5)
+    rate.plot(right, "small model's rate (right axis)", **look)
     height = 1.5 * rate.high[rate.peak]
     right.set_ylim(-0.03 * height, 1.03 * height)
     right.yaxis.set_major_locator(MaxNLocator(5))  # short numbers, which leave the label its room
-    right.set_ylabel("memorization rate", color="C1")
-    right.spines["right"].set(visible=True, color="C1")
-    right.tick_params(axis="y", colors="C1")
+    right.set_ylabel("memorization rate", color=look["color"])
+    right.spines["right"].set(visible=True, color=look["color"])
+    right.tick_params(axis="y", colors=look["color"])
     fig.legend(loc="outside lower center", ncol=2)
-    curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight, "rate, small model": rate}
     rows = [
         (name, *row)
-        for name, curve in curves.items()
+        for name, curve in {**curves, "rate, small model": rate}.items()
         for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
     ]
     headers = ["quantity [name]", "sigma [data units]", "value [fraction]"]
@@ -189,12 +198,13 @@ def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) ->
 def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
     """Of each network the measured rate under its bounds; shaded what `CopyBound.edge` certifies.
 
+    found : title, which begins with the network's name in `SERIES` -> its bounds.
     level : of the rate, there.
     """
     fig, axes = plt.subplots(len(found), 1, figsize=(4.8, 1.5 * len(found) + 1.3), sharex=True)
     for ax, (name, of) in zip(axes, found.items(), strict=True):
         ax.axvspan(of.sigma.min(), of.edge(level), color="0.9", lw=0, zorder=0)
-        of.plot(ax)
+        of.plot(ax, SERIES[name.split()[0]][0])
         sigma_axis(ax)
         ax.set(xlabel="", title=name, yticks=(0, 0.5, 1))
     axes[-1].set_xlabel(SIGMA_LABEL)
@@ -219,8 +229,8 @@ def swap_table(
     """
     fig, ax = plt.subplots(figsize=(4.8, 6.6))
     rows = [*titles]
-    looks = {"small": ("o", "C0", -0.17), "large": ("s", "C1", 0.17)}
-    for base, (marker, color, shift) in looks.items():
+    for base, shift in (("small", -0.17), ("large", 0.17)):
+        color, marker, _ = SERIES[base]
         for open_marks in (False, True):
             drawn = [
                 (row + shift, table.share(base, name))
@@ -264,9 +274,9 @@ def distances(
     for ax, (title, of) in zip(axes, found.items(), strict=True):
         sigma = of.gaussian.sigma
         ax.set(yscale="log", ylim=(3e-5, 2), xlim=sigma[[0, -1]])
-        looks = [*LOOKS[:2], ("k", "", ":"), ("C2", "", "-.")]
-        for (name, curve), (color, marker, line) in zip(of.curves.items(), looks, strict=True):
-            curve.plot(ax, name, color=color, marker=marker, ls=line, ms=3.5)
+        looks = [SERIES["Gaussian"], SERIES["empirical"], ("C2", "", "--"), ("C3", "", "-.")]
+        for (name, curve), look in zip(of.curves.items(), looks, strict=True):
+            curve.plot(ax, name, **style(look, ms=3.5))
         ax.axvline(often, color="0.5", ls=":", lw=1)
         if zone:
             named_band(ax, "danger\nzone", zone, 2.5, color="0.9")
@@ -291,14 +301,15 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
     Parameters
     ----------
     geometry : whose regimes are shaded.
-    found : label -> the way of a model's samples.
+    found : label, which begins with the model's name in `SERIES` -> the way of its samples.
     rate : on held-out images, at some of the same levels, called ``named``.
     """
     fig, (ax, lower) = plt.subplots(2, 1, figsize=(4.8, 5.4), sharex=True, height_ratios=(3, 2))
     shade_regimes(ax, geometry.regimes)
-    for (label, course), look in zip(found.items(), (("C1", "-"), ("C2", "-.")), strict=True):
-        course.plot(ax, lower, label, *look)
-    rate.plot(ax, named, color="k", ls=":")
+    for label, course in found.items():
+        color, _, line = SERIES[label.split(",")[0]]
+        course.plot(ax, lower, label, color, line)
+    rate.plot(ax, named, **style(SERIES["small"], marker="", ls=":"))
     sigma_axis(ax)
     sigma_axis(lower)
     if geometry.regimes.medium:
@@ -322,8 +333,10 @@ def over_training(moments: Sequence[Moment]) -> Drawn:
     fig, ax = plt.subplots(figsize=(4.8, 3.2))
     table: dict[str, Any] = {"step [count]": steps}
     measures = {"generated samples": copies, "held-out images, peak of the rate": peaks}
-    for (name, values), look in zip(measures.items(), ("C1s-", "ko:"), strict=True):
-        ax.errorbar(steps, *bars(values), fmt=look, capsize=2, elinewidth=1, label=name)
+    changes: list[dict[str, Any]] = [{}, {"ls": ":", "mfc": "w"}]
+    for (name, values), changed in zip(measures.items(), changes, strict=True):
+        look = style(SERIES["small"], capsize=2, elinewidth=1, label=name, **changed)
+        ax.errorbar(steps, *bars(values), **look)
         table |= columns(name, "fraction", values)
     ax.set(xscale="log", xlabel="training step", ylabel="memorized", ylim=(-0.03, 1.03))
     ax.set_xticks(steps, [f"{step:,}" for step in steps])
@@ -336,10 +349,11 @@ def switched(switch: Switch, reach: CopyRange) -> Drawn:
     """The shares of copies against the level of a single switch, over the regimes."""
     fig, ax = plt.subplots(figsize=(4.8, 4.0))
     shade_regimes(ax, reach.geometry.regimes)
-    for base, other, color, mark in (("small", "large", "C1", "o"), ("large", "small", "C2", "s")):
-        switch.curve(base).plot(ax, f"{base}, then {other} below", color=color, marker=mark, ms=4)
+    for base, other in (("small", "large"), ("large", "small")):
+        label = f"{base} model, then {other} below"
+        switch.curve(base).plot(ax, label, **style(SERIES[base], ms=4))
     if np.isfinite(reach.edge.value):
-        ax.axvline(reach.edge.value, color="k", ls="--", lw=1, label="undone down to here")
+        ax.axvline(reach.edge.value, color="k", ls="--", lw=1, label="rule of thumb")
     at, ends = bars([switch.begun, switch.ended])
     half = [switch.alone["small"].mean() / 2] * 2
     ax.errorbar(at, half, xerr=ends, fmt="kD", ms=4, capsize=2, zorder=4)
@@ -354,7 +368,7 @@ def levels_by_size(sizes: Sequence[Measured]) -> Drawn:
     """Zone, hump, switch and predictions of the same images at several sizes."""
     fig, ax = plt.subplots(figsize=(4.8, 4.6))
     for place, one in enumerate(sizes):
-        one.plot(ax, place, named=place == 0)
+        _levels(ax, one, place, named=place == 0)
     ticks = [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in sizes]
     ax.set(yscale="log", xlim=(-0.6, len(sizes) - 0.4), ylabel=SIGMA_LABEL)
     ax.set_xticks(range(len(sizes)), ticks, fontsize=8.5)
@@ -369,13 +383,47 @@ def curves_by_size(sizes: Sequence[Measured]) -> Drawn:
     size = (4.8, 1.75 * len(sizes) + 0.8)
     fig, axes = plt.subplots(len(sizes), 1, figsize=size, sharex=True, squeeze=False)
     for ax, one in zip(axes[:, 0], sizes, strict=True):
-        one.plot_curves(ax)
+        _magnified(ax, one)
         sigma_axis(ax)
         ax.set(xlabel="", xlim=(0.02, 50))
         ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=9)
     ax.set_xlabel(SIGMA_LABEL)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2)
     return fig, curve_table(sizes)
+
+
+def _levels(ax: Axes, one: Measured, place: float, *, named: bool) -> None:
+    """The levels of one size over a place of the other axis; ``named`` are they in the legend."""
+
+    def mark(shift: float, values: Sequence[Estimate], label: str, **look: Any) -> None:
+        middle, ends = bars(values)
+        ax.errorbar(place + shift, middle, ends, label=label if named else None, **look)
+
+    half, size = one.hump.half, one.zone.high - one.zone.low
+    zone, (small, *_) = "danger zone" if named else None, SERIES["small"]
+    ax.bar(place, size, 0.8, one.zone.low, color="0.85", zorder=0, label=zone)
+    band: dict[str, Any] = dict(color=small, ls="-", lw=5, alpha=0.35, solid_capstyle="butt")
+    ax.plot([place - 0.2] * 2, [end.value for end in half], **band)
+    mark(-0.2, [one.hump.centre], "hump: centre, half-width", fmt="o", color=small)
+    mark(0, [one.switch.begun], "switch, small to large", fmt="v", color="k")
+    mark(0, [one.switch.ended], "switch, large to small", fmt="^", color="k")
+    for name, color, marker in (("copy edge", "0.5", "X"), ("overlap", SERIES["overlap"][0], "D")):
+        label = f"prediction: {name}" if named else None
+        ax.plot(place + 0.2, one.predicted[name], marker, color=color, ms=6, label=label)
+
+
+def _magnified(ax: Axes, one: Measured) -> None:
+    """The curves of one size over its zone, the rate magnified to be seen."""
+    ax.axvspan(one.zone.low, one.zone.high, color="0.85", lw=0, zorder=0)
+    curves = one.curves
+    rate = curves.pop("rate")
+    plot_series(ax, curves, marker="")
+    look, top = style(SERIES["small"], ms=3, label="rate, magnified"), max(rate.high.max(), 1e-9)
+    ax.plot(rate.sigma, rate.mean / top, **look)
+    ends = rate.low / top, rate.high / top
+    ax.fill_between(rate.sigma, *ends, color=look["color"], alpha=0.25, lw=0)
+    peak = f"peak\n{rate.mean.max():.1%}"
+    ax.text(0.99, 0.5, peak, transform=ax.transAxes, ha="right", fontsize=9)
 
 
 def copies_and_others(one: Measured, train: np.ndarray, n: int = 6) -> Drawn:

@@ -16,35 +16,49 @@ from matplotlib.figure import Figure
 from geomem.digitized import Digitized
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import Estimate, Fraction, bars
+from geomem.geometry.intervals import Estimate, Fraction, bars, columns
 from geomem.geometry.window import Window
 from geomem.memorization.gaps import PaperGap, Swept
 from geomem.memorization.remedies import Judged, Ratio
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.study import Study, plane
+from geomem.memorization.study import Course, Study, plane
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
-from geomem.plots.drawing import Drawn, from_rows, image_grid, pixel_table, sigma_axis
+from geomem.plots.drawing import (
+    SERIES,
+    Drawn,
+    Look,
+    from_rows,
+    image_grid,
+    log_axis,
+    pixel_table,
+    plot_series,
+    sigma_axis,
+    style,
+)
 
 Interval = Estimate | Fraction
 Bars = Sequence[tuple[str, Window | None, Interval]]  # name, gap if any, share memorized
 Source = tuple[Bars, Mapping[str, Curve]]
-CURVES = {  # label, colour, line, mark
-    "coverage": (r"coverage $C_\sigma$", "C0", "-", "o"),
-    "concentration": (r"concentration $W_\sigma$", "C1", "--", "s"),
-}
-Mark = tuple[str | None, Judged, Mapping[str, Any]]
+CURVES = {"coverage": "C_sigma", "concentration": "W_sigma"}  # of a source, as `SERIES` has them
+Mark = tuple[str | None, Judged, Look]  # a name to be written beside it, what is marked, and how
 References = Mapping[str, Mapping[str, Estimate]]  # as `Bench.references` gives them
-LOOKS: Mapping[str, Mapping[str, Any]] = {
-    "plain": {"color": "C1", "marker": "o", "ls": "-"},
-    "stopped": {"color": "k", "marker": "X", "ls": "-"},
-    "fixed stop": {"color": "0.5", "marker": "P", "ls": ":"},
-    "zone gap": {"color": "C3", "marker": "D", "ls": "-."},
-    "paper gap": {"color": "C4", "marker": "d", "ls": (0, (5, 1))},
-    "copy gap": {"color": "C2", "marker": "s", "ls": "--"},
-    "copy gap, none kept": {"color": "C2", "marker": "v", "ls": ":"},
-    "dummy": {"color": "C0", "marker": "^", "ls": ":"},
-    "stopped inside": {"color": "0.3", "marker": "*", "ls": ":"},
-    "large": {"color": "0.6", "marker": "h", "ls": "-"},
+LOOKS: dict[str, Look] = {
+    "plain": SERIES["small"],
+    "stopped": ("k", "X", "-"),
+    "fixed stop": ("0.5", "P", ":"),
+    "zone gap": ("C3", "D", "-."),
+    "paper gap": ("#E69F00", "p", (0, (5, 1))),
+    "copy gap": ("C2", "v", "--"),
+    "copy gap, none kept": ("C2", "d", ":"),
+    "dummy": ("#56B4E9", "^", ":"),
+    "stopped inside": ("0.3", "*", ":"),
+    "large": SERIES["large"],
+}
+SWEPT: dict[str, Look] = LOOKS | {
+    "zone": LOOKS["zone gap"],
+    "low half": ("C3", "<", ""),
+    "high half": ("C3", ">", ""),
+    "copy window": LOOKS["copy gap, none kept"],
 }
 CELEBA = "the paper (CelebA)"
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
@@ -94,10 +108,9 @@ def beside(
     size = (4.8, 3.7 + 0.5 * len(names))
     fig, (ax, lower) = plt.subplots(2, 1, figsize=size, height_ratios=(len(names) / 6, 1))
     for place, kind in enumerate(names):
-        look = LOOKS[kind]
+        look = style(LOOKS[kind], ls="")
         for shift, one in zip(SHIFTS, study.of(kind), strict=False):
-            x, y, ends = one.copies.value, place + shift, bars([one.copies])[1]
-            ax.errorbar(x, y, xerr=ends, fmt=look["marker"], color=look["color"])
+            ax.errorbar(one.copies.value, place + shift, xerr=bars([one.copies])[1], **look)
         ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=9)
     ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=9)
     ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()], fontsize=8.5)
@@ -107,11 +120,10 @@ def beside(
         lower.axvspan(window.low, window.high, color=shade, lw=0, zorder=0)
     lower.axhline(1, color="k", lw=1)
     for kind, ratio in ratios.items():
-        ratio.plot(lower, kind, ms=4, **LOOKS[kind])
+        ratio.plot(lower, kind, **style(LOOKS[kind], ms=4))
     sigma_axis(lower, probability=False)
-    lower.set(ylabel=f"held-out error /\nthe {against} model's", yscale="log", ylim=(0.4, 4))
-    lower.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
-    lower.minorticks_off()
+    log_axis(lower)
+    lower.set(ylabel=f"held-out error /\nthe {against} model's")
     fig.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncol=4)
     return fig, study.long_table(ratios, against)
 
@@ -126,7 +138,7 @@ def over_training(
 
     Parameters
     ----------
-    stops : seed -> the losses, the lowest one marked.
+    stops : seed -> the losses, a ring around the lowest one, wider from training to training.
     course : kind of `LOOKS` -> what it was after each of the ``steps``.
 
     Returns
@@ -137,22 +149,24 @@ def over_training(
     size = (4.8, 1.9 * len(measures) + 3.1)
     fig, (top, *axes) = plt.subplots(1 + len(measures), 1, figsize=size, sharex=True)
     curves: list[tuple[str, str, Sequence[int], Sequence[Interval]]] = []
-    for seed, stop in stops.items():
-        _course(top, stop.steps, stop.losses, color="C1", lw=1)
-        top.plot(stop.step, min(loss.value for loss in stop.losses), **LOOKS["stopped"])
+    for i, (seed, stop) in enumerate(stops.items()):
+        _course(top, stop.steps, stop.losses, **style(LOOKS["plain"], marker="", lw=1))
+        top.plot(stop.step, min(loss.value for loss in stop.losses), "ko", ms=5 + 4 * i, mfc="none")
         curves.append(("held-out loss", f"plain, seed {seed}", stop.steps, stop.losses))
     top.set_ylabel("held-out loss")
     for ax, name in zip(axes, measures, strict=True):
         for kind, ones in course.items():
             found = [one.measured[name] for one in ones]
-            _course(ax, steps, found, label=kind, ms=4.5, **LOOKS[kind])
+            _course(ax, steps, found, **style(LOOKS[kind], label=kind, ms=4.5))
             curves.append((name, kind, steps, found))
         if name == "memorized":
             ax.set(ylabel="memorized share", ylim=(-0.03, 1.03))
         else:
             _distance_axis(ax, name, references)
+            ax.set_ylim(0, None)
     axes[-1].set(xlabel="training step", xscale="log")
-    axes[-1].set_xticks(steps, [f"{step:,}" for step in steps])
+    ticks = sorted({*steps, *(step for stop in stops.values() for step in stop.steps)})
+    axes[-1].set_xticks(ticks, [f"{step:,}" for step in ticks], rotation=90)
     axes[-1].minorticks_off()
     fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncol=2)
     rows = [(*of, x, *y.numbers) for *of, xs, ys in curves for x, y in zip(xs, ys, strict=True)]
@@ -162,13 +176,13 @@ def over_training(
     return fig, from_rows(headings, rows)
 
 
-def against_paper(theirs: Mapping[str, Floats], ours: Mapping[str, Floats]) -> Drawn:
-    """The paper's course of training as marks, ours as lines.
+def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> Drawn:
+    """The paper's course of training as filled marks, ours as open ones with their intervals.
 
     Parameters
     ----------
-    theirs, ours : kind of `LOOKS` -> (K, 3) share of the training done, share memorized,
-        distance over the last one of the baseline. Kinds that are not ours are left out.
+    theirs, ours : kind of `LOOKS` -> share of the training done, share memorized, and distance
+        over the last one of the baseline. Kinds that are not ours are left out.
 
     Returns
     -------
@@ -182,65 +196,102 @@ def against_paper(theirs: Mapping[str, Floats], ours: Mapping[str, Floats]) -> D
         for source in sources
     }
     fig, axes = plt.subplots(2, 1, figsize=(4.8, 5.0), sharex=True)
-    for (source, kind), (done, *columns) in ((key, c.T) for key, c in courses.items()):
-        line = {"ls": "none", "ms": 5} if source == "paper" else {"ls": "-", "lw": 1, "marker": ""}
-        for ax, column in zip(axes, columns, strict=True):
-            ax.plot(done, column, label=f"{source}: {kind}", **{**LOOKS[kind], **line})
+    for (source, kind), course in courses.items():
+        done, *measures = zip(*course, strict=True)
+        own: dict[str, Any] = {"ls": ""} if source == "paper" else {"ls": "-", "lw": 1, "mfc": "w"}
+        look = style(LOOKS[kind], label=f"{source}: {kind}", ms=5, **own)
+        for ax, values in zip(axes, measures, strict=True):
+            ax.errorbar(done, *bars(values), **look)
     axes[0].set(ylabel="memorized share", ylim=(-0.03, 1.03))
     axes[1].set(ylabel="distance over\nthe baseline's last", xlabel="share of the training done")
     axes[1].set_ylim(0, None)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
-    rows = [(*key, *row) for key, course in courses.items() for row in course.tolist()]
-    headings = ["source [name]", "model [name]", "share of the training [fraction]"]
-    headings += ["memorized [fraction]", "distance over the baseline's last [ratio]"]
-    return fig, from_rows(headings, rows)
+    rows = [(*key, *row) for key, course in courses.items() for row in course]
+    of, models, done, copies, distances = zip(*rows, strict=True)
+    table: dict[str, Any] = {
+        "source [name]": of,
+        "model [name]": models,
+        "share of the training [fraction]": done,
+    }
+    table |= columns("memorized", "fraction", copies)
+    return fig, table | columns("distance over the baseline's last", "ratio", distances)
 
 
 def _planes(
     panels: Mapping[str, tuple[Sequence[Mark], References, Sequence[Judged]]],
     distance: str,
-    columns: int = 1,
+    *,
+    log: bool,
 ) -> Figure:
     """Copies across, a Frechet distance upwards, in panels above one another.
 
     Parameters
     ----------
-    panels : title -> marks (label or None, judged, style), the lines to read them against, and
-        what a grey line of steps joins, the front.
-    columns : of the legend.
+    panels : title -> marks, the lines to read them against, and what a grey line of steps joins,
+        the front.
+    log : the distance has a logarithmic axis, else one from 0.
     """
-    size = (4.8, 2.2 + 2.8 * len(panels))
+    size = (4.8, 0.9 + 3.1 * len(panels))
     fig, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False)
     for ax, (title, (marks, references, front)) in zip(axes[:, 0], panels.items(), strict=True):
-        if front:
+        if len(front) > 1:
             line = [(one.copies.value, one.distance[distance].value) for one in front]
             ax.plot(*np.transpose(line), "0.6", lw=1, ds="steps-post", zorder=0, label="front")
-        for label, one, style in marks:
+        named: dict[tuple[float, float], list[str]] = {}
+        for label, one, look in marks:
             x, y = one.copies, one.distance[distance]
-            look = {"lw": 0.8, **style, "ls": "none"}
-            ax.errorbar(x.value, y.value, bars([y])[1], bars([x])[1], label=label, **look)
+            ax.errorbar(x.value, y.value, bars([y])[1], bars([x])[1], **style(look, ls="", lw=0.8))
+            named.setdefault((x.value, y.value), []).extend([label] if label else [])
         _distance_axis(ax, distance, references)
+        if log:
+            log_axis(ax)
+        else:
+            ax.set_ylim(0, None)
         ax.set(title=title, xlim=(-0.03, 1.03))
+        _name({point: ", ".join(labels) for point, labels in named.items()}, ax)
     ax.set_xlabel("share of memorized samples")
-    legend = ax.get_legend_handles_labels()
-    fig.legend(*legend, loc="outside lower center", ncol=columns, fontsize=8.5)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3)
     return fig
 
 
-def trade_off(
-    study: Study, names: Mapping[str, str], references: References, distance: str
-) -> Drawn:
+def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
+    """Write names, if any, beside points: right of those on the left half, of others outside."""
+    to_axes = ax.transScale + ax.transLimits
+    note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": 8.5}
+    note["arrowprops"] = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
+    for left in (True, False):
+        half = {(x, y): name for (x, y), name in points.items() if (x < 0.5) == left}
+        column = 0.05 + to_axes.transform((max((x for x, _ in half), default=0), 1))[0]
+        some = sorted((y, x) for (x, y), name in half.items() if name)
+        places = np.array([to_axes.transform((x, y))[1] for y, x in some])
+        for (y, x), height in zip(some, spread(places, 0.065), strict=True):
+            at = (column if left else 1.04, height)
+            ax.annotate(points[x, y], (x, y), at, annotation_clip=False, **note)
+
+
+def spread(places: Floats, apart: float) -> Floats:
+    """Ascending places (n,), moved so that each lies ``apart`` from the one before, or farther.
+
+    >>> spread(np.array([0.0, 1.0, 1.0]), 0.5).tolist()
+    [0.0, 0.75, 1.25]
+    """
+    steps = apart * np.arange(len(places))
+    up, down = np.maximum.accumulate, np.minimum.accumulate
+    return np.asarray(steps + (up(places - steps) + down((places - steps)[::-1])[::-1]) / 2)
+
+
+def trade_off(study: Study, kinds: Iterable[str], references: References, distance: str) -> Drawn:
     """Copies across, a Frechet distance upwards; of every training one mark.
 
-    names : kind of `LOOKS` -> its label, which its first training has.
+    kinds : of `LOOKS`; the first training of each has its name beside it.
     """
-    marks, named = list[Mark](), set[str]()
+    marks, unnamed = list[Mark](), {*kinds}
     for (kind, _), one in study.judged.items():
-        marks.append((names[kind] if kind not in named else None, one, LOOKS[kind]))
-        named.add(kind)
-    kinds, seeds = zip(*study.judged, strict=True)
-    table = {"model [name]": kinds, "training seed [index]": seeds}
-    fig = _planes({"": (marks, references, [])}, distance)
+        marks.append((kind if kind in unnamed else None, one, LOOKS[kind]))
+        unnamed.discard(kind)
+    names, seeds = zip(*study.judged, strict=True)
+    table = {"model [name]": names, "training seed [index]": seeds}
+    fig = _planes({"": (marks, references, [])}, distance, log=False)
     return fig, table | plane(study.judged.values(), distance)
 
 
@@ -249,24 +300,18 @@ def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
     panels, rows = {}, list[tuple[str, str, Judged]]()
     for one in sweeps:
         kinds = one.study.first
-        looks = plain_looks(kinds)
-        marks = [(kind, judged, looks[kind]) for kind, judged in kinds.items()]
+        marks = [(kind, judged, swept_look(kind)) for kind, judged in kinds.items()]
         panels[one.name] = marks, one.references, [kinds[kind] for kind in one.front(distance)]
         rows += [(one.name, kind, judged) for kind, judged in kinds.items()]
     of, model, judged = zip(*rows, strict=True)
     table = {"data set [name]": of, "model [name]": model}
-    return _planes(panels, distance, columns=2), table | plane(judged, distance)
+    return _planes(panels, distance, log=True), table | plane(judged, distance)
 
 
-def plain_looks(kinds: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A colour and a marker for each of many kinds, grey for the large model."""
-    return {
-        kind: {
-            "marker": "os^DvPX*<>phd"[i % 13],
-            "color": "0.4" if kind == "large" else f"C{i % 5}",
-        }
-        for i, kind in enumerate(kinds)
-    }
+def swept_look(kind: str) -> Look:
+    """How a kind of a sweep is marked; the paper's gaps alike, since their names stand by them."""
+    own = "copy gap" if kind.startswith("copy window,") else kind
+    return SWEPT.get(own, LOOKS["paper gap"])
 
 
 def sheet(study: Study, labels: Mapping[str, str], n: int) -> Drawn:
@@ -296,11 +341,12 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
     for (title, (tried, curves)), zone, ax, below in places:
         lowest = min(window.low for _, window, _ in tried if window)
         ends = min(0.05, lowest / 1.5), max(10.0, 2 * zone.high)
-        for name, (label, color, line, mark) in CURVES.items():
-            if title == marked:
-                ax.plot(curves[name].sigma, curves[name].mean, color + mark, ms=3.5)
-            else:
-                curves[name].plot(ax, label, color=color, ls=line)
+        own = {series: curves[name] for name, series in CURVES.items()}
+        if title == marked:
+            for name, curve in own.items():
+                ax.plot(curve.sigma, curve.mean, **style(SERIES[name], ls="", ms=3.5))
+        else:
+            plot_series(ax, own, marker="")
         _gap_bars(below, tried, ends)
         for panel in (ax, below):
             panel.axvspan(zone.low, zone.high, color="0.9", lw=0, zorder=0)
@@ -387,4 +433,4 @@ def _distance_axis(ax: Axes, name: str, references: References) -> None:
     ax.axhline(held_out, color="0.4", ls=":", label="real, held out")
     ax.axhline(copier, color="0.4", ls="--", label="training set")
     label = name if name == "sliced Wasserstein" else f"Frechet distance,\n{name}"
-    ax.set(ylabel=label, ylim=(0, None))
+    ax.set_ylabel(label)

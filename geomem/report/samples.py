@@ -101,7 +101,7 @@ def _thresholds(asked: Asked, near: Neighbours, part: Part) -> None:
         clean["held-out images"] = neighbours(asked.heldout, asked.distinct).ratio
     found = Thresholds.of({}, 0, clean)
     part.picture(
-        "thresholds", pictures.thresholds(found, ("C1", "0.4")[: len(clean)]),
+        "thresholds", pictures.thresholds(found, drawing.LOOKS[: len(clean)]),
         "One third is a choice",
         alt="The share that passes the ratio test rises with its threshold.",
         caption="Shares with d_1NN less than t times d_2NN, at every t; bands are 95% intervals.",
