@@ -367,6 +367,7 @@ def test_resume_waits_for_whoever_trains_the_model_now(models, made):
         assert waiting.is_alive()
         shutil.copytree(made.folder, folder, dirs_exist_ok=True)
         before = (folder / "model" / "record.json").stat().st_ino
+        fcntl.flock(handle, fcntl.LOCK_UN)  # the fork has the handle, too
     waiting.join(60)
     assert waiting.exitcode == 0 and weights(folder) == weights(made.folder)
     assert (folder / "model" / "record.json").stat().st_ino == before, "trained again"
