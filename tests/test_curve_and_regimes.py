@@ -216,3 +216,11 @@ def test_held_out_queries_cross_earlier_than_the_training_images_themselves():
     found = Crossings.of(data.heldout, data.train)
     assert found.earlier and found.inside == (found.regimes.medium is not None)
     assert found.nearest > 0 and [*found.curves][:2] == ["C_sigma", "W_sigma"]
+
+
+def test_below_is_at_all_levels_asked_for_by_the_intervals():
+    low, high = np.array([0.0, 0.1, 0.6]), np.array([0.2, 0.4, 0.9])
+    curve = Curve(np.array([1.0, 2.0, 3.0]), (low + high) / 2, low, high, 0, np.empty((0, 3)))
+    assert curve.below(1.0) is True and curve.below(0.5) is False
+    assert curve.below(0.5, np.array([True, True, False])) is True
+    assert curve.below(0.3, curve.sigma < 2.5) is None

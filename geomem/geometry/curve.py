@@ -62,8 +62,8 @@ class Band:
 
     def below(self, level: float, inside: NDArray[np.bool_] | bool = True) -> Answer:
         """Whether it is below a level at all of its noise levels ``inside``, by its intervals."""
-        low, high = self.low[np.where(inside)], self.high[np.where(inside)]
-        return decided(np.all(high < level), np.any(low >= level))
+        beside = ~np.broadcast_to(inside, self.low.shape)
+        return decided(np.all(beside | (self.high < level)), np.any(~beside & (self.low >= level)))
 
     def estimate(self, index: int) -> Estimate:
         """Its value with the interval at the level of this index."""
