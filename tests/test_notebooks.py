@@ -172,8 +172,8 @@ def test_unknown_names_name_the_known_ones():
 def test_an_override_goes_to_each_notebook_that_has_it():
     chosen = list(notebooks.notebooks(ROOT).values())
     profile = notebooks.pick_profile(ROOT, "cpu")
-    values = notebooks.resolve_all(chosen, profile, {"n_queries": "9", "seed": "3"})
-    assert values["posterior"]["n_queries"] == 9 and "n_queries" not in values["coverage"]
+    values = notebooks.resolve_all(chosen, profile, {"n_queries": "12", "seed": "3"})
+    assert values["posterior"]["n_queries"] == 12 and "n_queries" not in values["coverage"]
     assert all(v["seed"] == 3 for v in values.values() if "seed" in v)
 
 

@@ -17,7 +17,6 @@ from torch import distributed
 from geomem import disk
 from geomem.cli.main import examples, torchrun, value_range
 from geomem.cli.processes import in_turn, processes
-from geomem.companion.tables import Table
 from geomem.data.named import name_of
 from geomem.data.sets import ImageSet, load_dataset, source_sha256
 from geomem.errors import InputError
@@ -107,9 +106,10 @@ def _said(found: MeasuredRegimes) -> str:
     """Some levels of the curves, and the zone."""
     curves = {"C_sigma": found.geometry.coverage, "W_sigma": found.geometry.weight}
     grid, regimes = found.geometry.coverage.sigma, found.geometry.regimes
-    columns: dict[str, list[Any]] = {"sigma": [*grid[::SHOWN]]}
-    for name, curve in curves.items():
-        columns[name] = [curve.estimate(i) for i in range(0, len(grid), SHOWN)]
+    rows = [f"{'sigma':<8} " + " ".join(f"{name:<28}" for name in curves)]
+    for i in range(0, len(grid), SHOWN):
+        values = " ".join(f"{curve.estimate(i)!s:<28}" for curve in curves.values())
+        rows.append(f"{grid[i]:<8.3g} {values}".rstrip())
     said = {name: number.text for name, number in found.numbers.items()}
     lines = [
         f"danger zone: sigma from {said['zone_from']} to {said['zone_to']}"
@@ -125,7 +125,7 @@ def _said(found: MeasuredRegimes) -> str:
             f"concentration falls below {regimes.level:g} between {said['zone_to_least']} and "
             f"{said['zone_to_most']}: proved"
         )
-    return "\n".join([str(Table(columns)), *lines])
+    return "\n".join([*rows, *lines])
 
 
 def _write(found: MeasuredRegimes, options: argparse.Namespace, world: int) -> None:

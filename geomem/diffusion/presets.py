@@ -366,7 +366,7 @@ def named(config: Experiment) -> tuple[str, dict[str, str]]:
     What `experiment` takes to give it back: a name, and dotted name -> value as text.
 
     >>> named(experiment("digits-mlp-small", {"train.seed": 1, "train.snapshots": (0.5, 0.25)}))
-    ('digits-mlp-small', {'train.seed': '1', 'train.snapshots': '0.5,0.25'})
+    ('digits-mlp-small', {'train.snapshots': '0.5,0.25', 'train.seed': '1'})
     """
     own = settings(config).items()
     usual = {name: settings(preset) for name, preset in PRESETS.items()}

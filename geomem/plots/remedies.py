@@ -61,6 +61,7 @@ SWEPT: dict[str, Look] = LOOKS | {
     "copy window": LOOKS["copy gap, none kept"],
 }
 CELEBA = "the paper (CelebA)"
+HIGHEST = 0.95  # where a name may stand beside its axes, of their height
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
 
@@ -264,7 +265,9 @@ def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
         column = 0.05 + to_axes.transform((max((x for x, _ in half), default=0), 1))[0]
         some = sorted((y, x) for (x, y), name in half.items() if name)
         places = np.array([to_axes.transform((x, y))[1] for y, x in some])
-        for (y, x), height in zip(some, spread(places, 0.065), strict=True):
+        heights = spread(places, 0.065)
+        heights -= max([0.0, *(heights - HIGHEST)])  # below the title
+        for (y, x), height in zip(some, heights, strict=True):
             at = (column if left else 1.04, height)
             ax.annotate(points[x, y], (x, y), at, annotation_clip=False, **note)
 
