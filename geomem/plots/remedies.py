@@ -265,8 +265,8 @@ def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
         column = 0.05 + to_axes.transform((max((x for x, _ in half), default=0), 1))[0]
         some = sorted((y, x) for (x, y), name in half.items() if name)
         places = np.array([to_axes.transform((x, y))[1] for y, x in some])
-        heights = spread(places, 0.065)
-        heights -= max([0.0, *(heights - HIGHEST)])  # below the title
+        most = HIGHEST - 0.065 * np.arange(len(places))[::-1]  # so that all stay below the title
+        heights = np.minimum(spread(places, 0.065), most)
         for (y, x), height in zip(some, heights, strict=True):
             at = (column if left else 1.04, height)
             ax.annotate(points[x, y], (x, y), at, annotation_clip=False, **note)
