@@ -335,7 +335,7 @@ def _acquire(lock: FileLock, *, blocking: bool = True) -> bool:
         # Without flock it would warn, and take a file for a lock, which outlives who is killed.
         with warnings.catch_warnings(action="error", category=UserWarning):
             lock.acquire(blocking=blocking)
-    except (UserWarning, NotImplementedError):
+    except (UserWarning, NotImplementedError):  # what filelock says of such a disk, by its version
         return False
     except OSError as error:
         if error.errno not in NO_LOCKS:
