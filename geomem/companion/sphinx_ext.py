@@ -13,7 +13,6 @@ id, its hyphens as underscores.
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 import shutil
@@ -40,7 +39,6 @@ ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
 FILES = (*FIGURE_FILES, ".bib")
-MATHJAX = "static/mathjax/tex-svg-full.js"
 MARKS = {
     "symbolic": "✓",
     "instances": "≈",
@@ -436,15 +434,10 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
 
 
 def _files(app: Sphinx, error: Exception | None) -> None:
-    """Beside the pages: MathJax from the installed package, and the files of every figure."""
+    """Beside the pages: the files of every figure."""
     if error is not None or app.builder.format != "html":
         return
-    package = importlib.util.find_spec("sphinx-mathjax-offline")
-    assert package is not None and package.submodule_search_locations
     out = Path(app.outdir)
-    (out / "_static" / "mathjax").mkdir(parents=True, exist_ok=True)
-    mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
-    shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
     (out / "figures").mkdir(exist_ok=True)
     for record in _figures():
         id, result = record["id"], Result(ROOT, record["notebook"])

@@ -1,0 +1,58 @@
+"""Formulas as MathML Core, which the browser sets itself: no script, and read aloud as formulas.
+
+`math_core` reads the LaTeX when the book is built; what it cannot read fails the strict build. The
+font is ``book/_assets/STIXTwoMath.woff``, cut to the characters that the formulas have.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import math_core
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+
+READER = math_core.LatexToMathML(fancy_error=False)
+logger = logging.getLogger(__name__)
+
+
+def mathml(latex: str, display: bool) -> str:
+    """A formula as an element ``math``.
+
+    Raises
+    ------
+    math_core.LatexError : the LaTeX is wrong, or of a kind that is not known.
+    """
+    return READER.convert_with_local_state(latex.strip(), displaystyle=display)
+
+
+def _shown(node: nodes.math | nodes.math_block) -> str:
+    try:
+        return mathml(node.astext(), isinstance(node, nodes.math_block))
+    except math_core.LatexError as error:
+        logger.warning("a formula that cannot be read: %s", error, location=node)
+        return f"<code>{html.escape(node.astext())}</code>"
+
+
+def _inline(writer: Any, node: nodes.math) -> None:
+    writer.body.append(writer.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
+    writer.body.append(f"{_shown(node)}</span>")
+    raise nodes.SkipNode
+
+
+def _display(writer: Any, node: nodes.math_block) -> None:
+    writer.body.append(writer.starttag(node, "div", CLASS="math notranslate nohighlight"))
+    if node["number"]:
+        writer.body.append(f'<span class="eqno">({get_node_equation_number(writer, node)})')
+        writer.add_permalink_ref(node, "Link to this equation")
+        writer.body.append("</span>")
+    writer.body.append(f'<div class="formula">{_shown(node)}</div></div>\n')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
