@@ -4,11 +4,30 @@ import functools
 import http.server
 import shutil
 import threading
+from importlib.resources import files
+from urllib.parse import quote
 
 import pytest
 
 # Scheme, width, and whether a server gives the pages or the disk does.
 VIEWS = [("light", 1280, True), ("dark", 1280, False), ("light", 390, False), ("dark", 390, True)]
+
+# The page that defines a word.
+DEFINED = {
+    "danger zone": "regimes",
+    "coverage": "coverage",
+    "ratio test": "memorization",
+    "gap": "gap_training",
+    "swap": "swaps",
+    "early stopping": "gap_training",
+    "GPU": "reproduce",
+    "cite": "cite",
+}
+# A page of each kind: prose, proofs, tables, a bibliography, code, a notebook, the API.
+OPEN = [
+    *("book/intro", "book/theorem_4_2", "book/what_holds", "book/cite", "book/reproduce"),
+    *("book/figures", "notebooks/swaps", "book/api/functions/audit"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +76,7 @@ def visit(browser, base, pages, scheme, width):
     page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(r.url))
     for name in pages:
         page.goto(base + name, wait_until="load")
-        page.wait_for_function(
-            "document.querySelectorAll('mjx-container').length"
-            " >= document.querySelectorAll('.math').length"
-        )
-        if page.query_selector('[data-mml-node="merror"], [data-mjx-error]'):
+        if page.query_selector(".math:not(:has(math)), merror"):
             troubles.append(f"{name}: a formula did not render")
         if page.evaluate("document.documentElement.scrollWidth") > width:
             troubles.append(f"{name}: wider than {width} px")
@@ -78,12 +93,72 @@ def test_every_page_in_a_browser(browser, address, html, pages, scheme, width, s
     assert visit(browser, base, pages, scheme, width) == []
 
 
-def test_search_finds_coverage(browser, address):
+@pytest.mark.parametrize("served", [True, False])
+def test_search_finds_the_page_that_defines_a_word_first(browser, address, html, served):
+    page, base = browser.new_page(), address if served else html.as_uri() + "/"
+    for words, defining in DEFINED.items():
+        page.goto(f"{base}search.html?q={quote(words)}", wait_until="load")
+        first = page.wait_for_selector("#search-results li a").get_attribute("href")
+        assert first.partition("#")[0] == f"book/{defining}.html", words
+    page.close()
+
+
+@pytest.mark.parametrize(("scheme", "width", "served"), VIEWS[1:3])
+def test_pages_are_open_to_who_hears_them_and_who_has_a_keyboard(
+    browser, html, scheme, width, served
+):
+    """By axe-core; what is wider than its place scrolls by keyboard; the article comes soon."""
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    for name in OPEN:
+        page.goto(f"{html.as_uri()}/{name}.html", wait_until="load")
+        for _ in range(10):
+            page.keyboard.press("Tab")
+            if page.evaluate("!!document.activeElement.closest('article')"):
+                break
+        else:
+            raise AssertionError(f"{name}: more than ten steps by keyboard to the article")
+        page.evaluate(axe)
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        grave = [rule for rule in found if rule["impact"] in ("serious", "critical")]
+        said = [(rule["id"], one["html"]) for rule in grave for one in rule["nodes"]]
+        assert said == [], name
+    context.close()
+
+
+def test_a_long_formula_scrolls_by_keyboard_and_shows_that_it_does(browser, html):
+    context = browser.new_context(viewport={"width": 390, "height": 900})
+    page = context.new_page()
+    page.goto(html.as_uri() + "/book/theorem_4_2.html", wait_until="load")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    page.wait_for_selector(".formula.wide")
+    formulas = page.query_selector_all(".formula")
+    for formula in formulas:
+        wide = formula.evaluate("one => one.scrollWidth > one.clientWidth + 1")
+        assert (formula.get_attribute("tabindex") == "0") == wide
+    formula = page.query_selector(".formula.wide")
+    formula.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("one => one.scrollLeft > 0", arg=formula)
+    assert "gradient" in formula.evaluate("one => getComputedStyle(one).backgroundImage")
+    context.close()
+    page = browser.new_page(viewport={"width": 1600, "height": 900})
+    page.goto(html.as_uri() + "/book/coverage.html", wait_until="load")
+    page.wait_for_timeout(200)
+    assert page.query_selector(".wide") is None
+    page.close()
+
+
+def test_icons_are_drawn_and_the_font_of_formulas_is_there(browser, address):
     page = browser.new_page()
-    page.goto(address + "search.html?q=coverage", wait_until="load")
-    page.wait_for_selector("#search-results li")
-    found = page.locator("#search-results li a").all_inner_texts()
-    assert any("Shells and coverage" in text for text in found), found
+    page.goto(address + "book/coverage.html", wait_until="load")
+    masks = page.evaluate(
+        "[...document.querySelectorAll('[class*=\"fa-\"]')].map(i => getComputedStyle(i).maskImage)"
+    )
+    assert masks and all("data:image/svg" in mask for mask in masks), masks
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("document.fonts.check('1em \"STIX Two Math\"', 'σ')")
     page.close()
 
 

@@ -15,7 +15,9 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
-READER = math_core.LatexToMathML(fancy_error=False)
+SUBSTACK = {"substack": r"\begin{subarray}{c}#1\end{subarray}"}
+READER = math_core.LatexToMathML(fancy_error=False, macros=SUBSTACK)
+PUNCTUATION = (*",.;:!?)]",)
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +41,9 @@ def _shown(node: nodes.math | nodes.math_block) -> str:
 
 def _inline(writer: Any, node: nodes.math) -> None:
     writer.body.append(writer.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
-    writer.body.append(f"{_shown(node)}</span>")
+    after = node.next_node(siblings=True, descend=False)
+    joined = isinstance(after, nodes.Text) and after[:1] in PUNCTUATION  # no line begins with it
+    writer.body.append(f"{_shown(node)}</span>{'&#8288;' if joined else ''}")
     raise nodes.SkipNode
 
 
