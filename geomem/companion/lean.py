@@ -1,19 +1,29 @@
 """Pages that are light and open to everyone, beyond what the theme does.
 
 ``book/_assets/lean.css`` and ``wide.js`` are style and script; ``book/_templates/layout.html``
-leaves out what the theme loads for nothing. Entries of the bibliography are items of a list.
+leaves out what the theme loads for nothing. What Sphinx writes as lists that are none, for who hears
+a page, is mended: entries of the bibliography, and a signature of several lines.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
 
+SIGNATURE = re.compile(r'<dl>\n(<dd><em class="sig-param">.*?</dd>\n)</dl>', re.S)
+
+
+def _lines(found: re.Match[str]) -> str:
+    lines = found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">\n{lines}</span>'
+
 
 def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     body = context.get("body") or ""
-    context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    body = body.replace('role="doc-biblioentry"', 'role="listitem"')
+    context["body"] = SIGNATURE.sub(_lines, body)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
