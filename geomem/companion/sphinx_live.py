@@ -11,8 +11,8 @@
 
 The data are what the notebook left with `geomem.companion.live.attach_live`; ``live/NAME.js`` in
 the book's assets computes the rest. The twin is the still figure that is numbered and printed.
-``:scripts: pictures`` loads ``live/pictures.js`` before; what the notebook attached as NAME-... lies
-beside the scripts, for them to load when it is needed.
+``:scripts: pictures`` loads ``live/pictures.js`` before; what the notebook attached as NAME-...
+lies beside the scripts, for them to load when it is needed.
 """
 
 from __future__ import annotations
