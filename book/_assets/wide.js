@@ -1,7 +1,7 @@
 // What is wider than its place is marked, so that the style shows it, and scrolls by keyboard, too.
 (() => {
   "use strict";
-  const PLACES = "main :is(.formula, span.math, .highlight, .pst-scrollable-table-container, .output)";
+  const PLACES = "main :is(.formula, span.math, .pst-scrollable-table-container)";
   const room = (place) => // of an inline formula, that of the text around it
     (place.matches("span") ? place.closest("p, li, td, th, dd, dt, figcaption, div, h1, h2, h3") : place).clientWidth;
   const width = (place) =>
