@@ -1,8 +1,8 @@
 """Pages that are light and open to everyone, beyond what the theme does.
 
 ``book/_assets/lean.css`` and ``wide.js`` are style and script; ``book/_templates/layout.html``
-leaves out what the theme loads for nothing. What Sphinx writes as lists that are none, for who hears
-a page, is mended: entries of the bibliography, and a signature of several lines.
+leaves out what the theme loads for nothing. Mended here, for who hears a page: what Sphinx writes
+as lists that are none, entries of the bibliography and a signature of several lines.
 """
 
 from __future__ import annotations
