@@ -39,7 +39,7 @@ WATCH = """(() => {
   const look = () => {
     const count = names => document.querySelectorAll(names).length;
     const set = count("mjx-container, .math math") >= count(".math");
-    const font = document.fonts.check('1em "STIX Two Math"', "x");
+    const font = !count(".math") || document.fonts.check('1em "STIX Two Math"', "x");
     if (document.readyState !== "loading" && set && font)
       window.formulas = performance.now();
     else setTimeout(look, 50);
