@@ -19,8 +19,9 @@ from geomem.errors import WorkError, refused
 BUILD_LOG = "book.log"
 # Jupyter Book has no option for it: Sphinx reads and writes pages in as many processes.
 RENDER = (
-    "from functools import partial; from jupyter_book import sphinx; from jupyter_book.cli import main; "
-    "sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={jobs}); main.main()"
+    "from functools import partial; from jupyter_book import sphinx; "
+    "sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={jobs}); "
+    "from jupyter_book.cli.main import main; main()"
 )
 
 
