@@ -35,7 +35,7 @@ from geomem.companion.notebooks import (
     resolve,
     resolve_all,
 )
-from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.results import Result
 from geomem.data.named import LOADERS, path_of
 from geomem.diffusion import presets
 from geomem.machine import in_time
@@ -278,10 +278,11 @@ def list_figures(options: argparse.Namespace) -> None:
     if not records and not left_out:
         raise ParameterError("no figures yet: run `geomem book` first.")
     for record in records:
-        stem = Result(root, record["notebook"]).figure(record["id"], "")
-        print(f"{record['id']}: {record['title']}")
+        id, result = record["id"], Result(root, record["notebook"])
+        ends = ",".join(path.name.removeprefix(id) for path in result.figure_files(id))
+        print(f"{id}: {record['title']}")
         print(f"  notebook {record['notebook']}; {record['paper']}; {record['claim']}")
-        print(f"  {os.path.relpath(stem)}{{{','.join(FIGURE_FILES)}}}")
+        print(f"  {os.path.relpath(result.figure(id, ''))}{{{ends}}}")
     if left_out:
         raise ParameterError(f"left out: {'; '.join(left_out)}; run `geomem book`.")
 
