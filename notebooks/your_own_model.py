@@ -216,7 +216,7 @@ fig, table = remedies.beside(found["flow"], names, ratios["flow"], shaded, "stop
 companion.figure(fig, "fig-own-flow", table, data=[data])
 
 # %% [markdown]
-# Samples of the flow from the same eight initial noises; a red frame, double and with an ear, marks a copy.
+# Samples of the flow from the same eight initial noises; a red double frame marks a copy.
 
 # %%
 titles = {name: name.replace(" ", "\n") for name in names}

@@ -1,4 +1,4 @@
-"""Curves are told apart in grey, by colour-blind readers and on dark pages; names stand beside them."""
+"""Curves are told apart in grey, by the colour-blind, on dark pages; names stand beside them."""
 
 from itertools import combinations
 
@@ -21,6 +21,7 @@ TOGETHER = [  # what meets in one picture
     ["plain", "swapped", "stopped", "fixed stop"],
     REMEDIES,
 ]
+FEW_MARKS = TOGETHER[:3]  # often drawn without marks
 PAIRS = sorted({pair for some in TOGETHER for pair in combinations(some, 2)})
 # What who lacks one kind of cone sees of linear RGB: G. M. Machado, M. M. Oliveira and L. A. F.
 # Fernandes, IEEE Transactions on Visualization and Computer Graphics 15 (2009), severity 1.
@@ -73,14 +74,12 @@ def test_in_grey_two_that_meet_differ_by_mark_and_dash_or_clearly_in_lightness(p
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("cones", SEEN)
 def test_colours_that_meet_are_told_apart_whatever_the_cones(cones, page):
+    """In Oklab, where 0.02 is just noticeable."""
     shown = {name: PAGES[page][0](look[0]) for name, look in drawing.SERIES.items()}
-    near = [
-        (one, other)
-        for one, other in PAIRS
-        if shown[one] != shown[other]
-        and np.linalg.norm(seen(shown[one], cones) - seen(shown[other], cones)) < 0.07
-    ]
-    assert near == []
+    for one, other in PAIRS:
+        away = np.linalg.norm(seen(shown[one], cones) - seen(shown[other], cones))
+        least = 0.08 if any({one, other} <= {*some} for some in FEW_MARKS) else 0.04
+        assert shown[one] == shown[other] or away >= least, (one, other)
 
 
 @pytest.mark.parametrize("page", PAGES)

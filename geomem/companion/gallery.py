@@ -73,8 +73,8 @@ class FigureIndex(Generated):
     def run(self) -> list[nodes.Node]:
         blocks = []
         for chapter, records in groupby(in_order(_figures()), lambda record: record["chapter"]):
-            blocks += [f"### [](../book/{chapter})\n", "::::{div} gallery", *map(self.entry, records)]
-            blocks.append("::::\n")
+            blocks += [f"### [](../book/{chapter})\n", "::::{div} gallery"]
+            blocks += [*map(self.entry, records), "::::\n"]
         return self.parse("\n".join(blocks))
 
     def entry(self, record: dict[str, Any]) -> str:

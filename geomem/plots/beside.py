@@ -21,7 +21,8 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
     is put where it is far from every other curve, and its own does not run through it.
     """
     handles, names = ax.get_legend_handles_labels()
-    lines = {getattr(handle, "lines", [handle])[0]: name for handle, name in zip(handles, names, strict=True)}
+    drawn = [getattr(handle, "lines", [handle])[0] for handle in handles]  # bars have a line, too
+    lines = dict(zip(drawn, names, strict=True))
     if len(names) > most or not all(isinstance(line, Line2D) for line in lines):
         return False
     fig = ax.get_figure(root=True)
@@ -33,8 +34,8 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
         ink = 0.75 * np.array(to_rgb(line.get_color()))  # letters need more contrast than lines
         look: dict[str, Any] = dict(ha="center", va="center", fontsize=SMALL_TEXT)
         text = ax.text(0.5, 0.5, name, color=tuple(ink), transform=ax.transAxes, **look)
-        others = np.concatenate([path for other, path in paths.items() if other is not line] or [[]])
-        place = _room(ax, text, paths[line], others.reshape(-1, 2), written)
+        others = [np.zeros((0, 2)), *(path for other, path in paths.items() if other is not line)]
+        place = _room(ax, text, paths[line], np.concatenate(others), written)
         written.append(text)
         if place is None:
             for one in written:
@@ -50,8 +51,10 @@ def _path(line: Line2D, step: float = 4.0) -> np.ndarray:
     corners = corners[np.isfinite(corners).all(1)]
     box = line.axes.bbox  # type: ignore[union-attr]  # it is in one
     corners = np.clip(corners, np.subtract(box.min, 1e3), np.add(box.max, 1e3))
+    if not len(corners):
+        return corners
     along = np.append(0, np.hypot(*np.diff(corners, axis=0).T).cumsum())
-    at = np.arange(0, along[-1] + step, step) if len(corners) else np.zeros(0)
+    at = np.arange(0, along[-1] + step, step)
     places = np.stack([np.interp(at, along, part) for part in corners.T], 1)
     return places[((places >= box.min) & (places <= box.max)).all(1)]
 

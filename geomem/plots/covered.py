@@ -15,7 +15,6 @@ from geomem.geometry.intervals import Estimate, bars
 from geomem.geometry.regimes import Geometry
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization.candidates import EDGES, Comparison, Predicted
-from geomem.plots.beside import SMALL_TEXT
 from geomem.plots.drawing import SERIES, SIGMA_LABEL, from_rows, plot_series, sigma_axis, style
 
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
@@ -86,7 +85,7 @@ def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
         ax.plot(end, i + 0.12, "|", color="k", ms=11, mew=2, label="ends: all" if first else None)
         levels["zone ends"] = Estimate(float(end))
         rows += [(one.name, one.size, what, *at.numbers) for what, at in levels.items()]
-    ax.set_yticks(range(len(cases)), [f"{one.name}\n{one.size}" for one in cases], fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(cases)), [f"{one.name}\n{one.size}" for one in cases])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0.05, 100)
@@ -112,7 +111,7 @@ def how_far_off(found: Comparison) -> Drawn:
             ax.errorbar(middle, place, xerr=ends, elinewidth=1, **look)
             rows += [(n, how, edge, *one.numbers) for n, one in zip(names, off, strict=True)]
     ax.axvline(1, color="k", lw=1)
-    ax.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names], fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     ax.set(xscale="log", xlabel="off by a factor of (open: level from other sets)")
     ax.set_xticks(at := [1, 2, 5, 10, 20, 50], [f"{x:g}" for x in at])
     ax.minorticks_off()

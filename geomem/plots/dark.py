@@ -50,7 +50,7 @@ def dark_colour(colour: str) -> str:
     rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     lightness, *chroma = oklab(rgb)
     share = min(1, float(np.hypot(*chroma)) / COLOURED)
-    grey, bright = 0.21 + 0.74 * (1 - lightness) ** 0.8, 0.62 + 0.33 * lightness
+    grey, bright = 0.21 + 0.74 * (1 - lightness) ** 0.8, 0.27 + 0.8 * lightness
     lms = (np.linalg.inv(LAB) @ [(1 - share) * grey + share * bright, *chroma]) ** 3
     linear = np.clip(np.linalg.inv(CONES) @ lms, 0, 1)
     shown = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)

@@ -37,20 +37,20 @@ SERIES: Mapping[str, Look] = {
     "Gaussian": ("#808080", "D", "-."),
     # the geometry
     "C_sigma": ("#00573f", "^", "-"),
-    "W_sigma": ("#aa3377", "v", "-."),
-    "W_sigma, held-out": ("#aa3377", "", ":"),
+    "W_sigma": ("#b0307a", "v", "-."),
+    "W_sigma, held-out": ("#b0307a", "", ":"),
     "overlap": ("#4499cc", "P", "--"),
     # remedies, of the small model
     "plain": ("#d55e00", "o", "-"),
     "stopped": ("#000000", "X", (0, (3, 1, 1, 1, 1, 1))),
     "fixed stop": ("#707070", "P", (0, (1, 1.5))),
-    "zone gap": ("#7b52ab", "D", "-."),
-    "paper gap": ("#a67200", "p", (0, (8, 1, 1, 1))),
-    "copy gap": ("#1f7a33", "v", (0, (5, 1))),
-    "copy gap, none kept": ("#1f7a33", "d", (0, (1, 1))),
+    "zone gap": ("#cc5f9e", "D", "-."),
+    "paper gap": ("#c08a1a", "p", (0, (8, 1, 1, 1))),
+    "copy gap": ("#1b5e20", "v", (0, (5, 1))),
+    "copy gap, none kept": ("#1b5e20", "d", (0, (1, 1))),
     "dummy": ("#4499cc", "^", ":"),
     "stopped inside": ("#404040", "*", (0, (5, 3))),
-    "swapped": ("#882255", "h", (0, (5, 2))),
+    "swapped": ("#0f6f8f", "h", (0, (5, 2))),
 }
 NAMES = {  # how quantities are written in a picture
     "C_sigma": r"coverage $C_\sigma$",
@@ -83,7 +83,7 @@ def log_axis(ax: Axes) -> None:
 
 
 def share_axis(ax: Axes) -> None:
-    """An upright axis from 0 to 1 that tells 0 from little: logarithmic from 1% on, linear below."""
+    """An upright axis from 0 to 1 that tells 0 from little: linear below 1%, then logarithmic."""
     ax.set_yscale("symlog", linthresh=0.01, linscale=0.5)
     ax.set_yticks([*SHARES], [*SHARES.values()])
     ax.set_yticks([k * 10.0**n for n in (-2, -1) for k in range(2, 10)], minor=True)
@@ -277,7 +277,7 @@ def image_grid(
                 sign_of_copy(ax, x, y, 0.43)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect=height / width)
     ax.set_xticks(range(n), columns)
-    ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows])
     ax.tick_params(length=0, top=True, labeltop=True, labelbottom=False)
     ax.set_xlabel(xlabel)
     ax.spines[:].set_visible(False)

@@ -229,7 +229,7 @@ def swap_table(
         label = "paper, Table 1" if base == "small" else None
         values, at = [PAPER_TABLE[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
         ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
-    ax.set_yticks(range(len(rows)), [*titles.values()], fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(rows)), [*titles.values()])
     ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples")
     ax.invert_yaxis()
     fig.legend(loc="outside lower center", ncol=2)
@@ -354,7 +354,7 @@ def levels_by_size(sizes: Sequence[Measured]) -> Drawn:
         _levels(ax, one, place, named=place == 0)
     ticks = [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in sizes]
     ax.set(yscale="log", xlim=(-0.6, len(sizes) - 0.4), ylabel=SIGMA_LABEL)
-    ax.set_xticks(range(len(sizes)), ticks, fontsize=SMALL_TEXT)
+    ax.set_xticks(range(len(sizes)), ticks)
     ax.set_yticks(at := [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20], [f"{s:g}" for s in at])
     ax.minorticks_off()
     fig.legend(loc="outside lower center", ncol=2)
@@ -442,7 +442,7 @@ def swapped_samples(
         (f"{base[0].upper()} {titles[name]}", np.asarray(table.pictures[base, name][:n]))
         for base, name in lines
     ]
-    rows.insert(0, ("nearest to the\nfirst row's", train[neighbours(rows[0][1], train).index]))
+    rows.insert(0, ("nearest to\nthe row below", train[neighbours(rows[0][1], train).index]))
     framed = [None, *(table.passed[key][:n] for key in lines)]
     fig = image_grid(rows, [str(i) for i in range(n)], framed)
     return fig, pixel_table(np.arange(n), rows, "initial noise [index]")

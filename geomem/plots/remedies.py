@@ -106,7 +106,7 @@ def beside(
             ax.errorbar(one.copies.value, place + shift, xerr=bars([one.copies])[1], **look)
         ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=SMALL_TEXT)
     ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=SMALL_TEXT)
-    ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()], fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()])
     ax.invert_yaxis()
     ax.set(xlabel="share of memorized samples", xlim=(-0.03, 1.03))
     for window, shade in zip(shaded, ("0.85", "0.94"), strict=False):
@@ -317,7 +317,8 @@ def sheet(study: Study, labels: Mapping[str, str], n: int, train: np.ndarray) ->
     first = study.first
     shown = {kind: first[kind].pictures[:n] for kind in labels}
     nearest = train[neighbours(next(iter(shown.values())), train).index]
-    rows = [("nearest to the\nfirst row's", nearest), *zip(labels.values(), shown.values(), strict=True)]
+    rows = [*zip(labels.values(), shown.values(), strict=True)]
+    rows.insert(0, ("nearest to\nthe row below", nearest))
     framed = [None, *(first[kind].passed[:n] for kind in labels)]
     fig = image_grid(rows, [str(i) for i in range(n)], framed)
     named = [(f"nearest to {next(iter(labels))}", nearest), *shown.items()]
@@ -413,7 +414,7 @@ def _gap_bars(ax: Axes, bars: Bars, ends: tuple[float, float]) -> None:
         ax.barh(place, high - low, left=low, height=height, color=color, zorder=2)
         text = f"{share.value:.0%}"
         ax.annotate(text, (high, place), fontsize=SMALL_TEXT, annotation_clip=False, **note)
-    ax.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(bars)), [name for name, *_ in bars])
     ax.invert_yaxis()
     ax.set_xlim(ends)
     sigma_axis(ax, probability=False)
@@ -426,9 +427,7 @@ def _course(ax: Axes, x: Sequence[float], found: Sequence[Interval], **style: An
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
 
 
-def _distance_axis(
-    ax: Axes, name: str, references: References, *, beside: bool = False
-) -> None:
+def _distance_axis(ax: Axes, name: str, references: References, *, beside: bool = False) -> None:
     """An axis of a distance upwards, with the lines that it is read against.
 
     beside : their names are written at their beginnings, else left to a legend.

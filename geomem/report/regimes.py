@@ -129,7 +129,8 @@ class MeasuredRegimes:
         for name, (lower, upper) in self.bounds.items():
             curves[f"{name[0]}, lower bound"] = Curve.from_table(curves[name].sigma, lower)
             curves[f"{name[0]}, upper bound"] = Curve.from_table(curves[name].sigma, upper)
-        looks = [(drawing.SERIES[name][0], "", line) for name in self.bounds for line in (":", "--")]
+        colors = [drawing.SERIES[name][0] for name in self.bounds]
+        looks = [(color, "", line) for color in colors for line in (":", "--")]
         with plt.style.context(STYLE):
             fig, _ = drawing.noise_curves(
                 curves, "probability", looks, regimes=self.geometry.regimes,
