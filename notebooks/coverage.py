@@ -68,7 +68,7 @@ size = dict(size=fresh, trials=trials, draws=corruptions)
 study = coverage_study(pool.heldout, pool.train, sigmas, **size, **same)
 curves = {"fixed subset": coverage, "fresh subsets": study}
 mass = {f"mass of one shell, {shell.mass:.4f}": shell.mass}
-looks = [drawing.SERIES["C_sigma"], ("k", "s", "--")]
+looks = [drawing.SERIES["C_sigma"], ("0.45", "s", "--")]
 label, less = r"coverage $C_\sigma$", ("fresh less\nfixed", Difference.of(study, coverage))
 fig, _ = drawing.noise_curves(curves, label, looks, across=mass, difference=less)
 table = drawing.noise_table(curves, "probability", "C_sigma")

@@ -67,7 +67,7 @@ def _room(
     half = np.array([box.width, box.height]) / 2
     shifts = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]]) * (half + 7)
     middles = (own[:, None] + shifts).reshape(-1, 2)
-    inside = (middles - half >= ax.bbox.min) & (middles + half <= ax.bbox.max)
+    inside = (middles - half >= ax.bbox.min + 4) & (middles + half <= ax.bbox.max)
     middles = middles[inside.all(1)]
 
     def away(places: np.ndarray, around: np.ndarray) -> np.ndarray:
@@ -82,5 +82,6 @@ def _room(
         there = one.get_window_extent()
         size = np.array([there.width, there.height]) / 2
         room = np.minimum(room, away(np.array([(there.min + there.max) / 2]), half + size))
-    room[(away(own, half) < 4) | (room < 8)] = -1
+    near = away(own, half)
+    room[(near < 4) | (room < near + 3)] = -1
     return middles[room.argmax()] if len(room) and room.max() > 0 else None

@@ -55,7 +55,7 @@ SERIES: Mapping[str, Look] = {
 NAMES = {  # how quantities are written in a picture
     "C_sigma": r"coverage $C_\sigma$",
     "W_sigma": r"weight $W_\sigma$",
-    "W_sigma, held-out": r"$W_\sigma$, held-out queries",
+    "W_sigma, held-out": r"$W_\sigma$, held-out",
     "overlap": "coverage by overlap",
 }
 MEMORIZED = "#cc0000"  # the sign of a memorized image; red as in the paper's Figure 10
