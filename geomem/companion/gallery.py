@@ -60,11 +60,13 @@ class Pictures(SphinxTransform):
 
 
 def _tags(stem: str, ends: dict[str, str], alt: str, size: tuple[int, ...]) -> str:
-    """One picture for each kind of page; the theme hides the other, which then is not loaded."""
+    """One picture for each kind of page; the theme hides the other, which then is not loaded.
+
+    In an element of their own: with a hidden picture the theme hides the caption beside it, too.
+    """
     shared = 'alt="{}" width="{}" height="{}" loading="lazy"'.format(html.escape(alt), *size)
-    return "".join(
-        f'<img class="only-{page}" src="{stem}{end}" {shared}>' for page, end in ends.items()
-    )
+    tags = (f'<img class="only-{page}" src="{stem}{end}" {shared}>' for page, end in ends.items())
+    return f'<span class="picture">{"".join(tags)}</span>'
 
 
 class FigureIndex(Generated):

@@ -8,7 +8,7 @@ import numpy as np
 
 from geomem.geometry.arrays import Floats
 
-PAGE = "#14181e"  # behind the text of a dark page; a figure's white becomes it
+PAGE = "#121212"  # behind the text of a dark page; a figure's white becomes it
 COLOUR = re.compile(r'((?:fill|stroke)(?:: |="))(#[0-9a-f]{6})')
 # From linear RGB to cone responses, and from their cube roots to lightness and two chromas: Oklab,
 # https://bottosson.github.io/posts/oklab (public domain).
@@ -36,7 +36,7 @@ def dark(svg: bytes) -> bytes:
     enough to stand out. Embedded images keep their pixels.
 
     >>> dark(b'<svg ><path style="fill: #ffffff; stroke: #000000"/></svg>').decode()
-    '<svg fill="#eeeeee" ><path style="fill: #14181e; stroke: #eeeeee"/></svg>'
+    '<svg fill="#eeeeee" ><path style="fill: #121212; stroke: #eeeeee"/></svg>'
     """
     text = COLOUR.sub(lambda found: found[1] + dark_colour(found[2]), svg.decode())
     # Black is what is filled with no colour named: most of all letters.
