@@ -22,6 +22,7 @@ from geomem.plots.files import COLUMN
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
+LINE = 12.5  # points from one line of a name to the next
 LEAST_TEXT = 6.5  # points, in a column of a paper: there SMALL_TEXT becomes it
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 Look = tuple[Any, str, Any]  # colour, marker and line, "" for none
@@ -264,25 +265,34 @@ def image_grid(
     from matplotlib import pyplot as plt
 
     n, (height, width) = len(columns), rows[0][1].shape[-2:]
+    names = [name for name, _ in rows]
     enough = 1 + 4.8 * len(rows) / n * height / width
     fig, ax = plt.subplots(figsize=(4.8, enough))  # one axes: many are slow
-    frames = [None] * len(rows) if framed is None else framed
-    for y, ((_, images), red) in enumerate(zip(rows, frames, strict=True)):
-        marked = np.zeros(n, bool) if red is None else red
-        for x, (image, memorized) in enumerate(zip(images, marked[: len(images)], strict=True)):
-            pixels = np.clip((image + 1) / 2, 0, 1)
-            pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-            ax.imshow(pixels, vmin=0, vmax=1, extent=(x - 0.43, x + 0.43, y + 0.43, y - 0.43))
-            if memorized:
-                sign_of_copy(ax, x, y, 0.43)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect=height / width)
     ax.set_xticks(range(n), columns)
-    ax.set_yticks(range(len(rows)), [name for name, _ in rows])
+    ax.set_yticks(range(len(rows)), names)
     ax.tick_params(length=0, top=True, labeltop=True, labelbottom=False)
     ax.set_xlabel(xlabel)
     ax.spines[:].set_visible(False)
     ax.grid(False)
     fig.draw_without_rendering()  # now it is known how wide the names are, and so the images
+    row = 72 * ax.bbox.height / fig.dpi / len(rows)  # points
+    step = max(1, LINE * (1 + max(name.count("\n") for name in names)) / row)
+    ax.set_yticks(step * np.arange(len(rows)), names)
+    ax.set_ylim(step * (len(rows) - 1) + 0.5, -0.5)
+    frames = [None] * len(rows) if framed is None else framed
+    for y, (_, images), red in zip(ax.get_yticks(), rows, frames, strict=True):
+        marked = np.zeros(n, bool) if red is None else red[: len(images)]
+        for x, (image, memorized) in enumerate(zip(images, marked, strict=False)):
+            pixels = np.clip((image + 1) / 2, 0, 1)
+            pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+            place = (x - 0.43, x + 0.43, y + 0.43, y - 0.43)
+            ax.imshow(pixels, vmin=0, vmax=1, extent=place, aspect=height / width)
+            if memorized:
+                sign_of_copy(ax, x, y, 0.43)
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(step * (len(rows) - 1) + 0.5, -0.5))
+    fig.set_figheight(step * enough)
+    fig.draw_without_rendering()
     fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
 
