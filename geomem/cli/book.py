@@ -305,8 +305,8 @@ def _print_paths(paths: Sequence[Path], start: Path) -> None:
     """One line for all files of one name; then texts of figures that are cut off, or collide."""
     endings: dict[Path, list[str]] = {}
     for path in paths:
-        stem, _, ending = path.name.partition(".")
-        endings.setdefault(path.with_name(stem), []).append(ending)
+        name, _, ending = path.name.partition(".")
+        endings.setdefault(path.with_name(name), []).append(ending)
     for stem, found in endings.items():
         shown = os.path.relpath(stem, start)
         print(f"  {shown}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")

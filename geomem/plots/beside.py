@@ -41,7 +41,8 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
             for one in written:
                 one.remove()
             return False
-        text.set_position(ax.transAxes.inverted().transform(place))
+        x, y = ax.transAxes.inverted().transform(place)
+        text.set_position((x, y))
     return True
 
 
@@ -67,7 +68,8 @@ def _room(
     half = np.array([box.width, box.height]) / 2
     shifts = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]]) * (half + 7)
     middles = (own[:, None] + shifts).reshape(-1, 2)
-    inside = (middles - half >= ax.bbox.min + 4) & (middles + half <= ax.bbox.max)
+    low, high = np.asarray(ax.bbox.min) + 4, np.asarray(ax.bbox.max)
+    inside = (middles - half >= low) & (middles + half <= high)
     middles = middles[inside.all(1)]
 
     def away(places: np.ndarray, around: np.ndarray) -> np.ndarray:
@@ -80,8 +82,8 @@ def _room(
     room = np.minimum(away(others, half), 4 * half[1])
     for one in written:
         there = one.get_window_extent()
-        size = np.array([there.width, there.height]) / 2
-        room = np.minimum(room, away(np.array([(there.min + there.max) / 2]), half + size))
+        size, middle = np.array([there.width, there.height]) / 2, np.mean(there.get_points(), 0)
+        room = np.minimum(room, away(middle[None], half + size))
     near = away(own, half)
     room[(near < 4) | (room < near + 3)] = -1
     return middles[room.argmax()] if len(room) and room.max() > 0 else None

@@ -393,7 +393,7 @@ def misplaced(fig: Figure) -> list[str]:
     found += [
         f"{text.get_text()!r} is small in a column"
         for text, _ in placed
-        if text.get_fontsize() < least
+        if float(text.get_fontsize()) < least
     ]
     for (one, a), (other, b) in combinations(placed, 2):
         wide, high = np.minimum(a.max, b.max) - np.maximum(a.min, b.min)

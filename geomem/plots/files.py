@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_pdf import Op, PdfFile, PdfPages  # type: ignore[attr-defined]  # no stubs
+from matplotlib.backends.backend_pdf import Op, PdfFile, PdfPages
 from matplotlib.figure import Figure
 
 COLUMN = 3.25  # inches: as wide is a column of a paper
@@ -54,21 +54,22 @@ def _narrow(svg: bytes) -> bytes:
     return SIZE.sub(narrow, svg.decode(), count=1).encode()
 
 
-class _Column(PdfFile):  # type: ignore[misc]  # no stubs
+class _Column(PdfFile):
     """A PDF whose page is as wide as a column, with what is drawn on it."""
 
     def newPage(self, width: float, height: float) -> None:
         scale = COLUMN / width
-        super().newPage(COLUMN, scale * height)
-        self.output(scale, 0, 0, scale, 0, 0, Op.concat_matrix)
+        super().newPage(COLUMN, scale * height)  # type: ignore[no-untyped-call]  # no stubs
+        scaled = scale, 0, 0, scale, 0, 0
+        self.output(*scaled, Op.concat_matrix)  # type: ignore[no-untyped-call]  # no stubs
 
 
 def _pdf(fig: Figure) -> bytes:
     """A figure as PDF, without the date, its fonts embedded as TrueType, which editors can read."""
     buffer, undated = io.BytesIO(), dict.fromkeys(("CreationDate", "Creator", "Producer"))
     with mpl.rc_context({"pdf.fonttype": 42}):
-        pages = PdfPages(buffer)
-        pages._file = _Column(buffer, metadata=undated)
+        pages: Any = PdfPages(buffer)
+        pages._file = _Column(buffer, metadata=undated)  # type: ignore[no-untyped-call]  # no stubs
         pages.savefig(fig)
         pages.close()
     return buffer.getvalue()
