@@ -37,7 +37,7 @@ class Difference(Band):
     >>> other = Curve.from_queries(sigma, 1 - hits, indicator=True)
     >>> found = Difference.of(one, other)
     >>> found.mean.item(), found.low.round(2).item(), found.high.round(2).item()
-    (0.5, 0.29, 0.65)
+    (0.5, 0.28, 0.65)
     """
 
     sigma: Floats
