@@ -18,7 +18,7 @@ zone
 
 memorized
 copies
-  A training image again, by a test that <lets> few pass.
+  A training image again, by a test: 1 < 2 & so on.
 
 level
   Written $C_\\sigma$.
@@ -37,7 +37,7 @@ zone = copies
 ```
 
 `zone`, [the zone](glossary.md), $zone$, **The Danger
-Zones** of it, the zone again; a zone-like Edm, overlap.
+Zones** of it, the zone again; a zone-like Edm, overlap. A <b>level</b>.
 
 | zone | copies |
 |---|---|
@@ -106,7 +106,7 @@ def test_previews_are_the_definitions_of_what_the_page_links(site):
         for anchor in anchors:
             said = site["glossary"].find(id=anchor).find_next("dd").p
             assert previews[f"preview-{anchor}"] == " ".join(said.text.split())
-    assert "<lets> few" in site["chapter"].find(id="preview-term-memorized").text
+    assert "1 < 2 & so" in site["chapter"].find(id="preview-term-memorized").text
 
 
 def test_a_formula_in_a_definition_which_no_preview_can_show_is_warned_of(site):

@@ -101,6 +101,8 @@ def test_a_term_shows_its_definition_to_pointer_and_keyboard(browser, address, s
         link.scroll_into_view_if_needed()
         size = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
         before = page.evaluate(size)
+        page.mouse.move(0, 0)
+        preview.wait_for(state="hidden")  # where scrolling brought it under the pointer
         page.keyboard.press("Shift")  # the keyboard is in use
         for shows in (link.hover, link.focus):
             assert preview.is_hidden()

@@ -33,10 +33,11 @@ APART = (
     nodes.raw,
     nodes.table,
     nodes.figure,
+    nodes.citation,
     addnodes.pending_xref,
     addnodes.desc,
 )
-APART_CLASSES = {"figure-again", "sd-summary-title"}
+APART_CLASSES = {"figure-again", "proof", "sd-summary-title"}
 logger = logging.getLogger(__name__)
 
 
@@ -138,8 +139,11 @@ def _form(term: str) -> str:
 
 
 def _running(text: nodes.Node) -> bool:
-    """Whether it is part of a paragraph, and of nothing that stands `APART`."""
+    """Whether it is part of a paragraph, and of nothing that stands `APART`, nor of a badge in HTML."""
     node, inside = text.parent, False
+    before = node[node.index(text) - 1] if node.index(text) else None
+    if isinstance(before, nodes.raw) and not before.astext().startswith("</"):
+        return False
     while node is not None:
         if isinstance(node, APART) or APART_CLASSES.intersection(node.get("classes", ())):
             return False
