@@ -51,7 +51,12 @@ Copies in the zone.
 
 Two copies are memorized, copies again, by the EDM-1K.
 """
-OTHER = "# Other\n\nThey {term}`share <overlap (of noise)>` a {term}`zone`, of EDM.\n\nA danger zone.\n"
+OTHER = """# Other
+
+They {term}`share <overlap (of noise)>` a {term}`zone`, of EDM.
+
+A danger zone.
+"""
 ASIDE = "# Aside\n\nCopies in the zone.\n"
 
 

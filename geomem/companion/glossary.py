@@ -117,7 +117,8 @@ def link(page: nodes.Element, known: Sequence[Entry], uri: str) -> None:
         holder[:] = _joined(holder.children)
     for text in [*page.findall(nodes.Text)] if known else []:
         if _running(text):
-            text.parent.replace(text, [*pieces(text)])
+            place = _place(text)
+            text.parent[place : place + 1] = [*pieces(text)]
 
 
 def _joined(children: Sequence[nodes.Node]) -> list[nodes.Node]:
@@ -138,10 +139,15 @@ def _form(term: str) -> str:
     return f"(?i:{said})" if term.islower() else said
 
 
+def _place(text: nodes.Node) -> int:
+    """Where it stands among its siblings, of which another may be equal."""
+    return next(i for i, child in enumerate(text.parent.children) if child is text)
+
+
 def _running(text: nodes.Node) -> bool:
-    """Whether it is part of a paragraph, and of nothing that stands `APART`, nor of a badge in HTML."""
+    """Whether it is part of a paragraph, and of nothing that stands `APART`, nor of HTML."""
     node, inside = text.parent, False
-    before = node[node.index(text) - 1] if node.index(text) else None
+    before = node[_place(text) - 1] if _place(text) else None
     if isinstance(before, nodes.raw) and not before.astext().startswith("</"):
         return False
     while node is not None:
