@@ -135,8 +135,9 @@ UNNUMBERED = {"hall1992removal"}  # no source that we could read says its DOI
 
 def test_every_work_is_cited_and_can_be_found_by_its_number():
     works = parse_file(ROOT / "book" / "references.bib").entries
-    text = "\n".join(path.read_text() for path in (ROOT / "book").glob("*.md"))
-    keys = {key for keys in re.findall(r"\{cite:\w+\}`([^`]+)`", text) for key in keys.split(",")}
+    sources = (*(ROOT / "book").glob("*.md"), *(ROOT / "geomem").rglob("*.py"))
+    text = "\n".join(path.read_text() for path in sources)
+    keys = {key for keys in re.findall(r"cite:\w+[}:]`([^`]+)`", text) for key in keys.split(",")}
     assert [*works.keys() - keys] == []
     numbers = []
     for key, work in works.items():
