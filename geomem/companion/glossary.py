@@ -182,7 +182,7 @@ def _previews(app: Sphinx, page: str, template: str, context: dict[str, Any], tr
     shown = [entry for entry in _known(app) if entry.anchors[0] in used]
     if shown:
         app.add_js_file("terms.js", loading_method="defer")
-        context["body"] += '<div class="previews">\n'
+        context["body"] += '<div class="previews noprint">\n'
         for entry in shown:
             id, text = f"preview-{entry.anchors[0]}", html.escape(entry.definition)
             context["body"] += f'<div role="tooltip" id="{id}" hidden>{text}</div>\n'
