@@ -30,6 +30,7 @@ from geomem.companion.live import LIMIT, file_of
 from geomem.companion.results import Result
 
 SHARED = ("frame.js", "live.css")  # of all live figures
+NEEDED = dict.fromkeys(("denoisers", "switch"), ("pictures.js",))  # by a figure, besides
 logger = logging.getLogger(__name__)
 STAGE = """<div class="live-stage" data-live="{name}"></div>
 <noscript><p>It is computed in the browser, which needs JavaScript: here that is switched off.</p>
@@ -71,7 +72,10 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     app.add_css_file("live/live.css", priority=900)
     app.add_js_file("live/frame.js", loading_method="defer")
     for name, data in shown:
-        shutil.copyfile(data, place / file_of(name))
+        for path in (Path(data), *Path(data).parent.glob(f"live-{name}-*.js")):
+            shutil.copyfile(path, place / path.name)  # the latter its script loads, once it is seen
+        for needed in NEEDED.get(name, ()):
+            app.add_js_file(f"live/{needed}", loading_method="defer")
         app.add_js_file(f"live/{file_of(name)}", loading_method="defer")
         app.add_js_file(f"live/{name}.js", loading_method="defer")
 

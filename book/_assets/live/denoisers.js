@@ -192,6 +192,7 @@
       speak(input);
       networks.about(input);
     };
+    for (const name of NETWORKS) answers[name][0].element.lastChild.textContent = "is being loaded";
     inSight(stage).then(models).then(networks.by, () => {
       for (const name of NETWORKS) answers[name][0].element.lastChild.textContent = "did not load";
     });
