@@ -11,6 +11,8 @@
 
 The data are what the notebook left with `geomem.companion.live.attach_live`; ``live/NAME.js`` in
 the book's assets computes the rest. The twin is the still figure that is numbered and printed.
+``:scripts: pictures`` loads ``live/pictures.js`` before; what the notebook attached as NAME-...
+lies beside the scripts, for them to load when it is needed.
 """
 
 from __future__ import annotations
@@ -29,8 +31,6 @@ from sphinx.util.docutils import SphinxDirective
 from geomem.companion.live import LIMIT, file_of
 from geomem.companion.results import Result
 
-SHARED = ("frame.js", "live.css")  # of all live figures
-NEEDED = dict.fromkeys(("denoisers", "switch"), ("pictures.js",))  # by a figure, besides
 logger = logging.getLogger(__name__)
 STAGE = """<div class="live-stage" data-live="{name}"></div>
 <noscript><p>It is computed in the browser, which needs JavaScript: here that is switched off.</p>
@@ -43,17 +43,24 @@ class Live(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec: ClassVar = dict.fromkeys(("notebook", "twin"), directives.unchanged_required)
+    option_spec: ClassVar = {
+        "notebook": directives.unchanged_required,
+        "twin": directives.unchanged_required,
+        "scripts": str.split,
+    }
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
-        if self.options.keys() != self.option_spec.keys():
+        if not {"notebook", "twin"} <= self.options.keys():
             raise self.error(f"live figure {name!r} needs a notebook and its still twin")
-        data = Result(Path(self.env.srcdir), self.options["notebook"]).folder / file_of(name)
-        if not data.is_file():
+        folder = Result(Path(self.env.srcdir), self.options["notebook"]).folder
+        data = [folder / file_of(name), *sorted(folder.glob(file_of(f"{name}-*")))]
+        if not data[0].is_file():
             raise self.error(f"no data of a live figure {name!r}: run {self.options['notebook']}")
-        self.env.note_dependency(str(data))
-        box = nodes.container(classes=["live"], ids=[f"live-{name}"], live=(name, str(data)))
+        for path in data:
+            self.env.note_dependency(str(path))
+        box = nodes.container(classes=["live"], ids=[f"live-{name}"])
+        box["live"] = [*self.options.get("scripts", []), name], [*map(str, data)]
         pointer = POINTER.format(twin=self.options["twin"])
         words = StringList([*self.content, "", pointer], source=self.env.docname)
         self.state.nested_parse(words, self.content_offset, box)
@@ -70,14 +77,13 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     place = Path(app.outdir) / "_static" / "live"
     place.mkdir(parents=True, exist_ok=True)
     app.add_css_file("live/live.css", priority=900)
-    app.add_js_file("live/frame.js", loading_method="defer")
-    for name, data in shown:
-        for path in (Path(data), *Path(data).parent.glob(f"live-{name}-*.js")):
-            shutil.copyfile(path, place / path.name)  # the latter its script loads, once it is seen
-        for needed in NEEDED.get(name, ()):
-            app.add_js_file(f"live/{needed}", loading_method="defer")
-        app.add_js_file(f"live/{file_of(name)}", loading_method="defer")
-        app.add_js_file(f"live/{name}.js", loading_method="defer")
+    loaded = ["frame.js"]
+    for scripts, data in shown:
+        for path in data:
+            shutil.copyfile(path, place / Path(path).name)
+        loaded += [Path(data[0]).name, *(f"{name}.js" for name in scripts)]
+    for name in dict.fromkeys(loaded):
+        app.add_js_file(f"live/{name}", loading_method="defer")
 
 
 def _weigh(app: Sphinx, error: Exception | None) -> None:

@@ -76,7 +76,7 @@
       Object.assign(this, { stage, name, data, html, svg, draw: () => {} });
       this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
       this.controls = html("div", { class: "live-controls" });
-      this.words = html("p", { class: "live-words", "aria-hidden": "true" });
+      this.words = html("p", { class: "live-words" });
       this.said = html("p", { class: "live-said", "aria-live": "polite" });
       this.synced = [];
     }
@@ -97,6 +97,7 @@
 
     /** The state has changed: draw it once before the next frame, and write it down soon. */
     changed() {
+      this.moved = true;
       this.redraw();
       clearTimeout(this.writing); // browsers refuse many changes of an address in a short time
       this.writing = setTimeout(() => this.write(fragment(this.name, this.state)), 300);
@@ -115,12 +116,12 @@
       history.replaceState(history.state, "", hash || location.pathname + location.search);
     }
 
-    /** Say in words what the picture shows: at once to those who see, soon to those who listen. */
+    /** Say in words what the picture shows: at once to those who see; to those who listen when
+        they have moved something and paused. */
     say(text) {
       this.words.textContent = text;
       clearTimeout(this.saying);
-      const first = this.said.textContent === "";
-      this.saying = setTimeout(() => (this.said.textContent = text), first ? 0 : 500);
+      if (this.moved) this.saying = setTimeout(() => (this.said.textContent = text), 500);
     }
 
     /** A slider of one number of the state; the browser's own, and so by keyboard, too.

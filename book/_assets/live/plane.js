@@ -24,16 +24,20 @@
     return out;
   }
 
-  /** Posterior weights of squared distances, in their place. */
+  /** The weights of squared distances relative to the largest one, in their place; their sum. */
   function soften(found, sigma) {
-    const least = Math.min(...found);
-    let total = 0;
+    let least = Infinity, total = 0;
+    for (let i = 0; i < found.length; i++) if (found[i] < least) least = found[i];
     for (let i = 0; i < found.length; i++) total += found[i] = Math.exp((least - found[i]) / (2 * sigma ** 2));
+    return total;
+  }
+
+  /** The posterior weights of the points at (x, y). */
+  function weights(points, x, y, sigma, found = new Float64Array(points.length / 2)) {
+    const total = soften(squares(points, x, y, found), sigma);
     for (let i = 0; i < found.length; i++) found[i] /= total;
     return found;
   }
-  const weights = (points, x, y, sigma) =>
-    soften(squares(points, x, y, new Float64Array(points.length / 2)), sigma);
 
   function covered(found, low, high) {
     for (let i = 0; i < found.length; i++) if (found[i] >= low && found[i] <= high) return true;
@@ -65,11 +69,7 @@
     const found = new Float64Array(points.length / 2);
     let sum = 0;
     const all = overNoise(points, found.length, noise, sigma, (x, y) => {
-      squares(points, x, y, found);
-      const least = Math.min(...found);
-      let total = 0;
-      for (const one of found) total += Math.exp((least - one) / (2 * sigma ** 2));
-      sum += 1 / total;
+      sum += 1 / soften(squares(points, x, y, found), sigma); // the largest weight
     });
     return sum / all;
   }
@@ -158,9 +158,9 @@
     const found = new Float64Array(points.length / 2), step = (2 * HALF) / PIXELS;
     for (let row = 0, at = 0; row < PIXELS; row++)
       for (let column = 0; column < PIXELS; column++, at += 4) {
-        squares(points, (column + 0.5) * step - HALF, HALF - (row + 0.5) * step, found);
-        image.data[at + 3] = covered(found, low, high) ? 190 : 45;
-        soften(found, sigma);
+        const [x, y] = [(column + 0.5) * step - HALF, HALF - (row + 0.5) * step];
+        image.data[at + 3] = covered(squares(points, x, y, found), low, high) ? 190 : 45;
+        weights(points, x, y, sigma, found);
         for (let m = 0; m < 3; m++) image.data[at + m] = tints.reduce((sum, tint, i) => sum + found[i] * tint[m], 0);
       }
     context.putImageData(image, 0, 0);
@@ -301,7 +301,8 @@
       names: ["small", "danger zone", "large"].map((name) => svg("text", { ...middle, y: TOP - 9 }, name)),
       now: svg("path", { class: "now" }),
     };
-    for (const key of ["c", "w"]) {
+    for (const [key, name] of [["c", "coverage C"], ["w", "concentration W"]]) {
+      parts[`${key}Name`] = svg("text", { class: key, x: RIGHT, ...end }, name);
       parts[key] = svg("path", { class: key });
       parts[`${key}Dot`] = svg("circle", { class: key, r: 5 });
     }
@@ -313,8 +314,7 @@
       ...ticks.map((one) => svg("text", { ...middle, x: along(one), y: BOTTOM + 16 }, String(one))),
       svg("text", { ...middle, x: (LEFT + RIGHT) / 2, y: BOTTOM + 34 }, "noise level σ"),
       parts.c, parts.w, parts.now, parts.cDot, parts.wDot,
-      svg("text", { class: "c", x: RIGHT, y: up(0.3), ...end }, "coverage C"),
-      svg("text", { class: "w", x: RIGHT, y: up(0.42), ...end }, "concentration W"));
+      parts.cName, parts.wName);
     const choose = (event) => {
       const box = picture.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * 360;
       const share = Math.max(0, Math.min(1, (x - LEFT) / (RIGHT - LEFT)));
@@ -333,13 +333,16 @@
     for (const key of ["c", "w"]) {
       set(parts[key], { d: `M${found.sigma.map((one, i) => `${along(one)},${up(found[key][i])}`).join("L")}` });
       set(parts[`${key}Dot`], { cx: along(sigma), cy: up(value[key]) });
+      const last = found[key].at(-1), above = key === "c" && last < 0.9;
+      set(parts[`${key}Name`], { y: up(last) + (above ? -9 : 17) });
     }
     set(parts.now, { d: `M${along(sigma)},${TOP}V${BOTTOM}` });
     const known = !Number.isNaN(covered + concentrated), zone = known && covered < concentrated;
     const [low, high] = [Math.min(covered, concentrated), Math.max(covered, concentrated)].map(known ? along : () => LEFT);
     set(parts.zone, { x: low, width: zone ? high - low : 0 });
     const places = [(LEFT + low) / 2, (low + high) / 2, (high + RIGHT) / 2];
-    parts.names.forEach((text, i) => set(text, { x: places[i], visibility: known && (zone || i !== 1) ? "visible" : "hidden" }));
+    const fits = [zone ? places[1] - places[0] > 60 : true, zone, zone ? places[2] - places[1] > 60 : true];
+    parts.names.forEach((text, i) => set(text, { x: places[i], visibility: known && fits[i] ? "visible" : "hidden" }));
   }
 
   // The figure
