@@ -190,7 +190,7 @@ COMPUTED = """(x) => {
 
 
 def test_the_page_computes_what_geomem_does(denoisers, beside, rng):
-    train = beside.train.images.numpy()
+    train = np.asarray(beside.train.images)
     page = denoisers()
     for x in rng.normal(size=(3, 1, 1, 4, 4)):
         found = page.evaluate(COMPUTED, x.ravel().tolist())
@@ -231,7 +231,7 @@ def test_by_keyboard_it_answers_as_the_run_does(denoisers, beside, heldout):
     page.focus("#live-denoisers-sigma")
     page.keyboard.press("Home")
     page.wait_for_selector('.live-stage[data-answered="6,1,0.01000"]')
-    image = beside.train.images[1].numpy()
+    image = np.asarray(beside.train.images)[1]
     assert captions(page) == expected_captions(beside, image, 0.01, 1)
     assert "training 2" in page.inner_text(".denoisers") and captions(page)[0] == "copy, ratio 0.00"
     page.wait_for_function("location.hash.includes('image=6')")
@@ -242,12 +242,12 @@ def test_by_keyboard_it_answers_as_the_run_does(denoisers, beside, heldout):
 def test_weights_and_shells_stand_beside_it(denoisers, beside, heldout):
     page = denoisers(hash="#live=denoisers&sigma=0.9&image=3&noise=2")
     x = beside.noisy(heldout[3], np.array([0.9]), 2)
-    weights = geomem.posterior_weights(x, beside.train.images.numpy(), 0.9)[0]
+    weights = geomem.posterior_weights(x, np.asarray(beside.train.images), 0.9)[0]
     told = page.locator(".denoisers-top figcaption").all_inner_texts()
     assert [float(text.split()[0]) for text in told] == pytest.approx(
         sorted(weights, reverse=True)[:10], abs=6e-3
     )
-    away = np.linalg.norm((beside.train.images.numpy() - x).reshape(12, -1), axis=1) / 0.9
+    away = np.linalg.norm((np.asarray(beside.train.images) - x).reshape(12, -1), axis=1) / 0.9
     low, high = geomem.shell_radii(16)
     inside = (low <= away) & (away <= high)
     assert f"{inside.sum()} of 12 shells" in page.inner_text(".live-line")
@@ -284,7 +284,7 @@ def test_the_first_image_that_is_copied(beside, heldout):
     assert exact.first_copied(heldout, 1e-3) == 0
     far = np.full((2, 1, 4, 4), 50.0, np.float32)
     asis = replace(beside, networks={"small": lambda x, sigma: x})
-    one = np.concatenate([far, beside.train.images[:1].numpy()])
+    one = np.concatenate([far, np.asarray(beside.train.images)[:1]])
     assert asis.first_copied(one, 1e-6) == 2 and asis.first_copied(far, 1e-6) == 0
 
 
@@ -295,7 +295,7 @@ def test_the_first_image_that_is_copied(beside, heldout):
 def switch(beside):
     """The closed denoiser of a training set, and one of other images, which copies none of it."""
     others = np.random.default_rng(8).uniform(-1, 1, (6, 1, 4, 4))
-    train = beside.train.images.numpy()
+    train = np.asarray(beside.train.images)
 
     def of(images):
         return lambda x, sigma: geomem.empirical_denoiser(x, images, sigma)

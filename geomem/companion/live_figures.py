@@ -27,9 +27,7 @@ from geomem.memorization.ratio_test import near
 from geomem.memorization.side_by_side import SideBySide
 from geomem.memorization.switch import Switch
 
-MOST = (
-    1e6  # bytes of a figure's images and networks; all live figures of a book have three times it
-)
+MOST = 1e6  # bytes of a figure's images and networks, of `LIMIT` for all live figures as text
 SIDE = 32  # pixels, to which images are shrunk where they are only shown
 HEAD = ("network", "multipliers", "blocks", "patch", "channels", "size", "mean", "sigma_data")
 
@@ -96,7 +94,7 @@ def attach_denoisers(
     image, sigma : held-out image and noise level that it starts with.
     c : shell parameter.
     """
-    images = beside.train.images.reshape(len(beside.train.images), -1).cpu().numpy()
+    images = torch.as_tensor(beside.train.images).flatten(1).cpu().numpy()
     shape = [int(side) for side in heldout.shape[1:]]
     centre = images.mean(0, dtype=np.float64)
     _, singular, axes = np.linalg.svd(images - centre, full_matrices=False)
@@ -149,7 +147,7 @@ def attach_switch(switch: Switch, train: DistinctImages, zone: Window | None) ->
     numbers, which = np.unique(
         np.concatenate([one.index for one in found.values()]), return_inverse=True
     )
-    originals = train.images[np.searchsorted(train.index, numbers)]
+    originals = torch.as_tensor(train.images)[np.searchsorted(train.index, numbers)].cpu()
     shares = {
         base: np.array([row.mean() for row in (switch.alone[other], *rows, switch.alone[base])])
         for (base, rows), other in zip(switch.passed.items(), ("large", "small"), strict=True)

@@ -89,7 +89,7 @@ class SideBySide:
     def nearest(self, answers: NDArray) -> NDArray:
         """The training images nearest to some answers, of their shape."""
         found = np.searchsorted(self.train.index, self._near(answers).index)
-        return self.train.images[found].cpu().numpy()
+        return torch.as_tensor(self.train.images)[found].cpu().numpy()
 
     def first_copied(self, images: NDArray, sigma: float) -> int:
         """The first of some images (Q, C, H, W) that the small model copies at a level; else 0."""
