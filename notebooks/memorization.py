@@ -158,15 +158,15 @@ seen = {
 around, peak = companion.kept(live.geometry)(c=c, level=level), seen["small model"].peak
 beside = SideBySide.of(live.distinct, *(of.denoise for of in pair.values()), seed=seed)
 offered = live.heldout[:24]
-chosen = beside.first_copied(offered, sigmas[peak])
-steps = np.array([0.03, 0.1, 0.3, 1.0, 3.0, 10.0])
-fig, table = pictures.side_by_side(beside, offered[chosen], steps)
+chosen, draw = beside.first_copied(offered, sigmas[peak])
+steps = sigmas[peak] * np.array([0.1, 0.4, 1.0, 2.0, 5.0, 20.0])
+fig, table = pictures.side_by_side(beside, offered[chosen], steps, draw)
 companion.figure(fig, "fig-denoisers", table, data=[live.data])
 
 # %%
 curves = {"coverage C": around.coverage, "concentration W": around.weight, **seen}
 sizes = {"small": len(live.data.train), "large": len(live.everything.train)}
-begin = dict(image=chosen, sigma=sigmas[peak], c=c)
+begin = dict(image=chosen, draw=draw, sigma=sigmas[peak], c=c)
 zone = around.zone if around.regimes.medium else None
 live_figures.attach_denoisers(beside, offered, curves, zone=zone, n=sizes, **begin)
 
@@ -267,8 +267,9 @@ companion.quote(course=[percent(rate.mean.max()) for rate in course.values()])
 margin, plain = certified["small"].margin, (3 * at.first - at.second) / 4
 middle = {"margin": margin, "plain": plain, "distance": at.first}
 companion.quote(copy={**told, **{name: np.median(of) for name, of in middle.items()}})
-shown = dict(image=chosen + 1, offered=len(offered), copies=beside.counted(offered[chosen], steps))
-shown |= {"rounding": f"{live_figures.rounding(beside, offered[chosen], sigmas):.0e}"}
+one = offered[chosen]
+shown = dict(image=chosen + 1, offered=len(offered), copies=beside.counted(one, steps, draw))
+shown |= {"rounding": f"{live_figures.rounding(beside, one, sigmas, draw):.0e}"}
 lighter = f"trained on {live.data.name}, lighter than those above"
 shown |= {"models": "of this chapter" if live is case else lighter}
 companion.quote(beside=sizes | shown | {"dataset": live.data.name})

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from geomem.companion.live import attach_live
 
 import geomem
 from geomem import DistinctImages, EDMDenoiser, ModelConfig
 from geomem.companion import live_figures
+from geomem.companion.live import attach_live
 from geomem.geometry.curve import Curve
 from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import near
@@ -279,13 +279,13 @@ def test_half_precision_changes_what_it_is_said_to(beside, heldout):
     assert found == pytest.approx(float(apart.abs().max()), abs=1e-6) and 1e-5 < found < 0.01
 
 
-def test_the_first_image_that_is_copied(beside, heldout):
-    exact = replace(beside, networks={"small": beside.denoisers["empirical"]})
-    assert exact.first_copied(heldout, 1e-3) == 0
-    far = np.full((2, 1, 4, 4), 50.0, np.float32)
+def test_the_first_image_that_is_copied(beside):
     asis = replace(beside, networks={"small": lambda x, sigma: x})
+    far = np.full((2, 1, 4, 4), 50.0, np.float32)
     one = np.concatenate([far, np.asarray(beside.train.images)[:1]])
-    assert asis.first_copied(one, 1e-6) == 2 and asis.first_copied(far, 1e-6) == 0
+    assert asis.first_copied(one, 1e-6) == (2, 0) and asis.first_copied(far, 1e-6) == (0, 0)
+    later = one - 5 * beside.noise[1]  # only by the second draw is it a training image again
+    assert asis.first_copied(later, 5.0) == (2, 1)
 
 
 # The switch

@@ -76,6 +76,7 @@ def attach_denoisers(
     zone: Window | None,
     n: Mapping[str, int],
     image: int = 0,
+    draw: int = 0,
     sigma: float = 0.3,
     c: float = 5.0,
 ) -> None:
@@ -91,7 +92,7 @@ def attach_denoisers(
         order; the figure's noise levels are those of the last.
     zone : the danger zone, data units.
     n : training images of "small" and "large".
-    image, sigma : held-out image and noise level that it starts with.
+    image, draw, sigma : held-out image, noise draw and noise level that it starts with.
     c : shell parameter.
     """
     images = torch.as_tensor(beside.train.images).flatten(1).cpu().numpy()
@@ -118,7 +119,7 @@ def attach_denoisers(
         "low": levels[0],
         "high": levels[-1],
         "n": dict(n),
-        "start": {"image": image, "sigma": sigma},
+        "start": {"sigma": sigma, "image": image, "noise": draw},
     }
     if (heavy := _weight([networks, values])) > MOST:
         networks, values = {}, {"heavy": f"{heavy / 1e6:.1f} MB"}
@@ -126,10 +127,10 @@ def attach_denoisers(
     attach_live("denoisers", **values)
 
 
-def rounding(beside: SideBySide, image: NDArray, sigmas: Floats) -> float:
+def rounding(beside: SideBySide, image: NDArray, sigmas: Floats, draw: int = 0) -> float:
     """The largest change of a pixel by `halved` networks, at some levels; data units."""
     page = replace(beside, networks={name: halved(of) for name, of in beside.networks.items()})
-    ours, theirs = beside.answers(image, sigmas), page.answers(image, sigmas)
+    ours, theirs = (of.answers(image, sigmas, draw) for of in (beside, page))
     return max(float(np.abs(ours[name] - theirs[name]).max()) for name in beside.networks)
 
 

@@ -91,15 +91,21 @@ class SideBySide:
         found = np.searchsorted(self.train.index, self._near(answers).index)
         return torch.as_tensor(self.train.images)[found].cpu().numpy()
 
-    def first_copied(self, images: NDArray, sigma: float) -> int:
-        """The first of some images (Q, C, H, W) that the small model copies at a level; else 0."""
-        levels = np.array([sigma])
-        passed = (self.copied(self.answers(image, levels)["small"])[0] for image in images)
-        return next((i for i, copy in enumerate(passed) if copy), 0)
+    def first_copied(self, images: NDArray, sigma: float) -> tuple[int, int]:
+        """Which of some images (Q, C, H, W), by which draw, the small model copies at a level.
 
-    def counted(self, image: NDArray, sigmas: Floats) -> str:
+        The first by the draw, and then by the image; where it copies none, (0, 0).
+        """
+        for draw, noise in enumerate(self.noise):
+            noisy = torch.from_numpy((images + sigma * noise).astype(np.float32))
+            given = answer(self.networks["small"], noisy.to(self.train.device), sigma)
+            if (passed := near(given, self.train).memorized()).any():
+                return int(passed.argmax()), draw
+        return 0, 0
+
+    def counted(self, image: NDArray, sigmas: Floats, draw: int = 0) -> str:
         """How many of each denoiser's `answers` are copies, as text."""
-        answers = self.answers(image, sigmas)
+        answers = self.answers(image, sigmas, draw)
         return ", ".join(f"{name} {self.copied(of).sum()}" for name, of in answers.items())
 
     def _near(self, answers: NDArray) -> Neighbours:

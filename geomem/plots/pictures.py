@@ -218,15 +218,16 @@ def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
     return fig, {heading: np.concatenate([t[heading] for t in tables]) for heading in tables[0]}
 
 
-def side_by_side(beside: SideBySide, image: np.ndarray, sigmas: np.ndarray) -> Drawn:
+def side_by_side(beside: SideBySide, image: np.ndarray, sigmas: np.ndarray, draw: int = 0) -> Drawn:
     """One image under growing noise, the answers of all denoisers, and what the small model copies.
 
     image : (C, H, W), data units. Answers that pass the ratio test are framed.
+    draw : which noise.
     """
-    answers = beside.answers(image, sigmas)
+    answers = beside.answers(image, sigmas, draw)
     answers["small"] = answers.pop("small")  # last, above the training images nearest to it
     framed = [beside.copied(of) for of in answers.values()]
-    shown = beside.noisy(image, sigmas) / np.maximum(1, sigmas)[:, None, None, None]
+    shown = beside.noisy(image, sigmas, draw) / np.maximum(1, sigmas)[:, None, None, None]
     rows = {"with noise": shown, **answers, "nearest": beside.nearest(answers["small"])}
     return strip(sigmas, rows, [None, *framed, None])
 

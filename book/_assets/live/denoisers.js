@@ -117,7 +117,7 @@
     });
     const imageOf = (i) => (i < held ? row(heldout, i, d) : row(train, i - held, d));
     const nameOf = (i) => (i < held ? `held-out ${i + 1}` : `training ${i - held + 1}`);
-    live.begin({ sigma: data.start.sigma, image: data.start.image, noise: 0 }, rounded);
+    live.begin(data.start, rounded);
 
     const clean = tile(live, shape), noisy = tile(live, shape);
     const answers = Object.fromEntries(ALL.map((name) => [name, [tile(live, shape), tile(live, shape)]]));
@@ -137,7 +137,7 @@
       curves.element, live.controls, live.words, live.said);
     live.slider({ key: "sigma", label: "noise level <i>σ</i>", low: data.low, high: data.high, log: true, text: (s) => s.toPrecision(2) });
     live.slider({ key: "image", label: "image", low: 0, high: last, steps: last, text: (i) => nameOf(Math.round(i)) });
-    live.slider({ key: "noise", label: "seed of the noise", low: 0, high: noise.shape[0] - 1, steps: noise.shape[0] - 1, text: (k) => String(Math.round(k)) });
+    live.slider({ key: "noise", label: "noise draw", low: 0, high: noise.shape[0] - 1, steps: noise.shape[0] - 1, text: (k) => String(Math.round(k)) });
     live.buttons();
 
     const copied = {};
@@ -161,7 +161,7 @@
       const which = ALL.filter((name) => copied[name]).join(", ") || "none";
       const still = ALL.some((name) => !(name in copied)) ? " (the networks are being loaded)" : "";
       const shares = data.curves.map((curve) => `${curve.name} ${percent(between(curve, sigma))}`);
-      live.say(`σ = ${sigma.toPrecision(2)}, ${nameOf(image)} with noise ${draw}: training image ${best + 1} has the largest ` +
+      live.say(`σ = ${sigma.toPrecision(2)}, ${nameOf(image)} with noise draw ${draw}: training image ${best + 1} has the largest ` +
         `posterior weight, ${weights[best].toFixed(2)}; ${holding} of ${n} shells hold the noisy image. ` +
         `Copies by the ratio test: ${which}${still}. At this level, of many images: ${shares.join(", ")}.`);
     }
