@@ -133,8 +133,8 @@
     stage.append(
       html("div", { class: "denoisers" }, column("image", clean), column("with noise", noisy),
         ...ALL.map((name) => column(titles[name] || name, ...answers[name]))),
-      shells, html("div", { class: "denoisers-top" }, ...top.map((one) => one.element)),
-      curves.element, live.controls, live.words, live.said);
+      live.controls, live.words, live.said,
+      shells, html("div", { class: "denoisers-top" }, ...top.map((one) => one.element)), curves.element);
     live.slider({ key: "sigma", label: "noise level <i>σ</i>", low: data.low, high: data.high, log: true, text: (s) => s.toPrecision(2) });
     live.slider({ key: "image", label: "image", low: 0, high: last, steps: last, text: (i) => nameOf(Math.round(i)) });
     live.slider({ key: "noise", label: "noise draw", low: 0, high: noise.shape[0] - 1, steps: noise.shape[0] - 1, text: (k) => String(Math.round(k)) });

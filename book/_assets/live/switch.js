@@ -36,7 +36,7 @@
     stage.append(
       html("div", { class: "switch" }, ...eight.map(([sample, original]) =>
         html("div", { class: "column" }, sample.element, original.element))),
-      curves.element, live.controls, live.words, live.said);
+      live.controls, live.words, live.said, curves.element);
     live.slider({
       key: "level", label: "the second model answers", low: 0, high: ends, steps: ends,
       text: (level) => written(Math.round(level)),
