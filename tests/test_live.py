@@ -21,15 +21,16 @@ ASSETS = ROOT / "book" / "_assets"
 CONF = f"""
 extensions = ["myst_parser", "geomem.companion.sphinx_live"]
 html_theme, html_static_path, numfig = "sphinx_book_theme", [{str(ASSETS)!r}], True
+html_context = {{"default_mode": "auto"}}
 """
 PAGE = """# A page
 
-:::{{figure}} twin.png
+```{{figure}} twin.png
 :name: fig-twin
 :alt: The still twin
 
 The twin.
-:::
+```
 
 ```{{live}} {name}
 :notebook: some

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -92,17 +92,18 @@ class Plane:
     def handed(self) -> dict[str, Any]:
         """What the live figure computes from: the same points and noise, in single precision."""
         single = {"fresh": self.fresh, "noise": self.noise}
-        arrays = {name: array.astype(np.float32) for name, array in single.items()}
-        arrays |= {"sigma": self.sigma, "points": np.ravel(self.points)}
-        return arrays | {name: getattr(self, name) for name in ("c", "level", "half")}
+        handed: dict[str, Any] = {k: array.astype(np.float32) for k, array in single.items()}
+        handed |= {"sigma": self.sigma, "points": np.ravel(self.points)}
+        return handed | {name: getattr(self, name) for name in ("c", "level", "half")}
 
     @property
     def in_words(self) -> dict[str, str]:
-        """The settings, the zone and the share of the noise that a shell holds, as text."""
+        """The settings, the zone and what shells hold and cover, these and thin ones, as text."""
         settings = ("c", "level", "n", "draws", "half")
         said = {"thin": f"{THIN:g}", **{name: f"{getattr(self, name):g}" for name in settings}}
         zone = self.regimes
         said |= {"covered": str(zone.covered), "concentrated": str(zone.concentrated)}
+        said["most_thin"] = f"{replace(self, c=THIN).coverage.mean.max():.2f}"
         held = {"held": self.c, "held_thin": THIN}
         return said | {k: f"{shell_mass(0.0, 2, c):.0%}" for k, c in held.items()}
 

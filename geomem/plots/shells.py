@@ -144,11 +144,10 @@ def regimes_in_the_plane(plane: Plane, levels: Sequence[float]) -> Drawn:
     ax, curves = axes["curves"], {"C_sigma": plane.coverage, "W_sigma": plane.weight}
     shade_regimes(ax, plane.regimes)
     plot_series(ax, curves, marker="")
-    for sigma in levels:
-        ax.axvline(sigma, color="k", lw=1)
     sigma_axis(ax)
+    ax.plot(levels, [ax.get_ylim()[0]] * len(levels), "k^", ms=7, clip_on=False, zorder=3)
     ax.set_ylabel("probability")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower left", bbox_to_anchor=(0.6, 0.58))
     return fig, noise_table(curves, "probability")
 
 

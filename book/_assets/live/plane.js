@@ -384,8 +384,8 @@
     live.buttons();
     movable(live, ground);
     live.stage.append(
-      html("div", { class: "plane" }, ground.element, html("div", {}, lines.element, weighed.element)),
-      live.controls, live.words, live.said);
+      html("div", { class: "plane" }, ground.element, live.controls, html("div", {}, lines.element, weighed.element)),
+      live.words, live.said);
     live.draw = () => {
       const { state } = live, found = now();
       const value = { c: coverage(state.points, state.sigma, state.c, data), w: concentration(state.points, state.sigma, data) };
