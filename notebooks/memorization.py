@@ -152,10 +152,10 @@ pair = dict(zip(live.names, live.trained(), strict=True))
 
 # %%
 seen = {
-    f"{kind} model": measure(of.denoise, live.heldout, live.distinct, sigmas, **options)
+    f"copies, {kind} model": measure(of.denoise, live.heldout, live.distinct, sigmas, **options)
     for kind, of in pair.items()
 }
-around, peak = companion.kept(live.geometry)(c=c, level=level), seen["small model"].peak
+around, peak = companion.kept(live.geometry)(c=c, level=level), [*seen.values()][0].peak
 beside = SideBySide.of(live.distinct, *(of.denoise for of in pair.values()), seed=seed)
 offered = live.heldout[:24]
 chosen, draw = beside.first_copied(offered, sigmas[peak])
