@@ -155,7 +155,7 @@ seen = {
     f"copies, {kind} model": measure(of.denoise, live.heldout, live.distinct, sigmas, **options)
     for kind, of in pair.items()
 }
-around, peak = companion.kept(live.geometry)(c=c, level=level), [*seen.values()][0].peak
+around, peak = companion.kept(live.geometry)(c=c, level=level), next(iter(seen.values())).peak
 beside = SideBySide.of(live.distinct, *(of.denoise for of in pair.values()), seed=seed)
 offered = live.heldout[:24]
 chosen, draw = beside.first_copied(offered, sigmas[peak])
