@@ -19,7 +19,7 @@ import torch
 
 from geomem.cli.main import examples
 from geomem.cli.models import train_command
-from geomem.companion import book, citation, figures, prose, results, runs, verdicts
+from geomem.companion import book, citation, figures, pdf, prose, results, runs, verdicts
 from geomem.companion.budget import Budget, Missing, budgets, missing
 from geomem.companion.fresh import restamp, stale
 from geomem.companion.memory import KEPT_VARIABLE
@@ -43,6 +43,7 @@ from geomem.project import project_root
 from geomem.typed import Value
 
 BUILD = Budget(10.0)  # rendering the book, measured
+PRINT = Budget(60.0)  # and printing it, measured
 LONG = 3600.0  # seconds beyond which a run is asked for once more
 Run = tuple[Notebook, dict[str, Value]]
 MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
@@ -82,6 +83,7 @@ def add_book(verb: argparse.ArgumentParser) -> None:
         """
         geomem book
         geomem book --profile smoke
+        geomem book --pdf
         geomem book --profile gpu -p device cuda --dry-run
         geomem book -p dataset path/to/images.npz
         """,
@@ -92,6 +94,8 @@ def add_book(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
     about = f"notebooks at a time (default one per CPU core, at most {MOST_JOBS}; one on CUDA)"
     verb.add_argument("--jobs", type=int, metavar="N", help=about)
+    about = "also the whole book as one file, _build/geomem.pdf: needs Chromium"
+    verb.add_argument("--pdf", action="store_true", help=about)
     about = "print what would run and what it would take, and run nothing"
     verb.add_argument("--dry-run", action="store_true", help=about)
 
@@ -177,6 +181,8 @@ def make_book(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
     if options.jobs is not None and options.jobs < 1:
         raise ParameterError(f"--jobs: {options.jobs} notebooks at a time; it takes 1 or more.")
+    if options.pdf:
+        pdf.chromium()  # before anything runs
     resolved = _resolved(root, options, fetch=not options.dry_run)
     with runs.alone(root):
         _make_book(root, profile, resolved, options)
@@ -208,7 +214,7 @@ def _make_book(
     on_cuda = {"cuda"} | ({"auto"} if torch.cuda.is_available() else set())
     cuda = any(p.get("device") in on_cuda for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
-    total = sum(takes.values(), BUILD)
+    total = sum(takes.values(), BUILD + PRINT if options.pdf else BUILD)
     basis = "; ".join([profile.basis, *sorted(total.basis)])
     print(
         f"profile {profile.name}: {jobs} at a time; one after the other {total}, the rendering "
@@ -226,7 +232,13 @@ def _make_book(
         _print_paths(paths, options.start)
     page, built = book.build(root)
     print("book built:" if built else "book unchanged:")
-    print(os.path.relpath(page, options.start))
+    print(os.path.relpath(page, options.start), flush=True)
+    if options.pdf:
+        if not (fresh := pdf.is_fresh(root)):
+            print(f"printing it as one PDF: {PRINT}", flush=True)
+            pdf.build(root)
+        print("PDF unchanged:" if fresh else "PDF printed:")
+        print(os.path.relpath(root / pdf.PLACE, options.start))
 
 
 def plan(options: argparse.Namespace) -> None:

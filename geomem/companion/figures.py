@@ -85,13 +85,16 @@ def bibtex(record: Mapping[str, Any]) -> str:
     notes += ["uncommitted changes"] if record["dirty"] else []
     notes += [f"data set {s['name']}, SHA-256 {s['sha256'][:12]}" for s in record["data"]]
     note = ";\n                  ".join(map(_tex, notes))
+    url = f"  url          = {{{record['url']}}},\n" if record.get("url") else ""
     return (
         f"@misc{{geomem-{id},\n"
         f"  title        = {{{_tex(record['title'])}}},\n"
         "  author       = {{The geomem contributors}},\n"
         f"  year         = {{{record['date'][:4]}}},\n"
+        f"  date         = {{{record['date']}}},\n"
         f"  howpublished = {{geomem companion {version},\n"
         f"                  figure {id}}},\n"
+        f"{url}"
         f"  note         = {{{note}}}\n"
         "}\n"
     )

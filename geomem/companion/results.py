@@ -126,6 +126,13 @@ def whole(root: Path, names: Iterable[str]) -> dict[str, Result]:
     return {name: result for name, result in results.items() if not result.altered}
 
 
+def newest(root: Path) -> dict[str, Any] | None:
+    """The newest run of those that are whole: what the book as a whole is of."""
+    names = (path.name for path in (root / "results").glob("*"))
+    runs = [result.run for result in whole(root, names).values()]
+    return max(runs, key=lambda run: (run["date"], run["key"]), default=None)
+
+
 def check_replaceable(folder: Path, name: str) -> None:
     """InputError unless this is where a result of the notebook may go: what is lost is a run's."""
     if not os.path.lexists(folder):
