@@ -163,7 +163,7 @@
       const shares = data.curves.map((curve) => `${curve.name} ${percent(between(curve, sigma))}`);
       live.say(`σ = ${sigma.toPrecision(2)}, ${nameOf(image)} with noise draw ${draw}: training image ${best + 1} has the largest ` +
         `posterior weight, ${weights[best].toFixed(2)}; ${holding} of ${n} shells hold the noisy image. ` +
-        `Copies by the ratio test: ${which}${still}. Measured at this level, of many images: ${shares.join(", ")}.`);
+        `Copies by the ratio test: ${which}${still}. Measured at this level, of many images: ${shares.join("; ")}.`);
     }
 
     live.draw = () => {
