@@ -123,7 +123,7 @@ looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, n
 named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
 fig, ax = drawing.noise_curves(named, "probability, read off", looks, regimes=check, height=3.8)
 ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
-ax.text(0.85, 0.07, "zone named in the paper", ha="center", va="bottom", fontsize=9)
+ax.text(0.85, 0.07, "zone named in the paper", ha="center", va="bottom", fontsize=9.6)
 table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
 table = {"sigma [data units]": celeba["sigma"], **table}
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])

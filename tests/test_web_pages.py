@@ -162,12 +162,50 @@ def test_icons_are_drawn_and_the_font_of_formulas_is_there(browser, address):
     page.close()
 
 
-def test_figures_stay_on_white_in_dark_mode(browser, address):
-    context = browser.new_context(color_scheme="dark")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_term_shows_its_definition_to_pointer_and_keyboard(browser, address, scheme):
+    """Beside its link and inside a narrow window; nothing moves, Escape hides it, a tap follows."""
+    view = {"width": 390, "height": 800}
+    context = browser.new_context(viewport=view, color_scheme=scheme, has_touch=True)
     page = context.new_page()
+    page.goto(address + "book/what_holds.html", wait_until="load")
+    links = page.locator("a.term")
+    for i in range(links.count()):
+        link = links.nth(i)
+        preview = page.locator(f'[id="{link.get_attribute("aria-describedby")}"]')
+        link.scroll_into_view_if_needed()
+        size = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
+        before = page.evaluate(size)
+        page.mouse.move(0, 0)
+        preview.wait_for(state="hidden")  # where scrolling brought it under the pointer
+        page.keyboard.press("Shift")  # the keyboard is in use
+        for shows in (link.hover, link.focus):
+            assert preview.is_hidden()
+            shows()
+            assert preview.is_visible() and page.evaluate(size) == before
+            box = preview.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= view["width"]
+            assert box["y"] >= 0 and box["y"] + box["height"] <= view["height"]
+            page.keyboard.press("Escape")
+        assert preview.is_hidden()
+    links.first.tap()
+    page.wait_for_url("**/glossary.html#term-*")
+    context.close()
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+def test_a_page_shows_and_loads_the_pictures_of_its_theme_only(browser, address, scheme, other):
+    context = browser.new_context(color_scheme=scheme)
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(address + "book/regimes.html", wait_until="load")
-    style = page.eval_on_selector(
-        "figure img", "i => [getComputedStyle(i).backgroundColor, getComputedStyle(i).filter]"
-    )
-    assert style == ["rgb(255, 255, 255)", "none"]
+    shown, hidden = (page.locator(f"figure img.only-{of}") for of in (scheme, other))
+    assert shown.count() == hidden.count() > 0
+    for picture in shown.all():
+        picture.scroll_into_view_if_needed()
+        picture.evaluate("image => image.decode()")
+        assert picture.evaluate("image => getComputedStyle(image).filter") == "none"
+    assert not any(picture.is_visible() for picture in hidden.all())
+    loaded = [url for url in asked if "/fig-" in url]
+    assert [url.endswith(".dark.svg") for url in loaded] == [scheme == "dark"] * shown.count()
     context.close()

@@ -35,7 +35,7 @@ from geomem.companion.notebooks import (
     resolve,
     resolve_all,
 )
-from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.results import Result
 from geomem.data.named import LOADERS, path_of
 from geomem.diffusion import presets
 from geomem.machine import in_time
@@ -290,10 +290,11 @@ def list_figures(options: argparse.Namespace) -> None:
     if not records and not left_out:
         raise ParameterError("no figures yet: run `geomem book` first.")
     for record in records:
-        stem = Result(root, record["notebook"]).figure(record["id"], "")
-        print(f"{record['id']}: {record['title']}")
+        id, result = record["id"], Result(root, record["notebook"])
+        ends = ",".join(path.name.removeprefix(id) for path in result.figure_files(id))
+        print(f"{id}: {record['title']}")
         print(f"  notebook {record['notebook']}; {record['paper']}; {record['claim']}")
-        print(f"  {os.path.relpath(stem)}{{{','.join(FIGURE_FILES)}}}")
+        print(f"  {os.path.relpath(result.figure(id, ''))}{{{ends}}}")
     if left_out:
         raise ParameterError(f"left out: {'; '.join(left_out)}; run `geomem book`.")
 
@@ -316,7 +317,8 @@ def _print_paths(paths: Sequence[Path], start: Path) -> None:
     """One line for all files of one name; then texts of figures that are cut off, or collide."""
     endings: dict[Path, list[str]] = {}
     for path in paths:
-        endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
+        name, _, ending = path.name.partition(".")
+        endings.setdefault(path.with_name(name), []).append(ending)
     for stem, found in endings.items():
         shown = os.path.relpath(stem, start)
         print(f"  {shown}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")

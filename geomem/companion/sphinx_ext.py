@@ -13,12 +13,9 @@ id, its hyphens as underscores.
 from __future__ import annotations
 
 import html
-import json
 import re
-import shutil
 from collections import Counter
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -29,8 +26,8 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from geomem import theorems
-from geomem.companion import book, citation, figures, notebooks, prose, verdicts
-from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion import book, citation, notebooks, prose, verdicts
+from geomem.companion.results import Result
 from geomem.project import project_root
 from geomem.theorems.checks import Check, Words
 from geomem.theorems.statement import KINDS
@@ -38,7 +35,6 @@ from geomem.theorems.statement import KINDS
 ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
-FILES = (*FIGURE_FILES, ".bib")
 MARKS = {
     "symbolic": "✓",
     "instances": "≈",
@@ -116,29 +112,6 @@ class CompanionFigure(Generated):
             paragraph += nodes.Text(" · " if i else "")
             paragraph += nodes.reference("", text, refuri=uri, internal=True)
         return paragraph
-
-
-class FigureIndex(Generated):
-    """Every figure of the book: its picture's name, origin, files, and BibTeX entry."""
-
-    def run(self) -> list[nodes.Node]:
-        blocks = []
-        for record in _figures():
-            id, files = record["id"], f"{self.up}figures/{record['id']}"
-            sets = ", ".join(s["name"] for s in record["data"])
-            links = ", ".join(
-                f'<a href="{files}{suffix}">{suffix[1:].upper()}</a>' for suffix in FILES
-            )
-            bib = figures.bibtex(record).strip()
-            blocks.append(
-                f"(cite-{id})=\n### {record['title']}\n\n"
-                f"{{numref}}`{id}`, `{id}`. To {record['paper']} of the paper; "
-                f"{prose.CLAIMS[record['claim']]}. "
-                f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
-                "\n\n"
-                f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
-            )
-        return self.parse("\n".join(blocks))
 
 
 class BibTeX(Generated):
@@ -433,24 +406,8 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     context["theme_extra_footer"] = f'<p class="foot">This page shows: {html.escape(line)}</p>'
 
 
-def _files(app: Sphinx, error: Exception | None) -> None:
-    """Beside the pages: the files of every figure."""
-    if error is not None or app.builder.format != "html":
-        return
-    out = Path(app.outdir)
-    (out / "figures").mkdir(exist_ok=True)
-    for record in _figures():
-        id, result = record["id"], Result(ROOT, record["notebook"])
-        for suffix in FIGURE_FILES:
-            shutil.copyfile(result.figure(id, suffix), out / "figures" / f"{id}{suffix}")
-        said = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-        (out / "figures" / f"{id}.json").write_text(said)
-        (out / "figures" / f"{id}.bib").write_text(figures.bibtex(record))
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
-    app.add_directive("figure-index", FigureIndex)
     app.add_directive("bibtex", BibTeX)
     app.add_directive("paper-items", PaperItems)
     app.add_directive("outcome", OutcomeBox)
@@ -463,5 +420,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", _read)
     app.connect("builder-inited", _assets)
     app.connect("html-page-context", _page)
-    app.connect("build-finished", _files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

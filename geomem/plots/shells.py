@@ -16,6 +16,7 @@ from geomem.geometry.coverage import shell_mass, shell_radii
 from geomem.geometry.coverage_bounds import coverage_sigma, shell_mass_envelopes
 from geomem.geometry.noise_shell import NoiseShell
 from geomem.geometry.plane import Plane
+from geomem.plots.beside import named_beside
 from geomem.plots.cells import SIDE, nearest_point
 from geomem.plots.drawing import (
     Drawn,
@@ -70,7 +71,8 @@ def shared_mass(d: int, c: float) -> Drawn:
     ax.annotate(text, (transition, middle), at, arrowprops=line, va="center")
     ax.set(xlim=(0, r[-1]), ylim=(-0.03, 1.03), ylabel="probability of the shell")
     ax.set_xlabel(r"distance over noise level, $r = d_i/\sigma$")
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+    if not named_beside(ax):
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
     columns = {f"{name} [probability]": values for name, values in curves.items()}
     return fig, {"distance over noise level [1]": r, **columns}
 

@@ -2,7 +2,8 @@
 
    A figure's script calls geomem.live("name", build); build(live) puts its parts into live.stage
    and sets live.draw, which draws live.state. No modules and nothing fetched: a page that is
-   opened from a disk may do neither. */
+   opened from a disk may do neither. Nothing moves by itself, so that nothing need be stilled for
+   those who ask for less motion. */
 (function () {
   "use strict";
   const geomem = (window.geomem = window.geomem || {});
@@ -74,7 +75,6 @@
   class Live {
     constructor(stage, name, data) {
       Object.assign(this, { stage, name, data, html, svg, draw: () => {} });
-      this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
       this.controls = html("div", { class: "live-controls" });
       this.words = html("p", { class: "live-words" });
       this.said = html("p", { class: "live-said", "aria-live": "polite" });
