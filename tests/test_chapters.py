@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import ROOT
 
-from geomem.companion import badges, chapters, notebooks, prose, verdicts
+from geomem.companion import badges, chapters, notebooks, prose, site, verdicts
 from geomem.theorems import WHOSE
 
 CELLS = """\
@@ -66,14 +66,11 @@ def test_the_code_of_every_figure_of_the_book_is_found_and_is_whole():
     assert drawn >= prose.words(ROOT).keys()
 
 
-def test_a_page_leads_to_the_same_page_of_every_other_build(tmp_path):
+def test_a_page_leads_to_the_same_page_of_every_other_build():
     foot = "profile cpu · data digits · run of 2026-01-01"
-    assert chapters.elsewhere(tmp_path / "no", "book/swaps", foot) == ""
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "site.toml").write_text(
-        '[other_builds]\ncpu = "https://a.example/"\ncifar = "https://a.example/cifar/"\n'
-    )
-    said = chapters.elsewhere(tmp_path, "book/swaps", foot)
+    assert chapters.elsewhere(site.Site(), "book/swaps", foot) == ""
+    builds = {"cpu": "https://a.example/", "cifar": "https://a.example/cifar/"}
+    said = chapters.elsewhere(site.Site(other_builds=builds), "book/swaps", foot)
     assert re.findall('href="([^"]+)"', said) == ["https://a.example/cifar/book/swaps.html"]
 
 

@@ -25,8 +25,7 @@ OPEN = ("not in this run", "undecided")
 
 
 def whose(key: str, item: str, meaning: str, up: str = "../") -> str:
-    """Whose it is, with the item of the paper that it belongs to: a link to what that means.
-"""
+    """Whose it is, with the item of the paper that it belongs to: a link to what that means."""
     return (
         f'<a class="whose {WHOSE[key][0]}" href="{up}{EXPLAINED}" title="{html.escape(meaning)}">'
         f'<span class="visually-hidden">Whose: </span>{html.escape(shown(key, item))}</a>'

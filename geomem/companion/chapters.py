@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import html
-import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from sphinx.application import Sphinx
 
 from geomem.companion.folds import Fold, fold
 from geomem.companion.notebooks import Notebook, chapters, pick, read
+from geomem.companion.site import Site
 from geomem.project import project_root
 
 ROOT = project_root()
@@ -83,7 +83,7 @@ def code_fold(name: str, id: str, up: str) -> Fold:
     said = nodes.paragraph(
         "", "All of it runs in ", there, nodes.Text("."), classes=["figure-line"]
     )
-    return fold("Code of this figure", [*blocks, said], classes=["fold", "figure-code"])
+    return fold("Code of this figure", [*blocks, said], classes=["figure-code"])
 
 
 def anchor(id: str) -> str:
@@ -91,21 +91,15 @@ def anchor(id: str) -> str:
     return f"code-{id}"
 
 
-def elsewhere(root: Path, page: str, foot: str) -> str:
-    """Links to the same page of the other builds that ``book/site.toml`` names, as HTML."""
+def elsewhere(published: Site, page: str, foot: str) -> str:
+    """Links to the same page of the other builds, as HTML; ``foot`` says of which build this is."""
     ours = foot.partition(" · ")[0].split()  # "profile cpu"
     links = [
-        f'<a href="{html.escape(address.rstrip("/"))}/{page}.html">{html.escape(name)}</a>'
-        for name, address in _site(root).get("other_builds", {}).items()
+        f'<a href="{html.escape(address)}">{html.escape(name)}</a>'
+        for name, address in published.elsewhere(f"{page}.html").items()
         if name not in ours
     ]
-    return f" · the same page of the build {', '.join(links)}" if links else ""
-
-
-@cache
-def _site(root: Path) -> dict[str, Any]:
-    path = root / "book" / "site.toml"
-    return tomllib.loads(path.read_text()) if path.is_file() else {}
+    return f" · The same page of the build {', '.join(links)}" if links else ""
 
 
 def _beside(app: Sphinx, config: Any) -> None:

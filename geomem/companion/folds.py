@@ -1,7 +1,6 @@
 """Folds: what is there to be opened, by pointer, by keyboard, or by a link to something in it.
 
-`{fold} SUMMARY` folds its content. On paper a fold is open, but for the code of a figure
-(``book/_assets/folds.js``).
+On paper a fold is open, but for the code of a figure (``book/_assets/folds.js``).
 """
 
 from __future__ import annotations
@@ -11,32 +10,23 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 
-class Fold(nodes.Element):
+class Fold(nodes.Element):  # type: ignore[misc]  # docutils has no types
     """A closed ``<details>``; its first child is the `Summary`."""
 
 
-class Summary(nodes.TextElement):
+class Summary(nodes.TextElement):  # type: ignore[misc]  # docutils has no types
     """What a fold says while it is closed."""
 
 
 def fold(summary: str, content: Iterable[nodes.Node], **attributes: Any) -> Fold:
     """A fold around nodes."""
     node = Fold(**attributes)
+    node["classes"].append("fold")
     node += Summary("", summary)
     node.extend(content)
     return node
-
-
-class FoldDirective(SphinxDirective):
-    required_arguments = 1
-    final_argument_whitespace = True
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        return [fold(self.arguments[0], self.parse_content_to_nodes(), classes=["fold"])]
 
 
 def _open(tag: str) -> Any:
@@ -58,9 +48,8 @@ def _nothing(translator: Any, node: nodes.Element) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    plain = dict.fromkeys(("latex", "text"), (_nothing, _nothing))
-    app.add_node(Fold, html=(_open("details"), _close("details")), **plain)
-    app.add_node(Summary, html=(_open("summary"), _close("summary")), **plain)
-    app.add_directive("fold", FoldDirective)
+    plain = (_nothing, _nothing)
+    for node, tag in ((Fold, "details"), (Summary, "summary")):
+        app.add_node(node, html=(_open(tag), _close(tag)), latex=plain, text=plain)
     app.add_js_file("folds.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

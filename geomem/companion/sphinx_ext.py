@@ -28,7 +28,17 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from geomem.companion import badges, book, chapters, citation, figures, notebooks, prose, verdicts
+from geomem.companion import (
+    badges,
+    book,
+    chapters,
+    citation,
+    figures,
+    notebooks,
+    prose,
+    site,
+    verdicts,
+)
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.project import project_root
 
@@ -181,7 +191,9 @@ class OutcomeBox(Generated):
             raise self.error(f"book/paper.toml has no claim that notebook {notebook!r} decides")
         tested = [claim for claim in claims if claim.ours]
         lines = [f"- {self.entry(claim)}" for claim in tested]
-        if rest := [claim.says.rstrip(".") for claim in claims if not claim.ours]:
+        if rest := [
+            f"{self.whose(claim)} {claim.says.rstrip('.')}" for claim in claims if not claim.ours
+        ]:
             lines.append(f"- {badges.verdict('not in this run')} {'; '.join(rest)}.")
         theirs = any(claim.whose != "ours" for claim in claims)
         title = "What the paper claims" if theirs else "What is tested"
@@ -192,10 +204,12 @@ class OutcomeBox(Generated):
         box += self.parse(f"**{title}, and what came out here**\n\n" + "\n".join(lines))
         return [box]
 
+    def whose(self, claim: verdicts.Claim) -> str:
+        return badges.whose(claim.whose, claim.item, verdicts.WHOSE[claim.whose], self.up)
+
     def entry(self, claim: verdicts.Claim) -> str:
-        whose = badges.whose(claim.whose, claim.item, verdicts.WHOSE[claim.whose], self.up)
         theirs = "" if claim.whose == "ours" else f" In the paper: {claim.paper}."
-        said = f"{badges.verdict(claim.verdict)} {whose} {claim.says}"
+        said = f"{badges.verdict(claim.verdict)} {self.whose(claim)} {claim.says}"
         return f"{said} Here: {claim.ours}.{theirs} *({claim.scale})*"
 
 
@@ -326,7 +340,7 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     owners = {box["notebook"] for box in boxes if "notebook" in box}
     feet = _feet()
     line = feet.get(owners.pop() if len(owners) == 1 else "", "")
-    shown = f"{html.escape(line)}{chapters.elsewhere(ROOT, page, line)}"
+    shown = f"{html.escape(line)}{chapters.elsewhere(site.read(ROOT), page, line)}"
     context["theme_extra_footer"] = f'<p class="foot">This page shows: {shown}</p>'
 
 

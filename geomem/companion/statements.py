@@ -44,7 +44,8 @@ MARKS = {
 }
 MEANING = prose.CLAIMS  # of whose a chapter's statement is
 STEP = "-step-"  # between the label of a statement and the number of a step
-TALL = re.compile(r"\\(int|sum|prod|lim|begin|frac|d?frac|substack)|\\left\[")
+FRACTION_IN_FRACTION = r"\\frac\{(?:[^{}]|\{[^{}]*\})*\\frac"
+TALL = re.compile(rf"\\(int|sum|prod|lim|begin)|\\left\[|{FRACTION_IN_FRACTION}")
 WITHIN = 40  # signs of a formula that a line of text takes
 SIGNS = re.compile(r"\\[a-zA-Z]+|[^\s{}^_\\]")
 
@@ -215,7 +216,7 @@ class StatementBox(Stated):
         counted = ", ".join(f"{kinds[kind]} {kind}" for kind in CHECKS if kinds[kind])
         n = len(of.steps)
         summary = f"Proof in {n} step{'s' * (n > 1)}: {counted}"
-        return fold(summary, [*steps, *self.code(of)], classes=["fold", "proof-steps"])
+        return fold(summary, [*steps, *self.code(of)], classes=["proof-steps"])
 
     def step(self, label: str, number: int, step: theorems.Step) -> str:
         """A step as an item of a list: a short formula in its sentence, others on their own."""
