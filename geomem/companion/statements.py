@@ -92,10 +92,6 @@ class Statements(Domain):
     """The statements of all chapters."""
 
     name, label = "prf", "Statements"
-    object_types: ClassVar = {"statement": ObjType("statement", "ref")}
-    roles: ClassVar = {"ref": XRefRole(innernodeclass=nodes.inline, warn_dangling=True)}
-    indices: ClassVar = [StatementIndex]
-    initial_data: ClassVar = {"known": {}}
     data_version = 1
 
     @property
@@ -287,7 +283,12 @@ class VerificationTable(Generated):
         return "\n".join(lines) + "\n"
 
 
+# Not in the class: its base declares them for instances.
 Statements.directives = dict.fromkeys(KINDS, Written)
+Statements.object_types = {"statement": ObjType("statement", "ref")}
+Statements.roles = {"ref": XRefRole(innernodeclass=nodes.inline, warn_dangling=True)}
+Statements.indices = [StatementIndex]
+Statements.initial_data = {"known": {}}
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
