@@ -216,7 +216,8 @@ class StatementBox(Stated):
 
     def step(self, label: str, number: int, step: theorems.Step) -> str:
         """A step as an item of a list: a short formula in its sentence, others on their own."""
-        pad, text = " " * (len(str(number)) + 2), step.text
+        pad = " " * (len(str(number)) + 2)
+        text = step.text.replace("\n", f"\n{pad}")
         mark = self.mark(label, f"step-{number}", step.check)
         if not step.latex:
             return f"{number}. {text} {mark}\n"
