@@ -1,4 +1,5 @@
 # make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
+# make pdf [PROFILE=smoke]                      the same, and all of it as one PDF (needs Chromium)
 # make test                                     set up, check, run the tests (eight minutes)
 # make test-all                                 the same with every long sweep and every proof
 # make faults                                   kill, damage and misuse at random, and print what came
@@ -12,10 +13,13 @@ OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(D
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := requirements.lock requirements-torch.lock pyproject.toml
 
-.PHONY: book test test-all faults mutants licences setup
+.PHONY: book pdf test test-all faults mutants licences setup
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
+
+pdf: setup
+	@$(BIN)/geomem book --pdf $(OPTIONS)
 
 # Two workers, a file to each in their order: one builds the book while the other does the rest.
 test test-all: setup

@@ -394,7 +394,9 @@ def pair(data: str, out: Path, quick: bool) -> None:
     ends = {"low": "low", "rate": "mean", "high": "high"}
     columns = {f"{k}, {end}": getattr(r, a) for k, r in rates.items() for end, a in ends.items()}
     tabulate(out, "rates", {"sigma": levels[5:15], **columns})
-    draw(out, "rates", lambda drawing, _: drawing.noise_curves(rates, "memorization rate")[0])
+    draw(out, "rates", lambda drawing, _: (
+        drawing.noise_curves(rates, "memorization rate", axis="share")[0]
+    ))  # fmt: skip
 
     reach = CopyRange.of(distinct, heldout, models["large"], device=where())
     windows = windows_for(reach, levels)
@@ -408,7 +410,7 @@ def pair(data: str, out: Path, quick: bool) -> None:
     lines = [(base, name) for base in sizes for name in ("", *PAPER_STEPS)]
     draw(out, "swaps", lambda _, pictures: pictures.swap_table(table, titles, named))
     draw(out, "samples", lambda _, pictures: (
-        pictures.swapped_samples(table, lines, titles, 8)[0]
+        pictures.swapped_samples(table, lines, titles, 8, data_of["small"])[0]
     ))  # fmt: skip
 
 

@@ -30,6 +30,7 @@ import geomem
 from geomem import companion
 from geomem.data.named import LOADERS
 from geomem.geometry.coverage import coverage_study
+from geomem.geometry.difference import Difference
 from geomem.geometry.noise_shell import NoiseShell
 from geomem.plots import drawing, shells
 
@@ -67,9 +68,11 @@ size = dict(size=fresh, trials=trials, draws=corruptions)
 study = coverage_study(pool.heldout, pool.train, sigmas, **size, **same)
 curves = {"fixed subset": coverage, "fresh subsets": study}
 mass = {f"mass of one shell, {shell.mass:.4f}": shell.mass}
-looks = [drawing.SERIES["C_sigma"], ("k", "s", "--")]
-fig, _ = drawing.noise_curves(curves, r"coverage $C_\sigma$", looks, across=mass)
+looks = [drawing.SERIES["C_sigma"], ("0.45", "s", "--")]
+label, less = r"coverage $C_\sigma$", ("fresh less\nfixed", Difference.of(study, coverage))
+fig, _ = drawing.noise_curves(curves, label, looks, across=mass, difference=less)
 table = drawing.noise_table(curves, "probability", "C_sigma")
+table |= less[1].table("fresh less fixed", "probability")
 companion.figure(fig, "fig-shell-coverage", table, data=[data])
 
 # %% [markdown]

@@ -66,7 +66,7 @@ curves = {f"{name}: {what}": c for name, of in errors.items() for what, c in of.
 of_each = [drawing.SERIES[name] for name in errors]
 looks = [(color, marker, line) for color, marker, _ in of_each for line in ("-", ":")]
 label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
-look = dict(zone=zone, probability=False, columns=3)
+look = dict(zone=zone, axis="plain", columns=3)
 fig, _ = drawing.noise_curves(curves, label, looks, height=4.2, every=3, **look)
 table = drawing.noise_table(curves, "data units squared", "MSE")
 companion.figure(fig, "fig-denoising-error", table, data=[data])
@@ -112,7 +112,7 @@ companion.Table({"model": [*ratios], **columns})
 
 # %%
 label = "held-out / training MSE"
-fig, _ = drawing.noise_curves(ratios, label, zone=zone, ratio=True, every=2)
+fig, _ = drawing.noise_curves(ratios, label, zone=zone, axis="ratio", every=2)
 table = drawing.noise_table(ratios, "1", "ratio")
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 

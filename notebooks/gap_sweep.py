@@ -106,7 +106,7 @@ companion.figure(fig, "fig-gap-plane", plotted, data=data)
 
 # %%
 labels = {k: f"{k.replace(' ', chr(10), 1)}: {one.copies.value:.0%}" for k, one in first.items()}
-fig, plotted = remedies.sheet(found, labels, 10)
+fig, plotted = remedies.sheet(found, labels, 10, data[0].train)
 companion.figure(fig, "fig-gap-sheets", plotted, data=data[:1])
 
 # %% [markdown]

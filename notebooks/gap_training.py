@@ -159,7 +159,7 @@ companion.figure(fig, "fig-gap-paper", plotted, data=[*data, paper])
 fig, plotted = remedies.trade_off(found, names, references, pca)
 companion.figure(fig, "fig-gap-tradeoff", plotted, data=data)
 titles = {kind: kind.replace(" ", "\n", 1) for kind in names}
-fig, plotted = remedies.sheet(found, titles, 8)
+fig, plotted = remedies.sheet(found, titles, 8, case.data.train)
 companion.figure(fig, "fig-gap-samples", plotted, data=data)
 
 # %% [markdown]

@@ -60,8 +60,8 @@ curves = {"gap, training set": own.gap, r"$\|\kappa_3\|^2/2\sigma^4$": own.line}
 curves |= {"gap, with mirror images": even.gap, r"$\|\kappa_4\|^2/6\sigma^6$": even.line}
 looks = [("C0", "o", ""), ("C0", "", "-"), ("C1", "s", ""), ("C1", "", "--")]
 label = r"$\mathbb{E}\,\|m_\sigma - m^G_\sigma\|^2$ (data units$^2$)"
-fig, ax = drawing.noise_curves(curves, label, looks, probability=False)
-ax.set(yscale="log", ylim=(even.law[-1] / 3, 100 * own.gap.mean.max()))
+ends = even.law[-1] / 3, 100 * own.gap.mean.max()
+fig, _ = drawing.noise_curves(curves, label, looks, axis="log", ylim=ends)
 unit = "data units squared"
 table = drawing.noise_table({"gap": own.gap}, unit) | {f"law, kappa_3 [{unit}]": own.law}
 table |= even.gap.table("gap with mirror images", unit) | {f"law, kappa_4 [{unit}]": even.law}

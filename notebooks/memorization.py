@@ -67,7 +67,8 @@ companion.Table({"sigma": sigmas, **shown})
 
 # %%
 on_train_look = (drawing.SERIES["small"][0], "", ":")
-fig, table = pictures.magnified_rates(rates, ("small", "large"), [on_train_look])
+fig, _ = drawing.noise_curves(rates, "memorization rate", [on_train_look], axis="share")
+table = drawing.noise_table(rates, "fraction", "rate")
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -111,7 +112,7 @@ companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 # %%
 shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
 looks = [(shade, "", "-") for shade in shades]
-fig, _ = drawing.noise_curves(course, "memorization rate", looks, probability=False)
+fig, _ = drawing.noise_curves(course, "memorization rate", looks, axis="share")
 table = drawing.noise_table(course, "fraction", "rate")
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
 

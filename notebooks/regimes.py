@@ -28,9 +28,10 @@ import geomem
 from geomem import companion, digitized
 from geomem.data.named import LOADERS
 from geomem.geometry.crossings import Crossings
+from geomem.geometry.plane import Plane
 from geomem.geometry.regimes import DRAWS, GRID
 from geomem.geometry.sensitivity import Sensitivity
-from geomem.plots import drawing
+from geomem.plots import drawing, shells
 
 if (second_dataset, second_class) == (dataset, ""):  # two times one set compares nothing
     second_dataset = "fashion-mini" if dataset == "digits" else "digits"
@@ -79,6 +80,19 @@ for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), 
     companion.figure(fig, id, table, data=[sets[key]])
 
 # %% [markdown]
+# ## In the plane
+#
+# The same of five points of the plane, where all of it can be drawn: at small noise, in the zone,
+# and at large noise. The live figure of the chapter computes this in the reader's browser, with
+# these new points and this noise.
+
+# %%
+plane, levels = Plane(seed=seed), (0.2, 0.6, 2.5)
+fig, table = shells.regimes_in_the_plane(plane, levels)
+companion.figure(fig, "fig-regimes-plane", table)
+_ = companion.attach_live("plane", start=levels[1], **plane.handed)
+
+# %% [markdown]
 # ## Other levels
 #
 # The level is a convention. Where the zone begins and ends at others.
@@ -109,7 +123,7 @@ looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, n
 named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
 fig, ax = drawing.noise_curves(named, "probability, read off", looks, regimes=check, height=3.8)
 ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
-ax.text(0.85, 0.07, "zone named in the paper", ha="center", va="bottom", fontsize=9)
+ax.text(0.85, 0.07, "zone named in the paper", ha="center", va="bottom", fontsize=9.6)
 table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
 table = {"sigma [data units]": celeba["sigma"], **table}
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
@@ -147,6 +161,7 @@ companion.quote(second_item="Figure 8" if second_class == "automobile" else "Fig
 companion.quote(celeba_zone=f"{check.covered} to {check.concentrated}")
 companion.quote(celeba_crossing=check.crossing)
 companion.quote(celeba_higher=f"{higher.covered} to {higher.concentrated}", draws=DRAWS)
+companion.quote(plane=plane.in_words, plane_levels=levels)
 companion.quote(levels=len(GRID), other_levels=others)
 # As many images as bring what chance can add, with 95% confidence, below what the level leaves.
 companion.quote(fewest=int(np.log(20) / (2 * (1 - level) ** 2)) + 1)

@@ -24,12 +24,14 @@ seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.geometry.difference import Difference
 from geomem.geometry.shell_objective import most_lost, shell_losses
 from geomem.plots import drawing, shells
 
@@ -87,12 +89,16 @@ alone, grey = (
 apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
 cover = partial(geomem.shell_coverage, data.heldout, data.train, c=c, draws=draws, device=device)
 coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
-uncovered = geomem.Curve.from_table(sigmas, 1 - coverage.mean)
+ends = dict(low=1 - coverage.high, high=1 - coverage.low)
+uncovered = replace(coverage, mean=1 - coverage.mean, **ends)
+less = Difference.of(apart, uncovered)
 curves = {r"$1 - C_\sigma$": uncovered, "two minimizers disagree": apart}
 looks, below = [("k", "", "-"), ("C0", "o", "")], {"shells disjoint below": threshold}
-fig, _ = drawing.noise_curves(curves, "probability", looks, down=below)
+look = dict(down=below, difference=("circles\nless line", less))
+fig, _ = drawing.noise_curves(curves, "probability", looks, **look)
 table = drawing.noise_table({"disagreement": apart}, "probability")
 table["1 - C_sigma [probability]"] = uncovered.mean
+table |= less.table("disagreement less (1 - C_sigma)", "probability")
 companion.figure(fig, "fig-minimizer-disagreement", table, data=[data])
 
 # %% [markdown]

@@ -34,7 +34,6 @@ from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
 from geomem.memorization.switch import Switch
 from geomem.plots import drawing, pictures
-from geomem.plots.remedies import LOOKS
 
 options = dict(n_heldout=n_heldout, stop_share=stop_share, seed=seed, device=device)
 case = Case.of(preset, dataset, n_train, changes, **options)
@@ -125,8 +124,8 @@ labels = {"plain": "no swap", "medium": "large at medium noise"}
 labels |= {"stop_loss": "stopped, lowest loss"}
 labels |= {"stop_share": f"stopped, {stop_share:.3g} of steps"}
 drawn = {label: beside.error_ratio(name) for name, label in labels.items()}
-looks = [LOOKS["plain"], ("C2", "D", "--"), LOOKS["stopped"], LOOKS["fixed stop"]]
-fig, _ = drawing.noise_curves(drawn, "held-out error / large model's", looks, ratio=True)
+looks = [drawing.SERIES[kind] for kind in ("plain", "swapped", "stopped", "fixed stop")]
+fig, _ = drawing.noise_curves(drawn, "held-out error / large model's", looks, axis="ratio")
 companion.figure(fig, "fig-swap-stopping", drawing.noise_table(drawn, "ratio"), data=[data])
 told = beside.told_apart
 companion.Table({"stopped against swapped, by": list(told), "samples": list(told.values())})
@@ -140,7 +139,7 @@ companion.Table({"stopped against swapped, by": list(told), "samples": list(told
 # %%
 lines = [(of, name) for of in case.names for name in ("", *swaps.PAPER_STEPS)]
 lines.insert(len(lines) // 2, ("small", "stop_loss"))
-fig, plotted = pictures.swapped_samples(table, lines, titles, 8)
+fig, plotted = pictures.swapped_samples(table, lines, titles, 8, data.train)
 companion.figure(fig, "fig-swap-samples", plotted, data=[data])
 companion.Table(table.beside_paper(titles))
 

@@ -216,11 +216,11 @@ fig, table = remedies.beside(found["flow"], names, ratios["flow"], shaded, "stop
 companion.figure(fig, "fig-own-flow", table, data=[data])
 
 # %% [markdown]
-# Samples of the flow from the same eight initial noises; a red frame marks a copy.
+# Samples of the flow from the same eight initial noises; a red double frame marks a copy.
 
 # %%
 titles = {name: name.replace(" ", "\n") for name in names}
-fig, table = remedies.sheet(found["flow"], titles, 8)
+fig, table = remedies.sheet(found["flow"], titles, 8, data.train)
 companion.figure(fig, "fig-own-samples", table, data=[data])
 
 # %% [markdown]
@@ -248,7 +248,7 @@ companion.Table({"network": [*map(", ".join, attacks)], **telling})
 fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6.6))
 for kind, name in product(steps, ("plain", "stopped", "copy gap")):
     ax = axes[[*steps].index(kind)]
-    attacks[kind, name].auc.plot(ax, name, **drawing.style(remedies.LOOKS[name], ms=4))
+    attacks[kind, name].auc.plot(ax, name, **drawing.style(drawing.SERIES[name], ms=4))
     ax.set(title=kind, ylabel="AUC", ylim=(0.4, 1.02))
     drawing.sigma_axis(ax, probability=False)
 fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)

@@ -39,15 +39,21 @@ def fig(tmp_path, monkeypatch):
     plt.close("all")
 
 
-def test_four_files_with_one_stem(fig, tmp_path):
+def test_its_files_have_one_stem(fig, tmp_path):
     companion.figure(fig, ID, TABLE)
     paths = [tmp_path / "figures" / f"{ID}{s}" for s in results.FIGURE_FILES]
     assert sorted(paths) == sorted((tmp_path / "figures").iterdir())
-    svg, png, table, kept = paths
+    svg, letters, pdf, png, table, kept = paths
     assert ET.parse(svg).getroot().tag.endswith("svg") and b"<dc:date>" not in svg.read_bytes()
     with Image.open(png) as image:
         assert image.info["dpi"][0] == pytest.approx(300, abs=0.1)
         assert image.convert("RGBA").getpixel((1, 1)) == (255, 255, 255, 255), "opaque white"
+    edited = ET.parse(letters).getroot()
+    texts = {"".join(text.itertext()) for text in edited.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"1.0", "2.0", "4.0"} <= texts and edited.get("width") == "234pt"
+    page = pdf.read_bytes()
+    assert re.search(rb"/MediaBox \[ 0 0 234 [\d.]+ \]", page), "3.25 inches"
+    assert b"/FontFile2" in page and b"/Type3" not in page and b"CreationDate" not in page
     rows = list(csv.reader(table.read_text().splitlines()))
     assert rows[0] == ["x [data units]", "y [probability]"]
     assert [float(r[1]) for r in rows[1:]] == pytest.approx([0.25, np.pi], rel=1e-7)
@@ -145,8 +151,10 @@ def test_an_image_grid_shows_each_image_in_its_cell_and_frames_the_memorized(rng
         assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx((k % 3, k // 3))
         expected = np.clip((rows[k // 3][1][k % 3, 0] + 1) / 2, 0, 1)
         np.testing.assert_allclose(shown.get_array(), expected)
-    (frame,) = ax.patches
-    assert frame.get_center() == pytest.approx((1, 1))
+    *frames, ear = ax.patches
+    assert [frame.get_center() for frame in frames] == [pytest.approx((1, 1))] * 2
+    assert frames[0].get_linewidth() > 2 * frames[1].get_linewidth(), "one within the other: double"
+    assert ear.get_path().get_extents().max == pytest.approx((1.43, 1 - 0.3 * 0.43)), "its corner"
     plt.close(fig)
 
 
@@ -166,6 +174,10 @@ def crowded_ticks(fig, ax):
     ax.set_xticks(range(40), [f"{i}.000" for i in range(40)])
 
 
+def small_print(fig, ax):
+    ax.text(1.5, 2, "a footnote", fontsize=9)
+
+
 def two_legends(fig, ax):
     ax.plot([0, 1], label="peak")
     fig.legend(loc="upper left", bbox_to_anchor=(0.4, 0.5))
@@ -179,6 +191,7 @@ def two_legends(fig, ax):
         (right_axis, "'rate' is cut off"),
         (crowded_ticks, "'0.000' lies over '1.000'"),
         (two_legends, "'peak'"),
+        (small_print, "'a footnote' is small in a column"),
         (lambda fig, ax: ax.set_ylabel(WIDE), "is cut off"),
         (lambda fig, ax: fig.legend(ax.plot([0, 1]), [WIDE], loc="outside lower center"), "is cut"),
         (lambda fig, ax: ax.annotate("note", (0.5, 0.5), (0.5, -0.6), ax.transAxes), "'note' is"),

@@ -171,7 +171,7 @@ def package(tmp_path, monkeypatch):
             '"""Save a figure and show it',
             [],
         ),
-        ("companion/figures.py", "  # the layout, once for both files", "", []),
+        ("companion/figures.py", "  # the layout, once for all files", "", []),
         ("geometry/coverage.py", "def shell_radii(", "def shell_radii_(", []),
         ("cli/book.py", "BUILD = Budget(10.0)", "BUILD = Budget(11.0)", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),

@@ -19,7 +19,7 @@ from geomem.memorization.gap import Gap
 from geomem.memorization.gaps import Sweep
 from geomem.memorization.study import Study
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
-from geomem.plots import remedies
+from geomem.plots import STYLE, remedies
 from geomem.plots.drawing import misplaced
 
 
@@ -120,7 +120,8 @@ def test_tables_of_a_sweep(sweep):
 
 
 def test_gaps_are_drawn_where_they_lie(sweep):
-    fig, ax = plt.subplots()
+    with plt.style.context(STYLE):
+        fig, ax = plt.subplots()
     remedies._gap_bars(ax, sweep.marks(), (0.05, 10))
     drawn = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches]
     windows = [sweep.gaps[k].window for k in ("zone", "low half", "high half")]

@@ -1,11 +1,16 @@
 """Where the book is published: the setting, and what a page says to the outside by it."""
 
+import json
+import re
+import shutil
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import yaml
-from conftest import ROOT
+from bs4 import BeautifulSoup
+from conftest import ROOT, geomem_command
+from pybtex.database import parse_file
 
 from geomem.companion import notebooks, site
 from geomem.errors import InputError
@@ -97,3 +102,125 @@ def test_a_wrong_setting_is_one_clear_line(tmp_path, text, says):
     with pytest.raises(InputError) as error:
         site.read(wrote(tmp_path, text))
     assert says in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+# The pages themselves
+
+
+@pytest.fixture(scope="module")
+def published(smoke, tmp_path_factory):
+    """The smoke book once more, as if it had an address and a repository."""
+    root = tmp_path_factory.mktemp("published") / "book"
+    shutil.copytree(smoke, root, ignore=shutil.ignore_patterns("_build"))
+    (root / "book" / "site.toml").write_text(SET)
+    made = geomem_command(root, "book", "--profile", "smoke")
+    assert made.returncode == 0, made.stdout + made.stderr
+    return root
+
+
+def soups(root):
+    html = root / "_build" / "html"
+    paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
+    paths += [html / "book" / "api" / "functions" / "sample.html", html / "genindex.html"]
+    return {
+        path.relative_to(html).as_posix(): BeautifulSoup(path.read_text(), "html.parser")
+        for path in paths
+    }
+
+
+@pytest.fixture(scope="module")
+def theirs(published):
+    return soups(published)
+
+
+def test_a_page_has_one_address_and_the_sitemap_lists_them_all(published, theirs):
+    html, base = published / "_build" / "html", "https://example.org/the-book/"
+    for page, soup in theirs.items():
+        assert [link["href"] for link in soup.select("link[rel=canonical]")] == [base + page]
+    listed = re.findall("<loc>(.*)</loc>", (html / "sitemap.xml").read_text())
+    found = [p.relative_to(html).as_posix() for p in html.glob("*/**/*.html")]
+    pages = [page for page in found if page.startswith(("book/", "notebooks/"))]
+    assert sorted(listed) == sorted(base + page for page in pages)
+
+
+def meta(soup, name):
+    return [tag["content"] for tag in soup.select(f'meta[name="{name}"], meta[property="{name}"]')]
+
+
+def test_what_a_preview_and_a_reference_manager_read(published, theirs):
+    html, base = published / "_build" / "html", "https://example.org/the-book/"
+    pictures = 0
+    for page, soup in theirs.items():
+        if page == "genindex.html":
+            assert meta(soup, "robots") == ["noindex"] and not meta(soup, "og:title")
+            continue
+        (said,), (title,) = meta(soup, "description"), meta(soup, "og:title")
+        assert title and said and not re.search(r"[\\<>{}$]|\d\.\d+ *$", said), page
+        assert meta(soup, "og:url") == [base + page] and meta(soup, "og:description") == [said]
+        for image in meta(soup, "og:image"):
+            assert (html / image.removeprefix(base)).is_file()
+            assert len(meta(soup, "og:image:alt")[0].split()) >= 8
+            pictures += 1
+        if page.startswith("book/") and "api" not in page:
+            assert meta(soup, "citation_author") == ["The geomem contributors"]
+            assert meta(soup, "citation_public_url") == [base + page]
+            (whole,) = meta(soup, "citation_inbook_title") or meta(soup, "citation_title")
+            assert whole.startswith("geomem: ")
+    assert pictures > 20
+    root = theirs["book/intro.html"]
+    assert meta(root, "citation_pdf_url") == [base + "all.pdf"]
+    assert "citation_author=Dodson, Nick" in meta(root, "citation_reference")[0]
+
+
+def test_a_page_leads_to_its_source_and_a_notebook_to_where_it_runs(published, theirs):
+    for page, soup in theirs.items():
+        leads = {a.text: a["href"] for a in soup.select("p.links a")}
+        assert {"arXiv", "sources", "say what is wrong here"} <= leads.keys()
+        if "edit this page" in leads:
+            path = leads["edit this page"].partition("/edit/next/one/")[2]
+            assert (ROOT / path).is_file() and page.startswith(path.partition(".")[0])
+        else:
+            assert page.startswith(("book/api", "genindex"))
+        if page.startswith("notebooks/"):
+            runs = {a.text: a["href"] for a in soup.select("p.notebook-links a")}
+            assert [*runs] == [".ipynb", ".py", "Binder", "Colab"]
+    for name in notebooks.notebooks(ROOT):
+        files = published / "_build" / "html" / "notebooks"
+        cells = json.loads((files / f"{name}.ipynb").read_text())["cells"]
+        assert sum("%pip install" in "".join(cell["source"]) for cell in cells) == 1
+        assert (files / f"{name}.py").read_bytes() == (ROOT / f"notebooks/{name}.py").read_bytes()
+
+
+def test_cite_and_the_pages_show_one_entry(published, theirs):
+    url = "https://example.org/the-book/book/figures.html#cite-fig-regimes"
+    printed = geomem_command(published, "cite", "fig-regimes").stdout
+    figure, book, _ = (f"@{entry}".strip() for entry in printed.split("@")[1:])
+    assert url in figure and "https://example.org/the-book/" in book
+    assert re.search(r"date += \{\d{4}-\d\d-\d\d\}", figure) and "commit" in figure
+    assert re.search(r'date = "\d{4}-\d\d-\d\d"', book) and "commit" in book
+    shown = [block.text.strip() for soup in theirs.values() for block in soup.select("pre")]
+    assert figure in shown and book in shown
+    saved = published / "_build" / "html" / "figures" / "fig-regimes.bib"
+    assert saved.read_text().strip() == figure
+
+
+def test_without_an_address_a_page_names_none(html):
+    """No button that leads nowhere; what a page says of itself and of the paper stays."""
+    for name in ("book/intro.html", "notebooks/coverage.html"):
+        soup = BeautifulSoup((html / name).read_text(), "html.parser")
+        assert not soup.select("link[rel=canonical]") and not meta(soup, "og:title")
+        assert [a.text for a in soup.select("p.links a")] == ["arXiv", "PMLR", "OpenReview"]
+        assert meta(soup, "description") and not soup.select("a svg")
+    assert [a.text for a in soup.select("p.notebook-links a")] == [".ipynb", ".py"]
+    assert not (html / "sitemap.xml").exists() and not (html / "robots.txt").exists()
+
+
+def test_each_work_with_an_identifier_is_linked_to_it(html):
+    page = BeautifulSoup((html / "book" / "cite.html").read_text(), "html.parser")
+    works = parse_file(ROOT / "book" / "references.bib").entries
+    for key, work in works.items():
+        if (entry := page.find(id=f"cite-{key}")) is None:
+            continue  # not cited
+        said = " ".join(a["href"] for a in (entry.find_next_sibling("dd") or entry).select("a"))
+        for field in {"doi", "eprint", "url"} & {*work.fields}:
+            assert work.fields[field] in said, key

@@ -111,12 +111,19 @@ def test_a_link_into_a_folded_proof_opens_it_and_paper_opens_all(browser, html):
     page.close()
 
 
-def test_figures_stay_on_white_in_dark_mode(browser, address):
-    context = browser.new_context(color_scheme="dark")
-    page = context.new_page()
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+def test_a_page_shows_and_loads_the_pictures_of_its_theme_only(browser, address, scheme, other):
+    context = browser.new_context(color_scheme=scheme)
+    page, asked = context.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(address + "book/regimes.html", wait_until="load")
-    style = page.eval_on_selector(
-        "figure img", "i => [getComputedStyle(i).backgroundColor, getComputedStyle(i).filter]"
-    )
-    assert style == ["rgb(255, 255, 255)", "none"]
+    shown, hidden = (page.locator(f"figure img.only-{of}") for of in (scheme, other))
+    assert shown.count() == hidden.count() > 0
+    for picture in shown.all():
+        picture.scroll_into_view_if_needed()
+        picture.evaluate("image => image.decode()")
+        assert picture.evaluate("image => getComputedStyle(image).filter") == "none"
+    assert not any(picture.is_visible() for picture in hidden.all())
+    loaded = [url for url in asked if "/fig-" in url]
+    assert [url.endswith(".dark.svg") for url in loaded] == [scheme == "dark"] * shown.count()
     context.close()

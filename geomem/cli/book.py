@@ -19,7 +19,7 @@ import torch
 
 from geomem.cli.main import examples
 from geomem.cli.models import train_command
-from geomem.companion import book, citation, figures, prose, results, runs, verdicts
+from geomem.companion import book, citation, figures, pdf, prose, results, runs, verdicts
 from geomem.companion.budget import Budget, Missing, budgets, missing
 from geomem.companion.fresh import restamp, stale
 from geomem.companion.memory import KEPT_VARIABLE
@@ -35,7 +35,7 @@ from geomem.companion.notebooks import (
     resolve,
     resolve_all,
 )
-from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.results import Result
 from geomem.data.named import LOADERS, path_of
 from geomem.diffusion import presets
 from geomem.machine import in_time
@@ -43,6 +43,7 @@ from geomem.project import project_root
 from geomem.typed import Value
 
 BUILD = Budget(10.0)  # rendering the book, measured
+PRINT = Budget(60.0)  # and printing it, measured
 LONG = 3600.0  # seconds beyond which a run is asked for once more
 Run = tuple[Notebook, dict[str, Value]]
 MOST_JOBS = 4  # notebooks at a time, unless asked for: each may train several models at once
@@ -82,6 +83,7 @@ def add_book(verb: argparse.ArgumentParser) -> None:
         """
         geomem book
         geomem book --profile smoke
+        geomem book --pdf
         geomem book --profile gpu -p device cuda --dry-run
         geomem book -p dataset path/to/images.npz
         """,
@@ -92,6 +94,8 @@ def add_book(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--force", action="store_true", help="execute the fresh notebooks too")
     about = f"notebooks at a time (default one per CPU core, at most {MOST_JOBS}; one on CUDA)"
     verb.add_argument("--jobs", type=int, metavar="N", help=about)
+    about = "also the whole book as one file, _build/geomem.pdf: needs Chromium"
+    verb.add_argument("--pdf", action="store_true", help=about)
     about = "print what would run and what it would take, and run nothing"
     verb.add_argument("--dry-run", action="store_true", help=about)
 
@@ -177,6 +181,8 @@ def make_book(options: argparse.Namespace) -> None:
     root, profile = project_root(), pick_profile(project_root(), options.profile)
     if options.jobs is not None and options.jobs < 1:
         raise ParameterError(f"--jobs: {options.jobs} notebooks at a time; it takes 1 or more.")
+    if options.pdf:
+        pdf.chromium()  # before anything runs
     resolved = _resolved(root, options, fetch=not options.dry_run)
     with runs.alone(root):
         _make_book(root, profile, resolved, options)
@@ -208,7 +214,7 @@ def _make_book(
     on_cuda = {"cuda"} | ({"auto"} if torch.cuda.is_available() else set())
     cuda = any(p.get("device") in on_cuda for _, p in todo)
     jobs = options.jobs or (1 if cuda else min(MOST_JOBS, os.cpu_count() or 1))
-    total = sum(takes.values(), BUILD)
+    total = sum(takes.values(), BUILD + PRINT if options.pdf else BUILD)
     basis = "; ".join([profile.basis, *sorted(total.basis)])
     print(
         f"profile {profile.name}: {jobs} at a time; one after the other {total}, the rendering "
@@ -226,7 +232,13 @@ def _make_book(
         _print_paths(paths, options.start)
     page, built = book.build(root)
     print("book built:" if built else "book unchanged:")
-    print(os.path.relpath(page, options.start))
+    print(os.path.relpath(page, options.start), flush=True)
+    if options.pdf:
+        if not (fresh := pdf.is_fresh(root)):
+            print(f"printing it as one PDF: {PRINT}", flush=True)
+            pdf.build(root)
+        print("PDF unchanged:" if fresh else "PDF printed:")
+        print(os.path.relpath(root / pdf.PLACE, options.start))
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -278,10 +290,11 @@ def list_figures(options: argparse.Namespace) -> None:
     if not records and not left_out:
         raise ParameterError("no figures yet: run `geomem book` first.")
     for record in records:
-        stem = Result(root, record["notebook"]).figure(record["id"], "")
-        print(f"{record['id']}: {record['title']}")
+        id, result = record["id"], Result(root, record["notebook"])
+        ends = ",".join(path.name.removeprefix(id) for path in result.figure_files(id))
+        print(f"{id}: {record['title']}")
         print(f"  notebook {record['notebook']}; {record['paper']}; {record['claim']}")
-        print(f"  {os.path.relpath(stem)}{{{','.join(FIGURE_FILES)}}}")
+        print(f"  {os.path.relpath(result.figure(id, ''))}{{{ends}}}")
     if left_out:
         raise ParameterError(f"left out: {'; '.join(left_out)}; run `geomem book`.")
 
@@ -304,7 +317,8 @@ def _print_paths(paths: Sequence[Path], start: Path) -> None:
     """One line for all files of one name; then texts of figures that are cut off, or collide."""
     endings: dict[Path, list[str]] = {}
     for path in paths:
-        endings.setdefault(path.with_suffix(""), []).append(path.suffix[1:])
+        name, _, ending = path.name.partition(".")
+        endings.setdefault(path.with_name(name), []).append(ending)
     for stem, found in endings.items():
         shown = os.path.relpath(stem, start)
         print(f"  {shown}.{found[0] if len(found) == 1 else '{' + ','.join(found) + '}'}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from geomem import disk
 from geomem.companion.notebooks import notebooks, profiles, resolve
-from geomem.companion.results import scratch, whole
+from geomem.companion.results import newest, scratch, whole
 from geomem.errors import WorkError, refused
 
 BUILD_LOG = "book.log"
@@ -72,9 +72,9 @@ def feet(root: Path) -> dict[str, str]:
         for name, run in runs.items()
     }
     if runs:
-        newest = max(runs.values(), key=lambda run: (run["date"], run["key"]))
+        last = newest(root) or {}
         profile = _named(common) if common or not all(ran.values()) else "several profiles"
-        lines[""] = f"{profile} · {_data(runs.values())} · newest {_when(newest)}"
+        lines[""] = f"{profile} · {_data(runs.values())} · newest {_when(last)}"
     return lines
 
 

@@ -80,9 +80,7 @@ def code_fold(name: str, id: str, up: str) -> Fold:
     blocks[0]["ids"].append(anchor(id))
     there = nodes.reference("", "its notebook", refuri=f"{up}notebooks/{name}.html#{anchor(id)}")
     there["internal"] = True
-    said = nodes.paragraph(
-        "", "All of it runs in ", there, nodes.Text("."), classes=["figure-line"]
-    )
+    said = nodes.paragraph("", "All of it runs in ", there, nodes.Text("."))
     return fold("Code of this figure", [*blocks, said], classes=["figure-code"])
 
 

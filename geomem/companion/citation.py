@@ -1,7 +1,8 @@
 """How to cite the book and the paper: BibTeX from CITATION.cff, which alone says it.
 
 `geomem cite`, the page Cite and the book's bibliography take their entries from here;
-``book/references.bib`` holds the other works only.
+``book/references.bib`` holds the other works only. Where the book is published, ``book/site.toml``
+says; of which commit its pages are, the newest run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Any
 
 import yaml
 from pybtex.database import BibliographyData, Entry, Person
+
+from geomem.companion import site
+from geomem.companion.results import newest
 
 
 def entries(root: Path) -> BibliographyData:
@@ -28,7 +32,7 @@ def entries(root: Path) -> BibliographyData:
     (paper,) = book["references"]
     first = paper["authors"][0]["family-names"]
     name = f"{first}{paper['year']}{paper['title'].split()[0]}".lower()
-    return BibliographyData({book["title"].split(":")[0]: _book(book), name: _paper(paper)})
+    return BibliographyData({book["title"].split(":")[0]: _book(root, book), name: _paper(paper)})
 
 
 def bibtex(root: Path, key: str) -> str:
@@ -36,12 +40,24 @@ def bibtex(root: Path, key: str) -> str:
     return entries(root).entries[key].to_string("bibtex").strip()
 
 
-def _book(cff: dict[str, Any]) -> Entry:
+def paper_links(root: Path) -> dict[str, str]:
+    """Where the paper is read, by the name of the place."""
+    (paper,) = yaml.safe_load((root / "CITATION.cff").read_text())["references"]
+    places = [one for one in paper["identifiers"] if one["type"] == "url"]
+    return {"arXiv": paper["url"], **{one["description"]: one["value"] for one in places}}
+
+
+def _book(root: Path, cff: dict[str, Any]) -> Entry:
     fields = {
         "title": cff["title"],
         "year": str(cff["date-released"].year),
+        "date": str(cff["date-released"]),
         "howpublished": f"Version {cff['version']}",
     }
+    if run := newest(root):
+        fields["note"] = f"commit {(run['commit'] or 'unknown')[:12]}, run of {run['date']}"
+    if address := site.read(root).address:
+        fields["url"] = address
     return Entry("misc", fields, _persons(cff))
 
 

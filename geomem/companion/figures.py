@@ -20,7 +20,7 @@ from geomem.companion.results import attach, current
 from geomem.data.sets import ImageSet
 from geomem.digitized import Digitized
 from geomem.plots.drawing import misplaced
-from geomem.plots.files import csv_text, picture
+from geomem.plots.files import csv_text, pictures
 
 ID = re.compile(r"fig-[a-z]+(-[a-z0-9]+)*")
 UNIT = re.compile(r".+ \[.+\]")
@@ -40,7 +40,7 @@ def figure(
     *,
     data: Sequence[ImageSet | Digitized] = (),
 ) -> None:
-    """Write a figure and show it: SVG, PNG (300 dpi), the plotted values, and where they are from.
+    """Write a figure and show it: as pictures (`files.pictures`), the plotted values, its data.
 
     Its words stand in a chapter (`geomem.companion.prose`). Texts in it that are cut off or lie
     over one another are printed, and kept.
@@ -59,7 +59,7 @@ def figure(
     _check(id, table)
     run = current()
     wrong = misplaced(fig)
-    fig.set_layout_engine("none")  # the layout, once for both files
+    fig.set_layout_engine("none")  # the layout, once for all files
     if wrong:
         print(f"{id}: {'; '.join(wrong)}")
     folder = Path(run["folder"])
@@ -70,12 +70,12 @@ def figure(
         "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
         "misplaced": wrong,
     }
-    attach(f"{id}.svg", picture(fig, id, "svg"))
-    png = attach(f"{id}.png", picture(fig, id, "png"))
+    for suffix, content in pictures(fig, id).items():
+        attach(f"{id}{suffix}", content)
     attach(f"{id}.csv", csv_text(table))
     attach(f"{id}.json", json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     if "IPython" in sys.modules:
-        _show(fig, png, id)
+        _show(fig, folder / f"{id}.png", id)
 
 
 def bibtex(record: Mapping[str, Any]) -> str:
@@ -85,13 +85,16 @@ def bibtex(record: Mapping[str, Any]) -> str:
     notes += ["uncommitted changes"] if record["dirty"] else []
     notes += [f"data set {s['name']}, SHA-256 {s['sha256'][:12]}" for s in record["data"]]
     note = ";\n                  ".join(map(_tex, notes))
+    url = f"  url          = {{{record['url']}}},\n" if record.get("url") else ""
     return (
         f"@misc{{geomem-{id},\n"
         f"  title        = {{{_tex(record['title'])}}},\n"
         "  author       = {{The geomem contributors}},\n"
         f"  year         = {{{record['date'][:4]}}},\n"
+        f"  date         = {{{record['date']}}},\n"
         f"  howpublished = {{geomem companion {version},\n"
         f"                  figure {id}}},\n"
+        f"{url}"
         f"  note         = {{{note}}}\n"
         "}\n"
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from geomem.companion import site
 from geomem.companion.notebooks import notebooks
 from geomem.companion.results import VALUES, Result, keep, whole
 from geomem.companion.tables import Table, shown
@@ -159,6 +160,7 @@ def described(root: Path) -> list[dict[str, Any]]:
     ProseError : a figure that no chapter describes, or a number that no run has.
     """
     said, results, records = words(root), whole(root, notebooks(root)), []
+    page = site.read(root).page("book/figures.html")
     found = _numbers(results)
     for name, result in sorted(results.items()):
         for figure in result.figures:
@@ -169,5 +171,6 @@ def described(root: Path) -> list[dict[str, Any]]:
             texts = {key: filled(text, found, where) for key, text in vars(said[id]).items()}
             made = {key: run[key] for key in ("commit", "dirty", "date")}
             inputs = {key: run["inputs"][key] for key in ("parameters", "versions")}
-            records.append({**figure, **texts, "notebook": name, **inputs, **made})
+            place = {"url": f"{page}#cite-{id}"} if page else {}
+            records.append({**figure, **texts, "notebook": name, **inputs, **made, **place})
     return records

@@ -2,9 +2,9 @@
 
 A result is a folder, ``results/NOTEBOOK/``: ``NOTEBOOK.ipynb`` (executed), ``run.json`` (how it was
 computed, and the hashes of the others), ``values.json`` (numbers for the prose), ``claims.json``
-(what was tested), and of each figure ``ID.svg``, ``ID.png`` (300 dpi), ``ID.csv`` (the plotted
-values) and ``ID.json`` (its data sets). The book's page, ``notebooks/NOTEBOOK.ipynb``, is made from
-it with today's words.
+(what was tested), and of each figure its pictures (`geomem.plots.files.pictures`), ``ID.csv`` (the
+plotted values) and ``ID.json`` (its data sets). The book's page, ``notebooks/NOTEBOOK.ipynb``, is
+made from it with today's words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from geomem.errors import InputError
 from geomem.progress import RUN_VARIABLE
 
 RUN, VALUES, CLAIMS = "run.json", "values.json", "claims.json"
-FIGURE_FILES = (".svg", ".png", ".csv", ".json")
+FIGURE_FILES = (".svg", ".text.svg", ".pdf", ".png", ".csv", ".json")
 # In a result's folder, and nobody's: what a file browser leaves, and a stamp that is being written.
 LITTER = {".DS_Store", ".ipynb_checkpoints", f"{RUN}.part"}
 WORK = Path("_build", "running")  # of what runs now, under the project's lock; else left over
@@ -99,6 +99,11 @@ class Result:
     def figure(self, id: str, suffix: str) -> Path:
         return self.folder / f"{id}{suffix}"
 
+    def figure_files(self, id: str) -> list[Path]:
+        """What its run left of a figure: an older one may have left fewer files."""
+        paths = (self.figure(id, suffix) for suffix in FIGURE_FILES)
+        return [path for path in paths if path.is_file()]
+
     def attached(self, name: str) -> Any:
         """What the notebook attached as JSON under this name."""
         return json.loads((self.folder / name).read_text())
@@ -124,6 +129,13 @@ def whole(root: Path, names: Iterable[str]) -> dict[str, Result]:
     """The results that are as their runs left them, by notebook: what may be shown."""
     results = {name: Result(root, name) for name in names}
     return {name: result for name, result in results.items() if not result.altered}
+
+
+def newest(root: Path) -> dict[str, Any] | None:
+    """The newest run of those that are whole: what the book as a whole is of."""
+    names = (path.name for path in (root / "results").glob("*"))
+    runs = [result.run for result in whole(root, names).values()]
+    return max(runs, key=lambda run: (run["date"], run["key"]), default=None)
 
 
 def check_replaceable(folder: Path, name: str) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import json
 import shutil
 from collections.abc import Iterator
 from functools import cache
@@ -28,24 +27,13 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from geomem.companion import (
-    badges,
-    book,
-    chapters,
-    citation,
-    figures,
-    notebooks,
-    prose,
-    site,
-    verdicts,
-)
-from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion import badges, book, chapters, citation, notebooks, prose, site, verdicts
+from geomem.companion.results import Result
 from geomem.project import project_root
 
 ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
-FILES = (*FIGURE_FILES, ".bib")
 MATHJAX = "static/mathjax/tex-svg-full.js"
 
 
@@ -117,31 +105,6 @@ class CompanionFigure(Generated):
         for text, uri in links.items():
             yield nodes.Text(" " if text == "data" else " · ")
             yield nodes.reference("", text, refuri=uri, internal=True)
-
-
-class FigureIndex(Generated):
-    """Every figure of the book: its picture's name, origin, files, and BibTeX entry."""
-
-    def run(self) -> list[nodes.Node]:
-        blocks = []
-        for record in _figures():
-            id, files = record["id"], f"{self.up}figures/{record['id']}"
-            sets = ", ".join(s["name"] for s in record["data"])
-            links = ", ".join(
-                f'<a href="{files}{suffix}">{suffix[1:].upper()}</a>' for suffix in FILES
-            )
-            bib = figures.bibtex(record).strip()
-            whose = badges.whose(
-                record["claim"], record["paper"], prose.CLAIMS[record["claim"]], self.up
-            )
-            blocks.append(
-                f"(cite-{id})=\n### {record['title']}\n\n"
-                f"{whose} {{numref}}`{id}`, `{id}`. "
-                f"From [](../notebooks/{record['notebook']}.ipynb){', on ' if sets else ''}{sets}."
-                "\n\n"
-                f"Files: {links}\n\n```bibtex\n{bib}\n```\n"
-            )
-        return self.parse("\n".join(blocks))
 
 
 class BibTeX(Generated):
@@ -345,7 +308,7 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
 
 
 def _files(app: Sphinx, error: Exception | None) -> None:
-    """Beside the pages: MathJax from the installed package, and the files of every figure."""
+    """Beside the pages: MathJax from the installed package."""
     if error is not None or app.builder.format != "html":
         return
     package = importlib.util.find_spec("sphinx-mathjax-offline")
@@ -354,19 +317,10 @@ def _files(app: Sphinx, error: Exception | None) -> None:
     (out / "_static" / "mathjax").mkdir(parents=True, exist_ok=True)
     mathjax = Path(package.submodule_search_locations[0]) / MATHJAX
     shutil.copyfile(mathjax, out / "_static" / "mathjax" / mathjax.name)
-    (out / "figures").mkdir(exist_ok=True)
-    for record in _figures():
-        id, result = record["id"], Result(ROOT, record["notebook"])
-        for suffix in FIGURE_FILES:
-            shutil.copyfile(result.figure(id, suffix), out / "figures" / f"{id}{suffix}")
-        said = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
-        (out / "figures" / f"{id}.json").write_text(said)
-        (out / "figures" / f"{id}.bib").write_text(figures.bibtex(record))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("companion-figure", CompanionFigure)
-    app.add_directive("figure-index", FigureIndex)
     app.add_directive("bibtex", BibTeX)
     app.add_directive("paper-items", PaperItems)
     app.add_directive("outcome", OutcomeBox)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from geomem.diffusion.schedules import Schedule
 from geomem.geometry.regimes import Geometry
+from geomem.plots.beside import SMALL_TEXT
 from geomem.plots.drawing import noise_table, plot_series, sigma_axis
 
 TENTHS = np.arange(1, 10) / 10
@@ -59,4 +60,4 @@ def ruler(ax: Axes, schedule: Schedule) -> None:
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     clock = CLOCKS.get(schedule.clock, schedule.clock)
-    ax.set_title(f"{schedule.name}: {clock}", loc="left", fontsize=9, pad=1)
+    ax.set_title(f"{schedule.name}: {clock}", loc="left", fontsize=SMALL_TEXT, pad=1)

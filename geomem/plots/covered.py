@@ -85,7 +85,7 @@ def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
         ax.plot(end, i + 0.12, "|", color="k", ms=11, mew=2, label="ends: all" if first else None)
         levels["zone ends"] = Estimate(float(end))
         rows += [(one.name, one.size, what, *at.numbers) for what, at in levels.items()]
-    ax.set_yticks(range(len(cases)), [f"{one.name}\n{one.size}" for one in cases], fontsize=8.5)
+    ax.set_yticks(range(len(cases)), [f"{one.name}\n{one.size}" for one in cases])
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0.05, 100)
@@ -111,7 +111,7 @@ def how_far_off(found: Comparison) -> Drawn:
             ax.errorbar(middle, place, xerr=ends, elinewidth=1, **look)
             rows += [(n, how, edge, *one.numbers) for n, one in zip(names, off, strict=True)]
     ax.axvline(1, color="k", lw=1)
-    ax.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names], fontsize=8.5)
+    ax.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
     ax.set(xscale="log", xlabel="off by a factor of (open: level from other sets)")
     ax.set_xticks(at := [1, 2, 5, 10, 20, 50], [f"{x:g}" for x in at])
     ax.minorticks_off()

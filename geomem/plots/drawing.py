@@ -11,35 +11,56 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from geomem.geometry.curve import Band
 from geomem.geometry.regimes import Regimes
+from geomem.plots.beside import SMALL_TEXT, named_beside
+from geomem.plots.files import COLUMN
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
+LINE = 12.5  # points from one line of a name to the next
+LEAST_TEXT = 6.5  # points, in a column of a paper: there SMALL_TEXT becomes it
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 Look = tuple[Any, str, Any]  # colour, marker and line, "" for none
 LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
-SERIES: Mapping[str, Look] = {  # what many pictures draw looks the same in all of them
-    "small": ("C1", "o", "-"),
-    "large": ("C0", "s", "--"),
-    "empirical": ("k", "x", ":"),
-    "Gaussian": ("0.5", "D", "-."),
-    "C_sigma": ("C2", "^", "-"),
-    "W_sigma": ("C3", "v", "-."),
-    "W_sigma, held-out": ("C3", "", ":"),
-    "overlap": ("#56B4E9", "", "--"),
+# What many pictures draw looks the same in all of them. Of those that meet in one picture no two
+# have one marker and one dash, or else one is much darker; nor do colour-blind readers need the
+# markers (tests/test_looks.py).
+SERIES: Mapping[str, Look] = {
+    # denoisers
+    "small": ("#d55e00", "o", "-"),
+    "large": ("#0072b2", "s", "--"),
+    "empirical": ("#000000", "x", ":"),
+    "Gaussian": ("#808080", "D", "-."),
+    # the geometry
+    "C_sigma": ("#00573f", "^", "-"),
+    "W_sigma": ("#b0307a", "v", "-."),
+    "W_sigma, held-out": ("#b0307a", "", ":"),
+    "overlap": ("#4499cc", "P", "--"),
+    # remedies, of the small model
+    "plain": ("#d55e00", "o", "-"),
+    "stopped": ("#000000", "X", (0, (3, 1, 1, 1, 1, 1))),
+    "fixed stop": ("#707070", "P", (0, (1, 1.5))),
+    "zone gap": ("#cc5f9e", "D", "-."),
+    "paper gap": ("#c08a1a", "p", (0, (8, 1, 1, 1))),
+    "copy gap": ("#1b5e20", "v", (0, (5, 1))),
+    "copy gap, none kept": ("#1b5e20", "d", (0, (1, 1))),
+    "dummy": ("#4499cc", "^", ":"),
+    "stopped inside": ("#404040", "*", (0, (5, 3))),
+    "swapped": ("#0f6f8f", "h", (0, (5, 2))),
 }
 NAMES = {  # how quantities are written in a picture
     "C_sigma": r"coverage $C_\sigma$",
     "W_sigma": r"weight $W_\sigma$",
-    "W_sigma, held-out": r"$W_\sigma$, held-out queries",
+    "W_sigma, held-out": r"$W_\sigma$, held-out",
     "overlap": "coverage by overlap",
 }
-MEMORIZED = "#cc0000"  # the frame of a memorized image; red as in the paper's Figure 10
+MEMORIZED = "#cc0000"  # the sign of a memorized image; red as in the paper's Figure 10
+SHARES = {0: "0", 0.01: "1%", 0.1: "10%", 1: "100%"}  # the ticks of an axis of shares
 
 
 def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
@@ -62,11 +83,19 @@ def log_axis(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter("")
 
 
+def share_axis(ax: Axes) -> None:
+    """An upright axis from 0 to 1 that tells 0 from little: linear below 1%, then logarithmic."""
+    ax.set_yscale("symlog", linthresh=0.01, linscale=0.5)
+    ax.set_yticks([*SHARES], [*SHARES.values()])
+    ax.set_yticks([k * 10.0**n for n in (-2, -1) for k in range(2, 10)], minor=True)
+    ax.set_ylim(-0.001, 1.15)
+
+
 def style(look: Look, **changes: Any) -> dict[str, Any]:
     """A look as keywords of matplotlib's ``plot``, and others that change or add to it.
 
     >>> style(SERIES["small"], ls=":", ms=4)
-    {'color': 'C1', 'marker': 'o', 'ls': ':', 'ms': 4}
+    {'color': '#d55e00', 'marker': 'o', 'ls': ':', 'ms': 4}
     """
     return dict(zip(("color", "marker", "ls"), look, strict=True)) | changes
 
@@ -100,14 +129,15 @@ def noise_curves(
     marks: Mapping[str, Sequence[np.ndarray]] | None = None,
     across: Mapping[str, float] | None = None,
     down: Mapping[str, float] | None = None,
-    probability: bool = True,
-    ratio: bool = False,
+    axis: str = "probability",
+    difference: tuple[str, Band] | None = None,
     xlim: tuple[float, float] | None = None,
+    ylim: tuple[float, float] | None = None,
     height: float = 3.6,
     columns: int = 2,
     every: int = 1,
 ) -> tuple[Figure, Axes]:
-    """Curves with their bands against the noise level, and a legend below.
+    """Curves with their bands against the noise level, named beside them or in a legend below.
 
     Parameters
     ----------
@@ -118,9 +148,11 @@ def noise_curves(
     marks : quantity -> levels and values read off a figure of the paper, and half the length of
         their bars, if any: marks, never a curve.
     across, down : label -> where a line crosses the axes, at a value and at a noise level.
-    probability : the other axis goes from 0 to 1.
-    ratio : it is logarithmic, with a line at 1.
-    xlim : the noise levels shown, data units.
+    axis : the other one goes from 0 to 1 for a "probability"; so for a "share", and tells 0 from
+        little (`share_axis`); it is logarithmic, "log", and with a line at 1 for a "ratio"; or
+        "plain".
+    difference : what is drawn below, and how it is called: of curves too close for the eye.
+    xlim, ylim : what is shown of the axes, if not all.
     height : of the figure, inches.
     columns : of the legend.
     every : how many levels there are to a mark.
@@ -128,7 +160,12 @@ def noise_curves(
     from matplotlib import pyplot as plt
 
     known = looks_of(curves, looks)
-    fig, ax = plt.subplots(figsize=(4.8, height))
+    below = 0 if difference is None else 1.2  # inches
+    fig, axes = plt.subplots(
+        1 + bool(below), 1, figsize=(4.8, height + below), sharex=True, squeeze=False,
+        height_ratios=[height, below][: 1 + bool(below)],
+    )  # fmt: skip
+    ax: Axes = axes[0, 0]
     if regimes is not None:
         shade_regimes(ax, regimes)
     if zone is not None:
@@ -143,19 +180,33 @@ def noise_curves(
         ax.axhline(value, color="0.4", lw=1, ls=":", label=name)
     for name, level in (down or {}).items():
         ax.axvline(level, color="0.4", lw=1, ls=":", label=name)
-    sigma_axis(ax, probability=probability and not ratio)
-    if ratio:
+    sigma_axis(axes[-1, 0], probability=False)
+    if axis == "probability":
+        ax.set_ylim(-0.03, 1.03)
+    elif axis == "share":
+        share_axis(ax)
+    elif axis == "log":
+        ax.set_yscale("log")
+    elif axis == "ratio":
         ax.axhline(1, color="k", lw=1, ls="-", zorder=1)
         log_axis(ax)
     ax.set(ylabel=ylabel, xlim=xlim)
-    fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
+    if ylim is not None:
+        ax.set_ylim(ylim)
+    if difference is not None:
+        name, less = difference
+        axes[1, 0].axhline(0, color="k", lw=1, ls="-", zorder=1)
+        less.plot(axes[1, 0], None, color="k", marker="o", ms=3, ls="-", lw=1)
+        axes[1, 0].set_ylabel(name)
+    if not named_beside(ax):
+        fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
     return fig, ax
 
 
 def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style: Any) -> None:
     """A vertical band with its name above it, at the height ``y`` of the data axis."""
     ax.axvspan(*band, lw=0, zorder=0, **style)
-    ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=9)
+    ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=SMALL_TEXT)
 
 
 def named_line(ax: Axes, name: str, sigma: float, y: float) -> None:
@@ -194,7 +245,7 @@ def shade_regimes(ax: Axes, regimes: Regimes) -> None:
         if band is not None:
             ax.axvspan(*band, color=shade, lw=0, zorder=0)
             middle = np.sqrt(band[0] * band[1])
-            ax.text(middle, 1.04, name, ha="center", va="bottom", fontsize=9)
+            ax.text(middle, 1.04, name, ha="center", va="bottom", fontsize=SMALL_TEXT)
     if np.isfinite(regimes.crossing.value):
         ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
     ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
@@ -206,38 +257,57 @@ def image_grid(
     framed: Sequence[np.ndarray | None] | None = None,
     xlabel: str = "",
 ) -> Figure:
-    """Rows of images, (n, C, H, W) in [-1, 1] and clipped to it, under column titles.
+    """Rows of images, (n, C, H, W) or fewer, in [-1, 1] and clipped to it, under column titles.
 
-    framed : for each row the (n,) booleans of the images with a red frame, the memorized
-        ones, or None.
+    framed : for each row the (n,) booleans of the images with the sign of a copy, or None.
     xlabel : what the column titles are.
     """
     from matplotlib import pyplot as plt
 
     n, (height, width) = len(columns), rows[0][1].shape[-2:]
+    names = [name for name, _ in rows]
     enough = 1 + 4.8 * len(rows) / n * height / width
     fig, ax = plt.subplots(figsize=(4.8, enough))  # one axes: many are slow
-    frames = [None] * len(rows) if framed is None else framed
-    for y, ((_, images), red) in enumerate(zip(rows, frames, strict=True)):
-        marked = np.zeros(n, bool) if red is None else red
-        for x, (image, memorized) in enumerate(zip(images, marked, strict=True)):
-            pixels = np.clip((image + 1) / 2, 0, 1)
-            pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-            ax.imshow(pixels, vmin=0, vmax=1, extent=(x - 0.43, x + 0.43, y + 0.43, y - 0.43))
-            if memorized:
-                frame = Rectangle((x - 0.43, y - 0.43), 0.86, 0.86, fill=False)
-                frame.set(edgecolor=MEMORIZED, linewidth=3)
-                ax.add_patch(frame)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect=height / width)
     ax.set_xticks(range(n), columns)
-    ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8.5)
+    ax.set_yticks(range(len(rows)), names)
     ax.tick_params(length=0, top=True, labeltop=True, labelbottom=False)
     ax.set_xlabel(xlabel)
     ax.spines[:].set_visible(False)
     ax.grid(False)
     fig.draw_without_rendering()  # now it is known how wide the names are, and so the images
+    row = 72 * ax.bbox.height / fig.dpi / len(rows)  # points
+    step = max(1, LINE * (1 + max(name.count("\n") for name in names)) / row)
+    ax.set_yticks(step * np.arange(len(rows)), names)
+    ax.set_ylim(step * (len(rows) - 1) + 0.5, -0.5)
+    frames = [None] * len(rows) if framed is None else framed
+    for y, (_, images), red in zip(ax.get_yticks(), rows, frames, strict=True):
+        marked = np.zeros(n, bool) if red is None else red[: len(images)]
+        for x, (image, memorized) in enumerate(zip(images, marked, strict=False)):
+            pixels = np.clip((image + 1) / 2, 0, 1)
+            pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+            place = (x - 0.43, x + 0.43, y + 0.43, y - 0.43)
+            ax.imshow(pixels, vmin=0, vmax=1, extent=place, aspect=height / width)
+            if memorized:
+                sign_of_copy(ax, x, y, 0.43)
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(step * (len(rows) - 1) + 0.5, -0.5))
+    fig.set_figheight(step * enough)
+    fig.draw_without_rendering()
     fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
+
+
+def sign_of_copy(ax: Axes, x: float, y: float, half: float) -> None:
+    """Mark the image around a place as a copy, not by colour alone: a double frame, an ear folded.
+
+    half : the half of its side; y runs downwards.
+    """
+    for width, color in ((4.2, MEMORIZED), (1.2, "w")):  # the second splits the first in two
+        frame = Rectangle((x - half, y - half), 2 * half, 2 * half, fill=False)
+        frame.set(edgecolor=color, linewidth=width)
+        ax.add_patch(frame)
+    ear = [(x + half, y - half), (x + 0.3 * half, y - half), (x + half, y - 0.3 * half)]
+    ax.add_patch(Polygon(ear, facecolor=MEMORIZED, edgecolor="w", linewidth=0.8))
 
 
 def strip(
@@ -298,16 +368,17 @@ def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def misplaced(fig: Figure) -> list[str]:
-    """The texts of a figure that are cut off by its canvas, or that lie over one another.
+    """The texts of a figure that are cut off, lie over one another, or are small in a column.
 
     It draws the figure, which settles the layout. A text counts as the upright rectangle around
     it, so one that is turned by anything but quarters takes up more room than its letters do.
 
     >>> from matplotlib.figure import Figure
-    >>> fig = Figure()
+    >>> fig = Figure((3.25, 2.5))
     >>> _ = fig.text(0.5, 0.5, "peak"), fig.text(0.5, 0.5, "hump"), fig.text(0.99, 0.9, "zone")
+    >>> _ = fig.text(0.1, 0.1, "small print", fontsize=6)
     >>> misplaced(fig)
-    ["'zone' is cut off", "'peak' lies over 'hump'"]
+    ["'zone' is cut off", "'small print' is small in a column", "'peak' lies over 'hump'"]
     """
     fig.draw_without_rendering()
     placed = [(text, Text.get_window_extent(text)) for text in _texts(fig)]
@@ -317,6 +388,12 @@ def misplaced(fig: Figure) -> list[str]:
         f"{text.get_text()!r} is cut off"
         for text, box in placed
         if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top
+    ]
+    least = LEAST_TEXT * fig.get_figwidth() / COLUMN - 1e-6
+    found += [
+        f"{text.get_text()!r} is small in a column"
+        for text, _ in placed
+        if float(text.get_fontsize()) < least
     ]
     for (one, a), (other, b) in combinations(placed, 2):
         wide, high = np.minimum(a.max, b.max) - np.maximum(a.min, b.min)

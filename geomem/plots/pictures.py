@@ -19,12 +19,14 @@ from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.dimension import Measured, curve_table, level_table
 from geomem.memorization.distinct import THIRD
 from geomem.memorization.linearity import Linearity
+from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.samples import Samples
 from geomem.memorization.stopping import Losses, running_mean
 from geomem.memorization.swaps import PAPER_TABLE, Condition, SwapTable
 from geomem.memorization.switch import Switch
 from geomem.memorization.thresholds import Thresholds
 from geomem.memorization.trajectories import Course, Moment
+from geomem.plots.beside import SMALL_TEXT, named_beside
 from geomem.plots.drawing import (
     SERIES,
     SIGMA_LABEL,
@@ -32,12 +34,12 @@ from geomem.plots.drawing import (
     Look,
     from_rows,
     image_grid,
-    looks_of,
     named_band,
     noise_table,
     pixel_table,
     plot_series,
     shade_regimes,
+    share_axis,
     sigma_axis,
     style,
 )
@@ -71,46 +73,22 @@ def losses(found: Mapping[str, Losses]) -> Drawn:
     return fig, from_rows([*headings, "half width of the interval [weighted, 1, 95%]"], rows)
 
 
-def samples(drawn: Mapping[str, Samples], train: np.ndarray, n: int) -> Drawn:
+def samples(drawn: Mapping[str, Samples], train: np.ndarray, n: int, across: int = 5) -> Drawn:
     """The first n samples of each model, each above the training image nearest to it.
 
     train : array (N, C, H, W), the training set.
+    across : how many stand side by side: few are large enough to be compared.
     """
-    rows, named, framed = [], [], []
+    rows, named, framed = list[tuple[str, np.ndarray]](), [], list[np.ndarray | None]()
     for kind, one in drawn.items():
         pictures, nearest = one.pictures[:n], train[one.near.index[:n]]
-        rows += [(kind, pictures), ("nearest", nearest)]
         named += [(f"{kind}, sample: {kind}", pictures), (f"{kind}: nearest", nearest)]
-        framed += [one.passed[:n], None]
-    fig = image_grid(rows, [""] * n, framed)
+        for first in range(0, n, across):
+            part = slice(first, min(first + across, n))
+            rows += [(kind, pictures[part]), ("nearest", nearest[part])]
+            framed += [one.passed[part], None]
+    fig = image_grid(rows, [""] * min(across, n), framed)
     return fig, pixel_table(np.arange(n), named, "sample [index]")
-
-
-def magnified_rates(
-    rates: Mapping[str, Curve], zoomed: Sequence[str], looks: Sequence[Look]
-) -> Drawn:
-    """Memorization rates against the noise level, and below some of them magnified.
-
-    Parameters
-    ----------
-    rates : label -> the rate, on one grid of levels.
-    zoomed : the labels of those below; the axis there ends above the first one's interval.
-    looks : as of `noise_curves`.
-    """
-    fig, (ax, zoom) = plt.subplots(2, 1, figsize=(4.8, 5.2), sharex=True, height_ratios=(3, 2))
-    known = looks_of(rates, looks)
-    for name, rate in rates.items():
-        look = style(known[name], ms=3.5)
-        rate.plot(ax, name, **look)
-        if name in zoomed:
-            rate.plot(zoom, None, **look)
-    sigma_axis(ax)
-    sigma_axis(zoom, probability=False)
-    first = rates[zoomed[0]]
-    ax.set(xlabel="", ylabel="memorization rate")
-    zoom.set(ylabel="magnified", ylim=np.array([-0.03, 1.15]) * first.high[first.peak])
-    fig.legend(loc="outside lower center", ncol=2)
-    return fig, noise_table(rates, "fraction", "rate")
 
 
 def marks_and_curves(
@@ -147,6 +125,7 @@ def thresholds(found: Thresholds, looks: Sequence[Look]) -> Drawn:
     looks : of each of the shares.
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    share_axis(ax)
     table: dict[str, Any] = {"threshold [ratio]": found.values}
     for (name, share), look in zip(found.shares.items(), looks, strict=True):
         mean, low, high = np.transpose([one.numbers for one in share])
@@ -157,9 +136,10 @@ def thresholds(found: Thresholds, looks: Sequence[Look]) -> Drawn:
         table[f"{name}, high [fraction, 95%]"] = high
     for value, label in ((1 / 3, "1/3"), (1 / 2, "1/2")):
         ax.axvline(value, color="k", lw=0.8, ls=":")
-        ax.text(value, 1.02, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
-    ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes", ylim=(-0.02, 1.02))
-    fig.legend(loc="outside lower center")
+        ax.text(value, 1.01, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
+    ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes")
+    if not named_beside(ax):
+        fig.legend(loc="outside lower center")
     return fig, table
 
 
@@ -201,12 +181,13 @@ def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
     found : title, which begins with the network's name in `SERIES` -> its bounds.
     level : of the rate, there.
     """
-    fig, axes = plt.subplots(len(found), 1, figsize=(4.8, 1.5 * len(found) + 1.3), sharex=True)
+    fig, axes = plt.subplots(len(found), 1, figsize=(4.8, 1.7 * len(found) + 1.3), sharex=True)
     for ax, (name, of) in zip(axes, found.items(), strict=True):
         ax.axvspan(of.sigma.min(), of.edge(level), color="0.9", lw=0, zorder=0)
         of.plot(ax, SERIES[name.split()[0]][0])
-        sigma_axis(ax)
-        ax.set(xlabel="", title=name, yticks=(0, 0.5, 1))
+        sigma_axis(ax, probability=False)
+        share_axis(ax)
+        ax.set(xlabel="", title=name)
     axes[-1].set_xlabel(SIGMA_LABEL)
     fig.supylabel("share of the answers", fontsize="medium")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
@@ -248,8 +229,8 @@ def swap_table(
         label = "paper, Table 1" if base == "small" else None
         values, at = [PAPER_TABLE[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
         ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
-    ax.set_yticks(range(len(rows)), [*titles.values()], fontsize=8.5)
-    ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples", ylabel="swapped window")
+    ax.set_yticks(range(len(rows)), [*titles.values()])
+    ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples")
     ax.invert_yaxis()
     fig.legend(loc="outside lower center", ncol=2)
     return fig
@@ -274,7 +255,8 @@ def distances(
     for ax, (title, of) in zip(axes, found.items(), strict=True):
         sigma = of.gaussian.sigma
         ax.set(yscale="log", ylim=(3e-5, 2), xlim=sigma[[0, -1]])
-        looks = [SERIES["Gaussian"], SERIES["empirical"], ("C2", "", "--"), ("C3", "", "-.")]
+        own, grey = SERIES[title.split(",")[0]][0], SERIES["Gaussian"][0]
+        looks = [(own, "D", "-"), (own, "x", "--"), ("k", "", ":"), (grey, "", "-.")]
         for (name, curve), look in zip(of.curves.items(), looks, strict=True):
             curve.plot(ax, name, **style(look, ms=3.5))
         ax.axvline(often, color="0.5", ls=":", lw=1)
@@ -338,9 +320,10 @@ def over_training(moments: Sequence[Moment]) -> Drawn:
         look = style(SERIES["small"], capsize=2, elinewidth=1, label=name, **changed)
         ax.errorbar(steps, *bars(values), **look)
         table |= columns(name, "fraction", values)
-    ax.set(xscale="log", xlabel="training step", ylabel="memorized", ylim=(-0.03, 1.03))
+    share_axis(ax)
+    ax.set(xscale="log", xlabel="training step", ylabel="memorized")
     ax.set_xticks(steps, [f"{step:,}" for step in steps])
-    ax.minorticks_off()
+    ax.set_xticks([], minor=True)
     ax.legend(loc="upper left")
     return fig, table
 
@@ -371,7 +354,7 @@ def levels_by_size(sizes: Sequence[Measured]) -> Drawn:
         _levels(ax, one, place, named=place == 0)
     ticks = [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in sizes]
     ax.set(yscale="log", xlim=(-0.6, len(sizes) - 0.4), ylabel=SIGMA_LABEL)
-    ax.set_xticks(range(len(sizes)), ticks, fontsize=8.5)
+    ax.set_xticks(range(len(sizes)), ticks)
     ax.set_yticks(at := [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20], [f"{s:g}" for s in at])
     ax.minorticks_off()
     fig.legend(loc="outside lower center", ncol=2)
@@ -386,7 +369,7 @@ def curves_by_size(sizes: Sequence[Measured]) -> Drawn:
         _magnified(ax, one)
         sigma_axis(ax)
         ax.set(xlabel="", xlim=(0.02, 50))
-        ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=9)
+        ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=SMALL_TEXT)
     ax.set_xlabel(SIGMA_LABEL)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2)
     return fig, curve_table(sizes)
@@ -423,7 +406,7 @@ def _magnified(ax: Axes, one: Measured) -> None:
     ends = rate.low / top, rate.high / top
     ax.fill_between(rate.sigma, *ends, color=look["color"], alpha=0.25, lw=0)
     peak = f"peak\n{rate.mean.max():.1%}"
-    ax.text(0.99, 0.5, peak, transform=ax.transAxes, ha="right", fontsize=9)
+    ax.text(0.99, 0.5, peak, transform=ax.transAxes, ha="right", fontsize=SMALL_TEXT)
 
 
 def copies_and_others(one: Measured, train: np.ndarray, n: int = 6) -> Drawn:
@@ -442,15 +425,24 @@ def copies_and_others(one: Measured, train: np.ndarray, n: int = 6) -> Drawn:
 
 
 def swapped_samples(
-    table: SwapTable, lines: Sequence[Condition], titles: Mapping[str, str], n: int
+    table: SwapTable,
+    lines: Sequence[Condition],
+    titles: Mapping[str, str],
+    n: int,
+    train: np.ndarray,
 ) -> Drawn:
-    """The first n samples of some conditions, from the same initial noises, copies framed.
+    """The first n samples of some conditions, from the same initial noises, copies marked.
+
+    Above them the training images nearest to those of the first condition.
 
     titles : how the windows are called.
+    train : array (N, C, H, W), the training set.
     """
     rows = [
         (f"{base[0].upper()} {titles[name]}", np.asarray(table.pictures[base, name][:n]))
         for base, name in lines
     ]
-    fig = image_grid(rows, [str(i) for i in range(n)], [table.passed[key][:n] for key in lines])
+    rows.insert(0, ("nearest to\nthe row below", train[neighbours(rows[0][1], train).index]))
+    framed = [None, *(table.passed[key][:n] for key in lines)]
+    fig = image_grid(rows, [str(i) for i in range(n)], framed)
     return fig, pixel_table(np.arange(n), rows, "initial noise [index]")

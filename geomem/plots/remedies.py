@@ -19,10 +19,12 @@ from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate, Fraction, bars, columns
 from geomem.geometry.window import Window
 from geomem.memorization.gaps import PaperGap, Swept
+from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.remedies import Judged, Ratio
 from geomem.memorization.stopping import Stopping
 from geomem.memorization.study import Course, Study, plane
 from geomem.memorization.swaps import PAPER_CELEBA_ZONE
+from geomem.plots.beside import SMALL_TEXT
 from geomem.plots.drawing import (
     SERIES,
     Drawn,
@@ -42,33 +44,23 @@ Source = tuple[Bars, Mapping[str, Curve]]
 CURVES = {"coverage": "C_sigma", "concentration": "W_sigma"}  # of a source, as `SERIES` has them
 Mark = tuple[str | None, Judged, Look]  # a name to be written beside it, what is marked, and how
 References = Mapping[str, Mapping[str, Estimate]]  # as `Bench.references` gives them
-LOOKS: dict[str, Look] = {
-    "plain": SERIES["small"],
-    "stopped": ("k", "X", "-"),
-    "fixed stop": ("0.5", "P", ":"),
-    "zone gap": ("C3", "D", "-."),
-    "paper gap": ("#E69F00", "p", (0, (5, 1))),
-    "copy gap": ("C2", "v", "--"),
-    "copy gap, none kept": ("C2", "d", ":"),
-    "dummy": ("#56B4E9", "^", ":"),
-    "stopped inside": ("0.3", "*", ":"),
-    "large": SERIES["large"],
+SWEPT: dict[str, Look] = {  # kinds of a sweep that are not of `SERIES`
+    "zone": SERIES["zone gap"],
+    "low half": (SERIES["zone gap"][0], "<", ""),
+    "high half": (SERIES["zone gap"][0], ">", ""),
+    "copy window": SERIES["copy gap, none kept"],
 }
-SWEPT: dict[str, Look] = LOOKS | {
-    "zone": LOOKS["zone gap"],
-    "low half": ("C3", "<", ""),
-    "high half": ("C3", ">", ""),
-    "copy window": LOOKS["copy gap, none kept"],
-}
+SHADES = colormaps["viridis"].resampled(20)  # of shares; few enough to be drawn as shapes
 CELEBA = "the paper (CelebA)"
 HIGHEST = 0.95  # where a name may stand beside its axes, of their height
+APART = 0.075  # from one name to the next, at least, likewise
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
 
 def labels(
     study: Study, zone: Window, window: Window, *, keep: float, stop_share: float, n_large: int
 ) -> dict[str, str]:
-    """What the kinds of a study are called, in the order of `LOOKS`: kind -> label.
+    """What the kinds of a study are called, in the order of a figure: kind -> label.
 
     Parameters
     ----------
@@ -88,7 +80,7 @@ def labels(
         "stopped inside": "stopped in our window only",
         "large": f"large, N = {n_large:,}",
     }
-    return {kind: names[kind] for kind in LOOKS if kind in study}
+    return {kind: name for kind, name in names.items() if kind in study}
 
 
 def beside(
@@ -102,26 +94,26 @@ def beside(
 
     Parameters
     ----------
-    names : kind of `LOOKS` -> its label, from above.
+    names : kind of `SERIES` -> its label, from above.
     ratios : kind -> its error over that of the kind ``against``.
     shaded : windows, the first one darker.
     """
     size = (4.8, 3.7 + 0.5 * len(names))
     fig, (ax, lower) = plt.subplots(2, 1, figsize=size, height_ratios=(len(names) / 6, 1))
     for place, kind in enumerate(names):
-        look = style(LOOKS[kind], ls="")
+        look = style(SERIES[kind], ls="")
         for shift, one in zip(SHIFTS, study.of(kind), strict=False):
             ax.errorbar(one.copies.value, place + shift, xerr=bars([one.copies])[1], **look)
-        ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=9)
-    ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=9)
-    ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()], fontsize=8.5)
+        ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=SMALL_TEXT)
+    ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=SMALL_TEXT)
+    ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()])
     ax.invert_yaxis()
     ax.set(xlabel="share of memorized samples", xlim=(-0.03, 1.03))
     for window, shade in zip(shaded, ("0.85", "0.94"), strict=False):
         lower.axvspan(window.low, window.high, color=shade, lw=0, zorder=0)
     lower.axhline(1, color="k", lw=1)
     for kind, ratio in ratios.items():
-        ratio.plot(lower, kind, **style(LOOKS[kind], ms=4))
+        ratio.plot(lower, kind, **style(SERIES[kind], ms=4))
     sigma_axis(lower, probability=False)
     log_axis(lower)
     lower.set(ylabel=f"held-out error /\nthe {against} model's")
@@ -140,7 +132,7 @@ def over_training(
     Parameters
     ----------
     stops : seed -> the losses, a ring around the lowest one, wider from training to training.
-    course : kind of `LOOKS` -> what it was after each of the ``steps``.
+    course : kind of `SERIES` -> what it was after each of the ``steps``.
 
     Returns
     -------
@@ -151,19 +143,19 @@ def over_training(
     fig, (top, *axes) = plt.subplots(1 + len(measures), 1, figsize=size, sharex=True)
     curves: list[tuple[str, str, Sequence[int], Sequence[Interval]]] = []
     for i, (seed, stop) in enumerate(stops.items()):
-        _course(top, stop.steps, stop.losses, **style(LOOKS["plain"], marker="", lw=1))
+        _course(top, stop.steps, stop.losses, **style(SERIES["plain"], marker="", lw=1))
         top.plot(stop.step, min(loss.value for loss in stop.losses), "ko", ms=5 + 4 * i, mfc="none")
         curves.append(("held-out loss", f"plain, seed {seed}", stop.steps, stop.losses))
     top.set_ylabel("held-out loss")
     for ax, name in zip(axes, measures, strict=True):
         for kind, ones in course.items():
             found = [one.measured[name] for one in ones]
-            _course(ax, steps, found, **style(LOOKS[kind], label=kind, ms=4.5))
+            _course(ax, steps, found, **style(SERIES[kind], label=kind, ms=4.5))
             curves.append((name, kind, steps, found))
         if name == "memorized":
             ax.set(ylabel="memorized share", ylim=(-0.03, 1.03))
         else:
-            _distance_axis(ax, name, references)
+            _distance_axis(ax, name, references, beside=True)
             ax.set_ylim(0, None)
     axes[-1].set(xlabel="training step", xscale="log")
     ticks = sorted({*steps, *(step for stop in stops.values() for step in stop.steps)})
@@ -182,7 +174,7 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
 
     Parameters
     ----------
-    theirs, ours : kind of `LOOKS` -> share of the training done, share memorized, and distance
+    theirs, ours : kind of `SERIES` -> share of the training done, share memorized, and distance
         over the last one of the baseline. Kinds that are not ours are left out.
 
     Returns
@@ -200,7 +192,7 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
     for (source, kind), course in courses.items():
         done, *measures = zip(*course, strict=True)
         own: dict[str, Any] = {"ls": ""} if source == "paper" else {"ls": "-", "lw": 1, "mfc": "w"}
-        look = style(LOOKS[kind], label=f"{source}: {kind}", ms=5, **own)
+        look = style(SERIES[kind], label=f"{source}: {kind}", ms=5, **own)
         for ax, values in zip(axes, measures, strict=True):
             ax.errorbar(done, *bars(values), **look)
     axes[0].set(ylabel="memorized share", ylim=(-0.03, 1.03))
@@ -258,15 +250,15 @@ def _planes(
 def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
     """Write names, if any, beside points: right of those on the left half, of others outside."""
     to_axes = ax.transScale + ax.transLimits
-    note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": 8.5}
+    note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": SMALL_TEXT}
     note["arrowprops"] = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
     for left in (True, False):
         half = {(x, y): name for (x, y), name in points.items() if (x < 0.5) == left}
         column = 0.05 + to_axes.transform((max((x for x, _ in half), default=0), 1))[0]
         some = sorted((y, x) for (x, y), name in half.items() if name)
         places = np.array([to_axes.transform((x, y))[1] for y, x in some])
-        most = HIGHEST - 0.065 * np.arange(len(places))[::-1]  # so that all stay below the title
-        heights = np.minimum(spread(places, 0.065), most)
+        most = HIGHEST - APART * np.arange(len(places))[::-1]  # so that all stay below the title
+        heights = np.minimum(spread(places, APART), most)
         for (y, x), height in zip(some, heights, strict=True):
             at = (column if left else 1.04, height)
             ax.annotate(points[x, y], (x, y), at, annotation_clip=False, **note)
@@ -286,11 +278,11 @@ def spread(places: Floats, apart: float) -> Floats:
 def trade_off(study: Study, kinds: Iterable[str], references: References, distance: str) -> Drawn:
     """Copies across, a Frechet distance upwards; of every training one mark.
 
-    kinds : of `LOOKS`; the first training of each has its name beside it.
+    kinds : of `SERIES`; the first training of each has its name beside it.
     """
     marks, unnamed = list[Mark](), {*kinds}
     for (kind, _), one in study.judged.items():
-        marks.append((kind if kind in unnamed else None, one, LOOKS[kind]))
+        marks.append((kind if kind in unnamed else None, one, SERIES[kind]))
         unnamed.discard(kind)
     names, seeds = zip(*study.judged, strict=True)
     table = {"model [name]": names, "training seed [index]": seeds}
@@ -314,16 +306,22 @@ def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
 def swept_look(kind: str) -> Look:
     """How a kind of a sweep is marked; the paper's gaps alike, since their names stand by them."""
     own = "copy gap" if kind.startswith("copy window,") else kind
-    return SWEPT.get(own, LOOKS["paper gap"])
+    return {**SERIES, **SWEPT}.get(own, SERIES["paper gap"])
 
 
-def sheet(study: Study, labels: Mapping[str, str], n: int) -> Drawn:
-    """The first n samples of the first training of each kind, with frames: kind -> label."""
+def sheet(study: Study, labels: Mapping[str, str], n: int, train: np.ndarray) -> Drawn:
+    """The first n samples of the first training of each kind, copies marked: kind -> label.
+
+    Above them the training images (N, C, H, W) nearest to those of the first kind.
+    """
     first = study.first
-    rows = [(label, first[kind].pictures[:n]) for kind, label in labels.items()]
-    framed = [first[kind].passed[:n] for kind in labels]
+    shown = {kind: first[kind].pictures[:n] for kind in labels}
+    nearest = train[neighbours(next(iter(shown.values())), train).index]
+    rows = [*zip(labels.values(), shown.values(), strict=True)]
+    rows.insert(0, ("nearest to\nthe row below", nearest))
+    framed = [None, *(first[kind].passed[:n] for kind in labels)]
     fig = image_grid(rows, [str(i) for i in range(n)], framed)
-    named = [(kind, pictures) for kind, (_, pictures) in zip(labels, rows, strict=True)]
+    named = [(f"nearest to {next(iter(labels))}", nearest), *shown.items()]
     return fig, pixel_table(np.arange(n), named, "initial noise [index]")
 
 
@@ -356,8 +354,7 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
         ax.set(title=title, xlim=ends)
         sigma_axis(ax)
         ax.set_xlabel("")
-    shades = ScalarMappable(cmap=colormaps["viridis"])
-    bar = fig.colorbar(shades, ax=[*axes], location="bottom", aspect=40)
+    bar = fig.colorbar(ScalarMappable(cmap=SHADES), ax=[*axes], location="bottom", aspect=40)
     bar.set_label("share of memorized samples")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
     return fig
@@ -413,11 +410,11 @@ def _gap_bars(ax: Axes, bars: Bars, ends: tuple[float, float]) -> None:
     note: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
     for place, (_, window, share) in enumerate(bars):
         low, high = (window.low, window.high) if window else ends
-        height, color = 0.7 if window else 0.12, colormaps["viridis"](share.value)
+        height, color = 0.7 if window else 0.12, SHADES(share.value)
         ax.barh(place, high - low, left=low, height=height, color=color, zorder=2)
         text = f"{share.value:.0%}"
-        ax.annotate(text, (high, place), fontsize=8.5, annotation_clip=False, **note)
-    ax.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=8.5)
+        ax.annotate(text, (high, place), fontsize=SMALL_TEXT, annotation_clip=False, **note)
+    ax.set_yticks(range(len(bars)), [name for name, *_ in bars])
     ax.invert_yaxis()
     ax.set_xlim(ends)
     sigma_axis(ax, probability=False)
@@ -430,10 +427,17 @@ def _course(ax: Axes, x: Sequence[float], found: Sequence[Interval], **style: An
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
 
 
-def _distance_axis(ax: Axes, name: str, references: References) -> None:
-    """An axis of a distance upwards, with the lines that it is read against."""
-    held_out, copier = (references[of][name].value for of in ("held-out", "training set"))
-    ax.axhline(held_out, color="0.4", ls=":", label="real, held out")
-    ax.axhline(copier, color="0.4", ls="--", label="training set")
+def _distance_axis(ax: Axes, name: str, references: References, *, beside: bool = False) -> None:
+    """An axis of a distance upwards, with the lines that it is read against.
+
+    beside : their names are written at their beginnings, else left to a legend.
+    """
+    lines = {"real, held out": ("held-out", ":"), "training set": ("training set", "--")}
+    for label, (of, dash) in lines.items():
+        value = references[of][name].value
+        ax.axhline(value, color="0.4", ls=dash, label=None if beside else label)
+        if beside:
+            at: dict[str, Any] = dict(transform=ax.get_yaxis_transform(), va="bottom")
+            ax.text(0.01, value, label, color="0.3", fontsize=SMALL_TEXT, **at)
     label = name if name == "sliced Wasserstein" else f"Frechet distance,\n{name}"
     ax.set_ylabel(label)

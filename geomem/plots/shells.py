@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,17 @@ from geomem.geometry.arrays import Floats
 from geomem.geometry.coverage import shell_mass, shell_radii
 from geomem.geometry.coverage_bounds import coverage_sigma, shell_mass_envelopes
 from geomem.geometry.noise_shell import NoiseShell
-from geomem.plots.drawing import Drawn, filled_up
+from geomem.geometry.plane import Plane
+from geomem.plots.beside import named_beside
+from geomem.plots.cells import SIDE, nearest_point
+from geomem.plots.drawing import (
+    Drawn,
+    filled_up,
+    noise_table,
+    plot_series,
+    shade_regimes,
+    sigma_axis,
+)
 
 
 def noise_shell(shell: NoiseShell) -> Drawn:
@@ -61,7 +71,8 @@ def shared_mass(d: int, c: float) -> Drawn:
     ax.annotate(text, (transition, middle), at, arrowprops=line, va="center")
     ax.set(xlim=(0, r[-1]), ylim=(-0.03, 1.03), ylabel="probability of the shell")
     ax.set_xlabel(r"distance over noise level, $r = d_i/\sigma$")
-    ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+    if not named_beside(ax):
+        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
     columns = {f"{name} [probability]": values for name, values in curves.items()}
     return fig, {"distance over noise level [1]": r, **columns}
 
@@ -105,6 +116,41 @@ def in_the_plane(points: Floats, c: float, levels: Mapping[str, float]) -> Drawn
     sigma = np.array([*levels.values()])
     table = {"sigma [data units]": sigma, "inner radius [data units]": sigma * radii[0]}
     return fig, table | {"outer radius [data units]": sigma * radii[1]}
+
+
+def regimes_in_the_plane(plane: Plane, levels: Sequence[float]) -> Drawn:
+    """The plane at some noise levels, above both curves: shells, cells, noisy new points.
+
+    A new point is full where some shell holds it.
+    """
+    points, radii = np.array(plane.points), np.array(shell_radii(2, plane.c))
+    columns = [f"level {i}" for i in range(len(levels))]
+    rows = [columns, ["curves"] * len(levels)]
+    fig, axes = plt.subplot_mosaic(rows, figsize=(4.8, 4.7), height_ratios=(1, 1.5))  # type: ignore[arg-type]
+    side = np.linspace(-SIDE, SIDE, 321)
+    nearest = nearest_point(np.stack(np.meshgrid(side, side), -1).reshape(-1, 2), points)
+    for column, sigma in zip(columns, levels, strict=True):
+        ax, noisy = axes[column], plane.at(sigma)
+        inner, outer = sigma * radii
+        away = np.linalg.norm(noisy[:, None] - points, axis=2)
+        held = np.any((inner <= away) & (away <= outer), axis=1)
+        rings(ax, points, inner, outer, fc="k", alpha=0.12, lw=0)
+        rings(ax, points, inner, outer, fc="none", ec="k", lw=0.6)
+        edges = np.arange(len(points) - 1) + 0.5
+        ax.contour(side, side, nearest.reshape(321, 321), edges, colors="0.4", linewidths=0.6)
+        ax.plot(*noisy[held].T, "ko", ms=2.4)
+        ax.plot(*noisy[~held].T, "o", ms=2.4, mec="k", mfc="w", mew=0.6)
+        ax.plot(*points.T, "o", color="C1", ms=5, mec="k", mew=0.6)
+        _square(ax, SIDE)
+        ax.set_title(rf"$\sigma = {sigma:.2g}$")
+    ax, curves = axes["curves"], {"C_sigma": plane.coverage, "W_sigma": plane.weight}
+    shade_regimes(ax, plane.regimes)
+    plot_series(ax, curves, marker="")
+    sigma_axis(ax)
+    ax.plot(levels, [ax.get_ylim()[0]] * len(levels), "k^", ms=7, clip_on=False, zorder=3)
+    ax.set_ylabel("probability")
+    ax.legend(loc="lower left", bbox_to_anchor=(0.6, 0.58))
+    return fig, noise_table(curves, "probability")
 
 
 def fields(points: Floats, c: float, sigma: float, answers: Mapping[str, Any]) -> Drawn:

@@ -77,8 +77,7 @@ def levels_for(asked: Asked, models: Sequence[Denoiser]) -> Floats:
 
 
 def _errors(curves: Mapping[str, ErrorCurve], part: Part) -> None:
-    fig, ax = drawing.noise_curves(curves, "mean squared error", probability=False)
-    ax.set_yscale("log")
+    fig, _ = drawing.noise_curves(curves, "mean squared error", axis="log")
     part.picture(
         "errors", (fig, drawing.noise_table(curves, "data units squared", "error")),
         "Denoising error",

@@ -27,10 +27,6 @@ from geomem.report.images import BOUNDED
 from geomem.report.part import Number
 
 AROUND = 4.0  # within this factor of the zone's end concentration is bounded
-LOOKS: list[drawing.Look] = [
-    ("C0", "o", "-"), ("C1", "s", "-"),
-    ("C0", "", ":"), ("C0", "", "--"), ("C1", "", ":"), ("C1", "", "--"),
-]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,9 +129,11 @@ class MeasuredRegimes:
         for name, (lower, upper) in self.bounds.items():
             curves[f"{name[0]}, lower bound"] = Curve.from_table(curves[name].sigma, lower)
             curves[f"{name[0]}, upper bound"] = Curve.from_table(curves[name].sigma, upper)
+        colors = [drawing.SERIES[name][0] for name in self.bounds]
+        looks = [(color, "", line) for color in colors for line in (":", "--")]
         with plt.style.context(STYLE):
             fig, _ = drawing.noise_curves(
-                curves, "probability", LOOKS[: len(curves)], regimes=self.geometry.regimes,
+                curves, "probability", looks, regimes=self.geometry.regimes,
                 height=4.2, every=3,
             )  # fmt: skip
             drawn = files.picture(fig, "regimes", "svg")

@@ -1,0 +1,102 @@
+"""`{live} NAME`: the place of a live figure, and its scripts, on the page that shows it alone.
+
+::
+
+    ```{live} plane
+    :notebook: regimes
+    :twin: fig-plane
+
+    What can be moved, and what to look for.
+    ```
+
+The data are what the notebook left with `geomem.companion.live.attach_live`; ``live/NAME.js`` in
+the book's assets computes the rest. The twin is the still figure that is numbered and printed.
+``:scripts: pictures`` loads ``live/pictures.js`` before; what the notebook attached as NAME-...
+lies beside the scripts, for them to load when it is needed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from geomem.companion.live import LIMIT, file_of
+from geomem.companion.results import Result
+
+logger = logging.getLogger(__name__)
+STAGE = """<div class="live-stage" data-live="{name}"></div>
+<noscript><p>It is computed in the browser, which needs JavaScript: here that is switched off.</p>
+</noscript>"""
+POINTER = "To move by hand; to print and to cite: {{numref}}`{twin}`, the same at its start."
+
+
+class Live(SphinxDirective):
+    """See the module."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar = {
+        "notebook": directives.unchanged_required,
+        "twin": directives.unchanged_required,
+        "scripts": str.split,
+    }
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        if not {"notebook", "twin"} <= self.options.keys():
+            raise self.error(f"live figure {name!r} needs a notebook and its still twin")
+        folder = Result(Path(self.env.srcdir), self.options["notebook"]).folder
+        data = [folder / file_of(name), *sorted(folder.glob(file_of(f"{name}-*")))]
+        if not data[0].is_file():
+            raise self.error(f"no data of a live figure {name!r}: run {self.options['notebook']}")
+        for path in data:
+            self.env.note_dependency(str(path))
+        box = nodes.container(classes=["live"], ids=[f"live-{name}"])
+        box["live"] = [*self.options.get("scripts", []), name], [*map(str, data)]
+        pointer = POINTER.format(twin=self.options["twin"])
+        words = StringList([*self.content, "", pointer], source=self.env.docname)
+        self.state.nested_parse(words, self.content_offset, box)
+        box.insert(0, nodes.raw("", STAGE.format(name=name), format="html"))
+        return [box]
+
+
+def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Scripts and data, in their order, on a page that has live figures; elsewhere none."""
+    boxes = [] if doctree is None else doctree.findall(nodes.container)
+    shown = [box["live"] for box in boxes if "live" in box]
+    if not shown:
+        return
+    place = Path(app.outdir) / "_static" / "live"
+    place.mkdir(parents=True, exist_ok=True)
+    app.add_css_file("live/live.css", priority=900)
+    loaded = ["frame.js"]
+    for scripts, data in shown:
+        for path in data:
+            shutil.copyfile(path, place / Path(path).name)
+        loaded += [Path(data[0]).name, *(f"{name}.js" for name in scripts)]
+    for name in dict.fromkeys(loaded):
+        app.add_js_file(f"live/{name}", loading_method="defer")
+
+
+def _weigh(app: Sphinx, error: Exception | None) -> None:
+    """A warning, which fails the strict book, where the live figures have grown too heavy."""
+    if error is not None or app.builder.format != "html":
+        return
+    weight = sum(path.stat().st_size for path in (Path(app.outdir) / "_static/live").glob("*"))
+    if weight > LIMIT:
+        logger.warning(f"live figures weigh {weight / 1e6:.1f} MB, more than {LIMIT / 1e6:g}")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("live", Live)
+    app.connect("html-page-context", _page)
+    app.connect("build-finished", _weigh, priority=900)  # when the static files are in place
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,153 @@
+"""Curves are told apart in grey, by the colour-blind, on dark pages; names stand beside them."""
+
+from itertools import combinations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+
+from geomem import Curve
+from geomem.geometry.difference import Difference
+from geomem.plots import STYLE, beside, drawing
+from geomem.plots.dark import PAGE, dark, dark_colour, linear_rgb, oklab
+
+REMEDIES = ["plain", "stopped", "fixed stop", "zone gap", "paper gap", "copy gap"]
+REMEDIES += ["copy gap, none kept", "dummy", "stopped inside", "large"]
+TOGETHER = [  # what meets in one picture
+    ["C_sigma", "W_sigma", "W_sigma, held-out", "overlap", "small"],
+    ["small", "large", "empirical", "Gaussian"],
+    ["small", "large", "C_sigma"],
+    ["plain", "swapped", "stopped", "fixed stop"],
+    REMEDIES,
+]
+FEW_MARKS = TOGETHER[:3]  # often drawn without marks
+PAIRS = sorted({pair for some in TOGETHER for pair in combinations(some, 2)})
+# What who lacks one kind of cone sees of linear RGB: G. M. Machado, M. M. Oliveira and L. A. F.
+# Fernandes, IEEE Transactions on Visualization and Computer Graphics 15 (2009), severity 1.
+SEEN = {
+    "all cones": np.eye(3),
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+PAGES = {"light": (to_hex, "#ffffff"), "dark": (lambda c: dark_colour(to_hex(c)), PAGE)}
+
+
+def luminance(colour):
+    return float(linear_rgb(np.array(to_rgb(colour))) @ [0.2126, 0.7152, 0.0722])
+
+
+def lightness(colour):
+    """CIE L*, 0 to 100."""
+    y = luminance(colour)
+    return 116 * np.cbrt(y) - 16 if y > 0.008856 else 903.3 * y
+
+
+def seen(colour, cones):
+    linear = np.clip(SEEN[cones] @ linear_rgb(np.array(to_rgb(colour))), 0, 1)
+    return oklab(np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_in_grey_two_that_meet_differ_by_mark_and_dash_or_clearly_in_lightness(page):
+    alike = []
+    for one, other in PAIRS:
+        (a, *first), (b, *second) = drawing.SERIES[one], drawing.SERIES[other]
+        greys = [lightness(PAGES[page][0](colour)) for colour in (a, b)]
+        if not all(x != y for x, y in zip(first, second, strict=True)):
+            alike += [(one, other, greys)] if abs(np.subtract(*greys)) < 15 else []
+    assert alike == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("cones", SEEN)
+def test_colours_that_meet_are_told_apart_whatever_the_cones(cones, page):
+    """In Oklab, where 0.02 is just noticeable."""
+    shown = {name: PAGES[page][0](look[0]) for name, look in drawing.SERIES.items()}
+    for one, other in PAIRS:
+        away = np.linalg.norm(seen(shown[one], cones) - seen(shown[other], cones))
+        least = 0.08 if any({one, other} <= {*some} for some in FEW_MARKS) else 0.04
+        assert shown[one] == shown[other] or away >= least, (one, other)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_colour_stands_out_from_its_page(page):
+    shown, behind = PAGES[page]
+    for name, (colour, *_) in drawing.SERIES.items():
+        light, dim = sorted((luminance(shown(colour)), luminance(behind)), reverse=True)
+        assert (light + 0.05) / (dim + 0.05) >= 3, name  # WCAG 2.1, 1.4.11
+
+
+def test_a_dark_picture_has_no_white_and_the_same_images():
+    with plt.style.context(STYLE):
+        fig, ax = plt.subplots()
+        ax.imshow(np.eye(4), extent=(0, 1, 0, 1))
+        ax.plot([0, 1], [0, 1], "ko", mfc="w")
+    from geomem.plots.files import picture
+
+    light = picture(fig, "fig-test", "svg").decode()
+    other = dark(light.encode()).decode()
+    plt.close(fig)
+    image = light[light.index("base64") :].split('"')[0]
+    assert image in other and "#ffffff" in light and "#ffffff" not in other and PAGE in other
+    assert len(other.splitlines()) == len(light.splitlines())
+
+
+def test_names_stand_beside_their_own_curves_and_a_crowd_gets_a_legend():
+    with plt.style.context(STYLE):
+        fig, ax = plt.subplots()
+    x = np.linspace(0, 1, 20)
+    for i in range(3):
+        ax.plot(x, i + x, "-", label=f"curve {i}")
+    assert beside.named_beside(ax)
+    fig.draw_without_rendering()
+    for i, text in enumerate(ax.texts):
+        box = text.get_window_extent()
+        away = []
+        for line in ax.lines:
+            path = beside._path(line)
+            middle, half = (box.min + box.max) / 2, np.array([box.width, box.height]) / 2
+            away.append(np.hypot(*np.maximum(np.abs(path - middle) - half, 0).T).min())
+        assert text.get_text() == f"curve {i}" and 0 < away[i] == min(away)
+        assert (box.min >= ax.bbox.min).all() and (box.max <= ax.bbox.max).all()
+    assert drawing.misplaced(fig) == []
+    crowd = plt.figure().subplots()
+    for i in range(4):
+        crowd.plot(x, i / 50 + x, label="a long name that has no room " * 3)
+    assert not beside.named_beside(crowd) and len(crowd.texts) == 0
+    assert not beside.named_beside(ax, most=2)
+    plt.close("all")
+
+
+def test_a_share_of_nothing_is_drawn_apart_from_a_small_one():
+    ax = plt.figure().subplots()
+    drawing.share_axis(ax)
+    places = ax.transData.transform([(0, 0), (0, 0.002), (0, 0.01), (0, 0.1), (0, 1)])[:, 1]
+    steps = np.diff(places) / (places[-1] - places[0])
+    assert steps[0] > 0.02 and steps[2] == pytest.approx(steps[3]) and steps[3] > 0.2
+    plt.close("all")
+
+
+def test_a_difference_holds_the_truth_as_often_as_it_says(rng):
+    """Of two independent shares, over many repetitions; and it turns around with them."""
+    sigma, truth, held = np.array([1.0]), (0.9, 0.75), []
+    for _ in range(400):
+        one, other = (
+            Curve.from_queries(sigma, rng.random((60, 1)) < p, indicator=True) for p in truth
+        )
+        found, back = Difference.of(one, other), Difference.of(other, one)
+        held.append(found.low[0] <= 0.15 <= found.high[0])
+        assert (-back.high[0], -back.low[0]) == pytest.approx((found.low[0], found.high[0]))
+    assert 0.92 < np.mean(held) < 0.98
