@@ -22,6 +22,8 @@ sigma_max: float = 20.0  # largest noise level, data units, in [1e-6, 1e6]
 c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # C and W at least this high: the danger zone, in (0, 1)
 paper_subset: bool = False  # also: the empirical denoiser on CIFAR-10, to the paper's marks
+live_dataset: str = ""  # data set of the live figure, or none: this one and its models
+live_models: str = ""  # its pair of models: a preset, the side of its images, or 0, and changes
 seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
@@ -31,12 +33,14 @@ import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.companion import live_figures
 from geomem.diffusion import presets
 from geomem.geometry import intervals
 from geomem.geometry.intervals import Estimate, percent
 from geomem.memorization.case import Case
 from geomem.memorization.hump import Hump, lies_in
 from geomem.memorization.paper_rates import SHAPE, PaperRates, Subsets
+from geomem.memorization.side_by_side import SideBySide
 from geomem.memorization.thresholds import NAMED, Thresholds
 from geomem.plots import drawing, pictures
 
@@ -137,6 +141,37 @@ fig, table = pictures.zone_and_rate(geometry, few, (sigma_min, sigma_max))
 companion.figure(fig, "fig-memorization-zone", table, data=[data])
 
 # %% [markdown]
+# ## One image through all denoisers
+#
+# What these rates count, for one held-out image: what each denoiser answers to it under growing
+# noise. The chapter has the same figure with everything computed in the page, for any image, noise
+# and level. Networks too heavy for that have smaller ones in their place (`live_models`).
+
+# %%
+live = [*Case.several(live_models, live_dataset, n_heldout=n_heldout, **noise), case][0]
+pair = dict(zip(live.names, live.trained(), strict=True))
+
+# %%
+seen = {
+    f"copies, {kind} model": measure(of.denoise, live.heldout, live.distinct, sigmas, **options)
+    for kind, of in pair.items()
+}
+around, peak = companion.kept(live.geometry)(c=c, level=level), next(iter(seen.values())).peak
+beside = SideBySide.of(live.distinct, *(of.denoise for of in pair.values()), seed=seed)
+offered = live.heldout[:24]
+chosen, draw = beside.first_copied(offered, sigmas[peak])
+steps = sigmas[peak] * np.array([0.1, 0.4, 1.0, 2.0, 5.0, 20.0])
+fig, table = pictures.side_by_side(beside, offered[chosen], steps, draw)
+companion.figure(fig, "fig-denoisers", table, data=[live.data])
+
+# %%
+curves = {"coverage C": around.coverage, "concentration W": around.weight, **seen}
+sizes = {"small": len(live.data.train), "large": len(live.everything.train)}
+begin = dict(image=chosen, draw=draw, sigma=sigmas[peak], c=c)
+zone = around.zone if around.regimes.medium else None
+live_figures.attach_denoisers(beside, offered, curves, zone=zone, n=sizes, **begin)
+
+# %% [markdown]
 # ## How far an answer must go to be a copy
 #
 # A new image has a margin: what lies nearer to it than that passes the ratio test with no training
@@ -233,5 +268,11 @@ companion.quote(course=[percent(rate.mean.max()) for rate in course.values()])
 margin, plain = certified["small"].margin, (3 * at.first - at.second) / 4
 middle = {"margin": margin, "plain": plain, "distance": at.first}
 companion.quote(copy={**told, **{name: np.median(of) for name, of in middle.items()}})
+one = offered[chosen]
+shown = dict(image=chosen + 1, offered=len(offered), copies=beside.counted(one, steps, draw))
+shown |= {"rounding": f"{live_figures.rounding(beside, one, sigmas, draw):.0e}"}
+lighter = f"trained on {live.data.name}, lighter than those above"
+shown |= {"models": "of this chapter" if live is case else lighter}
+companion.quote(beside=sizes | shown | {"dataset": live.data.name})
 companion.quote(early_step=first, allowed=percent(allowed))
 companion.quote(**passed.in_words, paper=subsets.told(paper, c=c, level=level, **noise))

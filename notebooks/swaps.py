@@ -28,6 +28,7 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 import geomem
 from geomem import companion
+from geomem.companion import live_figures
 from geomem.diffusion import presets, sampler
 from geomem.geometry import intervals
 from geomem.memorization import quality, remedies, swaps
@@ -112,6 +113,7 @@ shown = {"half of the copies": list(turned), "at sigma": [switch.begun, switch.e
 fig, plotted = pictures.switched(switch, reach)
 companion.figure(fig, "fig-swap-cumulative", plotted, data=[data])
 companion.Table(shown | {"against the danger zone": list(turned.values())})
+live_figures.attach_switch(switch, distinct, zone)
 
 # %% [markdown]
 # ## What a swap and what stopping early do to new images

@@ -28,6 +28,8 @@ CUTS = {
     "steps": 12,
     "gaps": "few",
     "paper_subset": "false",
+    "live_models": "",
+    "live_dataset": "",
 }
 TRAINING = [n.name for n in notebooks.notebooks(ROOT).values() if "preset" in n.parameters]
 

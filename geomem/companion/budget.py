@@ -180,6 +180,9 @@ def wanted(name: str, p: Parameters, reach: Reach = lambda p: None) -> Iterator[
         yield from (Wanted(small), Wanted(large))
         if name == "swaps":
             yield from map(Wanted, _repeated(p, small))
+        elif name == "memorization":
+            for one in presets.listed(p["live_models"]):
+                yield from map(Wanted, _pair(p, dataset=p["live_dataset"], **one))
         elif name == "gap_training":
             yield from _gap_training(p, small, reach)
 

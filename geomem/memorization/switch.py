@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from geomem.memorization.hump import lies_in, place
 from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.swaps import swap
 
+SHOWN = 8  # samples that are kept to be seen, as many as in the paper's Figure 10
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -37,12 +39,16 @@ class Switch:
         Which are when one model answers throughout, from the same initial noises.
     seed : int
         That of the resampling.
+    shown : dict of "small" and "large" to an array (S + 2, m, C, H, W)
+        The first samples at each level, by the model that begins; before them those of the other
+        one alone, after them those of its own. Data units.
     """
 
     sigma: Floats
     passed: dict[str, NDArray[np.bool_]]
     alone: dict[str, NDArray[np.bool_]]
     seed: int = 0
+    shown: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -80,16 +86,23 @@ class Switch:
         home = device_of(small) if device == "auto" else device
         shape = tuple(train.images.shape[1:])
 
-        def copied(denoise: Denoiser) -> NDArray[np.bool_]:
+        def drawn(denoise: Denoiser) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
             images = sample(denoise, shape, n, seed=seed, sigmas=levels, solver=solver, device=home)
-            return neighbours(images, train).memorized()
+            return neighbours(images, train).memorized(), images[:SHOWN].numpy()
 
-        below = [Window(0.0, float(edge)) for edge in at]
-        passed = {
-            "small": np.array([copied(swap(small, large, window)) for window in below]),
-            "large": np.array([copied(swap(large, small, window)) for window in below]),
+        models, below = {"small": small, "large": large}, [Window(0.0, float(edge)) for edge in at]
+        alone = {name: drawn(model) for name, model in models.items()}
+        rows = {
+            base: [
+                alone[other],
+                *(drawn(swap(models[base], models[other], window)) for window in below),
+                alone[base],
+            ]
+            for base, other in (("small", "large"), ("large", "small"))
         }
-        return cls(at, passed, {"small": copied(small), "large": copied(large)}, seed)
+        passed = {base: np.array([copies for copies, _ in of[1:-1]]) for base, of in rows.items()}
+        shown = {base: np.stack([images for _, images in of]) for base, of in rows.items()}
+        return cls(at, passed, {name: copies for name, (copies, _) in alone.items()}, seed, shown)
 
     def shares(self, base: str) -> list[Fraction]:
         """The share of memorized samples at each level, by the model that begins."""

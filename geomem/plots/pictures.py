@@ -21,6 +21,7 @@ from geomem.memorization.distinct import THIRD
 from geomem.memorization.linearity import Linearity
 from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.samples import Samples
+from geomem.memorization.side_by_side import SideBySide
 from geomem.memorization.stopping import Losses, running_mean
 from geomem.memorization.swaps import PAPER_TABLE, Condition, SwapTable
 from geomem.memorization.switch import Switch
@@ -41,6 +42,7 @@ from geomem.plots.drawing import (
     shade_regimes,
     share_axis,
     sigma_axis,
+    strip,
     style,
 )
 
@@ -195,6 +197,20 @@ def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
         {"network [name]": [name] * len(of.sigma), **of.table()} for name, of in found.items()
     ]
     return fig, {heading: np.concatenate([t[heading] for t in tables]) for heading in tables[0]}
+
+
+def side_by_side(beside: SideBySide, image: np.ndarray, sigmas: np.ndarray, draw: int = 0) -> Drawn:
+    """One image under growing noise, the answers of all denoisers, and what the small model copies.
+
+    image : (C, H, W), data units. Answers that pass the ratio test are framed.
+    draw : which noise.
+    """
+    answers = beside.answers(image, sigmas, draw)
+    answers["small"] = answers.pop("small")  # last, above the training images nearest to it
+    framed = [beside.copied(of) for of in answers.values()]
+    shown = beside.noisy(image, sigmas, draw) / np.maximum(1, sigmas)[:, None, None, None]
+    rows = {"with noise": shown, **answers, "nearest": beside.nearest(answers["small"])}
+    return strip(sigmas, rows, [None, *framed, None])
 
 
 def swap_table(
