@@ -139,7 +139,7 @@ def test_a_proof_is_folded_under_its_statement_and_counts_its_steps(pages):
 
 def test_the_code_of_a_figure_is_folded_under_it_and_found_in_its_notebook(pages):
     cells = {
-        place["id"]: (place if "cell" in place["class"] else place.parent).text
+        place["id"]: (place if "cell" in place.get("class", []) else place.parent).text
         for page, soup in pages.items()
         if page.startswith("notebooks/")
         for place in soup.select('article [id^="code-fig-"]')
