@@ -162,6 +162,30 @@ def test_icons_are_drawn_and_the_font_of_formulas_is_there(browser, address):
     page.close()
 
 
+def test_a_link_into_a_folded_proof_opens_it_and_paper_opens_all(browser, html):
+    page = browser.new_page()
+    page.goto(f"{html.as_uri()}/book/verification.html", wait_until="load")
+    page.locator('a[href*="-step-"]').last.click()
+    page.wait_for_url("**/theorem*#*")
+    label = page.url.partition("#")[2]
+    shown = f"""() => {{ const target = document.getElementById("{label}");
+        const y = target.getBoundingClientRect().top;
+        return target.closest("details").open && 0 <= y && y < innerHeight }}"""
+    page.wait_for_function(shown)
+    summary = page.locator("summary").first
+    closed = "e => !e.parentElement.open"
+    assert summary.evaluate(closed), "what no link points at stays closed"
+    summary.press("Enter")
+    assert not summary.evaluate(closed)
+    summary.press("Enter")
+    proofs = "[...document.querySelectorAll('.proof-steps')].every(proof => proof.open)"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(proofs)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not page.evaluate(proofs)
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_term_shows_its_definition_to_pointer_and_keyboard(browser, address, scheme):
     """Beside its link and inside a narrow window; nothing moves, Escape hides it, a tap follows."""

@@ -37,7 +37,7 @@ APART = (
     addnodes.pending_xref,
     addnodes.desc,
 )
-APART_CLASSES = {"figure-again", "gallery", "proof", "sd-summary-title"}
+APART_CLASSES = {"figure-again", "fold", "gallery", "proof", "sd-summary-title"}
 logger = logging.getLogger(__name__)
 
 
