@@ -147,7 +147,8 @@ companion.figure(fig, "fig-gap-training", plotted, data=data)
 
 # %%
 paper, pca = digitized.load("fig4_gap_training"), "principal components"
-theirs, relative = gaps.paper_course(paper), study.relative_course(shares, course, pca)
+beside = "paper gap" if carried else "zone gap"  # which of ours is nearer to theirs
+theirs, relative = gaps.paper_course(paper, beside), study.relative_course(shares, course, pca)
 fig, plotted = remedies.against_paper(theirs, relative)
 companion.figure(fig, "fig-gap-paper", plotted, data=[*data, paper])
 
@@ -226,5 +227,7 @@ companion.quote(window_mass=f"{ours['copy gap'].mass(case.law):.0%}", gap_keep=f
 companion.quote(stop_cost=f"{found.cost('stopped'):.0%}")
 companion.quote(**found.framed(("plain", "stopped", "zone gap"), 8), table=table, words=words)
 companion.quote(broken=study.broken_in_words(broken))
-companion.quote(zone_relative=f"{relative['zone gap'][-1][2].value:.2f}", snapshots=len(shares))
-companion.quote(paper_gap_relative=f"{theirs['zone gap'][-1][2].value:.2f}")
+companion.quote(gap_relative=f"{relative[beside][-1][2].value:.2f}", snapshots=len(shares))
+companion.quote(beside="that gap, carried over" if carried else "the danger zone")
+companion.quote(beside_window=left_out[beside].window.in_words)
+companion.quote(paper_gap_relative=f"{theirs[beside][-1][2].value:.2f}")

@@ -67,15 +67,17 @@ shown = {"sigma": sigmas, "at least": bounds.lower, "measured": measured, "at mo
 companion.Table({heading: column[::3] for heading, column in shown.items()})
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(4.8, 4.6))
-bounds.plot(ax)
+fig, axes = plt.subplots(2, 1, figsize=(4.8, 6.2), sharex=True)
 look = drawing.style(drawing.SERIES["W_sigma"], marker="", lw=3, zorder=4)
-weight.plot(ax, r"$W_\sigma$, measured", **look)
-drawing.named_line(ax, r"$\bar\sigma_{\mathrm{lo}}$ (A)", sigma_lo.mean(), 1.04)
-drawing.named_line(ax, r"$\bar\sigma_{\mathrm{hi}}$ (A)", sigma_hi.mean(), 1.04)
-ax.set(xlim=(sigma_min, sigma_max), ylabel=r"largest posterior weight $W_\sigma$")
-drawing.sigma_axis(ax)
-fig.legend(loc="outside lower center", ncol=2)
+for ax, side, place in zip(axes, ("lower", "upper"), ("upper right", "lower left"), strict=True):
+    bounds.plot(ax, side)
+    weight.plot(ax, None, **look)
+    ax.set(xlim=(sigma_min, sigma_max), ylabel=rf"$W_\sigma$ and its {side} bounds")
+    drawing.sigma_axis(ax)
+    ax.legend(loc=place)
+axes[0].set_xlabel("")
+drawing.named_line(axes[0], r"$\bar\sigma_{\mathrm{lo}}$ (A)", sigma_lo.mean(), 1.04)
+drawing.named_line(axes[0], r"$\bar\sigma_{\mathrm{hi}}$ (A)", sigma_hi.mean(), 1.04)
 table = drawing.noise_table({"W_sigma": weight}, "probability") | bounds.table()
 companion.figure(fig, "fig-weight-bounds", table, data=[data])
 

@@ -253,10 +253,11 @@ def pages(html):
     paths = [*html.glob("book/**/*.html"), *html.glob("notebooks/*.html")]
     from bs4 import BeautifulSoup
 
-    from geomem.companion import api
+    from geomem.companion import api, notebooks
 
     contents = re.findall(r"(?:file|root): (\S+)", (ROOT / "_toc.yml").read_text())
     contents += map(api.page, geomem.__all__)
+    contents += [f"notebooks/{name}" for name in notebooks.notebooks(ROOT)]
     found = {
         p.relative_to(html).as_posix(): BeautifulSoup(p.read_text(), "html.parser") for p in paths
     }

@@ -1,6 +1,7 @@
 """The built book itself: every page of the smoke profile, as it lies on the disk."""
 
 import json
+import posixpath
 import re
 import shutil
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ import yaml
 from conftest import ROOT, geomem_command
 
 import geomem
-from geomem.companion import api, book, gallery, notebooks, prose, verdicts
+from geomem.companion import api, badges, book, gallery, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.theorems import STATEMENTS
 
@@ -37,7 +38,7 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             seen.append(figure["id"])
             assert figure.select_one(".caption-number").text.startswith("Fig. ")
             assert figure.select_one(f'a.headerlink[href="#{figure["id"]}"]'), "permalink"
-            assert " of the paper; " in figure.select_one(".legend").text, "whose claim"
+            assert figure.select_one(".legend .whose"), "whose claim"
         for image in soup.select("article img:not(.gallery img)"):
             assert len(image["alt"].split()) >= 8, f"{page}: {image['src']}"
             holder = image.find_parent(["figure", "div"], class_=["figure-again"]) or (
@@ -45,7 +46,8 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
             )
             assert holder is not None, f"{page}: a picture that is no figure of a run"
             line = holder.select_one(".figure-line")
-            assert [a.text for a in line.select("a")] == ["data", "code", "parameters", "cite"]
+            links = [a.text for a in line.select("a:not(.whose)")]
+            assert links == ["data", "code", "parameters", "cite"] and line.select_one(".whose")
     records = prose.described(project)
     assert sorted(seen) == sorted(record["id"] for record in records) != []
     for record in records:
@@ -113,6 +115,60 @@ def test_every_statement_shows_its_steps_and_how_they_were_checked(pages, projec
     )
 
 
+def test_a_statement_has_the_paper_s_number_or_none_and_says_whose_it_is(pages):
+    for page, soup in pages.items():
+        for box in soup.select("article div.proof"):
+            number = box.select_one(".admonition-title .caption-number").text
+            badge = box.select_one(".beside-title a.whose").text
+            assert " " not in number or " ".join(number.split()[:2]) in badge, (page, number)
+    counted = pages["book/verification.html"].select_one("article table")
+    shown = {link["href"].rpartition("#")[2]: link.text for link in counted.select("a")}
+    assert shown == {label: said.name for label, said in STATEMENTS.items()}
+    assert len({*shown.values()}) == len(shown), "a name of its own"
+
+
+def test_a_proof_is_folded_under_its_statement_and_counts_its_steps(pages):
+    for label, said in STATEMENTS.items():
+        (box,) = [found for soup in pages.values() if (found := soup.find(id=label))]
+        proof = box.find_next_sibling()
+        assert proof.name == "details" and not proof.has_attr("open")
+        n, *kinds = map(int, re.findall(r"\d+", proof.summary.text))
+        steps = [item for item in proof.select("li[id]") if item["id"].startswith(f"{label}-step-")]
+        assert n == sum(kinds) == len(steps) == len(said.steps)
+
+
+def test_the_code_of_a_figure_is_folded_under_it_and_found_in_its_notebook(pages):
+    cells = {
+        place["id"]: (place if "cell" in place.get("class", []) else place.parent).text
+        for page, soup in pages.items()
+        if page.startswith("notebooks/")
+        for place in soup.select('article [id^="code-fig-"]')
+    }
+    for page, soup in pages.items():
+        for figure in soup.select("article figure"):
+            fold, anchor = figure.find_next_sibling(), f"code-{figure['id']}"
+            assert fold.name == "details" and not fold.has_attr("open"), page
+            assert fold.summary and fold.find(id=anchor), f"{page}: the line's link opens it"
+            assert fold.select_one(f'a[href*="notebooks/"][href$="#{anchor}"]'), page
+            for code in (fold.text, cells[anchor]):
+                assert "companion.figure(" in code and f'"{figure["id"]}"' in code
+
+
+def test_one_page_a_chapter_with_its_notebook_beside_it(pages, html):
+    def leads(page, link):
+        return posixpath.normpath(f"{posixpath.dirname(page)}/{urlsplit(link['href']).path}")
+
+    for page, soup in pages.items():
+        steps = soup.select(".bd-sidebar-primary a[href], .prev-next-area a[href]")
+        assert not any(leads(page, link).startswith("notebooks/") for link in steps), page
+    found = (html / "searchindex.js").read_text()
+    for name, chapter in notebooks.chapters(ROOT).items():
+        there, back = f"notebooks/{name}.html", f"{chapter}.html"
+        assert there in [leads(back, link) for link in pages[back].select("article a[href]")]
+        assert back in [leads(there, link) for link in pages[there].select("article a[href]")]
+        assert f'"notebooks/{name}"' in found, "found by search"
+
+
 def test_numbers_in_the_prose_are_the_runs_own(pages, project):
     values = Result(project, "coverage").values
     said = pages["book/coverage.html"].select_one("article").text
@@ -125,9 +181,11 @@ def test_every_claim_has_its_row_with_the_verdict_the_paper_s_before_ours(pages,
     assert len(theirs.select("tbody tr")) == sum(claim.whose != "ours" for claim in claims)
     rows = [row for table in (theirs, ours) for row in table.select("tbody tr")]
     for row, claim in zip(rows, claims, strict=True):
-        said, shown = (cell.text.replace("’", "'") for cell in row.select("td")[:2])
-        whose = "" if claim.whose in ("paper", "ours") else f" ({verdicts.WHOSE[claim.whose]})"
-        assert (said, shown) == (claim.says + whose, claim.verdict)
+        badge = row.select_one(".whose")
+        assert badge["title"] == verdicts.WHOSE[claim.whose]
+        assert badge.extract().text.endswith(badges.shown(claim.whose, claim.item))
+        said, shown = (cell.text.strip().replace("’", "'") for cell in row.select("td")[:2])
+        assert (said, shown) == (claim.says, claim.verdict)
         assert bool(row.select_one("a.reference")) == (claim.verdict != "not in this run")
 
 

@@ -87,6 +87,61 @@ def test_search_finds_coverage(browser, address):
     page.close()
 
 
+def test_a_link_into_a_folded_proof_opens_it_and_paper_opens_all(browser, html):
+    page = browser.new_page()
+    page.goto(f"{html.as_uri()}/book/verification.html", wait_until="load")
+    page.locator('a[href*="-step-"]').last.click()
+    page.wait_for_url("**/theorem*#*")
+    label = page.url.partition("#")[2]
+    shown = f"""() => {{ const target = document.getElementById("{label}");
+        const y = target.getBoundingClientRect().top;
+        return target.closest("details").open && 0 <= y && y < innerHeight }}"""
+    page.wait_for_function(shown)
+    summary = page.locator("summary").first
+    closed = "e => !e.parentElement.open"
+    assert summary.evaluate(closed), "what no link points at stays closed"
+    summary.press("Enter")
+    assert not summary.evaluate(closed)
+    summary.press("Enter")
+    proofs = "[...document.querySelectorAll('.proof-steps')].every(proof => proof.open)"
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(proofs)
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not page.evaluate(proofs)
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_term_shows_its_definition_to_pointer_and_keyboard(browser, address, scheme):
+    """Beside its link and inside a narrow window; nothing moves, Escape hides it, a tap follows."""
+    view = {"width": 390, "height": 800}
+    context = browser.new_context(viewport=view, color_scheme=scheme, has_touch=True)
+    page = context.new_page()
+    page.goto(address + "book/what_holds.html", wait_until="load")
+    links = page.locator("a.term")
+    for i in range(links.count()):
+        link = links.nth(i)
+        preview = page.locator(f'[id="{link.get_attribute("aria-describedby")}"]')
+        link.scroll_into_view_if_needed()
+        size = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
+        before = page.evaluate(size)
+        page.mouse.move(0, 0)
+        preview.wait_for(state="hidden")  # where scrolling brought it under the pointer
+        page.keyboard.press("Shift")  # the keyboard is in use
+        for shows in (link.hover, link.focus):
+            assert preview.is_hidden()
+            shows()
+            assert preview.is_visible() and page.evaluate(size) == before
+            box = preview.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= view["width"]
+            assert box["y"] >= 0 and box["y"] + box["height"] <= view["height"]
+            page.keyboard.press("Escape")
+        assert preview.is_hidden()
+    links.first.tap()
+    page.wait_for_url("**/glossary.html#term-*")
+    context.close()
+
+
 @pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
 def test_a_page_shows_and_loads_the_pictures_of_its_theme_only(browser, address, scheme, other):
     context = browser.new_context(color_scheme=scheme)

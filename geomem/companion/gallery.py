@@ -20,7 +20,7 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-from geomem.companion import figures, prose
+from geomem.companion import badges, figures, prose
 from geomem.companion.results import Result
 from geomem.companion.sphinx_ext import ROOT, Generated, _figures
 from geomem.plots.dark import dark, dark_colour
@@ -90,7 +90,8 @@ class FigureIndex(Generated):
             for end, name in FILES.items()
             if end in left or end in (".dark.svg", ".bib")
         )
-        whose = f"To {record['paper']} of the paper; {prose.CLAIMS[record['claim']]}."
+        meaning = prose.CLAIMS[record["claim"]]
+        whose = badges.whose(record["claim"], record["paper"], meaning, self.up)
         return (
             f':::{{div}} thumb\n<a href="{place}" tabindex="-1" aria-hidden="true">'
             f"{_tags(stem, SMALL, '', THUMB)}</a>\n\n"

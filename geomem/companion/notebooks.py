@@ -31,6 +31,7 @@ DEFAULT_PROFILE = "cpu"
 MARKS = ". , : ; = + / _ -"  # none means anything in a template, on a page or in BibTeX
 TEXT = re.compile(rf"[\w{re.escape(MARKS)}]*")
 RANGE = re.compile(r"(\bor )?\bin (?:([\[(])(\S+), (\S+)([\])])(?:, below (\w+))?|\{(.+)\})$")
+OUTCOME = re.compile(r"^```\{outcome\} (\w+)$", re.M)
 
 
 class ParameterError(InputError):
@@ -144,10 +145,20 @@ def read(path: Path) -> Any:
 
 def notebooks(root: Path) -> dict[str, Notebook]:
     """Every notebook by name, in the order in which the book shows them."""
-    contents = (root / "_toc.yml").read_text()
+    contents, shown = (root / "_toc.yml").read_text(), chapters(root)
     paths = {path.stem: path for path in sorted((root / "notebooks").glob("*.py"))}
-    order = sorted(paths, key=lambda name: contents.find(f"notebooks/{name}\n") % (1 << 30))
+    places = {name: shown.get(name, f"notebooks/{name}") for name in paths}
+    order = sorted(paths, key=lambda name: contents.find(f"{places[name]}\n") % (1 << 30))
     return {name: Notebook(name, paths[name]) for name in order}
+
+
+def chapters(root: Path) -> dict[str, str]:
+    """Of each notebook the document that is its chapter: the one that shows its outcome."""
+    return {
+        name: f"book/{path.stem}"
+        for path in sorted((root / "book").glob("*.md"))
+        for name in OUTCOME.findall(path.read_text())
+    }
 
 
 def pick(root: Path, name: str) -> Notebook:

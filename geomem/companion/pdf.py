@@ -39,7 +39,7 @@ NUMBER = (  # at the foot of each page
 )
 # What is wider than its place is made smaller, whole: tables, formulas, boxes.
 FIT = """() => {
-  for (const one of document.querySelectorAll("table, .math, mjx-container, img, svg")) {
+  for (const one of document.querySelectorAll("table, .math, .formula, mjx-container, img")) {
     const room = one.parentElement.clientWidth, needs = one.scrollWidth;
     if (room && needs > room + 1) one.style.zoom = Math.max(0.4, room / needs);
   }

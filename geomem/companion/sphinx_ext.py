@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import html
 import importlib.util
-import re
 import shutil
-from collections import Counter
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,28 +27,14 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from geomem import theorems
-from geomem.companion import book, citation, notebooks, prose, verdicts
+from geomem.companion import badges, book, chapters, citation, notebooks, prose, site, verdicts
 from geomem.companion.results import Result
 from geomem.project import project_root
-from geomem.theorems.checks import Check, Words
-from geomem.theorems.statement import KINDS
 
 ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
 logger = logging.getLogger(__name__)
 MATHJAX = "static/mathjax/tex-svg-full.js"
-MARKS = {
-    "symbolic": "✓",
-    "instances": "≈",
-    "rigorous": "✓",
-    "example": "✓",
-    "simulated": "≈",
-    "in words": "¶",
-}
-PROOF_TITLE = re.compile(
-    r'(<div class="proof [^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
-)
 
 
 class Generated(SphinxDirective):
@@ -81,41 +66,45 @@ class CompanionFigure(Generated):
         return self.again(known[id]) if "again" in self.options else self.first(known[id])
 
     def first(self, record: dict[str, Any]) -> list[nodes.Node]:
-        whose = f"To {record['paper']} of the paper; {prose.CLAIMS[record['claim']]}."
         children = self.parse(
             f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
-            f"{record['caption']}\n\n*{whose}*\n:::::"
+            f"{record['caption']}\n\n{self.whose(record)}\n:::::"
         )
         figure = next(iter(children[0].findall(nodes.figure)), None) or children[0]
-        legend = next(figure.findall(nodes.legend))
-        legend += self.line(record)
-        return children
+        line = next(figure.findall(nodes.legend))[0]
+        line["classes"].append("figure-line")
+        line += self.links(record, f"#{chapters.anchor(record['id'])}")
+        return [*children, chapters.code_fold(record["notebook"], record["id"], self.up)]
 
     def again(self, record: dict[str, Any]) -> list[nodes.Node]:
-        label = f"code-{record['id']}"
-        target = f"({label})=\n" if self.env.docname.startswith("notebooks/") else ""
         children = self.parse(
-            f"{target}:::::{{container}} figure-again\n"
+            ":::::{container} figure-again\n"
             f"```{{image}} {_source(record)}\n:alt: {record['alt']}\n```\n"
-            f"{{numref}}`{record['id']}`: {record['title']}.\n:::::"
+            f"{{numref}}`{record['id']}`: {record['title']}.\n\n{self.whose(record)}\n:::::"
         )
-        children[-1] += self.line(record)
+        (box,) = children
+        box["figure"] = record["id"]  # whose code the cell above it has
+        box[-1]["classes"].append("figure-line")
+        code = f"{self.up}notebooks/{record['notebook']}.html#{chapters.anchor(record['id'])}"
+        box[-1] += self.links(record, code)
         return children
 
-    def line(self, record: dict[str, Any]) -> nodes.paragraph:
-        """data, code, parameters, cite: the one line under every figure."""
+    def whose(self, record: dict[str, Any]) -> str:
+        meaning = prose.CLAIMS[record["claim"]]
+        return badges.whose(record["claim"], record["paper"], meaning, self.up)
+
+    def links(self, record: dict[str, Any], code: str) -> Iterator[nodes.Node]:
+        """data, code, parameters, cite: behind whose it is, in the one line under every figure."""
         id, files = record["id"], f"{self.up}figures/{record['id']}"
         links = {
             "data": f"{files}.csv",
-            "code": f"{self.up}notebooks/{record['notebook']}.html#code-{id}",
+            "code": code,
             "parameters": f"{files}.json",
             "cite": f"{self.up}book/figures.html#cite-{id}",
         }
-        paragraph = nodes.paragraph(classes=["figure-line"])
-        for i, (text, uri) in enumerate(links.items()):
-            paragraph += nodes.Text(" · " if i else "")
-            paragraph += nodes.reference("", text, refuri=uri, internal=True)
-        return paragraph
+        for text, uri in links.items():
+            yield nodes.Text(" " if text == "data" else " · ")
+            yield nodes.reference("", text, refuri=uri, internal=True)
 
 
 class BibTeX(Generated):
@@ -165,22 +154,26 @@ class OutcomeBox(Generated):
             raise self.error(f"book/paper.toml has no claim that notebook {notebook!r} decides")
         tested = [claim for claim in claims if claim.ours]
         lines = [f"- {self.entry(claim)}" for claim in tested]
-        if rest := [claim.says.rstrip(".") for claim in claims if not claim.ours]:
-            lines.append(f"- {_badge('not in this run')} {'; '.join(rest)}.")
+        if rest := [
+            f"{self.whose(claim)} {claim.says.rstrip('.')}" for claim in claims if not claim.ours
+        ]:
+            lines.append(f"- {badges.verdict('not in this run')} {'; '.join(rest)}.")
         theirs = any(claim.whose != "ours" for claim in claims)
         title = "What the paper claims" if theirs else "What is tested"
         box = nodes.container(classes=["outcome"])
         box["notebook"] = notebook  # whose run the page's foot names
+        if self.env.docname == notebooks.chapters(ROOT).get(notebook):
+            lines.append(f"- Computed in [](../notebooks/{notebook}.ipynb).")
         box += self.parse(f"**{title}, and what came out here**\n\n" + "\n".join(lines))
         return [box]
 
+    def whose(self, claim: verdicts.Claim) -> str:
+        return badges.whose(claim.whose, claim.item, verdicts.WHOSE[claim.whose], self.up)
+
     def entry(self, claim: verdicts.Claim) -> str:
-        whose = "" if claim.whose == "paper" else f"; {verdicts.WHOSE[claim.whose]}"
         theirs = "" if claim.whose == "ours" else f" In the paper: {claim.paper}."
-        return (
-            f"{_badge(claim.verdict)} {claim.says} *({claim.item}{whose})* "
-            f"Here: {claim.ours}.{theirs} *({claim.scale})*"
-        )
+        said = f"{badges.verdict(claim.verdict)} {self.whose(claim)} {claim.says}"
+        return f"{said} Here: {claim.ours}.{theirs} *({claim.scale})*"
 
 
 class ClaimsTable(Generated):
@@ -198,107 +191,19 @@ class ClaimsTable(Generated):
         head = "our test" if ours else "the paper's claim"
         rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
         for claim in claims:
-            whose = (
-                "" if claim.whose in ("paper", "ours") else f" *({verdicts.WHOSE[claim.whose]})*"
-            )
+            whose = badges.whose(claim.whose, claim.item, verdicts.WHOSE[claim.whose], self.up)
             source = f"{{numref}}`{claim.figure}`" if claim.figure in saved else ""
             source = source or f"[](../notebooks/{claim.notebook}.ipynb)"
             here = f"{claim.ours} *({claim.scale}; {source})*" if claim.ours else "–"
-            said = f"{claim.paper} *({claim.item})*"
-            rows.append(f"| {claim.says}{whose} | {_badge(claim.verdict)} | {here} | {said} |")
+            verdict = badges.verdict(claim.verdict)
+            rows.append(f"| {whose} {claim.says} | {verdict} | {here} | {claim.paper} |")
         counts = [
-            f"- {_badge(name)} ({sum(claim.verdict == name for claim in claims)}): {meaning}."
+            f"- {badges.verdict(name)} "
+            f"({sum(claim.verdict == name for claim in claims)}): {meaning}."
             for name, meaning in (verdicts.OUR_VERDICTS if ours else verdicts.VERDICTS).items()
         ]
         table = "\n".join(rows)
         return self.parse("\n".join(counts) + f"\n\n::::{{div}} stacked claims\n{table}\n::::\n")
-
-
-class StatementBox(Generated):
-    """`{statement} LABEL`: a statement with its proof; each step shows how it was checked."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        label = self.arguments[0]
-        if label not in theorems.STATEMENTS:
-            raise self.error(f"no statement {label!r}; known: {', '.join(theorems.STATEMENTS)}")
-        statement = theorems.STATEMENTS[label]
-        number = {
-            "ours": f"ours, to {statement.number}",
-            "reconstruction": f"our reconstruction of {statement.number}",
-        }.get(statement.whose, f"the paper's {statement.number}")
-        whose = theorems.WHOSE[statement.whose]
-        steps = []
-        for number_, step in enumerate(statement.steps, 1):
-            pad = " " * (len(str(number_)) + 2)
-            shown = f"{pad}$$\n{pad}{step.latex}\n{pad}$$\n\n" if step.latex else ""
-            mark = self.mark(label, f"step-{number_}", step.check)
-            steps.append(f"{number_}. {step.text}\n\n{shown}{pad}{mark}\n")
-        return self.parse(
-            f"::::{{prf:{statement.kind}}} {statement.title} ({number})\n:label: {label}\n\n"
-            f"{statement.assumptions.text}\n\n{statement.claim.text}\n\n"
-            f"*{whose[0].upper()}{whose[1:]}.*\n::::\n\n::::{{prf:proof}}\n"
-            f"{len(steps)} steps; the mark under each says how it was checked.\n\n"
-            + "\n".join(steps)
-            + self.code(statement)
-            + "\n::::\n"
-        )
-
-    def code(self, statement: theorems.Statement) -> str:
-        names = {held.name.split("(")[0] for held in statement.code}
-        links = ", ".join(f"`{name}`" for name in sorted(names))
-        return f"\nComputed by {links}, which is compared with it.\n" if names else ""
-
-    def mark(self, label: str, part: str, check: Check) -> str:
-        href = f"{self.up}book/verification.html#check-{label}-{part}"
-        style = check.kind.replace(" ", "-")
-        said = f"{MARKS[check.kind]} {check.kind}"
-        said += f": {check.fact}" if isinstance(check, Words) else ""
-        return f'<a class="check {style}" href="{href}">{said}</a>'
-
-
-class VerificationTable(Generated):
-    """Every statement and step: whose, how it was checked, the result."""
-
-    def run(self) -> list[nodes.Node]:
-        checks = Result(ROOT, "theorem_checks").attached("checks.json")
-        blocks = [self.counts(checks)]
-        for label, statement in theorems.STATEMENTS.items():
-            rows = ["| part | how | result |", "|---|---|---|"]
-            for row in (row for row in checks if row["statement"] == label):
-                part, number_ = row["part"].split()
-                anchor = f'<span id="check-{label}-{part}-{number_}"></span>'
-                good = "not checked" if row["kind"] == "in words" else "holds"
-                if part == "control":
-                    why = statement.controls[int(number_) - 1].text.replace("\n", " ")
-                    good = f"{why} It fails, as it must"
-                result = good if row["held"] else "FAILED"
-                detail = row["detail"].removeprefix("not checked: ")
-                detail = re.sub(r"([*_|\\])", r"\\\1", detail)
-                rows.append(
-                    f"| {anchor}{part}\u00a0{number_} | {row['kind']} | {result}: {detail} |"
-                )
-            blocks.append(
-                f"### {statement.title}\n\n{{prf:ref}}`{label}`, {statement.number}; "
-                f"{theorems.WHOSE[statement.whose]}. `geomem verify {label}`\n\n"
-                + "\n".join(rows)
-                + "\n"
-            )
-        return self.parse("\n".join(blocks))
-
-    def counts(self, checks: list[dict[str, Any]]) -> str:
-        """How many checks of each kind every statement has, controls left out."""
-        found = Counter(
-            (row["statement"], row["kind"])
-            for row in checks
-            if not row["part"].startswith("control")
-        )
-        lines = [f"| statement | {' | '.join(KINDS)} |", "|---|" + "---|" * len(KINDS)]
-        for label in theorems.STATEMENTS:
-            numbers = " | ".join(str(found[label, kind] or "") for kind in KINDS)
-            lines.append(f"| {{prf:ref}}`{label}` | {numbers} |")
-        return "\n".join(lines) + "\n"
 
 
 class ParameterTables(Generated):
@@ -354,22 +259,15 @@ def _claims() -> list[verdicts.Claim]:
     return verdicts.claims(ROOT)
 
 
-def _badge(verdict: str) -> str:
-    """A verdict that is told apart without colour, by its words and its frame."""
-    kinds = {"not in this run": "open", "not": "missed", "does": "missed", "undecided": "open"}
-    kinds["our reconstruction fails"] = "missed"
-    kind = kinds.get(verdict) or kinds.get(verdict.split()[0], "held")
-    return f'<span class="verdict {kind}">{verdict}</span>'
-
-
 @cache
 def _numbers() -> dict[str, dict[str, str]]:
     """What the text takes from the run: quoted numbers, verdicts, and outcomes in numbers."""
     named = {claim.id.replace("-", "_"): claim for claim in _claims()}
     return {
         **prose.numbers(ROOT),
-        "verdict": {id: _badge(claim.verdict) for id, claim in named.items()},
+        "verdict": {id: badges.verdict(claim.verdict) for id, claim in named.items()},
         "outcome": {id: claim.ours or claim.verdict for id, claim in named.items()},
+        "whose": {kind: badges.whose(kind, "", said) for kind, said in prose.CLAIMS.items()},
     }
 
 
@@ -401,13 +299,12 @@ def _assets(app: Sphinx) -> None:
 
 def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     app.add_css_file("companion.css", priority=900)
-    link = r'\1<a class="headerlink" href="#\2" title="Link to this statement">#</a>\3'
-    context["body"] = PROOF_TITLE.sub(link, context.get("body") or "")
     boxes = [] if doctree is None else doctree.findall(nodes.container)
     owners = {box["notebook"] for box in boxes if "notebook" in box}
     feet = _feet()
     line = feet.get(owners.pop() if len(owners) == 1 else "", "")
-    context["theme_extra_footer"] = f'<p class="foot">This page shows: {html.escape(line)}</p>'
+    shown = f"{html.escape(line)}{chapters.elsewhere(site.read(ROOT), page, line)}"
+    context["theme_extra_footer"] = f'<p class="foot">This page shows: {shown}</p>'
 
 
 def _files(app: Sphinx, error: Exception | None) -> None:
@@ -428,8 +325,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("paper-items", PaperItems)
     app.add_directive("outcome", OutcomeBox)
     app.add_directive("claims-table", ClaimsTable)
-    app.add_directive("statement", StatementBox)
-    app.add_directive("verification-table", VerificationTable)
     app.add_directive("parameter-tables", ParameterTables)
     app.add_directive("profile-table", ProfileTable)
     app.connect("config-inited", _bibliography)

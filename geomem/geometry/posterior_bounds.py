@@ -117,16 +117,18 @@ class WeightBounds:
         """The smallest of the upper bounds in which nothing is simulated."""
         return self.bracket("width")[1]
 
-    def plot(self, ax: Any) -> None:
-        """Draw into matplotlib axes what they leave open, and each where it says something."""
-        leave = {"color": "0.9", "lw": 0, "label": "what they leave"}
-        ax.fill_between(self.sigma, self.lower, self.upper, **leave)
+    def plot(self, ax: Any, side: str) -> None:
+        """Draw into matplotlib axes those of one side, and in grey what all of them leave open.
+
+        side : "lower" or "upper".
+        """
+        ax.fill_between(self.sigma, self.lower, self.upper, color="0.9", lw=0)
         for label, (names, look) in LOOKS.items():
-            for name in names:
+            for name in (name for name in names if name.startswith(side)):
                 value = getattr(self, name)
-                says = value > 0.005 if name.startswith("lower") else value < 1
-                line = ax.plot(self.sigma, np.where(says, value, np.nan), lw=1.3, ms=4, **look)[0]
-                line.set(markevery=3, label=label if name == names[0] else None)
+                says = value > 0.005 if side == "lower" else value < 1
+                own = {"label": label, "markevery": 3, "lw": 1.3, "ms": 4, **look}
+                ax.plot(self.sigma, np.where(says, value, np.nan), **own)
 
     def table(self) -> dict[str, Floats]:
         """Every bound under a heading with its unit."""

@@ -123,14 +123,18 @@ def in_words(study: Study, kind: str, window: Window) -> dict[str, str]:
     }
 
 
-def paper_course(table: Digitized) -> dict[str, Course]:
+def paper_course(table: Digitized, gap: str = "zone gap") -> dict[str, Course]:
     """The paper's Figure 4 by kind: ``digitized.load("fig4_gap_training")``.
+
+    Parameters
+    ----------
+    gap : the kind of ours that its gap is set beside: "zone gap" or "paper gap".
 
     Returns
     -------
     kind -> its course over 40,000 steps; the distance is FID, over the last one of the baseline.
     """
-    names = {"plain": "baseline", "zone gap": "gap", "dummy": "dummy"}
+    names = {"plain": "baseline", gap: "gap", "dummy": "dummy"}
     done, last = table["iterations_k"] / 40, table["fid_baseline"][-1]
     return {
         kind: [

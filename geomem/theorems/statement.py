@@ -61,6 +61,7 @@ class Statement:
     ----------
     label : its name in the book and on the command line, "theorem-4-8".
     number : "Theorem 4.8"; of an addition of ours, the statement it belongs to.
+    part : which part of that it is, "B (II)", where the book has it in several.
     kind : "theorem", "lemma", "proposition" or "corollary".
     title : a noun phrase.
     whose : a key of `WHOSE`.
@@ -82,6 +83,7 @@ class Statement:
     controls: tuple[Step, ...]
     code: tuple[Held, ...] = ()
     quotation: str = ""
+    part: str = ""
 
     def __post_init__(self) -> None:
         if self.whose not in WHOSE or not self.steps or not self.controls:
@@ -91,6 +93,13 @@ class Statement:
                 f"{self.label}: a quotation has changed; compare it with the paper, and put "
                 f"quotation={self.digest!r}."
             )
+
+    @property
+    def name(self) -> str:
+        """What the book calls it: the paper's number; of an addition without a part the title."""
+        if self.whose == "ours" and not self.part:
+            return self.title
+        return f"{self.number} {self.part}".strip()
 
     @property
     def digest(self) -> str:

@@ -97,6 +97,7 @@ def _spectra(rng: np.random.Generator) -> Values:
 MMSE_STATEMENT = Statement(
     label="theorem-4-11-mmse",
     number="Theorem 4.11",
+    part="(gain)",
     kind="proposition",
     title="The gap as the gain of nonlinearity",
     whose="reconstruction",

@@ -219,6 +219,7 @@ def _loud(n: int) -> tuple[Values]:
 NOISY_STATEMENT = Statement(
     label="theorem-4-11-noisy",
     number="Theorem 4.11",
+    part="(noisy inputs)",
     kind="proposition",
     title="The law on noisy inputs",
     whose="reconstruction",

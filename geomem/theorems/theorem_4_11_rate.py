@@ -92,6 +92,7 @@ def apart(at: Values) -> float:
 RATE_STATEMENT = Statement(
     label="theorem-4-11-rate",
     number="Theorem 4.11",
+    part="(rate)",
     kind="proposition",
     title="The rate at a fixed input",
     whose="reconstruction",

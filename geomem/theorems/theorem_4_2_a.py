@@ -174,6 +174,7 @@ NORMAL_TAIL = (
 THEOREM_A = Statement(
     label="theorem-4-2-a",
     number="Theorem 4.2",
+    part="A",
     kind="theorem",
     title="Concentration of one weight with high probability",
     whose="reconstruction",

@@ -138,6 +138,7 @@ def _smallest() -> Iterator[Values]:
 IDENTITY = Statement(
     label="theorem-4-2-b-identity",
     number="Theorem 4.2",
+    part="B (I)",
     kind="theorem",
     title="The largest weight as a probability",
     whose="reconstruction",
@@ -259,6 +260,7 @@ def _bound(name: str, world: Values) -> float:
 SMALL = Statement(
     label="theorem-4-2-b-small",
     number="Theorem 4.2",
+    part="B (II)",
     kind="theorem",
     title="Bounds from both sides at small noise",
     whose="reconstruction",

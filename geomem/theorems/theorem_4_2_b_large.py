@@ -223,6 +223,7 @@ def _first_finite(world: Values) -> float:
 LARGE = Statement(
     label="theorem-4-2-b-large",
     number="Theorem 4.2",
+    part="B (III)",
     kind="theorem",
     title="The call-option bound at large noise, and its closed form",
     whose="reconstruction",
@@ -396,6 +397,7 @@ LARGE = Statement(
 WIDTH = Statement(
     label="theorem-4-2-b-width",
     number="Theorem 4.2",
+    part="B (IV)",
     kind="theorem",
     title="Bounds from both sides by the Gaussian width",
     whose="ours",

@@ -729,6 +729,7 @@ TO_THE_INSIDE = (without_max((R_IN**2 - R_OUT**2).doit()) / sp.sqrt(2 * D.formul
 ENVELOPES = Statement(
     label="theorem-4-8-envelopes",
     number="Theorem 4.8",
+    part="(envelopes)",
     kind="corollary",
     title="Elementary envelopes and the transition",
     whose="reconstruction",

@@ -299,6 +299,7 @@ def ratio(square: sp.Expr, total: sp.Expr) -> sp.Expr:
 FORMAL = Statement(
     label="theorem-4-9-formal",
     number="Theorem 4.9",
+    part="(formal)",
     kind="theorem",
     title="Threshold, minimizers, and what they disagree on",
     whose="reconstruction",
