@@ -320,10 +320,14 @@ def test_the_switch_by_keyboard(opened, switch, beside):
     page = opened("switch", "pictures.js", "live-switch.js", "switch.js")
     page.wait_for_selector(".live-words:not(:empty)")
 
-    def copies():
+    def copies(shown):
         given = page.locator(".switch .column figure:nth-of-type(1) figcaption").all_inner_texts()
         framed = page.locator(".switch .column figure:nth-of-type(1).copy").count()
         assert framed == sum(text.startswith("copy") for text in given)
+        originals = page.locator(".switch .column figure:nth-of-type(2):visible figcaption")
+        index = near(torch.from_numpy(shown), beside.train)
+        expected = [f"of training {i + 1}" for i in index.index[index.memorized()]]
+        assert originals.all_inner_texts() == expected
         return [text.startswith("copy") for text in given]
 
     for base in ("small", "large"):
@@ -331,10 +335,10 @@ def test_the_switch_by_keyboard(opened, switch, beside):
         page.focus("#live-switch-level")
         page.keyboard.press("Home")  # never: it answers alone
         rows = [switch.alone[base], *switch.passed[base][::-1]]
-        for row in rows:
+        for row, shown in zip(rows, switch.shown[base][::-1], strict=False):
             page.wait_for_timeout(30)
             page.evaluate("new Promise(requestAnimationFrame)")
-            assert copies() == row[:8].tolist()
+            assert copies(shown) == row[:8].tolist()
             page.keyboard.press("ArrowRight")
     page.wait_for_function("location.hash.includes('first=1')")
 

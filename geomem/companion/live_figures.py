@@ -145,10 +145,13 @@ def attach_switch(switch: Switch, train: DistinctImages, zone: Window | None) ->
     """
     first = {base: torch.from_numpy(shown).flatten(0, 1) for base, shown in switch.shown.items()}
     found = {base: near(images, train) for base, images in first.items()}
-    numbers, which = np.unique(
-        np.concatenate([one.index for one in found.values()]), return_inverse=True
-    )
+    copied = np.concatenate([one.index[one.memorized()] for one in found.values()])
+    numbers = np.unique(copied)  # of the originals; where there is no copy, none is shown
     originals = torch.as_tensor(train.images)[np.searchsorted(train.index, numbers)].cpu()
+    which = {
+        base: np.where(one.memorized(), np.searchsorted(numbers, one.index), -1)
+        for base, one in found.items()
+    }
     shares = {
         base: np.array([row.mean() for row in (switch.alone[other], *rows, switch.alone[base])])
         for (base, rows), other in zip(switch.passed.items(), ("large", "small"), strict=True)
@@ -157,7 +160,7 @@ def attach_switch(switch: Switch, train: DistinctImages, zone: Window | None) ->
     half = np.log(switch.begun.value)
     attach_live(
         "switch",
-        shape=list(_shrunk(originals).shape[1:]),
+        shape=list(_shrunk(first["small"][:1]).shape[1:]),
         shown=switch.shown["small"].shape[1],
         n=len(switch.alone["small"]),
         sigma=switch.sigma,
@@ -168,7 +171,7 @@ def attach_switch(switch: Switch, train: DistinctImages, zone: Window | None) ->
         shares=shares,
         pictures={base: _pixels(images) for base, images in first.items()},
         ratio={base: one.ratio for base, one in found.items()},
-        nearest=dict(zip(found, np.split(which.astype(np.int32), len(found)), strict=True)),
+        originals_of={base: of.astype(np.int32) for base, of in which.items()},
         originals=_pixels(originals),
         numbers=numbers.astype(np.int32),
     )

@@ -52,12 +52,12 @@
       const { level, first } = rounded(live.state), base = BASES[first], at = rowOf(level) * data.shown;
       let copies = 0;
       eight.forEach(([sample, original], i) => {
-        const ratio = data.ratio[base][at + i], which = data.nearest[base][at + i], copy = ratio < 1 / 3;
-        const number = data.numbers[which] + 1, said = `${copy ? "copy" : "no copy"}, ratio ${ratio.toFixed(2)}`;
+        const ratio = data.ratio[base][at + i], which = data.originals_of[base][at + i], copy = which >= 0;
+        const said = `${copy ? "copy" : "no copy"}, ratio ${ratio.toFixed(2)}`;
         copies += copy;
         sample.show(image(data.pictures[base], at + i), { text: said, label: `sample ${i + 1}: ${said}`, copy });
-        original.show(image(data.originals, which), { text: `${copy ? "of training" : "nearest: training"} ${number}`, copy });
-        original.element.classList.toggle("pale", !copy);
+        original.element.classList.toggle("none", !copy);
+        if (copy) original.show(image(data.originals, which), { text: `of training ${data.numbers[which] + 1}`, copy });
       });
       curves.show(sigmaOf(level), percent);
       const share = data.shares[base][rowOf(level)];
