@@ -17,12 +17,7 @@ from geomem.companion.results import newest, scratch, whole
 from geomem.errors import WorkError, refused
 
 BUILD_LOG = "book.log"
-# Jupyter Book has no option for it: Sphinx reads and writes pages in as many processes.
-RENDER = (
-    "from functools import partial; from jupyter_book import sphinx; "
-    "sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={jobs}); "
-    "from jupyter_book.cli.main import main; main()"
-)
+RENDER = "from jupyter_book.cli.main import main; main()"
 
 
 class BookError(WorkError):
@@ -42,8 +37,7 @@ def build(root: Path) -> tuple[Path, bool]:
     if index.is_file() and stamp.is_file() and stamp.read_bytes() == fingerprint.encode():
         return index, False
     with scratch(root, "book") as fresh:
-        code = f"from geomem.children import end_with; end_with({os.getpid()}); "
-        code += RENDER.format(jobs=os.cpu_count() or 1)
+        code = f"from geomem.children import end_with; end_with({os.getpid()}); {RENDER}"
         command = [sys.executable, "-c", code, "build", "."]
         command += ["-n", "-W", "--keep-going", "--path-output", str(fresh)]
         result = subprocess.run(command, cwd=root, capture_output=True, text=True)
