@@ -2,8 +2,11 @@
 (() => {
   "use strict";
   const PLACES = "main :is(.formula, span.math, .pst-scrollable-table-container)";
-  const room = (place) => // of an inline formula, that of the text around it
-    (place.matches("span") ? place.closest("p, li, td, th, dd, dt, figcaption, div, h1, h2, h3") : place).clientWidth;
+  const room = (place) => { // of an inline formula, that of the text around it; what flows inline has none
+    let around = place;
+    if (place.matches("span")) do around = around.parentElement; while (around.clientWidth === 0 && around !== document.body);
+    return around.clientWidth;
+  };
   const width = (place) =>
     place.matches("span") ? place.firstElementChild?.getBoundingClientRect().width ?? 0 : place.scrollWidth;
   const mark = () => {

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 STAGE = """<div class="live-stage" data-live="{name}"></div>
 <noscript><p>It is computed in the browser, which needs JavaScript: here that is switched off.</p>
 </noscript>"""
-POINTER = "To move by hand; its still twin, to print and to cite: {{numref}}`{twin}`."
+POINTER = "To move by hand; its still picture, to print and to cite: {{numref}}`{twin}`."
 
 
 class Live(SphinxDirective):

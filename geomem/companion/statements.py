@@ -46,6 +46,7 @@ MEANING = prose.CLAIMS  # of whose a chapter's statement is
 STEP = "-step-"  # between the label of a statement and the number of a step
 FRACTION_IN_FRACTION = r"\\frac\{(?:[^{}]|\{[^{}]*\})*\\frac"
 TALL = re.compile(rf"\\(int|sum|prod|lim|begin)|\\left\[|{FRACTION_IN_FRACTION}")
+MARKUP = re.compile(r"(`[^`|]*`)|([*_|\\])")  # code as it is, else what Markdown would take
 WITHIN = 40  # signs of a formula that a line of text takes
 SIGNS = re.compile(r"\\[a-zA-Z]+|[^\s{}^_\\]")
 
@@ -263,7 +264,8 @@ class VerificationTable(Generated):
             why = statement.controls[int(number) - 1].text.replace("\n", " ")
             good = f"{why} It fails, as it must"
         result = good if row["held"] else "FAILED"
-        detail = re.sub(r"([*_|\\])", r"\\\1", row["detail"].removeprefix("not checked: "))
+        detail = row["detail"].removeprefix("not checked: ")
+        detail = MARKUP.sub(lambda found: found[1] or f"\\{found[2]}", detail)
         shown = f"{part}\u00a0{number}"
         if part == "step":
             shown = f"{{prf:ref}}`{shown} <{statement.label}{STEP}{number}>`"

@@ -182,7 +182,7 @@
       answered("Gaussian", gaussian(x, sigma, data));
       top.forEach((one, k) => {
         const i = order[k], shell = inside[i] ? "in its shell" : "";
-        const weight = weights[i] < 0.005 ? weights[i].toExponential(0) : weights[i].toFixed(2);
+        const weight = weights[i] < 1e-9 ? "below 1e-9" : weights[i] < 0.005 ? weights[i].toExponential(0) : weights[i].toFixed(2);
         one.show(row(train, i, d), { text: `${weight}\n${shell}`, label: `training image ${i + 1}: weight ${weight} ${shell}` });
         one.element.classList.toggle("pale", weights[i] < 0.005);
       });

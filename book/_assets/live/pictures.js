@@ -5,7 +5,7 @@
   /** An image with a caption; show(pixels, {text, label, copy}) draws pixels of [-1, 1] into it.
       A copy has a double frame and says so. */
   function tile({ html }, [channels, height, width]) {
-    const canvas = html("canvas", { width, height, role: "img" }), caption = html("figcaption");
+    const canvas = html("canvas", { width, height }), caption = html("figcaption");
     const element = html("figure", { class: "live-tile" }, canvas, caption), area = width * height;
     const context = canvas.getContext("2d"), image = context.createImageData(width, height);
     function show(pixels, { text = "", label = text, copy = false } = {}) {
@@ -15,6 +15,7 @@
         image.data[4 * p + 3] = 255;
       }
       context.putImageData(image, 0, 0);
+      canvas.setAttribute("role", "img"); // an empty one is none
       canvas.setAttribute("aria-label", label);
       caption.textContent = text;
       element.classList.toggle("copy", copy);
