@@ -122,20 +122,6 @@ def test_all_live_figures_together_are_light(site, monkeypatch):
     assert len(said) == 1
 
 
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine: install it to check live figures in a browser")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def visit(browser, site):
     """Opens the page from the disk; at the end nothing has failed and nothing outside was asked."""

@@ -2,7 +2,6 @@
 
 import functools
 import http.server
-import shutil
 import threading
 from importlib.resources import files
 from urllib.parse import quote
@@ -28,21 +27,6 @@ OPEN = [
     *("book/intro", "book/theorem_4_2", "book/what_holds", "book/cite", "book/reproduce"),
     *("book/figures", "notebooks/swaps", "book/api/functions/audit"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine: install it to check the pages in a browser")
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=flags)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,8 @@ def _path(line: Line2D, step: float = 4.0) -> np.ndarray:
     """Places (n, 2) along a line of an axes, pixels, ``step`` apart, those beyond it left out."""
     corners = line.get_transform().transform(np.asarray(line.get_xydata(), float))
     corners = corners[np.isfinite(corners).all(1)]
-    box = line.axes.bbox  # type: ignore[union-attr]  # it is in one
+    assert line.axes is not None
+    box = line.axes.bbox
     corners = np.clip(corners, np.subtract(box.min, 1e3), np.add(box.max, 1e3))
     if not len(corners):
         return corners
