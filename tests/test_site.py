@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -12,7 +14,7 @@ from bs4 import BeautifulSoup
 from conftest import ROOT, geomem_command
 from pybtex.database import parse_file
 
-from geomem.companion import notebooks, site
+from geomem.companion import book, notebooks, site
 from geomem.errors import InputError
 
 SET = """
@@ -104,33 +106,33 @@ def test_a_wrong_setting_is_one_clear_line(tmp_path, text, says):
     assert says in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
-# The pages themselves
+# The pages themselves: one of each kind
+
+LISTED = ["book/intro", "book/regimes", "book/coverage", "book/figures", "book/cite"]
+LISTED += ["book/api/functions/sample"]
+PAGES = [*LISTED, "notebooks/regimes", "notebooks/coverage", "genindex"]
 
 
 @pytest.fixture(scope="module")
 def published(smoke, tmp_path_factory):
-    """The smoke book once more, as if it had an address and a repository."""
+    """Some pages of the smoke book once more, as if it had an address and a repository."""
     root = tmp_path_factory.mktemp("published") / "book"
     shutil.copytree(smoke, root, ignore=shutil.ignore_patterns("_build"))
     (root / "book" / "site.toml").write_text(SET)
-    made = geomem_command(root, "book", "--profile", "smoke")
+    first, *others = LISTED
+    contents = {"format": "jb-book", "root": first, "chapters": [{"file": page} for page in others]}
+    (root / "_toc.yml").write_text(yaml.safe_dump(contents))
+    # Not strict: those pages link to others.
+    command = [sys.executable, "-c", book.RENDER, "build", "."]
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert made.returncode == 0, made.stdout + made.stderr
     return root
 
 
-def soups(root):
-    html = root / "_build" / "html"
-    paths = [*html.glob("book/*.html"), *html.glob("notebooks/*.html")]
-    paths += [html / "book" / "api" / "functions" / "sample.html", html / "genindex.html"]
-    return {
-        path.relative_to(html).as_posix(): BeautifulSoup(path.read_text(), "html.parser")
-        for path in paths
-    }
-
-
 @pytest.fixture(scope="module")
 def theirs(published):
-    return soups(published)
+    html, pages = published / "_build" / "html", [f"{page}.html" for page in PAGES]
+    return {page: BeautifulSoup((html / page).read_text(), "html.parser") for page in pages}
 
 
 def test_a_page_has_one_address_and_the_sitemap_lists_them_all(published, theirs):
@@ -149,7 +151,6 @@ def meta(soup, name):
 
 def test_what_a_preview_and_a_reference_manager_read(published, theirs):
     html, base = published / "_build" / "html", "https://example.org/the-book/"
-    pictures = 0
     for page, soup in theirs.items():
         if page == "genindex.html":
             assert meta(soup, "robots") == ["noindex"] and not meta(soup, "og:title")
@@ -160,14 +161,13 @@ def test_what_a_preview_and_a_reference_manager_read(published, theirs):
         for image in meta(soup, "og:image"):
             assert (html / image.removeprefix(base)).is_file()
             assert len(meta(soup, "og:image:alt")[0].split()) >= 8
-            pictures += 1
         if page.startswith("book/") and "api" not in page:
             assert meta(soup, "citation_author") == ["The geomem contributors"]
             assert meta(soup, "citation_public_url") == [base + page]
             (whole,) = meta(soup, "citation_inbook_title") or meta(soup, "citation_title")
             assert whole.startswith("geomem: ")
-    assert pictures > 20
     root = theirs["book/intro.html"]
+    assert meta(root, "og:image")
     assert meta(root, "citation_pdf_url") == [base + "all.pdf"]
     assert "citation_author=Dodson, Nick" in meta(root, "citation_reference")[0]
 
@@ -184,7 +184,7 @@ def test_a_page_leads_to_its_source_and_a_notebook_to_where_it_runs(published, t
         if page.startswith("notebooks/"):
             runs = {a.text: a["href"] for a in soup.select("p.notebook-links a")}
             assert [*runs] == [".ipynb", ".py", "Binder", "Colab"]
-    for name in notebooks.notebooks(ROOT):
+    for name in ("regimes", "coverage"):
         files = published / "_build" / "html" / "notebooks"
         cells = json.loads((files / f"{name}.ipynb").read_text())["cells"]
         assert sum("%pip install" in "".join(cell["source"]) for cell in cells) == 1
