@@ -242,6 +242,18 @@ def build(root):
     assert said in [[f"book {how}:", "_build/html/index.html"] for how in ("built", "unchanged")]
 
 
+def without_api(root):
+    """A book to be rendered soon: most pages, and most of the time, are of the API reference."""
+    import yaml
+
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    sphinx = config["sphinx"]["config"]
+    sphinx["extensions"].remove("geomem.companion.api")
+    own = ("autodoc", "numpydoc")
+    config["sphinx"]["config"] = {k: v for k, v in sphinx.items() if not k.startswith(own)}
+    (root / "_config.yml").write_text(yaml.safe_dump(config))
+
+
 @pytest.fixture(scope="session")
 def html(smoke):
     return smoke / "_build" / "html"

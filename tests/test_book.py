@@ -7,15 +7,12 @@ import shutil
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
-from conftest import ROOT, geomem_command
+from conftest import ROOT, geomem_command, without_api
 
 import geomem
 from geomem.companion import api, badges, book, gallery, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
 from geomem.theorems import STATEMENTS
-
-API = ("autodoc", "numpydoc")  # settings of the API reference
 
 
 @pytest.fixture(scope="module")
@@ -254,12 +251,9 @@ def test_figures_and_cite_on_the_command_line(project):
 def test_a_broken_reference_fails_the_build(tmp_path):
     for name in ("notebooks", "book"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.md"))
-    shutil.copy(ROOT / "CITATION.cff", tmp_path)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())
-    sphinx = config["sphinx"]["config"]
-    sphinx["extensions"].remove("geomem.companion.api")  # its pages are most of the book's time
-    config["sphinx"]["config"] = {k: v for k, v in sphinx.items() if not k.startswith(API)}
-    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config))
+    for name in ("CITATION.cff", "_config.yml"):
+        shutil.copy(ROOT / name, tmp_path)
+    without_api(tmp_path)
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/page\n")
     (tmp_path / "book" / "page.md").write_text("# Page\n\n{numref}`fig-that-is-not-there`\n")
     with pytest.raises(book.BookError) as error:

@@ -127,16 +127,26 @@ def _types(app: Sphinx, config: Any) -> None:
     config.numpydoc_xref_aliases_complete = {n: f"geomem.{n}" for n in geomem.__all__}
 
 
-def _write(app: Sphinx) -> None:
-    """The pages as sources, until the build has ended; what is wrong with docstrings."""
+def _clear(app: Sphinx, config: Any) -> None:
+    """What a killed build left would be excluded, as all that the contents do not list."""
     _remove(app, None)
+
+
+def _write(app: Sphinx) -> None:
+    """The pages as sources, until the build has ended; what is wrong with docstrings.
+
+    They are in no contents: a hundred names in the sidebar of every page help nobody, and took
+    most of the time of a build.
+    """
     for name, obj in public().items():
         for what in lacks(obj):
             logging.getLogger(__name__).warning("the docstring of geomem.%s: %s", name, what)
         directive = "autoclass" if inspect.isclass(obj) else "autofunction"
         path = Path(app.srcdir, page(name)).with_suffix(".md")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"# {name}\n\n```{{eval-rst}}\n.. {directive}:: geomem.{name}\n```\n")
+        text = f"# {name}\n\n[All public names](../../api.md)\n\n"
+        text += f"```{{eval-rst}}\n.. {directive}:: geomem.{name}\n```\n"
+        path.write_text(f"---\norphan: true\n---\n{text}")
 
 
 def _remove(app: Sphinx, error: Exception | None) -> None:
@@ -148,6 +158,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.setup_extension(extension)
     app.add_transform(Links)
     app.add_directive("api-table", ApiTable)
+    app.connect("config-inited", _clear, priority=100)  # before the contents are read
     app.connect("config-inited", _types, priority=900)  # after numpydoc's
     app.connect("builder-inited", _write)
     app.connect("build-finished", _remove)
