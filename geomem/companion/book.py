@@ -17,7 +17,12 @@ from geomem.companion.results import newest, scratch, whole
 from geomem.errors import WorkError, refused
 
 BUILD_LOG = "book.log"
-RENDER = "from jupyter_book.cli.main import main; main()"
+# Jupyter Book has no option for it: Sphinx reads and writes pages in as many processes.
+RENDER = (
+    "from functools import partial; from jupyter_book import sphinx; "
+    f"sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={os.cpu_count() or 1}); "
+    "from jupyter_book.cli.main import main; main()"
+)
 
 
 class BookError(WorkError):

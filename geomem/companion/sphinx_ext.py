@@ -289,6 +289,11 @@ def _bibliography(app: Sphinx, config: Any) -> None:
     config.bibtex_bibfiles = [*config.bibtex_bibfiles, str(path.relative_to(ROOT))]
 
 
+def _together(app: Sphinx) -> None:
+    """Pages are read in several processes: this one numbers sections after that, and says neither."""
+    app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
+
+
 def _assets(app: Sphinx) -> None:
     app.config.html_static_path.append(str(ASSETS))
 
@@ -314,5 +319,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _bibliography)
     app.connect("source-read", _read)
     app.connect("builder-inited", _assets)
+    app.connect("builder-inited", _together)
     app.connect("html-page-context", _page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
