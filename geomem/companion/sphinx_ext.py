@@ -263,7 +263,7 @@ def _numbers() -> dict[str, dict[str, str]]:
         **prose.numbers(ROOT),
         "verdict": {id: badges.verdict(claim.verdict) for id, claim in named.items()},
         "outcome": {id: claim.ours or claim.verdict for id, claim in named.items()},
-        "whose": {kind: badges.whose(kind, "", said) for kind, said in prose.CLAIMS.items()},
+        "whose": {kind: badges.whose(kind, "", said) for kind, said in verdicts.WHOSE.items()},
     }
 
 

@@ -26,7 +26,7 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 from geomem import theorems
-from geomem.companion import badges, prose
+from geomem.companion import badges, prose, verdicts
 from geomem.companion.folds import fold
 from geomem.companion.results import Result
 from geomem.companion.sphinx_ext import ROOT, Generated
@@ -42,7 +42,6 @@ MARKS = {
     "simulated": "≈",
     "in words": "¶",
 }
-MEANING = prose.CLAIMS  # of whose a chapter's statement is
 STEP = "-step-"  # between the label of a statement and the number of a step
 FRACTION_IN_FRACTION = r"\\frac\{(?:[^{}]|\{[^{}]*\})*\\frac"
 TALL = re.compile(rf"\\(int|sum|prod|lim|begin)|\\left\[|{FRACTION_IN_FRACTION}")
@@ -174,7 +173,7 @@ class Written(Stated):
     final_argument_whitespace = True
     has_content = True
     option_spec: ClassVar = dict.fromkeys(("label", "item"), directives.unchanged_required) | {
-        "whose": lambda key: directives.choice(key, [*MEANING])
+        "whose": lambda key: directives.choice(key, [*prose.CLAIMS])
     }
 
     def run(self) -> list[nodes.Node]:
@@ -185,7 +184,7 @@ class Written(Stated):
         number = item if whose != "ours" and item.startswith(kind.title()) else ""
         said = Known(self.env.docname, kind, self.arguments[0], number, whose, item)
         content = self.parse_content_to_nodes()
-        return [self.box(self.options["label"], said, MEANING[whose], content)]
+        return [self.box(self.options["label"], said, verdicts.WHOSE[whose], content)]
 
 
 class StatementBox(Stated):
