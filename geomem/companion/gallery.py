@@ -105,7 +105,7 @@ class FigureIndex(Generated):
 
 def in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As a reader meets them: by the contents, then by their places in the chapters."""
-    contents = re.findall(r"file: *book/(\w+)", (ROOT / "_toc.yml").read_text())
+    contents = re.findall(r"(?:root|file): *book/(\S+)", (ROOT / "_toc.yml").read_text())
     chapters, places = [f"{name}.md" for name in contents], [*prose.words(ROOT)]
     return sorted(records, key=lambda r: (chapters.index(r["chapter"]), places.index(r["id"])))
 
