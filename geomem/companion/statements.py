@@ -19,7 +19,7 @@ from docutils.parsers.rst import directives
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
-from sphinx.domains import Domain, Index, IndexEntry, ObjType
+from sphinx.domains import Domain, ObjType
 from sphinx.environment import BuildEnvironment
 from sphinx.roles import XRefRole
 from sphinx.util import logging
@@ -63,29 +63,6 @@ class Known(NamedTuple):
     @property
     def name(self) -> str:
         return self.number or self.title
-
-
-class StatementIndex(Index):
-    """Every statement by its name, by whose it is."""
-
-    name, localname, shortname = "prf", "Statements", "statements"
-
-    def generate(self, docnames: Any = None) -> tuple[list[tuple[str, list[IndexEntry]]], bool]:
-        found = dict[str, list[IndexEntry]]()
-        for label, said in sorted(cast(Statements, self.domain).known.items(), key=_place):
-            word, more = badges.WHOSE[said.whose]
-            name = f"{said.number}: {said.title}" if said.number else said.title
-            extra = more or ("" if said.number else said.item)
-            entry = IndexEntry(name, 0, said.page, label, extra, "", "")
-            found.setdefault(word, []).append(entry)
-        return [*found.items()], False
-
-
-def _place(entry: tuple[str, Known]) -> tuple[Any, ...]:
-    """By item, its numbers as numbers: 4.2 is before 4.10."""
-    said = entry[1]
-    numbers = [int(number) for number in re.findall(r"\d+", said.item)]
-    return ([*badges.WHOSE].index(said.whose), numbers, said.name)
 
 
 class Statements(Domain):
@@ -289,7 +266,6 @@ class VerificationTable(Generated):
 Statements.directives = dict.fromkeys(KINDS, Written)
 Statements.object_types = {"statement": ObjType("statement", "ref")}
 Statements.roles = {"ref": XRefRole(innernodeclass=nodes.inline, warn_dangling=True)}
-Statements.indices = [StatementIndex]
 Statements.initial_data = {"known": {}}
 
 
