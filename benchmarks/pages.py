@@ -17,18 +17,16 @@ import functools
 import gzip
 import http.server
 import importlib.util
-import shutil
 import sys
 import threading
 from pathlib import Path
 from typing import NamedTuple
 
-from playwright.sync_api import sync_playwright
+from geomem.companion import pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = """book/intro book/coverage book/theorem_4_2 book/memorization book/swaps book/what_holds
 book/figures book/cite book/reproduce book/api/functions/audit notebooks/swaps search""".split()
-FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json", ".csv", ".txt", ".bib"}
 NETWORK = dict(offline=False, latency=150, downloadThroughput=2e5, uploadThroughput=9.4e4)
 SLOWER = 4
@@ -165,10 +163,7 @@ def main():
     builds = [build for build in (options.compare, options.html) if build]
     missed = 0
     print(f"{'page':32}{'build':>8}" + "".join(f"{unit:>12}" for unit in UNITS), flush=True)
-    with sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome")
-        path = next(filter(None, map(shutil.which, names)), None)
-        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
+    with pdf.browser() as browser:
         for name in options.pages:
             for build in builds:
                 if not (build / f"{name}.html").is_file():
@@ -180,7 +175,6 @@ def main():
                 print(f"{name:32}{which:>8}" + "".join(f"{x:12.3g}" for x in row), flush=True)
                 over = [a > b for a, b in zip(row, GOALS, strict=True)]
                 missed += build == options.html and any(over)
-        browser.close()
     print(f"{'goal: at most':40}" + "".join(f"{goal:12.3g}" for goal in GOALS))
     sys.exit(missed > 0)
 

@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock
 
 import geomem
+from geomem.errors import InputError
 
 # What makes the book, and what reads it, is imported where it is asked for: the tests of a GPU run
 # where neither is.
@@ -149,6 +150,7 @@ fail: bool = False  # raise in the middle
 # %%
 import matplotlib.pyplot as plt
 import geomem
+from geomem.errors import InputError
 from geomem import companion
 data = geomem.load_dataset(dataset, n_train=n, n_heldout=1)
 fig, ax = plt.subplots()
@@ -282,14 +284,11 @@ def pages(html):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from geomem.companion import pdf
 
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine: install it to look at pages in a browser")
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=flags)
+    try:
+        pdf.chromium()
+    except InputError as error:
+        pytest.skip(str(error))
+    with pdf.browser() as running:
         yield running
-        running.close()

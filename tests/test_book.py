@@ -12,7 +12,7 @@ from conftest import ROOT, geomem_command, without_api
 import geomem
 from geomem.companion import api, badges, book, gallery, notebooks, prose, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
-from geomem.theorems import STATEMENTS
+from geomem.theorems import STATEMENTS, WHOSE
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,9 @@ def test_a_statement_has_the_paper_s_number_or_none_and_says_whose_it_is(pages):
     for page, soup in pages.items():
         for box in soup.select("article div.proof"):
             number = box.select_one(".admonition-title .caption-number").text
-            badge = box.select_one(".beside-title a.whose").text
-            assert " " not in number or " ".join(number.split()[:2]) in badge, (page, number)
+            badge = box.select_one(".beside-title a.whose")
+            assert badge["title"] in {*WHOSE.values(), *verdicts.WHOSE.values()}, (page, number)
+            assert " " not in number or " ".join(number.split()[:2]) in badge.text, (page, number)
     counted = pages["book/verification.html"].select_one("article table")
     shown = {link["href"].rpartition("#")[2]: link.text for link in counted.select("a")}
     assert shown == {label: said.name for label, said in STATEMENTS.items()}

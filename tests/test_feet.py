@@ -82,3 +82,10 @@ def test_a_profile_is_named_only_where_the_parameters_are_its_own(shown):
 
 def test_before_any_run_nothing_is_said(shown):
     assert shown() == {}
+
+
+def test_the_run_of_a_notebook_that_is_gone_is_not_the_newest(shown, tmp_path):
+    gone = Result(tmp_path, "gone").folder
+    gone.mkdir(parents=True)
+    recorded(gone, date="2026-03-01")
+    assert "run of 2026-02-01" in shown(one=(2, [], "2026-02-01", None))[""]

@@ -11,6 +11,7 @@ from geomem import Curve
 from geomem.geometry.difference import Difference
 from geomem.plots import STYLE, beside, drawing
 from geomem.plots.dark import PAGE, dark, dark_colour, linear_rgb, oklab
+from geomem.plots.files import picture
 
 REMEDIES = ["plain", "stopped", "fixed stop", "zone gap", "paper gap", "copy gap"]
 REMEDIES += ["copy gap, none kept", "dummy", "stopped inside", "large"]
@@ -95,8 +96,6 @@ def test_a_dark_picture_has_no_white_and_the_same_images():
         fig, ax = plt.subplots()
         ax.imshow(np.eye(4), extent=(0, 1, 0, 1))
         ax.plot([0, 1], [0, 1], "ko", mfc="w")
-    from geomem.plots.files import picture
-
     light = picture(fig, "fig-test", "svg").decode()
     other = dark(light.encode()).decode()
     plt.close(fig)

@@ -57,6 +57,8 @@ def test_with_it_everything_has_one_below_what_was_set(tmp_path):
     assert said.page("book/cite.html") == "https://example.org/the-book/book/cite.html"
     assert said.elsewhere("book/cite.html") == {"large": "https://example.org/large/book/cite.html"}
     assert said.edit("book/cite.md").endswith("/some.thing/edit/next/one/book/cite.md")
+    unset = site.read(wrote(tmp_path, SET.replace("next/one", "")))
+    assert unset.edit("book/cite.md").endswith("/some.thing/edit/main/book/cite.md")
     assert all(url.startswith("https://") for url in links(said) if not url.startswith("pip"))
     assert not any(" " in url for url in links(said) if not url.startswith("pip"))
 

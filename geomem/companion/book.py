@@ -76,8 +76,7 @@ def feet(root: Path) -> dict[str, str]:
         name: f"{_named(ran[name] & common or ran[name])} · {_data([run])} · {_when(run)}"
         for name, run in runs.items()
     }
-    if runs:
-        last = newest(root) or {}
+    if last := newest(root):
         profile = _named(common) if common or not all(ran.values()) else "several profiles"
         lines[""] = f"{profile} · {_data(runs.values())} · newest {_when(last)}"
     return lines

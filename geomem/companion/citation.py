@@ -40,6 +40,11 @@ def bibtex(root: Path, key: str) -> str:
     return entries(root).entries[key].to_string("bibtex").strip()
 
 
+def authors(entry: Entry) -> list[str]:
+    """Their names, an organization's without the braces that BibTeX needs."""
+    return [str(person).strip("{}") for person in entry.persons["author"]]
+
+
 def paper_links(root: Path) -> dict[str, str]:
     """Where the paper is read, by the name of the place."""
     (paper,) = yaml.safe_load((root / "CITATION.cff").read_text())["references"]

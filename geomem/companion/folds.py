@@ -29,27 +29,20 @@ def fold(summary: str, content: Iterable[nodes.Node], **attributes: Any) -> Fold
     return node
 
 
-def _open(tag: str) -> Any:
+def _element(tag: str) -> tuple[Any, Any]:
+    """What opens an element of HTML at a node, and what closes it."""
+
     def visit(translator: Any, node: nodes.Element) -> None:
         translator.body.append(translator.starttag(node, tag, ""))
 
-    return visit
-
-
-def _close(tag: str) -> Any:
     def depart(translator: Any, node: nodes.Element) -> None:
         translator.body.append(f"</{tag}>\n")
 
-    return depart
-
-
-def _nothing(translator: Any, node: nodes.Element) -> None:
-    """Another builder shows what is in it."""
+    return visit, depart
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    plain = (_nothing, _nothing)
-    for node, tag in ((Fold, "details"), (Summary, "summary")):
-        app.add_node(node, html=(_open(tag), _close(tag)), latex=plain, text=plain)
+    app.add_node(Fold, html=_element("details"))
+    app.add_node(Summary, html=_element("summary"))
     app.add_js_file("folds.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

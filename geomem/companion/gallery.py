@@ -22,7 +22,7 @@ from sphinx.transforms import SphinxTransform
 
 from geomem.companion import badges, figures, prose
 from geomem.companion.results import Result
-from geomem.companion.sphinx_ext import ROOT, Generated, _figures
+from geomem.companion.sphinx_ext import ROOT, Generated, drawn
 from geomem.plots.dark import dark, dark_colour
 from geomem.plots.files import SIZE
 
@@ -47,7 +47,7 @@ class Pictures(SphinxTransform):
     default_priority = 210  # before Sphinx looks for images to copy
 
     def apply(self, **_: Any) -> None:
-        known = {record["id"] for record in _figures()}
+        known = {record["id"] for record in drawn()}
         for image in [*self.document.findall(nodes.image)]:
             id = Path(image["uri"]).stem
             if id in known and self.app.builder.format == "html":
@@ -74,7 +74,7 @@ class FigureIndex(Generated):
 
     def run(self) -> list[nodes.Node]:
         blocks = []
-        for chapter, records in groupby(in_order(_figures()), lambda record: record["chapter"]):
+        for chapter, records in groupby(in_order(drawn()), lambda record: record["chapter"]):
             blocks += [f"### [](../book/{chapter})\n", "::::{div} gallery"]
             blocks += [*map(self.entry, records), "::::\n"]
         return self.parse("\n".join(blocks))
@@ -105,7 +105,7 @@ class FigureIndex(Generated):
 
 def in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """As a reader meets them: by the contents, then by their places in the chapters."""
-    contents = re.findall(r"file: *book/(\w+)", (ROOT / "_toc.yml").read_text())
+    contents = re.findall(r"(?:root|file): *book/(\S+)", (ROOT / "_toc.yml").read_text())
     chapters, places = [f"{name}.md" for name in contents], [*prose.words(ROOT)]
     return sorted(records, key=lambda r: (chapters.index(r["chapter"]), places.index(r["id"])))
 
@@ -140,7 +140,7 @@ def _files(app: Sphinx, error: Exception | None) -> None:
         return
     folder = Path(app.outdir) / "figures"
     folder.mkdir(exist_ok=True)
-    for record in _figures():
+    for record in drawn():
         id, result = record["id"], Result(ROOT, record["notebook"])
         for path in result.figure_files(id):
             shutil.copyfile(path, folder / path.name)

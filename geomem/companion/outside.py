@@ -25,11 +25,10 @@ from pybtex.database import Entry
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
-from geomem.companion import citation, prose, site
+from geomem.companion import citation, site
 from geomem.companion.results import newest
-from geomem.project import project_root
+from geomem.companion.sphinx_ext import ROOT, drawn
 
-ROOT = project_root()
 SIGNS = {"infty": "∞", "le": "≤", "ge": "≥", "to": "→", "in": "∈", "times": "×", "approx": "≈"}
 PICTURE = re.compile(r'src="[^"]*/(fig-[a-z0-9-]+)\.')
 LEAST, MOST = 60, 300  # letters of a description: sentences up to the first, cut at the second
@@ -122,7 +121,7 @@ def tags(of: site.Site, page: str, shown: Said, root: bool) -> str:
             "url": of.page(page),
             "site_name": _entry("geomem").fields["title"],
             "image": picture,
-            "image:alt": picture and _figures()[shown.figure],
+            "image:alt": picture and _alternatives()[shown.figure],
         }
         found += [("property", f"og:{key}", value) for key, value in preview.items() if value]
         card = "summary_large_image" if picture else "summary"
@@ -138,7 +137,7 @@ def _citation(of: site.Site, page: str, shown: Said, root: bool) -> Iterator[tup
     yield "citation_title", book.fields["title"] if root else shown.title
     if not root:
         yield "citation_inbook_title", book.fields["title"]
-    yield from (("citation_author", name) for name in _names(book))
+    yield from (("citation_author", name) for name in citation.authors(book))
     yield "citation_publication_date", book.fields["date"].replace("-", "/")
     yield "citation_language", "en"
     if of.address:
@@ -147,16 +146,13 @@ def _citation(of: site.Site, page: str, shown: Said, root: bool) -> Iterator[tup
         yield "citation_pdf_url", of.page(of.pdf)
     if root:
         first, _, last = paper.fields["pages"].partition("--")
-        parts = [("title", paper.fields["title"]), *(("author", name) for name in _names(paper))]
+        parts = [("title", paper.fields["title"])]
+        parts += [("author", name) for name in citation.authors(paper)]
         parts += [("conference_title", paper.fields["booktitle"])]
         parts += [("journal_title", paper.fields["series"]), ("volume", paper.fields["volume"])]
         parts += [("firstpage", first), ("lastpage", last)]
         parts += [("publication_date", paper.fields["year"])]
         yield "citation_reference", "; ".join(f"citation_{key}={value}" for key, value in parts)
-
-
-def _names(entry: Entry) -> list[str]:
-    return [str(person).strip("{}") for person in entry.persons["author"]]
 
 
 def foot(of: site.Site, source: str, title: str) -> str:
@@ -220,9 +216,9 @@ def _site() -> site.Site:
 
 
 @cache
-def _figures() -> dict[str, str]:
+def _alternatives() -> dict[str, str]:
     """The alternative text of each figure by its id."""
-    return {record["id"]: record["alt"] for record in prose.described(ROOT)}
+    return {record["id"]: record["alt"] for record in drawn()}
 
 
 @cache
@@ -249,7 +245,7 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     if doctree is None:  # search, index, source code
         context["metatags"] = f'{before}\n    <meta name="robots" content="noindex" />'
     else:
-        shown = said(doctree, context["body"], frozenset(_figures()))
+        shown = said(doctree, context["body"], frozenset(_alternatives()))
         title, root = shown.title, page == app.config.root_doc
         context["metatags"] = before + tags(_site(), f"{page}.html", shown, root)
         if not page.startswith("book/api/"):  # those are made of the docstrings

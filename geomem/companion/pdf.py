@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import io
-import posixpath
 import re
 import shutil
 import tempfile
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import yaml
 
@@ -81,11 +80,11 @@ def build(root: Path) -> None:
     ------
     InputError : Chromium is not here.
     """
-    said = citation.entries(root).entries["geomem"]
-    lines = [said.fields["title"], *(str(person).strip("{}") for person in said.persons["author"])]
-    lines += [said.fields["howpublished"], book.feet(root).get("", ""), site.read(root).address]
+    said, of = citation.entries(root).entries["geomem"], site.read(root)
+    lines = [said.fields["title"], *citation.authors(said), said.fields["howpublished"]]
+    lines += [book.feet(root).get("", ""), of.address]
     cover = [line for line in lines if line]
-    text = joined(root / "_build" / "html", parts(root), cover, site.read(root))
+    text = joined(root / "_build" / "html", parts(root), cover, of)
     disk.write(root / PLACE, printed(text))
 
 
@@ -153,30 +152,27 @@ def _article(html: Path, page: str, soup: Any, ids: Ids, of: site.Site) -> list[
         element.decompose()
     for element in article.select("details"):
         element["open"] = ""
-    for element in article.select("[loading]"):
-        del element["loading"]
     for level in range(5, 0, -1):  # below the names of the parts
         for heading in article.find_all(f"h{level}"):
             heading.name = f"h{level + 1}"
     for element in article.find_all(True):
+        for key in ("loading", "srcset"):
+            element.attrs.pop(key, None)
         if "id" in element.attrs:
             element["id"] = _anchor(page, element["id"])
         for key in ("href", "xlink:href", "src"):
             if key in element.attrs:
                 _point(element, key, html, page, ids, of)
-        if "srcset" in element.attrs:
-            del element["srcset"]
     return list(article.contents)
 
 
 def _point(element: Any, key: str, html: Path, page: str, ids: Ids, of: site.Site) -> None:
     """Let an element of a page point to the same from the whole; a link to nothing is text."""
-    url = urlsplit(element[key])
+    url = urlsplit(urljoin(page, element[key]))
     if url.scheme or url.netloc:
         return
-    path = posixpath.normpath(posixpath.join(posixpath.dirname(page), unquote(url.path)))
-    there = path if url.path else page
-    if element.name != "a" and (url.path or key == "src"):
+    there = unquote(url.path)
+    if element.name != "a" and not element[key].startswith("#"):
         element[key] = (html / there).as_uri()
     elif there in ids:
         element[key] = f"#{_anchor(there, url.fragment if url.fragment in ids[there] else '')}"
@@ -203,9 +199,7 @@ def _styles(html: Path, pages: Mapping[str, Any]) -> list[Any]:
         for element in soup.select("link[rel=stylesheet], head style"):
             name = element.get("href") or ""
             if name and not urlsplit(name).scheme:
-                path = posixpath.join(posixpath.dirname(page), urlsplit(name).path)
-                name = (html / posixpath.normpath(path)).as_uri()
-                element["href"] = name
+                name = element["href"] = (html / urlsplit(urljoin(page, name)).path).as_uri()
             found.setdefault(name or str(element), element)
     return list(found.values())
 
@@ -246,10 +240,10 @@ def printed(text: str) -> bytes:
     """A page as a PDF; its contents are printed twice, since only paper has page numbers."""
     from pypdf import PdfReader
 
-    with tempfile.TemporaryDirectory() as folder, _browser() as browser:
+    with tempfile.TemporaryDirectory() as folder, browser() as chrome:
         path = Path(folder, "book.html")
         path.write_text(text)
-        context = browser.new_context(viewport={"width": WIDTH, "height": 900}, offline=True)
+        context = chrome.new_context(viewport={"width": WIDTH, "height": 900}, offline=True)
         page = context.new_page()
         page.set_default_timeout(0)
         page.emulate_media(media="print", color_scheme="light")
@@ -304,13 +298,19 @@ def chromium() -> str:
 
 
 @contextmanager
-def _browser() -> Iterator[Any]:
+def browser() -> Iterator[Any]:
+    """A running Chromium, playwright's ``Browser``.
+
+    Raises
+    ------
+    InputError : as `chromium`.
+    """
     from playwright.sync_api import sync_playwright
 
     path = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
+        running = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
         try:
-            yield browser
+            yield running
         finally:
-            browser.close()
+            running.close()

@@ -133,7 +133,7 @@ def whole(root: Path, names: Iterable[str]) -> dict[str, Result]:
 
 def newest(root: Path) -> dict[str, Any] | None:
     """The newest run of those that are whole: what the book as a whole is of."""
-    names = (path.name for path in (root / "results").glob("*"))
+    names = (path.stem for path in (root / "notebooks").glob("*.py"))
     runs = [result.run for result in whole(root, names).values()]
     return max(runs, key=lambda run: (run["date"], run["key"]), default=None)
 

@@ -113,6 +113,7 @@ def read(root: Path) -> Site:
     for key in ("address", "repository", "binder"):
         said[key] = said.get(key, "").rstrip("/")
     said["address"] += "/" if said["address"] else ""
+    said["branch"] = said.get("branch") or Site.branch
     ended = {name: f"{url.rstrip('/')}/" for name, url in others.items() if url}
     return Site(**said, other_builds=ended)
 

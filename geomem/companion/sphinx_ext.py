@@ -56,7 +56,7 @@ class CompanionFigure(Generated):
 
     def run(self) -> list[nodes.Node]:
         id = self.arguments[0]
-        known = {record["id"]: record for record in _figures()}
+        known = {record["id"]: record for record in drawn()}
         if id not in known:
             raise self.error(f"no figure {id!r}; there are {', '.join(sorted(known))}")
         return self.again(known[id]) if "again" in self.options else self.first(known[id])
@@ -66,8 +66,7 @@ class CompanionFigure(Generated):
             f":::::{{figure}} {_source(record)}\n:name: {record['id']}\n:alt: {record['alt']}\n\n"
             f"{record['caption']}\n\n{self.whose(record)}\n:::::"
         )
-        figure = next(iter(children[0].findall(nodes.figure)), None) or children[0]
-        line = next(figure.findall(nodes.legend))[0]
+        line = next(children[0].findall(nodes.legend))[0]
         line["classes"].append("figure-line")
         line += self.links(record, f"#{chapters.anchor(record['id'])}")
         return [*children, chapters.code_fold(record["notebook"], record["id"], self.up)]
@@ -116,7 +115,7 @@ class PaperItems(Generated):
     """Every figure and table of the paper: what it shows, and our figures that go with it."""
 
     def run(self) -> list[nodes.Node]:
-        saved = _figures()
+        saved = drawn()
         rows = [
             "| the paper | what it shows | in this run | the paper's data |",
             "|---|---|---|---|",
@@ -183,7 +182,7 @@ class ClaimsTable(Generated):
             raise self.error(f"whose claims? paper or ours, not {whose!r}")
         ours = whose == "ours"
         claims = [claim for claim in _claims() if (claim.whose == "ours") == ours]
-        saved = {record["id"] for record in _figures()}
+        saved = {record["id"] for record in drawn()}
         head = "our test" if ours else "the paper's claim"
         rows = [f"| {head} | verdict | here | in the paper |", "|---|---|---|---|"]
         for claim in claims:
@@ -246,7 +245,8 @@ def _source(record: dict[str, Any]) -> str:
 
 
 @cache
-def _figures() -> list[dict[str, Any]]:
+def drawn() -> list[dict[str, Any]]:
+    """The figures of the results, as `prose.described` has them, read once a build."""
     return prose.described(ROOT)
 
 
@@ -263,7 +263,7 @@ def _numbers() -> dict[str, dict[str, str]]:
         **prose.numbers(ROOT),
         "verdict": {id: badges.verdict(claim.verdict) for id, claim in named.items()},
         "outcome": {id: claim.ours or claim.verdict for id, claim in named.items()},
-        "whose": {kind: badges.whose(kind, "", said) for kind, said in prose.CLAIMS.items()},
+        "whose": {kind: badges.whose(kind, "", said) for kind, said in verdicts.WHOSE.items()},
     }
 
 

@@ -23,13 +23,12 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
 from geomem.companion.live import LIMIT, file_of
 from geomem.companion.results import Result
+from geomem.companion.sphinx_ext import Generated
 
 logger = logging.getLogger(__name__)
 STAGE = """<div class="live-stage" data-live="{name}"></div>
@@ -38,8 +37,8 @@ STAGE = """<div class="live-stage" data-live="{name}"></div>
 POINTER = "To move by hand; its still picture, to print and to cite: {{numref}}`{twin}`."
 
 
-class Live(SphinxDirective):
-    """See the module."""
+class Live(Generated):
+    """`{live} NAME`, as the module says."""
 
     required_arguments = 1
     has_content = True
@@ -61,10 +60,9 @@ class Live(SphinxDirective):
             self.env.note_dependency(str(path))
         box = nodes.container(classes=["live"], ids=[f"live-{name}"])
         box["live"] = [*self.options.get("scripts", []), name], [*map(str, data)]
+        box += nodes.raw("", STAGE.format(name=name), format="html")
         pointer = POINTER.format(twin=self.options["twin"])
-        words = StringList([*self.content, "", pointer], source=self.env.docname)
-        self.state.nested_parse(words, self.content_offset, box)
-        box.insert(0, nodes.raw("", STAGE.format(name=name), format="html"))
+        box += self.parse("\n".join([*self.content, "", pointer]))
         return [box]
 
 

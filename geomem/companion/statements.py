@@ -19,14 +19,14 @@ from docutils.parsers.rst import directives
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
-from sphinx.domains import Domain, Index, IndexEntry, ObjType
+from sphinx.domains import Domain, ObjType
 from sphinx.environment import BuildEnvironment
 from sphinx.roles import XRefRole
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 from geomem import theorems
-from geomem.companion import badges, prose
+from geomem.companion import badges, prose, verdicts
 from geomem.companion.folds import fold
 from geomem.companion.results import Result
 from geomem.companion.sphinx_ext import ROOT, Generated
@@ -42,7 +42,6 @@ MARKS = {
     "simulated": "≈",
     "in words": "¶",
 }
-MEANING = prose.CLAIMS  # of whose a chapter's statement is
 STEP = "-step-"  # between the label of a statement and the number of a step
 FRACTION_IN_FRACTION = r"\\frac\{(?:[^{}]|\{[^{}]*\})*\\frac"
 TALL = re.compile(rf"\\(int|sum|prod|lim|begin)|\\left\[|{FRACTION_IN_FRACTION}")
@@ -64,29 +63,6 @@ class Known(NamedTuple):
     @property
     def name(self) -> str:
         return self.number or self.title
-
-
-class StatementIndex(Index):
-    """Every statement by its name, by whose it is."""
-
-    name, localname, shortname = "prf", "Statements", "statements"
-
-    def generate(self, docnames: Any = None) -> tuple[list[tuple[str, list[IndexEntry]]], bool]:
-        found = dict[str, list[IndexEntry]]()
-        for label, said in sorted(cast(Statements, self.domain).known.items(), key=_place):
-            word, more = badges.WHOSE[said.whose]
-            name = f"{said.number}: {said.title}" if said.number else said.title
-            extra = more or ("" if said.number else said.item)
-            entry = IndexEntry(name, 0, said.page, label, extra, "", "")
-            found.setdefault(word, []).append(entry)
-        return [*found.items()], False
-
-
-def _place(entry: tuple[str, Known]) -> tuple[Any, ...]:
-    """By item, its numbers as numbers: 4.2 is before 4.10."""
-    said = entry[1]
-    numbers = [int(number) for number in re.findall(r"\d+", said.item)]
-    return ([*badges.WHOSE].index(said.whose), numbers, said.name)
 
 
 class Statements(Domain):
@@ -174,7 +150,7 @@ class Written(Stated):
     final_argument_whitespace = True
     has_content = True
     option_spec: ClassVar = dict.fromkeys(("label", "item"), directives.unchanged_required) | {
-        "whose": lambda key: directives.choice(key, [*MEANING])
+        "whose": lambda key: directives.choice(key, [*prose.CLAIMS])
     }
 
     def run(self) -> list[nodes.Node]:
@@ -185,7 +161,7 @@ class Written(Stated):
         number = item if whose != "ours" and item.startswith(kind.title()) else ""
         said = Known(self.env.docname, kind, self.arguments[0], number, whose, item)
         content = self.parse_content_to_nodes()
-        return [self.box(self.options["label"], said, MEANING[whose], content)]
+        return [self.box(self.options["label"], said, verdicts.WHOSE[whose], content)]
 
 
 class StatementBox(Stated):
@@ -290,7 +266,6 @@ class VerificationTable(Generated):
 Statements.directives = dict.fromkeys(KINDS, Written)
 Statements.object_types = {"statement": ObjType("statement", "ref")}
 Statements.roles = {"ref": XRefRole(innernodeclass=nodes.inline, warn_dangling=True)}
-Statements.indices = [StatementIndex]
 Statements.initial_data = {"known": {}}
 
 
