@@ -1,4 +1,4 @@
-/* What all live figures share: their data, sliders, state in the address, colours, redrawing.
+/* What all live figures share: their data, sliders, charts, state in the address, redrawing.
 
    A figure's script calls geomem.live("name", build); build(live) puts its parts into live.stage
    and sets live.draw, which draws live.state. No modules and nothing fetched: a page that is
@@ -174,18 +174,6 @@
         this.redraw();
       });
     }
-
-    /** A colour of the page, "#rrggbb" or as the style sheets have it: "--live-c". */
-    colour(name) {
-      return getComputedStyle(this.stage).getPropertyValue(name).trim();
-    }
-
-    /** Draw again when the page turns dark or light, or changes its width. */
-    watch() {
-      const again = () => this.redraw();
-      new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-      new ResizeObserver(again).observe(this.stage);
-    }
   }
 
   /** Where the clipboard is refused, as on some pages from a disk, a selection does it. */
@@ -213,7 +201,6 @@
       }
       const live = new Live(stage, name, unpacked(packed));
       build(live);
-      live.watch();
       live.redraw();
     }
   };
