@@ -62,10 +62,10 @@
   function stateOf(name, start) {
     const state = structuredClone(start), said = new URLSearchParams(location.hash.slice(1));
     const here = said.get("live") === name;
-    for (const [key, value] of Object.entries(start)) {
-      const given = here && said.get(key) ? said.get(key).split(",").map(Number) : [];
-      if (!given.length || !given.every(Number.isFinite)) continue;
-      if (given.length === [value].flat().length) state[key] = Array.isArray(value) ? given : given[0];
+    for (const [key, value] of Object.entries(here ? start : {})) {
+      const given = (said.get(key) ?? "").split(",");
+      const fits = given.length === [value].flat().length && given.every((one) => one.trim() && isFinite(one));
+      if (fits) state[key] = Array.isArray(value) ? given.map(Number) : Number(given[0]);
     }
     return [state, here];
   }
@@ -83,11 +83,10 @@
 
     /** Begin with this state, or with that of the address, which `fit` puts into its ranges. */
     begin(start, fit = (state) => state) {
-      this.start = start;
       const [state, here] = stateOf(this.name, start);
-      this.state = fit(state);
-      if (here) this.stage.scrollIntoView({ block: "center" });
+      Object.assign(this, { start, here, state: fit(state) });
       addEventListener("hashchange", () => {
+        clearTimeout(this.writing); // else it would write over where the reader has gone
         const [state, here] = stateOf(this.name, start);
         if (!here) return;
         Object.assign(this.state, fit(state));
@@ -201,6 +200,7 @@
       }
       const live = new Live(stage, name, unpacked(packed));
       build(live);
+      if (live.here) stage.scrollIntoView(); // once it has its height
       live.redraw();
     }
   };
