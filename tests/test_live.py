@@ -261,10 +261,11 @@ def test_a_view_is_reopened_from_its_address_and_nonsense_is_not(visit):
         assert state(visit(f"#live=plane&{said}")) == state(visit())
     far = state(visit("#live=plane&sigma=1e9&at=1e9,-1e9"))
     assert far[0] == "10" and numbers(far[-1]) == [3.2, -3.2]
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # refused
     button = page.get_by_role("button", name="Copy the link")
     button.click()
     page.get_by_text(re.compile("^(Copied|The link is in the address bar)$")).wait_for()
-    assert page.url == url
+    assert page.url == url and page.evaluate("document.activeElement.className") == "live-button"
 
 
 INK = """() => [".live-words", ".plane-curves text.c", ".plane-curves text.w"].map((one) => {

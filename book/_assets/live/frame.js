@@ -131,7 +131,7 @@
       const to = log ? Math.log : (x) => x, from = log ? Math.exp : (x) => x;
       const id = `live-${this.name}-${key}`, [a, b] = [to(low), to(high)];
       const input = html("input", { type: "range", id, min: 0, max: steps, step: 1 });
-      const output = html("output", { for: id });
+      const output = html("output", { for: id, "aria-live": "off" }); // the slider says it itself
       input.addEventListener("input", () => {
         this.state[key] = from(a + ((b - a) * input.value) / steps);
         this.changed();
@@ -147,7 +147,6 @@
       const name = html("label", { for: id });
       name.innerHTML = label; // of the script, never of an address
       this.controls.append(html("div", { class: "live-slider" }, name, input, output));
-      return input;
     }
 
     button(label, press) {
@@ -181,12 +180,14 @@
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
+      const before = document.activeElement;
       const area = html("textarea", { class: "live-hidden", "aria-hidden": "true" });
       area.value = text;
       document.body.append(area);
       area.select();
       const done = document.execCommand("copy");
       area.remove();
+      before.focus(); // which the selection took
       return done;
     }
   }
