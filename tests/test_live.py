@@ -247,6 +247,19 @@ def test_a_point_is_dragged_and_the_cross_goes_where_it_is_put(visit):
     np.testing.assert_allclose(numbers(cross), [0, 2.5], atol=0.05)
 
 
+def test_the_noise_level_is_chosen_on_the_curves(visit):
+    page = visit()
+    curves = page.locator(".plane-curves")
+    said = "level => document.querySelector('#live-plane-sigma').ariaValueText === level"
+    curves.click(position={"x": curves.bounding_box()["width"] - 2, "y": 60})
+    page.wait_for_function(said, arg="10")
+    left = curves.bounding_box()["x"] + 2
+    page.mouse.down()
+    page.mouse.move(left, curves.bounding_box()["y"] + 60, steps=4)
+    page.wait_for_function(said, arg="0.050")
+    page.mouse.up()
+
+
 def test_a_view_is_reopened_from_its_address_and_nonsense_is_not(visit):
     page = visit()
     page.locator("#live-plane-sigma").press("ArrowRight")

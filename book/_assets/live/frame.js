@@ -38,15 +38,28 @@
 
   // Elements
 
-  function filled(element, attributes, children) {
+  function set(element, attributes, ...children) {
     for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
     element.append(...children);
     return element;
   }
   const html = (tag, attributes, ...children) =>
-    filled(document.createElement(tag), attributes, children);
+    set(document.createElement(tag), attributes, ...children);
   const svg = (tag, attributes, ...children) =>
-    filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+    set(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, ...children);
+
+  /** Where a chart is pressed or dragged over: choose(share) of the way from `left` to `right`, in
+      its own units. Not where a finger comes down, which may be about to scroll the page. */
+  function pressed(picture, left, right, choose) {
+    const press = ({ clientX }) => {
+      const box = picture.getBoundingClientRect();
+      const x = ((clientX - box.left) / box.width) * picture.viewBox.baseVal.width;
+      choose(Math.max(0, Math.min(1, (x - left) / (right - left))));
+    };
+    picture.addEventListener("pointerdown", (event) => picture.setPointerCapture(event.pointerId));
+    picture.addEventListener("pointermove", (event) => event.buttons === 1 && press(event));
+    picture.addEventListener("click", press);
+  }
 
   // State in the address: #live=plane&sigma=0.45&points=1,2,3. Numbers, or lists of them.
 
@@ -205,5 +218,5 @@
       live.redraw();
     }
   };
-  Object.assign(geomem.live, { unpacked });
+  Object.assign(geomem.live, { unpacked, set, pressed });
 })();

@@ -4,6 +4,7 @@
    them), the same formulas, double precision. */
 (function () {
   "use strict";
+  const { set, pressed } = window.geomem.live;
   const COLOURS = ["#4c9bd6", "#e69f00", "#8fd0f5", "#e8793a", "#f0e442"]; // of the five points
   const HALF = 3.2, BOARD = 400; // the plane from -HALF to HALF, on a board of BOARD units
   const PIXELS = 140; // a side of the coloured ground
@@ -146,9 +147,6 @@
   const far = (length) => (length / (2 * HALF)) * BOARD;
   const closed = (corners) => (corners.length ? `M${corners.map(([x, y]) => `${across(x)},${down(y)}`).join("L")}Z` : "");
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  const set = (element, attributes) => {
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  };
 
   /** The ground: each place in the colours of the points by their posterior weights, strong where
       a shell holds it. So cells are sharp at small noise and run into each other at large noise. */
@@ -315,17 +313,10 @@
       svg("text", { ...middle, x: (LEFT + RIGHT) / 2, y: BOTTOM + 34 }, "noise level σ"),
       parts.c, parts.w, parts.now, parts.cDot, parts.wDot,
       parts.cName, parts.wName);
-    const choose = (event) => {
-      const box = picture.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * 360;
-      const share = Math.max(0, Math.min(1, (x - LEFT) / (RIGHT - LEFT)));
+    pressed(picture, LEFT, RIGHT, (share) => {
       state.sigma = SIGMA[0] * (SIGMA[1] / SIGMA[0]) ** share;
       live.changed();
-    };
-    picture.addEventListener("pointerdown", (event) => {
-      picture.setPointerCapture(event.pointerId);
-      choose(event);
     });
-    picture.addEventListener("pointermove", (event) => event.buttons && choose(event));
     return { element: picture, parts };
   }
 
