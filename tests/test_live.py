@@ -214,6 +214,7 @@ def test_everything_moves_by_keyboard(visit):
         handle.focus()
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Shift+ArrowDown")
+        page.keyboard.press("Control+ArrowUp")  # is not of the figure
     settled(page)
     for old, new in zip(start[1:], state(page)[1:], strict=True):
         moved = np.array(numbers(new)) - numbers(old)

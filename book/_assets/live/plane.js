@@ -34,10 +34,9 @@
   }
 
   /** The posterior weights of the points at (x, y). */
-  function weights(points, x, y, sigma, found = new Float64Array(points.length / 2)) {
-    const total = soften(squares(points, x, y, found), sigma);
-    for (let i = 0; i < found.length; i++) found[i] /= total;
-    return found;
+  function weights(points, x, y, sigma) {
+    const found = squares(points, x, y, new Float64Array(points.length / 2)), total = soften(found, sigma);
+    return found.map((one) => one / total);
   }
 
   function covered(found, low, high) {
@@ -45,7 +44,7 @@
     return false;
   }
 
-  /** Calls use(x, y, which) for each of n places and each draw: the place with its noise. */
+  /** Calls use(x, y) for each of n places and each draw: the place with its noise. */
   function overNoise(places, n, noise, sigma, use) {
     const [draws, rows] = noise.shape;
     for (let k = 0; k < draws; k++)
@@ -158,8 +157,8 @@
       for (let column = 0; column < PIXELS; column++, at += 4) {
         const [x, y] = [(column + 0.5) * step - HALF, HALF - (row + 0.5) * step];
         image.data[at + 3] = covered(squares(points, x, y, found), low, high) ? 190 : 45;
-        weights(points, x, y, sigma, found);
-        for (let m = 0; m < 3; m++) image.data[at + m] = tints.reduce((sum, tint, i) => sum + found[i] * tint[m], 0);
+        const total = soften(found, sigma);
+        for (let m = 0; m < 3; m++) image.data[at + m] = tints.reduce((sum, tint, i) => sum + found[i] * tint[m], 0) / total;
       }
     context.putImageData(image, 0, 0);
   }
@@ -220,7 +219,7 @@
       handle.addEventListener("keydown", (event) => {
         const step = event.shiftKey ? 0.5 : 0.1;
         const way = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
-        if (!way) return;
+        if (!way || event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
         const [list, at] = placeOf(state, i);
         move(i, list[at] + way[0], list[at + 1] + way[1]);
         event.preventDefault();
@@ -267,7 +266,6 @@
       held: html("span", { class: "held" }),
     }));
     const cells = rows.flatMap(({ chip, bar, value, held }) => [chip, html("span", {}, bar), value, held]);
-    for (const { bar } of rows) bar.style.display = "block";
     return { element: html("div", { class: "plane-bars" }, title, ...cells), title, rows };
   }
 
@@ -282,7 +280,7 @@
     });
     const mean = [0, 1].map((m) => found.reduce((sum, one, i) => sum + one * points[2 * i + m], 0));
     const [left, top] = [across(mean[0]), down(mean[1])];
-    answer.setAttribute("d", `M${across(x)},${down(y)}L${left},${top}m-7,0l7,-7l7,7l-7,7z`);
+    set(answer, { d: `M${across(x)},${down(y)}L${left},${top}m-7,0l7,-7l7,7l-7,7z` });
   }
 
   // The curves: 360 x 250 units
@@ -387,6 +385,6 @@
     };
   }
 
-  window.geomem.plane = { shell, weights, coverage, concentration, curves, edges, regime, cell };
+  window.geomem.plane = { weights, coverage, curves, edges }; // for the tests
   window.geomem.live("plane", build);
 })();
