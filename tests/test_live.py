@@ -261,6 +261,25 @@ def test_the_noise_level_is_chosen_on_the_curves(visit):
     page.mouse.up()
 
 
+NAMED = """(key) => {
+    const of = (tag) => document.querySelector(`.plane-curves ${tag}.${key}`);
+    const name = of("text").getBBox(), line = of("path"), points = [];
+    for (let at = 0; at <= line.getTotalLength(); at++) points.push(line.getPointAtLength(at));
+    const heights = points.filter(({ x }) => x >= name.x).map(({ y }) => y);
+    return [Math.min(...heights) - name.y - name.height, name.y - Math.max(...heights)];
+}"""
+
+
+@pytest.mark.parametrize("view", ["", "#live=plane&c=0.02", "#live=plane&points=3" + 9 * ",3"])
+def test_the_names_of_the_curves_stand_at_them(visit, view):
+    """The upper one's on it, the lower one's under it, no further off than a line is high."""
+    page = visit(view)
+    places = [page.evaluate(NAMED, key) for key in "cw"]
+    for above, below in places:
+        assert -1 < max(above, below) < 12
+    assert [above > below for above, below in places] in ([True, False], [False, True])
+
+
 def test_a_view_is_reopened_from_its_address_and_nonsense_is_not(visit):
     page = visit()
     page.locator("#live-plane-sigma").press("ArrowRight")

@@ -285,7 +285,7 @@
 
   // The curves: 360 x 250 units
 
-  const LEFT = 34, RIGHT = 352, TOP = 26, BOTTOM = 208;
+  const LEFT = 34, RIGHT = 352, TOP = 40, BOTTOM = 208;
   const along = (sigma) => LEFT + ((RIGHT - LEFT) * Math.log(sigma / SIGMA[0])) / Math.log(SIGMA[1] / SIGMA[0]);
   const up = (value) => BOTTOM - (BOTTOM - TOP) * value;
 
@@ -294,7 +294,7 @@
     const middle = { "text-anchor": "middle" }, end = { "text-anchor": "end" };
     const parts = {
       zone: svg("rect", { class: "zone", y: TOP, height: BOTTOM - TOP }),
-      names: ["small", "danger zone", "large"].map((name) => svg("text", { ...middle, y: TOP - 9 }, name)),
+      names: ["small", "danger zone", "large"].map((name) => svg("text", { ...middle, y: TOP - 25 }, name)),
       now: svg("path", { class: "now" }),
     };
     for (const [key, name] of [["c", "coverage C"], ["w", "concentration W"]]) {
@@ -319,11 +319,12 @@
   }
 
   function drawGraph({ parts }, found, { covered, concentrated }, sigma, value) {
+    const ends = { c: found.c.slice(-12), w: found.w.slice(-17) }; // as far as the names reach
+    const upper = ends.c.at(-1) >= ends.w.at(-1) ? "c" : "w"; // the other has its name below
     for (const key of ["c", "w"]) {
       set(parts[key], { d: `M${found.sigma.map((one, i) => `${along(one)},${up(found[key][i])}`).join("L")}` });
       set(parts[`${key}Dot`], { cx: along(sigma), cy: up(value[key]) });
-      const last = found[key].at(-1), above = key === "c" && last < 0.9;
-      set(parts[`${key}Name`], { y: up(last) + (above ? -9 : 17) });
+      set(parts[`${key}Name`], { y: key === upper ? up(Math.max(...ends[key])) - 6 : up(Math.min(...ends[key])) + 14 });
     }
     set(parts.now, { d: `M${along(sigma)},${TOP}V${BOTTOM}` });
     const known = !Number.isNaN(covered + concentrated), zone = known && covered < concentrated;
