@@ -78,6 +78,7 @@
     return mean[i - 1] + share * (mean[i] - mean[i - 1]);
   }
 
+  const count = (n) => n.toLocaleString("en"); // 1,000
   const percent = (share) => `${Math.round(100 * share)}%`;
-  Object.assign(window.geomem.live, { tile, chart, between, percent });
+  Object.assign(window.geomem.live, { tile, chart, between, count, percent });
 })();
