@@ -270,7 +270,7 @@ middle = {"margin": margin, "plain": plain, "distance": at.first}
 companion.quote(copy={**told, **{name: np.median(of) for name, of in middle.items()}})
 one = offered[chosen]
 shown = dict(image=chosen + 1, offered=len(offered), copies=beside.counted(one, steps, draw))
-shown |= {"rounding": f"{live_figures.rounding(beside, one, sigmas, draw):.0e}"}
+shown |= {"rounding": f"{live_figures.rounding(beside, one, sigmas, draw):.1g}"}
 lighter = f"trained on {live.data.name}, lighter than those above"
 shown |= {"models": "of this chapter" if live is case else lighter}
 companion.quote(beside=sizes | shown | {"dataset": live.data.name})

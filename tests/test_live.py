@@ -214,6 +214,7 @@ def test_everything_moves_by_keyboard(visit):
         handle.focus()
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Shift+ArrowDown")
+        page.keyboard.press("Control+ArrowUp")  # is not of the figure
     settled(page)
     for old, new in zip(start[1:], state(page)[1:], strict=True):
         moved = np.array(numbers(new)) - numbers(old)
@@ -247,22 +248,57 @@ def test_a_point_is_dragged_and_the_cross_goes_where_it_is_put(visit):
     np.testing.assert_allclose(numbers(cross), [0, 2.5], atol=0.05)
 
 
+def test_the_noise_level_is_chosen_on_the_curves(visit):
+    page = visit()
+    curves = page.locator(".plane-curves")
+    said = "level => document.querySelector('#live-plane-sigma').ariaValueText === level"
+    curves.click(position={"x": curves.bounding_box()["width"] - 2, "y": 60})
+    page.wait_for_function(said, arg="10")
+    left = curves.bounding_box()["x"] + 2
+    page.mouse.down()
+    page.mouse.move(left, curves.bounding_box()["y"] + 60, steps=4)
+    page.wait_for_function(said, arg="0.050")
+    page.mouse.up()
+
+
+NAMED = """(key) => {
+    const of = (tag) => document.querySelector(`.plane-curves ${tag}.${key}`);
+    const name = of("text").getBBox(), line = of("path"), points = [];
+    for (let at = 0; at <= line.getTotalLength(); at++) points.push(line.getPointAtLength(at));
+    const heights = points.filter(({ x }) => x >= name.x).map(({ y }) => y);
+    return [Math.min(...heights) - name.y - name.height, name.y - Math.max(...heights)];
+}"""
+
+
+@pytest.mark.parametrize("view", ["", "#live=plane&c=0.02", "#live=plane&points=3" + 9 * ",3"])
+def test_the_names_of_the_curves_stand_at_them(visit, view):
+    """The upper one's on it, the lower one's under it, no further off than a line is high."""
+    page = visit(view)
+    places = [page.evaluate(NAMED, key) for key in "cw"]
+    for above, below in places:
+        assert -1 < max(above, below) < 12
+    assert [above > below for above, below in places] in ([True, False], [False, True])
+
+
 def test_a_view_is_reopened_from_its_address_and_nonsense_is_not(visit):
     page = visit()
     page.locator("#live-plane-sigma").press("ArrowRight")
     page.locator(".handle").first.press("ArrowUp")
     url = settled(page)
-    again = visit("#" + url.partition("#")[2])
+    again = visit("#" + url.partition("#")[2], width=390)
     assert state(again) == state(page) != state(visit())
-    assert again.evaluate("scrollY") >= 0
-    for nonsense in ("sigma=NaN&c=&points=1,2&at=0", "sigma=<b>&points=a,b", "sigma"):
-        assert state(visit(f"#live=plane&{nonsense}")) == state(visit())
+    top = "document.querySelector('.live-stage').getBoundingClientRect().top"
+    again.wait_for_function(f"0 <= {top} && {top} < innerHeight / 4")  # it is brought into sight
+    nonsense = ("sigma=NaN&c=&points=1,2&at=0", "sigma=<b>&points=a,b", "sigma", "c=%20&at=,")
+    for said in nonsense:
+        assert state(visit(f"#live=plane&{said}")) == state(visit())
     far = state(visit("#live=plane&sigma=1e9&at=1e9,-1e9"))
     assert far[0] == "10" and numbers(far[-1]) == [3.2, -3.2]
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # refused
     button = page.get_by_role("button", name="Copy the link")
     button.click()
     page.get_by_text(re.compile("^(Copied|The link is in the address bar)$")).wait_for()
-    assert page.url == url
+    assert page.url == url and page.evaluate("document.activeElement.className") == "live-button"
 
 
 INK = """() => [".live-words", ".plane-curves text.c", ".plane-curves text.w"].map((one) => {

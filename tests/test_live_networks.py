@@ -1,5 +1,6 @@
 """Live figures with networks: what the page computes and shows is what geomem does."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ CONFIGS = {
 }
 SIGMAS = (0.002, 0.05, 0.7, 5.0, 80.0)
 # The page of a live figure, as the book has it, without the book around it.
-PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <title>Live</title>
 <link rel="stylesheet" href="live.css"><div class="live"><div class="live-stage" data-live="{name}">
 </div></div>{scripts}</html>"""
@@ -52,12 +53,12 @@ def opened(browser, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     contexts, troubles = [], []
 
-    def opened(name, *scripts, hash="", theme="light", width=1000):
+    def opened(name, *scripts, hash="", width=1000):
         for asset in LIVE.iterdir():
             shutil.copy(asset, tmp_path / "figures")
         tags = [f'<script src="{script}"></script>' for script in ("frame.js", *scripts)]
         place = tmp_path / "figures" / "page.html"
-        place.write_text(PAGE.format(name=name, theme=theme, scripts="\n".join(tags)))
+        place.write_text(PAGE.format(name=name, scripts="\n".join(tags)))
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
         page = contexts[-1].new_page()
         page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
@@ -147,7 +148,7 @@ def curve(mean):
 def attach(beside, heldout, **changes):
     names = ("coverage C", "concentration W", "small model", "large model")
     shares = ([0, 0.5, 1], [1, 0.5, 0], [0, 0.4, 0], [0, 0, 0])
-    options = {"zone": Window(0.3, 1.0), "n": {"small": 12, "large": 40}, "sigma": 0.5} | changes
+    options = {"zone": Window(0.3, 1.0), "n": {"small": 12, "large": 4000}, "sigma": 0.5} | changes
     curves = dict(zip(names, map(curve, shares), strict=True))
     live_figures.attach_denoisers(beside, heldout, curves, **options)
 
@@ -230,20 +231,22 @@ def test_weights_and_shells_stand_beside_it(denoisers, beside, heldout):
     x = beside.noisy(heldout[3], np.array([0.9]), 2)
     weights = geomem.posterior_weights(x, np.asarray(beside.train.images), 0.9)[0]
     told = page.locator(".denoisers-top figcaption").all_inner_texts()
-    assert [float(text.split()[0]) for text in told] == pytest.approx(
+    weighed = [text.partition("\n")[0] for text in told]
+    assert all(re.fullmatch(r"(below )?\d\.\d+", text) for text in weighed), weighed
+    assert [float(text.removeprefix("below ")) for text in weighed] == pytest.approx(
         sorted(weights, reverse=True)[:10], abs=6e-3
     )
     away = np.linalg.norm((np.asarray(beside.train.images) - x).reshape(12, -1), axis=1) / 0.9
     low, high = geomem.shell_radii(16)
     inside = (low <= away) & (away <= high)
     assert f"{inside.sum()} of 12 shells" in page.inner_text(".live-line")
+    assert "large model, N = 4,000" in page.inner_text(".denoisers")
     order = np.argsort(-weights)[:10]
     assert ["shell" in text for text in told] == inside[order].tolist()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_on_a_narrow_screen_nothing_is_cut_off(denoisers, theme):
-    page = denoisers(width=390, theme=theme)
+def test_on_a_narrow_screen_nothing_is_cut_off(denoisers):
+    page = denoisers(width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -252,6 +255,17 @@ def test_too_heavy_for_a_page_is_said(opened, beside, heldout, monkeypatch):
     attach(beside, heldout)
     page = opened("denoisers", "pictures.js", "live-denoisers.js", "denoisers.js")
     assert "MB" in page.inner_text(".live-stage")
+
+
+def test_networks_that_do_not_load_are_said_to_be_missing(opened, beside, heldout, tmp_path):
+    attach(beside, heldout)
+    full = "geomem.networks = () => { throw Error('no memory'); };"
+    (tmp_path / "figures" / "live-denoisers-networks.js").write_text(full)
+    page = opened("denoisers", "pictures.js", "live-denoisers.js", "denoisers.js")
+    page.wait_for_function(
+        "document.querySelector('.live-words').textContent.includes('did not load')"
+    )
+    assert captions(page)[2:] == ["did not load"] * 2 and "ratio" in captions(page)[0]
 
 
 def test_half_precision_changes_what_it_is_said_to(beside, heldout):
@@ -316,12 +330,12 @@ def test_the_switch_by_keyboard(opened, switch, beside):
         assert originals.all_inner_texts() == expected
         return [text.startswith("copy") for text in given]
 
-    for base in ("small", "large"):
+    for base, other in (("small", "large"), ("large", "small")):
         page.get_by_role("button", name=f"{base} model first").click()
         page.focus("#live-switch-level")
         page.keyboard.press("Home")  # never: it answers alone
-        rows = [switch.alone[base], *switch.passed[base][::-1]]
-        for row, shown in zip(rows, switch.shown[base][::-1], strict=False):
+        rows = [switch.alone[base], *switch.passed[base][::-1], switch.alone[other]]
+        for row, shown in zip(rows, switch.shown[base][::-1], strict=True):
             page.wait_for_timeout(30)
             page.evaluate("new Promise(requestAnimationFrame)")
             assert copies(shown) == row[:8].tolist()

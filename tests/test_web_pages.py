@@ -168,6 +168,10 @@ def test_a_link_into_a_folded_proof_opens_it_and_paper_opens_all(browser, html):
     assert page.evaluate(proofs)
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert not page.evaluate(proofs)
+    page.goto(page.url.partition("#")[0] + "#%")  # is no text in UTF-8
+    page.reload(wait_until="load")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(proofs)
     page.close()
 
 

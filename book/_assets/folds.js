@@ -1,7 +1,7 @@
 // What a link points at is shown, in however many folds it lies; on paper folds are open.
 (() => {
   const reveal = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(location.hash.slice(1)); // as it stands: ids are ASCII
     const closed = [];
     for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details"))
       if (!fold.open) closed.push(fold);

@@ -2,7 +2,7 @@
    and two networks answer to it, all computed here. Distances and posterior in double precision. */
 (function () {
   "use strict";
-  const { tile, chart, between, percent } = geomem.live;
+  const { tile, chart, between, count, percent } = geomem.live;
   const HERE = document.currentScript.src.replace(/[^/]*$/, ""); // where the scripts lie
   const SHOWN = 10; // training images with the largest weights
   const NETWORKS = ["small", "large"], ALL = ["empirical", "Gaussian", ...NETWORKS];
@@ -78,7 +78,9 @@
 
   function inSight(element) {
     return new Promise((resolve) => {
-      const seen = (entries) => entries.some((one) => one.isIntersecting) && resolve();
+      const seen = (entries, observer) => {
+        if (entries.some((one) => one.isIntersecting)) resolve(observer.disconnect());
+      };
       new IntersectionObserver(seen, { rootMargin: "200px" }).observe(element);
     });
   }
@@ -102,49 +104,57 @@
 
   // The picture
 
+  /** What answers; a network by its number of training images. */
+  const titled = (name, n) => (name in n ? `${name} model, N = ${count(n[name])}` : name);
+  const written = (weight) =>
+    weight < 1e-4 ? "below 0.0001" : weight < 0.005 ? weight.toPrecision(1) : weight.toFixed(2);
+
+  /** All that is drawn into, each in its place. */
+  function laidOut(live) {
+    const { data, html, stage } = live, empty = () => tile(live, data.shape);
+    const column = (title, ...tiles) =>
+      html("div", { class: "column" }, html("span", { class: "title" }, title), ...tiles.map((one) => one.element));
+    const clean = empty(), noisy = empty(), shells = html("p", { class: "live-line" });
+    const answers = Object.fromEntries(ALL.map((name) => [name, [empty(), empty()]]));
+    const top = Array.from({ length: Math.min(SHOWN, data.train.shape[0]) }, empty);
+    const choose = (sigma) => { live.state.sigma = sigma; live.changed(); };
+    const curves = chart(live, { ...data, label: "noise level σ", choose });
+    stage.append(
+      html("div", { class: "denoisers" }, column("image", clean), column("with noise", noisy),
+        ...ALL.map((name) => column(titled(name, data.n), ...answers[name]))),
+      live.controls, live.words, live.said,
+      shells, html("div", { class: "denoisers-top" }, ...top.map((one) => one.element)), curves.element);
+    return { clean, noisy, answers, top, shells, curves };
+  }
+
   function build(live) {
-    const { data, html, stage } = live;
+    const { data, stage } = live;
     if (data.heavy) {
       stage.append(`The networks and images of this run weigh ${data.heavy}, too much for a page. ` +
         "The book of the default profile has this figure.");
       return;
     }
     const { train, heldout, noise, shape } = data, d = shape[0] * shape[1] * shape[2];
-    const n = train.shape[0], held = heldout.shape[0], last = held + n - 1;
+    const n = train.shape[0], held = heldout.shape[0], last = held + n - 1, draws = noise.shape[0] - 1;
     const rounded = ({ sigma, image, noise: draw }) => ({
       sigma, image: Math.max(0, Math.min(last, Math.round(image))),
-      noise: Math.max(0, Math.min(noise.shape[0] - 1, Math.round(draw))),
+      noise: Math.max(0, Math.min(draws, Math.round(draw))),
     });
     const imageOf = (i) => (i < held ? row(heldout, i, d) : row(train, i - held, d));
     const nameOf = (i) => (i < held ? `held-out ${i + 1}` : `training ${i - held + 1}`);
     live.begin(data.start, rounded);
-
-    const clean = tile(live, shape), noisy = tile(live, shape);
-    const answers = Object.fromEntries(ALL.map((name) => [name, [tile(live, shape), tile(live, shape)]]));
-    const column = (title, ...tiles) =>
-      html("div", { class: "column" }, html("span", { class: "title" }, title), ...tiles.map((one) => one.element));
-    const titles = { small: `small model, N = ${data.n.small}`, large: `large model, N = ${data.n.large}` };
-    const top = Array.from({ length: Math.min(SHOWN, n) }, () => tile(live, shape));
-    const shells = html("p", { class: "live-line" });
-    const curves = chart(live, {
-      low: data.low, high: data.high, zone: data.zone, label: "noise level σ",
-      curves: data.curves, choose: (sigma) => { live.state.sigma = sigma; live.changed(); },
-    });
-    stage.append(
-      html("div", { class: "denoisers" }, column("image", clean), column("with noise", noisy),
-        ...ALL.map((name) => column(titles[name] || name, ...answers[name]))),
-      live.controls, live.words, live.said,
-      shells, html("div", { class: "denoisers-top" }, ...top.map((one) => one.element)), curves.element);
+    const { clean, noisy, answers, top, shells, curves } = laidOut(live);
     live.slider({ key: "sigma", label: "noise level <i>σ</i>", low: data.low, high: data.high, log: true, text: (s) => s.toPrecision(2) });
     live.slider({ key: "image", label: "image", low: 0, high: last, steps: last, text: (i) => nameOf(Math.round(i)) });
-    live.slider({ key: "noise", label: "noise draw", low: 0, high: noise.shape[0] - 1, steps: noise.shape[0] - 1, text: (k) => String(Math.round(k)) });
+    live.slider({ key: "noise", label: "noise draw", low: 0, high: draws, steps: draws, text: (k) => String(Math.round(k)) });
     live.buttons();
 
     const copied = {};
+    let loading = "";
     function answered(name, answer) {
       const { ratio, nearest, copy } = ratioTest(answer, train), [given, original] = answers[name];
       const said = `${copy ? "copy" : "no copy"}, ratio ${ratio.toFixed(2)}`;
-      given.show(answer, { text: said, label: `answer of ${titles[name] || name}: ${said}`, copy });
+      given.show(answer, { text: said, label: `answer of ${titled(name, data.n)}: ${said}`, copy });
       const of = copy ? "of training" : "nearest: training";
       original.show(row(train, nearest, d), { text: `${of} ${nearest + 1}`, copy });
       original.element.classList.toggle("pale", !copy);
@@ -159,10 +169,10 @@
 
     function speak({ sigma, image, draw, weights, holding, best }) {
       const which = ALL.filter((name) => copied[name]).join(", ") || "none";
-      const still = ALL.some((name) => !(name in copied)) ? " (the networks are being loaded)" : "";
+      const still = ALL.some((name) => !(name in copied)) ? ` (networks: ${loading})` : "";
       const shares = data.curves.map((curve) => `${curve.name} ${percent(between(curve, sigma))}`);
       live.say(`σ = ${sigma.toPrecision(2)}, ${nameOf(image)} with noise draw ${draw}: training image ${best + 1} has the largest ` +
-        `posterior weight, ${weights[best].toFixed(2)}; ${holding} of ${n} shells hold the noisy image. ` +
+        `posterior weight, ${weights[best].toFixed(2)}; ${holding} of ${count(n)} shells hold the noisy image. ` +
         `Copies by the ratio test: ${which}${still}. Measured at this level, of many images: ${shares.join("; ")}.`);
     }
 
@@ -181,21 +191,24 @@
       answered("empirical", empirical(x, weights, train));
       answered("Gaussian", gaussian(x, sigma, data));
       top.forEach((one, k) => {
-        const i = order[k], shell = inside[i] ? "in its shell" : "";
-        const weight = weights[i] < 1e-9 ? "below 1e-9" : weights[i] < 0.005 ? weights[i].toExponential(0) : weights[i].toFixed(2);
+        const i = order[k], shell = inside[i] ? "in its shell" : "", weight = written(weights[i]);
         one.show(row(train, i, d), { text: `${weight}\n${shell}`, label: `training image ${i + 1}: weight ${weight} ${shell}` });
         one.element.classList.toggle("pale", weights[i] < 0.005);
       });
-      shells.textContent = `The ${top.length} training images with the largest posterior weights; ${holding} of ${n} shells hold the noisy image:`;
+      shells.textContent = `The ${top.length} training images with the largest posterior weights; ${holding} of ${count(n)} shells hold the noisy image:`;
       curves.show(sigma, percent);
       const input = { x, sigma, image, draw, weights, holding, best: order[0], key: `${image},${draw},${sigma.toPrecision(4)}` };
       speak(input);
       networks.about(input);
     };
-    for (const name of NETWORKS) answers[name][0].element.lastChild.textContent = "is being loaded";
-    inSight(stage).then(models).then(networks.by, () => {
-      for (const name of NETWORKS) answers[name][0].element.lastChild.textContent = "did not load";
-    });
+
+    function load(says) {
+      for (const name of NETWORKS) answers[name][0].element.lastChild.textContent = says;
+      loading = says;
+      live.redraw();
+    }
+    load("being loaded");
+    inSight(stage).then(models).then(networks.by, () => load("did not load"));
   }
 
   geomem.denoisers = { squares, posterior, empirical, gaussian, ratioTest };

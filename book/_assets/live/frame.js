@@ -1,4 +1,4 @@
-/* What all live figures share: their data, sliders, state in the address, colours, redrawing.
+/* What all live figures share: their data, sliders, charts, state in the address, redrawing.
 
    A figure's script calls geomem.live("name", build); build(live) puts its parts into live.stage
    and sets live.draw, which draws live.state. No modules and nothing fetched: a page that is
@@ -38,15 +38,28 @@
 
   // Elements
 
-  function filled(element, attributes, children) {
+  function set(element, attributes, ...children) {
     for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
     element.append(...children);
     return element;
   }
   const html = (tag, attributes, ...children) =>
-    filled(document.createElement(tag), attributes, children);
+    set(document.createElement(tag), attributes, ...children);
   const svg = (tag, attributes, ...children) =>
-    filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+    set(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, ...children);
+
+  /** Where a chart is pressed or dragged over: choose(share) of the way from `left` to `right`, in
+      its own units. Not where a finger comes down, which may be about to scroll the page. */
+  function pressed(picture, left, right, choose) {
+    const press = ({ clientX }) => {
+      const box = picture.getBoundingClientRect();
+      const x = ((clientX - box.left) / box.width) * picture.viewBox.baseVal.width;
+      choose(Math.max(0, Math.min(1, (x - left) / (right - left))));
+    };
+    picture.addEventListener("pointerdown", (event) => picture.setPointerCapture(event.pointerId));
+    picture.addEventListener("pointermove", (event) => event.buttons === 1 && press(event));
+    picture.addEventListener("click", press);
+  }
 
   // State in the address: #live=plane&sigma=0.45&points=1,2,3. Numbers, or lists of them.
 
@@ -62,10 +75,10 @@
   function stateOf(name, start) {
     const state = structuredClone(start), said = new URLSearchParams(location.hash.slice(1));
     const here = said.get("live") === name;
-    for (const [key, value] of Object.entries(start)) {
-      const given = here && said.get(key) ? said.get(key).split(",").map(Number) : [];
-      if (!given.length || !given.every(Number.isFinite)) continue;
-      if (given.length === [value].flat().length) state[key] = Array.isArray(value) ? given : given[0];
+    for (const [key, value] of Object.entries(here ? start : {})) {
+      const given = (said.get(key) ?? "").split(",");
+      const fits = given.length === [value].flat().length && given.every((one) => one.trim() && isFinite(one));
+      if (fits) state[key] = Array.isArray(value) ? given.map(Number) : Number(given[0]);
     }
     return [state, here];
   }
@@ -83,11 +96,10 @@
 
     /** Begin with this state, or with that of the address, which `fit` puts into its ranges. */
     begin(start, fit = (state) => state) {
-      this.start = start;
       const [state, here] = stateOf(this.name, start);
-      this.state = fit(state);
-      if (here) this.stage.scrollIntoView({ block: "center" });
+      Object.assign(this, { start, here, state: fit(state) });
       addEventListener("hashchange", () => {
+        clearTimeout(this.writing); // else it would write over where the reader has gone
         const [state, here] = stateOf(this.name, start);
         if (!here) return;
         Object.assign(this.state, fit(state));
@@ -132,7 +144,7 @@
       const to = log ? Math.log : (x) => x, from = log ? Math.exp : (x) => x;
       const id = `live-${this.name}-${key}`, [a, b] = [to(low), to(high)];
       const input = html("input", { type: "range", id, min: 0, max: steps, step: 1 });
-      const output = html("output", { for: id });
+      const output = html("output", { for: id, "aria-live": "off" }); // the slider says it itself
       input.addEventListener("input", () => {
         this.state[key] = from(a + ((b - a) * input.value) / steps);
         this.changed();
@@ -148,7 +160,6 @@
       const name = html("label", { for: id });
       name.innerHTML = label; // of the script, never of an address
       this.controls.append(html("div", { class: "live-slider" }, name, input, output));
-      return input;
     }
 
     button(label, press) {
@@ -174,18 +185,6 @@
         this.redraw();
       });
     }
-
-    /** A colour of the page, "#rrggbb" or as the style sheets have it: "--live-c". */
-    colour(name) {
-      return getComputedStyle(this.stage).getPropertyValue(name).trim();
-    }
-
-    /** Draw again when the page turns dark or light, or changes its width. */
-    watch() {
-      const again = () => this.redraw();
-      new MutationObserver(again).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-      new ResizeObserver(again).observe(this.stage);
-    }
   }
 
   /** Where the clipboard is refused, as on some pages from a disk, a selection does it. */
@@ -194,12 +193,14 @@
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
+      const before = document.activeElement;
       const area = html("textarea", { class: "live-hidden", "aria-hidden": "true" });
       area.value = text;
       document.body.append(area);
       area.select();
       const done = document.execCommand("copy");
       area.remove();
+      before.focus(); // which the selection took
       return done;
     }
   }
@@ -213,9 +214,9 @@
       }
       const live = new Live(stage, name, unpacked(packed));
       build(live);
-      live.watch();
+      if (live.here) stage.scrollIntoView(); // once it has its height
       live.redraw();
     }
   };
-  Object.assign(geomem.live, { unpacked });
+  Object.assign(geomem.live, { unpacked, set, pressed });
 })();

@@ -1,6 +1,7 @@
 /* What live figures with images share: tiles, and curves over the noise level. */
 (function () {
   "use strict";
+  const { set, pressed } = window.geomem.live;
 
   /** An image with a caption; show(pixels, {text, label, copy}) draws pixels of [-1, 1] into it.
       A copy has a double frame and says so. */
@@ -15,8 +16,7 @@
         image.data[4 * p + 3] = 255;
       }
       context.putImageData(image, 0, 0);
-      canvas.setAttribute("role", "img"); // an empty one is none
-      canvas.setAttribute("aria-label", label);
+      set(canvas, { role: "img", "aria-label": label }); // an empty one is no image
       caption.textContent = text;
       element.classList.toggle("copy", copy);
     }
@@ -56,23 +56,14 @@
     const key = html("div", { class: "live-key" }, ...curves.map(({ key, name }, i) =>
       html("span", {}, svg("svg", { viewBox: "0 0 30 8", "aria-hidden": "true" }, svg("path", { class: key, d: "M0,4H30" })),
         name, " ", values[i])));
-    const press = (event) => {
-      const box = picture.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * WIDTH;
-      choose(low * (high / low) ** Math.max(0, Math.min(1, (x - LEFT) / (RIGHT - LEFT))));
-    };
-    picture.addEventListener("pointerdown", (event) => {
-      picture.setPointerCapture(event.pointerId);
-      press(event);
-    });
-    picture.addEventListener("pointermove", (event) => event.buttons && press(event));
+    pressed(picture, LEFT, RIGHT, (share) => choose(low * (high / low) ** share));
     return {
       element: html("div", { class: "live-curves" }, picture, key),
       show(sigma, text) {
-        now.setAttribute("d", `M${along(sigma)},${TOP}V${BOTTOM}`);
+        set(now, { d: `M${along(sigma)},${TOP}V${BOTTOM}` });
         curves.forEach((curve, i) => {
           const value = between(curve, sigma);
-          dots[i].setAttribute("cx", along(sigma));
-          dots[i].setAttribute("cy", up(value));
+          set(dots[i], { cx: along(sigma), cy: up(value) });
           values[i].textContent = text(value);
         });
       },
@@ -87,6 +78,7 @@
     return mean[i - 1] + share * (mean[i] - mean[i - 1]);
   }
 
+  const count = (n) => n.toLocaleString("en"); // 1,000
   const percent = (share) => `${Math.round(100 * share)}%`;
-  Object.assign(window.geomem.live, { tile, chart, between, percent });
+  Object.assign(window.geomem.live, { tile, chart, between, count, percent });
 })();

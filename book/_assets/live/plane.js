@@ -4,6 +4,7 @@
    them), the same formulas, double precision. */
 (function () {
   "use strict";
+  const { set, pressed } = window.geomem.live;
   const COLOURS = ["#4c9bd6", "#e69f00", "#8fd0f5", "#e8793a", "#f0e442"]; // of the five points
   const HALF = 3.2, BOARD = 400; // the plane from -HALF to HALF, on a board of BOARD units
   const PIXELS = 140; // a side of the coloured ground
@@ -33,10 +34,9 @@
   }
 
   /** The posterior weights of the points at (x, y). */
-  function weights(points, x, y, sigma, found = new Float64Array(points.length / 2)) {
-    const total = soften(squares(points, x, y, found), sigma);
-    for (let i = 0; i < found.length; i++) found[i] /= total;
-    return found;
+  function weights(points, x, y, sigma) {
+    const found = squares(points, x, y, new Float64Array(points.length / 2)), total = soften(found, sigma);
+    return found.map((one) => one / total);
   }
 
   function covered(found, low, high) {
@@ -44,7 +44,7 @@
     return false;
   }
 
-  /** Calls use(x, y, which) for each of n places and each draw: the place with its noise. */
+  /** Calls use(x, y) for each of n places and each draw: the place with its noise. */
   function overNoise(places, n, noise, sigma, use) {
     const [draws, rows] = noise.shape;
     for (let k = 0; k < draws; k++)
@@ -146,9 +146,6 @@
   const far = (length) => (length / (2 * HALF)) * BOARD;
   const closed = (corners) => (corners.length ? `M${corners.map(([x, y]) => `${across(x)},${down(y)}`).join("L")}Z` : "");
   const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-  const set = (element, attributes) => {
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  };
 
   /** The ground: each place in the colours of the points by their posterior weights, strong where
       a shell holds it. So cells are sharp at small noise and run into each other at large noise. */
@@ -160,8 +157,8 @@
       for (let column = 0; column < PIXELS; column++, at += 4) {
         const [x, y] = [(column + 0.5) * step - HALF, HALF - (row + 0.5) * step];
         image.data[at + 3] = covered(squares(points, x, y, found), low, high) ? 190 : 45;
-        weights(points, x, y, sigma, found);
-        for (let m = 0; m < 3; m++) image.data[at + m] = tints.reduce((sum, tint, i) => sum + found[i] * tint[m], 0);
+        const total = soften(found, sigma);
+        for (let m = 0; m < 3; m++) image.data[at + m] = tints.reduce((sum, tint, i) => sum + found[i] * tint[m], 0) / total;
       }
     context.putImageData(image, 0, 0);
   }
@@ -222,7 +219,7 @@
       handle.addEventListener("keydown", (event) => {
         const step = event.shiftKey ? 0.5 : 0.1;
         const way = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
-        if (!way) return;
+        if (!way || event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
         const [list, at] = placeOf(state, i);
         move(i, list[at] + way[0], list[at + 1] + way[1]);
         event.preventDefault();
@@ -269,7 +266,6 @@
       held: html("span", { class: "held" }),
     }));
     const cells = rows.flatMap(({ chip, bar, value, held }) => [chip, html("span", {}, bar), value, held]);
-    for (const { bar } of rows) bar.style.display = "block";
     return { element: html("div", { class: "plane-bars" }, title, ...cells), title, rows };
   }
 
@@ -284,12 +280,12 @@
     });
     const mean = [0, 1].map((m) => found.reduce((sum, one, i) => sum + one * points[2 * i + m], 0));
     const [left, top] = [across(mean[0]), down(mean[1])];
-    answer.setAttribute("d", `M${across(x)},${down(y)}L${left},${top}m-7,0l7,-7l7,7l-7,7z`);
+    set(answer, { d: `M${across(x)},${down(y)}L${left},${top}m-7,0l7,-7l7,7l-7,7z` });
   }
 
   // The curves: 360 x 250 units
 
-  const LEFT = 34, RIGHT = 352, TOP = 26, BOTTOM = 208;
+  const LEFT = 34, RIGHT = 352, TOP = 40, BOTTOM = 208;
   const along = (sigma) => LEFT + ((RIGHT - LEFT) * Math.log(sigma / SIGMA[0])) / Math.log(SIGMA[1] / SIGMA[0]);
   const up = (value) => BOTTOM - (BOTTOM - TOP) * value;
 
@@ -298,7 +294,7 @@
     const middle = { "text-anchor": "middle" }, end = { "text-anchor": "end" };
     const parts = {
       zone: svg("rect", { class: "zone", y: TOP, height: BOTTOM - TOP }),
-      names: ["small", "danger zone", "large"].map((name) => svg("text", { ...middle, y: TOP - 9 }, name)),
+      names: ["small", "danger zone", "large"].map((name) => svg("text", { ...middle, y: TOP - 25 }, name)),
       now: svg("path", { class: "now" }),
     };
     for (const [key, name] of [["c", "coverage C"], ["w", "concentration W"]]) {
@@ -315,26 +311,20 @@
       svg("text", { ...middle, x: (LEFT + RIGHT) / 2, y: BOTTOM + 34 }, "noise level σ"),
       parts.c, parts.w, parts.now, parts.cDot, parts.wDot,
       parts.cName, parts.wName);
-    const choose = (event) => {
-      const box = picture.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * 360;
-      const share = Math.max(0, Math.min(1, (x - LEFT) / (RIGHT - LEFT)));
+    pressed(picture, LEFT, RIGHT, (share) => {
       state.sigma = SIGMA[0] * (SIGMA[1] / SIGMA[0]) ** share;
       live.changed();
-    };
-    picture.addEventListener("pointerdown", (event) => {
-      picture.setPointerCapture(event.pointerId);
-      choose(event);
     });
-    picture.addEventListener("pointermove", (event) => event.buttons && choose(event));
     return { element: picture, parts };
   }
 
   function drawGraph({ parts }, found, { covered, concentrated }, sigma, value) {
+    const ends = { c: found.c.slice(-12), w: found.w.slice(-17) }; // as far as the names reach
+    const upper = ends.c.at(-1) >= ends.w.at(-1) ? "c" : "w"; // the other has its name below
     for (const key of ["c", "w"]) {
       set(parts[key], { d: `M${found.sigma.map((one, i) => `${along(one)},${up(found[key][i])}`).join("L")}` });
       set(parts[`${key}Dot`], { cx: along(sigma), cy: up(value[key]) });
-      const last = found[key].at(-1), above = key === "c" && last < 0.9;
-      set(parts[`${key}Name`], { y: up(last) + (above ? -9 : 17) });
+      set(parts[`${key}Name`], { y: key === upper ? up(Math.max(...ends[key])) - 6 : up(Math.min(...ends[key])) + 14 });
     }
     set(parts.now, { d: `M${along(sigma)},${TOP}V${BOTTOM}` });
     const known = !Number.isNaN(covered + concentrated), zone = known && covered < concentrated;
@@ -396,6 +386,6 @@
     };
   }
 
-  window.geomem.plane = { shell, weights, coverage, concentration, curves, edges, regime, cell };
+  window.geomem.plane = { weights, coverage, curves, edges }; // for the tests
   window.geomem.live("plane", build);
 })();

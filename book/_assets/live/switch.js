@@ -2,7 +2,7 @@
    beside their originals. The pictures are those of the notebook; nothing is sampled here. */
 (function () {
   "use strict";
-  const { tile, chart, percent } = geomem.live;
+  const { tile, chart, count, percent } = geomem.live;
   const BASES = ["small", "large"]; // which model begins; the other goes on
 
   function build(live) {
@@ -64,7 +64,7 @@
       const who = level <= 0 ? `The ${base} model answers at every noise level`
         : level >= ends ? `The ${other(first)} model answers at every noise level`
         : `The ${base} model begins, and the ${other(first)} one answers below σ = ${sigmaOf(level).toPrecision(2)}`;
-      live.say(`${who}: ${copies} of these ${data.shown} samples are copies, and ${percent(share)} of all ${data.n}.`);
+      live.say(`${who}: ${copies} of these ${data.shown} samples are copies, and ${percent(share)} of all ${count(data.n)}.`);
     };
   }
 
