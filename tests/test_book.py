@@ -229,6 +229,12 @@ def test_every_item_of_the_paper_has_its_row_and_our_figures_find_theirs(pages, 
     rows = {row.select_one("td").text: row for row in table.select("tbody tr")}
     assert list(rows) == [item["name"] for item in items]
     assert all(row.select("td")[2].text.strip() for row in rows.values()), "nothing is left open"
+    places = pages["book/figures.html"].select("[id^=cite-fig-]")
+    order = [place["id"].removeprefix("cite-") for place in places]
+    for row in rows.values():
+        ids = [link["href"].rpartition("#")[2] for link in row.select("td")[2].select("a")]
+        found = [order.index(id) for id in ids if id in order]
+        assert found == sorted(found), row.text
     for record in prose.described(project):
         linked = {name for name, row in rows.items() if f'#{record["id"]}"' in str(row)}
         named = {i["name"] for i in items if verdicts.mentions(record["paper"], i["name"])}

@@ -13,6 +13,7 @@ id, its hyphens as underscores.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, ClassVar
@@ -116,7 +117,7 @@ class PaperItems(Generated):
     """Every figure and table of the paper: what it shows, and our figures that go with it."""
 
     def run(self) -> list[nodes.Node]:
-        saved = _figures()
+        saved = in_order(_figures())
         rows = [
             "| the paper | what it shows | in this run | the paper's data |",
             "|---|---|---|---|",
@@ -238,6 +239,13 @@ class ProfileTable(Generated):
                 f"| `{profile.name}` | {profile.about} | about {total} | {profile.training} |"
             )
         return self.parse("\n".join(rows))
+
+
+def in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As a reader meets them: by the contents, then by their places in the chapters."""
+    contents = re.findall(r"file: *book/(\w+)", (ROOT / "_toc.yml").read_text())
+    chapters, places = [f"{name}.md" for name in contents], [*prose.words(ROOT)]
+    return sorted(records, key=lambda r: (chapters.index(r["chapter"]), places.index(r["id"])))
 
 
 def _source(record: dict[str, Any]) -> str:
