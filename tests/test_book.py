@@ -9,10 +9,12 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from conftest import ROOT, geomem_command
+from docutils import nodes
 
 import geomem
-from geomem.companion import api, badges, book, gallery, notebooks, prose, verdicts
+from geomem.companion import api, badges, book, gallery, notebooks, prose, sphinx_ext, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.tables import Table
 from geomem.theorems import STATEMENTS
 
 API = ("autodoc", "numpydoc")  # settings of the API reference
@@ -272,3 +274,13 @@ def test_a_broken_reference_fails_the_build(tmp_path):
         book.build(tmp_path)
     (line,) = str(error.value).splitlines()[1:]
     assert "fig-that-is-not-there" in line and not (tmp_path / "_build" / "html").exists()
+
+
+def test_a_number_below_zero_has_a_minus_sign_and_a_word_its_hyphen():
+    table = Table({"change": ["-5% [-7%, -3%]"]})._repr_html_()
+    texts = ["CIFAR-10, steps 3-5, 2026-11-28: ", "-65% [-71%, -0.5] (-1)"]
+    page = nodes.paragraph("", "", *map(nodes.Text, texts), nodes.literal("", "-1"))
+    page += nodes.raw("", table, format="html")
+    sphinx_ext.with_minus(page)
+    minus, (words, numbers) = "\N{MINUS SIGN}", texts
+    assert page.astext() == f"{words}{numbers.replace('-', minus)}-1{table.replace('-', minus)}"
