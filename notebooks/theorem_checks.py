@@ -28,7 +28,7 @@ companion.Table(checked.by_statement)
 
 # %%
 for row in checked.failed:
-    print(f"{row.statement} {row.step}: {row.detail}")
+    print(f"{row.statement} {row.part}: {row.detail} {row.found}")
 companion.claim("steps-hold", "every check holds", all(row.held for row in checked.steps))
 says = "every control fails, as it must"
 companion.claim("controls-fail", says, all(row.held for row in checked.controls))

@@ -148,9 +148,8 @@ firsts = {kind: monitors[kind, seed] for kind in steps}
 fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6))
 for ax, (kind, watch) in zip(axes, firsts.items(), strict=True):
     watch.plot(ax)
-    ax.set(title=kind, xscale="log")
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.xaxis.set_minor_formatter("")
+    ax.set_title(kind)
+    drawing.log_axis(ax, "x")
 columns = [np.array([*watch.table().values()]) for watch in firsts.values()]
 which = [kind for kind, watch in firsts.items() for _ in watch.looks]
 headings = ["step [count]", *[*firsts["DDPM"].table()][1:]]

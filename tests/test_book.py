@@ -8,10 +8,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import ROOT, geomem_command, without_api
+from docutils import nodes
 
 import geomem
-from geomem.companion import api, badges, book, gallery, notebooks, prose, verdicts
+from geomem.companion import api, badges, book, gallery, notebooks, prose, sphinx_ext, verdicts
 from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.tables import Table
 from geomem.theorems import STATEMENTS, WHOSE
 
 
@@ -227,6 +229,12 @@ def test_every_item_of_the_paper_has_its_row_and_our_figures_find_theirs(pages, 
     rows = {row.select_one("td").text: row for row in table.select("tbody tr")}
     assert list(rows) == [item["name"] for item in items]
     assert all(row.select("td")[2].text.strip() for row in rows.values()), "nothing is left open"
+    places = pages["book/figures.html"].select("[id^=cite-fig-]")
+    order = [place["id"].removeprefix("cite-") for place in places]
+    for row in rows.values():
+        ids = [link["href"].rpartition("#")[2] for link in row.select("td")[2].select("a")]
+        found = [order.index(id) for id in ids if id in order]
+        assert found == sorted(found), row.text
     for record in prose.described(project):
         linked = {name for name, row in rows.items() if f'#{record["id"]}"' in str(row)}
         named = {i["name"] for i in items if verdicts.mentions(record["paper"], i["name"])}
@@ -261,3 +269,13 @@ def test_a_broken_reference_fails_the_build(tmp_path):
         book.build(tmp_path)
     (line,) = str(error.value).splitlines()[1:]
     assert "fig-that-is-not-there" in line and not (tmp_path / "_build" / "html").exists()
+
+
+def test_a_number_below_zero_has_a_minus_sign_and_a_word_its_hyphen():
+    table = Table({"change": ["-5% [-7%, -3%]"]})._repr_html_()
+    texts = ["CIFAR-10, steps 3-5, 2026-11-28: ", "-65% [-71%, -0.5] (-1)"]
+    page = nodes.paragraph("", "", *map(nodes.Text, texts), nodes.literal("", "-1"))
+    page += nodes.raw("", table, format="html")
+    sphinx_ext.with_minus(page)
+    minus, (words, numbers) = "\N{MINUS SIGN}", texts
+    assert page.astext() == f"{words}{numbers.replace('-', minus)}-1{table.replace('-', minus)}"

@@ -5,7 +5,7 @@ import re
 import pytest
 from conftest import ROOT
 
-from geomem.companion import badges, chapters, gallery, notebooks, prose, site, verdicts
+from geomem.companion import badges, chapters, notebooks, prose, site, sphinx_ext, verdicts
 from geomem.theorems import WHOSE
 
 CELLS = """\
@@ -84,8 +84,8 @@ def test_the_gallery_has_the_figures_in_the_order_of_the_contents(tmp_path, monk
     """Those of the first page, too, and whatever the names of chapters are."""
     (tmp_path / "_toc.yml").write_text("root: book/intro\n- file: book/b-2\n- file: book/a\n")
     told = {"fig-d": "a.md", "fig-c": "b-2.md", "fig-b": "b-2.md", "fig-a": "intro.md"}
-    monkeypatch.setattr(gallery, "ROOT", tmp_path)
+    monkeypatch.setattr(sphinx_ext, "ROOT", tmp_path)
     monkeypatch.setattr(prose, "words", lambda root: told)
     records = [{"id": id, "chapter": chapter} for id, chapter in sorted(told.items())]
-    found = [record["id"] for record in gallery.in_order(records)]
+    found = [record["id"] for record in sphinx_ext.in_order(records)]
     assert found == ["fig-a", "fig-c", "fig-b", "fig-d"]

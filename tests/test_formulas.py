@@ -8,10 +8,11 @@ import math_core
 import pytest
 import sympy
 from conftest import ROOT
+from docutils import nodes
 from fontTools.ttLib import TTFont
 
 from geomem import theorems
-from geomem.companion.formulas import mathml
+from geomem.companion.formulas import keep_together, mathml
 
 STEPS = [s.latex for t in theorems.STATEMENTS.values() for s in t.steps if s.latex]
 
@@ -56,3 +57,12 @@ def test_a_sum_of_sympy_reads_as_it_is_written():
     i, n = sympy.symbols("i n")
     (big,) = shown(sympy.latex(sympy.Sum(i**2, (i, 1, n))), display=True).iter("munderover")
     assert ["".join(part.itertext()) for part in big] == ["∑", "i=1", "n"]
+
+
+def test_a_formula_and_the_marks_after_it_are_one_and_no_letter_is_lost():
+    x, y, z = (nodes.math("", letter) for letter in "xyz")
+    texts = [nodes.Text(text) for text in ("(of ", "), or ", " and ", ".")]
+    page = nodes.paragraph("", "", texts[0], x, texts[1], y, texts[2], z, texts[3])
+    keep_together(page)
+    assert page.astext() == "(of x), or y and z."
+    assert [one.astext() for one in page.findall(nodes.inline)] == ["x),", "z."]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.text import Text
 from scipy.stats import norm
 from test_study import judged
 
@@ -12,6 +13,7 @@ from geomem import digitized, load_dataset, max_posterior_weight, measure_regime
 from geomem.diffusion import presets
 from geomem.diffusion.noise import NoiseLaw
 from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import Estimate
 from geomem.geometry.regimes import Geometry
 from geomem.geometry.window import Window
 from geomem.memorization import gaps
@@ -127,6 +129,23 @@ def test_gaps_are_drawn_where_they_lie(sweep):
     windows = [sweep.gaps[k].window for k in ("zone", "low half", "high half")]
     assert drawn[1:4] == [(w.low, w.high) for w in windows] and drawn[0] == (0.05, 10)
     assert misplaced(fig) == []
+    plt.close(fig)
+
+
+def test_the_names_of_a_plane_lie_on_no_mark():
+    """Of marks at equal heights on both halves."""
+    found = {"plain": (80, 2.0), "stopped": (2, 2.0), "zone gap": (60, 1.5), "copy gap": (10, 1.5)}
+    study = Study({(kind, 0): judged(*of) for kind, of in {**found, "dummy": (45, 0.7)}.items()})
+    references = {of: {"pca": Estimate(0.4)} for of in ("held-out", "training set")}
+    with plt.style.context(STYLE):
+        fig, _ = remedies.trade_off(study, study.first, references, "pca")
+    fig.draw_without_rendering()
+    (ax,) = fig.axes
+    at = [(one.copies.value, one.distance["pca"].value) for one in study.judged.values()]
+    marks = ax.transData.transform(at)
+    assert {text.get_text() for text in ax.texts} == {*study.first}
+    for text in ax.texts:
+        assert not any(Text.get_window_extent(text).contains(*mark) for mark in marks), text
     plt.close(fig)
 
 

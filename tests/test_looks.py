@@ -150,3 +150,17 @@ def test_a_difference_holds_the_truth_as_often_as_it_says(rng):
         held.append(found.low[0] <= 0.15 <= found.high[0])
         assert (-back.high[0], -back.low[0]) == pytest.approx((found.low[0], found.high[0]))
     assert 0.92 < np.mean(held) < 0.98
+
+
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_a_logarithmic_axis_has_numbers_however_short_or_long_it_is(which):
+    fig, ax = plt.subplots()
+    drawing.log_axis(ax, which)
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    for low, high in ((0.99, 1.01), (0.7, 1.4), (47, 125), (0.2, 0.9), (0.2, 20), (1e-3, 1e4)):
+        ax.set(**{f"{which}lim": (low, high)})
+        fig.draw_without_rendering()
+        ticks = axis.get_major_ticks()
+        seen = {t.label1.get_text() for t in ticks if low <= t.get_loc() <= high} - {""}
+        assert 2 <= len(seen) <= 9, (low, high, seen)
+    plt.close(fig)

@@ -222,17 +222,20 @@ def two(rng):
 
 def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     small, large, distinct, asked = two
-    ends = {"all": Window(0.0, np.inf), "none": Window(1.0, 1.0), "narrow": Window(0.7, 0.71)}
+    ends = {"all": Window(0.0, np.inf), "zone": Window(1.0, 1.0), "narrow": Window(0.7, 0.71)}
     table = SwapTable.of(small, large, ends, distinct, 12, solver="euler", device="cpu")
-    assert len(asked) == 4 * 18  # the three that hold no level, or every one, are sampled once
+    assert len(asked) == 4 * 18 and {name for _, name in table.passed} == {"", "all"}
     assert (table.share("small").count, table.share("large").count) == (12, 0)
     assert (table.share("small", "all").count, table.share("large", "all").count) == (0, 12)
     assert table.change("small", "all").value == -1 and table.change("large", "all").value == 1
-    assert table.change("small", "none", since="all").value == 1
+    assert table.change("small", "", since="all").value == 1
     assert table.little("all", 0.5) is False
-    assert table.little("narrow", 1.01) is True and table.little("narrow", 1e-3) is None
+    assert table.little("", 1.01) is True and table.little("", 1e-3) is None
     assert str(table.change("small", "all")).startswith("-100% [-100%, -")
     torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
+    said = table.in_words  # of a window that holds no level: that there is no swap
+    assert said["small_narrow_change"] == said["large_zone"] == said["beyond_zone"] == "–"
+    assert not any(sign.isdigit() for sign in said["zone_swap"])
 
 
 def test_beside_the_paper_the_first_eight_are_counted(two):
@@ -331,7 +334,7 @@ def test_stopping_and_swapping_are_judged_on_one_bench(monkeypatch):
         SimpleNamespace(judge=judge, seed=0), [model(8, 100, 3), model(8, 100, 4)],
         model(2, 200), windows, None, 0.5,
     ).judged  # fmt: skip
-    assert found["plain"] == [(8, 200, 3), (8, 200, 4)] == found["copy"]  # it holds no level
+    assert found["plain"] == [(8, 200, 3), (8, 200, 4)] and "copy" not in found  # of no level
     assert found["zone"] == [(2 if windows["zone"].contains(1.0) else 8, 600, s) for s in (3, 4)]
     assert found["stop_loss"] == [(2, 50, 3), (2, 50, 4)]
     assert found["stop_share"] == [(4, 100, 3), (4, 100, 4)] and found["large"] == [(2, 400, None)]

@@ -36,7 +36,8 @@ def verify_theorems(options: argparse.Namespace) -> None:
             rows.append(row)
             state = "--" if row.kind == "in words" else "ok"
             state = state if row.held else "FAILED"
-            print(f"{state:6} {label} {row.part}: {row.kind}; {row.detail} ({row.seconds:.1f} s)")
+            said = f"{row.detail}: {row.found}" if row.found else row.detail
+            print(f"{state:6} {label} {row.part}: {row.kind}; {said} ({row.seconds:.1f} s)")
     checked = Checked(rows)
     counts = ", ".join(f"{n} {kind}" for kind, n in checked.kinds.items())
     print(f"{counts}; {len(checked.controls)} wrong on purpose; {len(checked.failed)} failed")

@@ -7,17 +7,19 @@ font is ``book/_assets/STIXTwoMath.woff``, cut to the characters that the formul
 from __future__ import annotations
 
 import html
+import re
 from typing import Any
 
 import math_core
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 SUBSTACK = {"substack": r"\begin{subarray}{c}#1\end{subarray}"}
 READER = math_core.LatexToMathML(fancy_error=False, macros=SUBSTACK)
-PUNCTUATION = (*",.;:!?)]",)
+MARKS = re.compile(r"[,.;:!?)\]]+")
 logger = logging.getLogger(__name__)
 
 
@@ -41,9 +43,7 @@ def _shown(node: nodes.math | nodes.math_block) -> str:
 
 def _inline(writer: Any, node: nodes.math) -> None:
     writer.body.append(writer.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
-    after = node.next_node(siblings=True, descend=False)
-    joined = isinstance(after, nodes.Text) and after[:1] in PUNCTUATION  # no line begins with it
-    writer.body.append(f"{_shown(node)}</span>{'&#8288;' if joined else ''}")
+    writer.body.append(f"{_shown(node)}</span>")
     raise nodes.SkipNode
 
 
@@ -57,6 +57,28 @@ def _display(writer: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def keep_together(page: nodes.Element) -> None:
+    """Put each inline formula and the marks right after it into one element."""
+    for formula in [*page.findall(nodes.math)]:
+        after = formula.next_node(siblings=True, descend=False)
+        marks = MARKS.match(after) if isinstance(after, nodes.Text) else None
+        if marks:
+            parent, at = formula.parent, formula.parent.index(formula)
+            one = nodes.inline("", "", formula, nodes.Text(marks[0]), classes=["together"])
+            parent[at : at + 2] = [one, nodes.Text(after[marks.end() :])]
+
+
+class Together(SphinxPostTransform):
+    """`keep_together` on every page; the style says that no line breaks there."""
+
+    default_priority = 900  # the text as it will stand there
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        keep_together(self.document)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
+    app.add_post_transform(Together)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

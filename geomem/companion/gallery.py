@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import io
 import json
-import re
 import shutil
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +21,7 @@ from sphinx.transforms import SphinxTransform
 
 from geomem.companion import badges, figures, prose
 from geomem.companion.results import Result
-from geomem.companion.sphinx_ext import ROOT, Generated, drawn
+from geomem.companion.sphinx_ext import ROOT, Generated, drawn, in_order
 from geomem.plots.dark import dark, dark_colour
 from geomem.plots.files import SIZE
 
@@ -101,13 +100,6 @@ class FigureIndex(Generated):
             f"{', on ' if sets else ''}{sets}. `{id}`\n\n"
             f"```bibtex\n{figures.bibtex(record).strip()}\n```\n\n</details>\n:::"
         )
-
-
-def in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As a reader meets them: by the contents, then by their places in the chapters."""
-    contents = re.findall(r"(?:root|file): *book/(\S+)", (ROOT / "_toc.yml").read_text())
-    chapters, places = [f"{name}.md" for name in contents], [*prose.words(ROOT)]
-    return sorted(records, key=lambda r: (chapters.index(r["chapter"]), places.index(r["id"])))
 
 
 def thumbnails(png: Path, *, images: bool) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ id, its hyphens as underscores.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, ClassVar
@@ -21,8 +22,10 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.nodes import is_smartquotable
 
 from geomem.companion import badges, book, chapters, citation, notebooks, prose, site, verdicts
 from geomem.companion.results import Result
@@ -30,6 +33,8 @@ from geomem.project import project_root
 
 ROOT = project_root()  # the book is rendered in it
 ASSETS = ROOT / "book" / "_assets"
+HYPHEN = re.compile(r"(?<![^\s(\[>])-(?=\d)")  # of a number: not in a word, a range or a date
+TABLE = '<table class="table">'  # how a `Table` begins
 logger = logging.getLogger(__name__)
 
 
@@ -115,7 +120,7 @@ class PaperItems(Generated):
     """Every figure and table of the paper: what it shows, and our figures that go with it."""
 
     def run(self) -> list[nodes.Node]:
-        saved = drawn()
+        saved = in_order(drawn())
         rows = [
             "| the paper | what it shows | in this run | the paper's data |",
             "|---|---|---|---|",
@@ -239,6 +244,31 @@ class ProfileTable(Generated):
         return self.parse("\n".join(rows))
 
 
+def with_minus(page: nodes.Element) -> None:
+    """Write numbers below zero with a minus sign: in running text and tables, not in code."""
+    for text in [*page.findall(nodes.Text)]:
+        table = isinstance(text.parent, nodes.raw) and text.startswith(TABLE)
+        if HYPHEN.search(text) and (table or is_smartquotable(text)):
+            text.parent.replace(text, nodes.Text(HYPHEN.sub("\N{MINUS SIGN}", text)))
+
+
+class MinusSigns(SphinxPostTransform):
+    """`with_minus` on pages alone: files of values keep their hyphens."""
+
+    default_priority = 900  # the text as it will stand there
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        with_minus(self.document)
+
+
+def in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As a reader meets them: by the contents, then by their places in the chapters."""
+    contents = re.findall(r"(?:root|file): *book/(\S+)", (ROOT / "_toc.yml").read_text())
+    chapters, places = [f"{name}.md" for name in contents], [*prose.words(ROOT)]
+    return sorted(records, key=lambda r: (chapters.index(r["chapter"]), places.index(r["id"])))
+
+
 def _source(record: dict[str, Any]) -> str:
     picture = Result(ROOT, record["notebook"]).figure(record["id"], ".svg")
     return f"/{picture.relative_to(ROOT).as_posix()}"
@@ -316,6 +346,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("claims-table", ClaimsTable)
     app.add_directive("parameter-tables", ParameterTables)
     app.add_directive("profile-table", ProfileTable)
+    app.add_post_transform(MinusSigns)
     app.connect("config-inited", _bibliography)
     app.connect("source-read", _read)
     app.connect("builder-inited", _assets)

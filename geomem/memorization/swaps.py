@@ -195,7 +195,7 @@ class SwapTable:
         solver: str = "heun",
         device: str | torch.device = "auto",
     ) -> SwapTable:
-        """Sample every condition; windows that hold the same levels are sampled once.
+        """Sample every condition, of windows that hold the same levels once, of none never.
 
         Parameters
         ----------
@@ -228,6 +228,8 @@ class SwapTable:
         )
         for base, name in [("small", ""), ("large", ""), *product(models, windows)]:
             window = wanted[name]
+            if name and not len(window.steps(levels)):
+                continue  # nothing can be swapped there
             same = base, tuple(window.steps(levels).tolist())
             if same not in drawn:
                 drawn[same] = sample(
@@ -252,8 +254,10 @@ class SwapTable:
 
     @property
     def beyond(self) -> dict[str, Change]:
-        """Of each pair of `COMPARED`: how many more copies the second leaves than the first."""
-        return {name: self.change("small", of, since=name) for name, of in COMPARED.items()}
+        """Of each pair of `COMPARED` that has both: how many more copies the second leaves."""
+        there = {name for _, name in self.passed}
+        pairs = {name: of for name, of in COMPARED.items() if {name, of} <= there}
+        return {name: self.change("small", of, since=name) for name, of in pairs.items()}
 
     def little(self, name: str, share: float) -> Answer:
         """Whether the other model's answers there change less than a share, of either base."""
@@ -266,11 +270,22 @@ class SwapTable:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """Shares, changes and `beyond` as text: BASE_WINDOW, BASE_WINDOW_change, beyond_WINDOW."""
+        """Shares, changes and `beyond` as text: BASE_WINDOW, BASE_WINDOW_change, beyond_WINDOW.
+
+        A dash where no level of the sampler lies in the window; "zone_swap" is a sentence.
+        """
         names = {f"{base}_{name or 'none'}": (base, name) for base, name in self.passed}
         copies = {name: str(self.share(*condition)) for name, condition in names.items()}
         changes = {f"{name}_change": str(self.change(*key)) for name, key in names.items()}
-        return copies | changes | {f"beyond_{name}": str(by) for name, by in self.beyond.items()}
+        none = [f"{base}_{name}" for base, name in product(("small", "large"), self.windows)]
+        none += [*(f"{name}_change" for name in none), *(f"beyond_{name}" for name in COMPARED)]
+        said = dict.fromkeys(none, "–") | copies | changes
+        said |= {f"beyond_{name}": str(by) for name, by in self.beyond.items()}
+        if ("small", "zone") not in self.passed:
+            return said | {"zone_swap": "No step lies there, so that nothing can be swapped."}
+        small, large = said["small_zone_change"], said["large_zone_change"]
+        there = f"Swapping there: {small} for the small base, {large} for the large one."
+        return said | {"zone_swap": there}
 
     def counted(self, lines: Sequence[Condition], titles: Mapping[str, str], n: int) -> str:
         """How many of the first n samples of some conditions are memorized, as text."""
@@ -354,7 +369,7 @@ class StopOrSwap:
         large : Trained
             The other model; what its training took counts for a swap, too.
         windows : mapping of a name to a Window
-            Where it answers, data units. One that holds no level of the sampler is no swap.
+            Where it answers, data units. One that holds no level of the sampler is left out.
         choosing : array (Q, C, H, W)
             Held-out images that choose when to stop, data units.
         part : float
@@ -367,11 +382,9 @@ class StopOrSwap:
             both = config.images + large.experiment.train.images
             found = {"plain": bench.judge(trained.denoise, config.images, seed=config.seed)}
             for name, window in windows.items():
-                mixed = swap(trained.denoise, large.denoise, window)
-                is_one = len(window.steps(levels)) > 0
-                found[name] = (
-                    bench.judge(mixed, both, seed=config.seed) if is_one else found["plain"]
-                )
+                if len(window.steps(levels)):
+                    mixed = swap(trained.denoise, large.denoise, window)
+                    found[name] = bench.judge(mixed, both, seed=config.seed)
             for name, share in (("stop_loss", stop.best), ("stop_share", part)):
                 images = config.step_of(share) * config.batch
                 found[name] = bench.judge(trained.at(share), images, seed=config.seed)
@@ -418,6 +431,8 @@ class StopOrSwap:
         of the swap at medium noise, and its largest ratio of errors beside that of the plain one.
         """
         found = {name: in_words(each) for name, each in self.judged.items()}
+        none = dict.fromkeys(found["plain"], "–")  # of a window in which nothing can be swapped
+        found = {"zone": none, "copy": none} | found
         beside = self.error_ratio("stop_loss", over="medium")
         sure = {"lower": beside.high < 1, "higher": beside.low > 1}
         return {

@@ -13,7 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from geomem.geometry.curve import Band
 from geomem.geometry.regimes import Regimes
@@ -75,12 +75,28 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
         ax.set_ylim(-0.03, 1.03)
 
 
-def log_axis(ax: Axes) -> None:
-    """A logarithmic upright axis with plain numbers."""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter("")
+class FewTicks(LogLocator):
+    """Ticks at powers of ten, and on up to two decades at 2 and 5 times these.
+
+    Where fewer than three of them are seen, they are at even steps.
+    """
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        low, high = sorted((vmin, vmax))
+        self.set_params(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0))
+        ticks = np.asarray(super().tick_values(low, high))
+        if high < 10 * low and ((low <= ticks) & (ticks <= high)).sum() < 3:
+            ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
+        return ticks[ticks > 0].tolist()
+
+
+def log_axis(ax: Axes, which: str = "y") -> None:
+    """A logarithmic axis, "x" or "y", with plain numbers, however short it is."""
+    scale, axis = (ax.set_yscale, ax.yaxis) if which == "y" else (ax.set_xscale, ax.xaxis)
+    scale("log")
+    axis.set_major_locator(FewTicks())
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter("")
 
 
 def share_axis(ax: Axes) -> None:

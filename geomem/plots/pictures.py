@@ -220,12 +220,12 @@ def swap_table(
 ) -> Figure:
     """The share of memorized samples of each condition, one row a window, for both bases.
 
-    titles : how the windows are called, in the order of the rows; controls, those beside
-        another window, have open marks.
+    titles : how the windows are called, in the order of the rows; one where nothing was swapped has
+        none. Controls, those beside another window, have open marks.
     bases : how the models are called.
     """
     fig, ax = plt.subplots(figsize=(4.8, 6.6))
-    rows = [*titles]
+    rows = [name for name in titles if any((base, name) in table.passed for base in bases)]
     for base, shift in (("small", -0.17), ("large", 0.17)):
         color, marker, _ = SERIES[base]
         for open_marks in (False, True):
@@ -245,7 +245,7 @@ def swap_table(
         label = "paper, Table 1" if base == "small" else None
         values, at = [PAPER_TABLE[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
         ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
-    ax.set_yticks(range(len(rows)), [*titles.values()])
+    ax.set_yticks(range(len(rows)), [titles[name] for name in rows])
     ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples")
     ax.invert_yaxis()
     fig.legend(loc="outside lower center", ncol=2)

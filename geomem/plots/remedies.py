@@ -241,27 +241,37 @@ def _planes(
         else:
             ax.set_ylim(0, None)
         ax.set(title=title, xlim=(-0.03, 1.03))
-        _name({point: ", ".join(labels) for point, labels in named.items()}, ax)
+        bars_of = [(one.copies.numbers, one.distance[distance].numbers) for _, one, _ in marks]
+        names = {point: ", ".join(labels) for point, labels in named.items()}
+        _name(names, np.array(bars_of), ax)
     ax.set_xlabel("share of memorized samples")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3)
     return fig
 
 
-def _name(points: Mapping[tuple[float, float], str], ax: Axes) -> None:
-    """Write names, if any, beside points: right of those on the left half, of others outside."""
+def _name(points: Mapping[tuple[float, float], str], marks: Floats, ax: Axes) -> None:
+    """Write names, if any, beside points: right of those on the left half, of others outside.
+
+    Outside, too, where a name would lie on a mark.
+
+    marks : (n, 2, 3), across and up, each with the ends of its bar.
+    """
+    ax.get_ylim()  # it settles the limits
     to_axes = ax.transScale + ax.transLimits
     note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": SMALL_TEXT}
     note["arrowprops"] = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
-    for left in (True, False):
-        half = {(x, y): name for (x, y), name in points.items() if (x < 0.5) == left}
-        column = 0.05 + to_axes.transform((max((x for x, _ in half), default=0), 1))[0]
-        some = sorted((y, x) for (x, y), name in half.items() if name)
-        places = np.array([to_axes.transform((x, y))[1] for y, x in some])
-        most = HIGHEST - APART * np.arange(len(places))[::-1]  # so that all stay below the title
-        heights = np.minimum(spread(places, APART), most)
-        for (y, x), height in zip(some, heights, strict=True):
-            at = (column if left else 1.04, height)
-            ax.annotate(points[x, y], (x, y), at, annotation_clip=False, **note)
+    (_, low), (right, high) = (to_axes.transform(marks[:, :, end]).T for end in (1, 2))
+    column = 0.03 + right[marks[:, 0, 0] < 0.5].max(initial=0)
+    named = sorted((point for point, name in points.items() if name), key=lambda at: at[::-1])
+    for at in (column, 1.04):
+        some = [point for point in named if at == 1.04 or point[0] < 0.5]
+        places = np.array([to_axes.transform(point)[1] for point in some])
+        most = HIGHEST - APART * np.arange(len(some))[::-1]  # so that all stay below the title
+        for point, height in zip(some, np.minimum(spread(places, APART), most), strict=True):
+            near = (low < height + 0.7 * APART) & (high > height - 0.7 * APART)
+            if at == 1.04 or not np.any(near & (right > column)):
+                named.remove(point)
+                ax.annotate(points[point], point, (at, height), annotation_clip=False, **note)
 
 
 def spread(places: Floats, apart: float) -> Floats:

@@ -44,8 +44,8 @@ def measured_and_reckoned(
         rows += [(name, one.n, one.d, 3600 * h) for one, h in zip(work, hours, strict=True)]
     for mark, name in ((1, "hour"), (24, "day"), (24 * 365, "year")):
         below.axhline(mark, color="0.8", lw=0.8, zorder=0)
-        at = 1.05 * work[0].n, mark
-        below.annotate(name, at, color="0.4", fontsize=SMALL_TEXT, va="bottom")
+        beside: dict[str, Any] = dict(transform=below.get_yaxis_transform(), va="center")
+        below.text(1.02, mark, name, color="0.4", fontsize=SMALL_TEXT, **beside)
     below.set(ylabel="hours", xlabel="training images $N$", xlim=(work[0].n, work[-1].n))
     fig.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncol=2)
     headings = ["machine [name]", "N [images]", "d [numbers]", "time [s]"]

@@ -36,10 +36,11 @@ def _unchanged(difference: sp.Expr) -> sp.Expr:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether a check held, and one line on how."""
+    """Whether a check held, one line on how, and ``found``, the formula that it came to, if any."""
 
     held: bool
     detail: str
+    found: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Identity:
     def run(self, formula: sp.Basic) -> Outcome:
         left, right = _sides(formula, sp.Equality)
         difference = sp.simplify(self.prepare((left - right).doit()))
-        return Outcome(difference == 0, f"difference of the sides: {difference}")
+        if difference == 0:
+            return Outcome(True, "the sides are equal")
+        return Outcome(False, "the sides differ", f"by {difference}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Instances:
         for case in self.cases():
             difference = (left - right).subs(case).doit()
             if sp.expand(self.prepare(difference, case)) != 0:
-                return Outcome(False, f"false for {case}")
+                return Outcome(False, "false in one of the cases", f"{case}")
         return Outcome(True, f"exactly, for {self.name}")
 
 
@@ -116,7 +119,9 @@ class Sign:
         strict = isinstance(formula, (sp.StrictGreaterThan, sp.StrictLessThan))
         held = sp.Mul(*[_signed(part) for part in sp.Mul.make_args(difference)])
         known = held.is_positive if strict else held.is_nonnegative
-        return Outcome(bool(known), f"difference of the sides, factored: {difference}")
+        shows = "has this sign" if known else "shows no such sign"
+        said = f"the difference of the sides, factored, {shows}"
+        return Outcome(bool(known), said, f"it is {difference}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,9 @@ class LimitValue:
     def run(self, formula: sp.Basic) -> Outcome:
         left, right = _sides(formula, sp.Equality)
         value = left.doit()
-        return Outcome(sp.simplify(value - right) == 0, f"the limit is {value}")
+        held = bool(sp.simplify(value - right) == 0)
+        said = "the limit is this" if held else "the limit is another"
+        return Outcome(held, said, f"it is {value}")
 
 
 @dataclass(frozen=True)
@@ -166,7 +173,7 @@ class Enclosed:
                 if value > 0:
                     continue
                 if value < 0:
-                    return Outcome(False, f"violated on {box}")
+                    return Outcome(False, "violated in a part of the range", f"{box}")
                 boxes += _halves(box)
             return Outcome(False, f"undecided after {MAX_BOXES} boxes")
         finally:

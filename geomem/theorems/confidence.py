@@ -23,6 +23,7 @@ from geomem.theorems.formulas import (
     equal,
     less,
     named,
+    root,
     say,
 )
 from geomem.theorems.statement import Statement, Step
@@ -38,7 +39,7 @@ WORST = named(
     r" - C_\sigma\bigr)"
 )
 HALF = Chain(less(sp.S.Zero, eta), at_most(eta, sp.Rational(1, 2)))
-ENOUGH = equal(OFF, sp.sqrt(sp.log(1 / eta) / (2 * n)))
+ENOUGH = equal(OFF, root(sp.log(1 / eta) / (2 * n)))
 SURE = at_least(Prob(at_most(WORST, OFF)), 1 - eta)
 CERTIFIED = sp.Max(0, MEAN - ENOUGH.rhs, evaluate=False)
 
@@ -91,11 +92,12 @@ CONFIDENCE = Statement(
         half=HALF,
     ),
     claim=say(
-        "With {enough},{sure:display}so that coverage is at least {mean} less that, at all noise "
-        "levels together, with confidence {confidence}.",
+        "With{enough:display}one has{sure:display}so that coverage is at least {mean} less {off}, "
+        "at all noise levels together, with confidence {confidence}.",
         enough=ENOUGH,
         sure=SURE,
         mean=MEAN,
+        off=OFF,
         confidence=SURE.rhs,
     ),
     steps=(

@@ -158,6 +158,7 @@ class Result:
     held: bool
     detail: str
     seconds: float
+    found: str = ""  # the formula that the check came to, as sympy writes it
 
 
 def verify(statement: Statement) -> list[Result]:
@@ -175,7 +176,8 @@ def verify(statement: Statement) -> list[Result]:
         outcome = run()
         seconds = time.perf_counter() - start
         held = bool(outcome.held) != part.startswith("control")
-        rows.append(Result(statement.label, part, kind, held, outcome.detail, seconds))
+        row = Result(statement.label, part, kind, held, outcome.detail, seconds, outcome.found)
+        rows.append(row)
     return rows
 
 
