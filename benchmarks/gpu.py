@@ -370,8 +370,9 @@ def geometry(data: str, out: Path, quick: bool) -> None:
 def pair(data: str, out: Path, quick: bool) -> None:
     """A model of few images and one of all: how much each memorizes, and where."""
     import geomem
+    from geomem.digitized.stated import SWAP_STEPS
     from geomem.memorization.copy_range import CopyRange
-    from geomem.memorization.swaps import PAPER_STEPS, TITLES, SwapTable, windows_for
+    from geomem.memorization.swaps import TITLES, SwapTable, windows_for
 
     train, heldout, said = images_of(data)
     n_few, n, n_heldout = (16, 16, 40) if quick else (256, 256, 1000)
@@ -407,7 +408,7 @@ def pair(data: str, out: Path, quick: bool) -> None:
     keep(out, "pair", memorized=shares)
     print("\n".join(f"{condition}: {share}" for condition, share in shares.items()), flush=True)
     named = {name: f"{name}, N = {size:,}" for name, size in sizes.items()}
-    lines = [(base, name) for base in sizes for name in ("", *PAPER_STEPS)]
+    lines = [(base, name) for base in sizes for name in ("", *SWAP_STEPS)]
     draw(out, "swaps", lambda _, pictures: pictures.swap_table(table, titles, named))
     draw(out, "samples", lambda _, pictures: (
         pictures.swapped_samples(table, lines, titles, 8, data_of["small"])[0]

@@ -159,7 +159,7 @@ def profile(loop, state, steps, device):
     """The shares of a step's time, between the parts of `train`; on CUDA by events of its stream.
 
     There "other" is what lies between the parts, the copy of the state and the reading of losses
-    above all, and "kernels" how long the device was at work at all.
+    above all, and "waiting" how long the device had nothing to do; that is not apart from the rest.
     """
     spans = []
 
@@ -206,7 +206,7 @@ def profile(loop, state, steps, device):
             for event in watching.events()
             if event.device_type == torch.autograd.DeviceType.CUDA
         )
-        shares["kernels"] = at_work / 1e6 / whole
+        shares["waiting"] = 1 - at_work / 1e6 / whole
     return shares
 
 
@@ -322,7 +322,8 @@ def time_sampling(device, quick):
         started = clock(device)
         sample(denoiser, images.shape[1:], n)
         times.append(clock(device) - started)
-    print(f"{name}: {n} samples by 18 Heun steps in {np.median(times):.2f} s")
+    took = statistics.median(times)
+    print(f"{name}: {n} samples by 18 Heun steps in {took:.2f} s, {n / took:.4g} images/s")
     return {"preset": name, "samples": n, "seconds": times}
 
 

@@ -30,6 +30,7 @@ import geomem
 from geomem import companion
 from geomem.companion import live_figures
 from geomem.diffusion import presets, sampler
+from geomem.digitized import stated
 from geomem.geometry import intervals
 from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
@@ -141,7 +142,7 @@ companion.Table({"stopped against swapped, by": list(told), "samples": list(told
 # model stopped at the lowest loss.
 
 # %%
-lines = [(of, name) for of in case.names for name in ("", *swaps.PAPER_STEPS)]
+lines = [(of, name) for of in case.names for name in ("", *stated.SWAP_STEPS)]
 lines.insert(len(lines) // 2, ("small", "stop_loss"))
 fig, plotted = pictures.swapped_samples(table, lines, titles, 8, data.train)
 companion.figure(fig, "fig-swap-samples", plotted, data=[data])

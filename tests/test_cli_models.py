@@ -30,10 +30,11 @@ from geomem.diffusion.cost import parameters
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.presets import experiment
 from geomem.diffusion.sampler import sample
+from geomem.digitized.stated import SWAP_STEPS
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
-from geomem.memorization.swaps import PAPER_STEPS, swap
+from geomem.memorization.swaps import swap
 
 FAR = ("-1e300", "-.3e9", "-inf")  # values, and no options
 SMALL = {"train.steps": "60", "train.batch": "16", "train.model.width": "16"}
@@ -516,7 +517,7 @@ def test_a_swap_is_the_librarys(way, two, both, capsys, monkeypatch):
     # So small a model copies nothing: a looser test, which some of its samples pass.
     monkeypatch.setattr(Neighbours, "memorized", lambda found: found.ratio < 0.98)
     base, donor = two[::way]
-    window = Window.of_steps(*PAPER_STEPS["danger"], karras_sigmas())
+    window = Window.of_steps(*SWAP_STEPS["danger"], karras_sigmas())
     arguments = ["-n", "60", "--seed", "3", "--solver", "euler"]
     main(["swap", *both[::way], "--window", "danger", *arguments])
     out, train = capsys.readouterr().out, two[0].experiment.data.load().train

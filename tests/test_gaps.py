@@ -12,6 +12,7 @@ from test_study import judged
 from geomem import digitized, load_dataset, max_posterior_weight, measure_regimes, shell_coverage
 from geomem.diffusion import presets
 from geomem.diffusion.noise import NoiseLaw
+from geomem.digitized.stated import CARS_GAP, CELEBA_ZONE
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.regimes import Geometry
@@ -20,7 +21,6 @@ from geomem.memorization import gaps
 from geomem.memorization.gap import Gap
 from geomem.memorization.gaps import Sweep
 from geomem.memorization.study import Study
-from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 from geomem.plots import STYLE, remedies
 from geomem.plots.drawing import misplaced
 
@@ -47,7 +47,7 @@ def test_the_papers_gaps_stay_where_they_are_by_the_papers_own_curves():
     ends = gaps.balances(windows, curves)
     found = {name: gaps.carried_over(each, geometry) for name, each in ends.items()}
     assert found == {name: window.rounded() for name, window in windows.items()}
-    tried = gaps.gaps_to_try(PAPER_CELEBA_ZONE, Window(0.05, 1.3), found, keep=0.2)
+    tried = gaps.gaps_to_try(Window(*CELEBA_ZONE), Window(0.05, 1.3), found, keep=0.2)
     assert all(tried[name].window == found[name] for name in windows)
     assert [tried[k].keep for k in ("copy window", "copy window, 20% kept")] == [0, 0.2]
     # As the paper's text has them: 74.97% without a gap, 9.24% with steps 100 to 350 left out.
@@ -151,7 +151,7 @@ def test_the_names_of_a_plane_lie_on_no_mark():
 
 def test_the_papers_gap_is_carried_over_by_its_own_geometry(cifar10):
     data = load_dataset("cifar10", n_train=2000, classes="automobile")
-    ends = gaps.PAPER_GAP.low, gaps.PAPER_GAP.high
+    ends = CARS_GAP
     covered = shell_coverage(data.heldout, data.train, ends[:1], draws=4).estimate(0)
     weight = max_posterior_weight(data.train, ends[1:], queries=300).estimate(0)
     assert covered.low < gaps.PAPER_COVERAGE < covered.high

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from geomem.diffusion.noise import karras_sigmas
+from geomem.digitized.stated import FIGURE_10, SWAP_STEPS
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import Geometry, Regimes, measure_regimes
@@ -15,14 +16,7 @@ from geomem.memorization.copy_range import CopyRange, copy_edge
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.remedies import Judged, in_words
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.swaps import (
-    PAPER_EIGHT,
-    PAPER_STEPS,
-    TITLES,
-    StopOrSwap,
-    SwapTable,
-    swap,
-)
+from geomem.memorization.swaps import TITLES, StopOrSwap, SwapTable, swap
 from geomem.memorization.switch import Switch, half_level
 
 
@@ -38,8 +32,7 @@ def third(x, sigma):
 def test_windows_of_adjoining_steps_partition_every_level():
     sigmas = karras_sigmas()
     windows = [
-        Window.of_steps(*PAPER_STEPS[name], karras_sigmas())
-        for name in ("large", "medium", "small")
+        Window.of_steps(*SWAP_STEPS[name], karras_sigmas()) for name in ("large", "medium", "small")
     ]
     levels = np.concatenate([sigmas, np.geomspace(1e-4, 1e3, 500), [w.low for w in windows[:2]]])
     assert all(sum(w.contains(float(s)) for w in windows) == 1 for s in levels)
@@ -62,7 +55,7 @@ def test_a_matched_window_is_as_wide():
 
 
 def test_steps_are_the_levels_inside():
-    for first, last in PAPER_STEPS.values():
+    for first, last in SWAP_STEPS.values():
         assert Window.of_steps(first, last, karras_sigmas()).steps(
             karras_sigmas()
         ).tolist() == list(range(first, last + 1))
@@ -241,13 +234,13 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
 def test_beside_the_paper_the_first_eight_are_counted(two):
     """The last answer is an image of its model's own set, so the model at small noise decides."""
     small, large, distinct, _ = two
-    names = {name for _, name in PAPER_EIGHT if name}
-    windows = {name: Window.of_steps(*PAPER_STEPS[name], karras_sigmas()) for name in names}
+    names = {name for _, name in FIGURE_10 if name}
+    windows = {name: Window.of_steps(*SWAP_STEPS[name], karras_sigmas()) for name in names}
     table = SwapTable.of(small, large, windows, distinct, 12, solver="euler", device="cpu")
     shown = table.beside_paper(TITLES)
-    decided = [8 * ((base == "small") != (name == "small")) for base, name in PAPER_EIGHT]
+    decided = [8 * ((base == "small") != (name == "small")) for base, name in FIGURE_10]
     assert shown["memorized of the first eight"] == decided
-    assert shown["in the paper's picture"] == [*PAPER_EIGHT.values()]
+    assert shown["in the paper's picture"] == [*FIGURE_10.values()]
 
 
 def test_a_part_is_less_than_at_medium_noise():

@@ -23,13 +23,14 @@ from geomem.diffusion import zoo
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import SOLVERS, check_memory, sample
 from geomem.diffusion.train import device_of
+from geomem.digitized.stated import SWAP_STEPS
 from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import memorized_fraction, neighbours
-from geomem.memorization.swaps import PAPER_STEPS, swap
+from geomem.memorization.swaps import swap
 
 TILE = 64  # pixels of one sample on a sheet, or more
 SHEET = 1024  # samples on it, at most: the first ones
@@ -61,13 +62,13 @@ def add_swap(verb: argparse.ArgumentParser) -> None:
     for name, answers in (("base", "outside"), ("donor", "inside")):
         about = f"the model that answers {answers} the window, as `geomem sample` takes it"
         verb.add_argument(name, metavar=name.upper(), help=about)
-    steps = ", ".join(f"{name} {first}-{last}" for name, (first, last) in PAPER_STEPS.items())
+    steps = ", ".join(f"{name} {first}-{last}" for name, (first, last) in SWAP_STEPS.items())
     verb.add_argument("--low", type=float, metavar="L", help="DONOR from this sigma (default 0)")
     verb.add_argument("--high", type=float, metavar="H", help="to below this one (default all)")
     verb.add_argument(
         "--steps", type=int, nargs=2, metavar=("FIRST", "LAST"), help="or these of the 18 levels"
     )
-    verb.add_argument("--window", choices=PAPER_STEPS, help=f"or the paper's steps: {steps}")
+    verb.add_argument("--window", choices=SWAP_STEPS, help=f"or the paper's steps: {steps}")
     verb.add_argument(
         "--against",
         choices=("base", "donor"),
@@ -168,7 +169,7 @@ def _window(options: argparse.Namespace) -> Window:
             low, high = options.low, options.high
             window = Window(0.0 if low is None else low, math.inf if high is None else high)
         else:
-            first, last = options.steps or PAPER_STEPS[options.window]
+            first, last = options.steps or SWAP_STEPS[options.window]
             window = Window.of_steps(first, last, karras_sigmas())
     except ValueError as error:
         raise InputError(str(error)) from error

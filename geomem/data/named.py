@@ -1,7 +1,7 @@
 """The data sets with names: the two that are shipped, CIFAR-10 and Fashion-MNIST.
 
 Nothing half-downloaded is ever read: downloads are verified and renamed, archives unpacked
-under another name, published hashes checked. `data.py` holds what users call.
+under another name, published hashes checked. `sets.py` holds what users call.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Values read off the paper's figures, to be drawn as marks and never as our curves.
 
-Read from published pictures to about one pixel; the paper's own numbers are not known.
+Read from published pictures to about one pixel; the numbers behind them are not known. What the
+paper states in numbers is in `stated`.
 
 - ``fig2_per_noise_memorization.csv``: Figure 2, CIFAR-10; percent of the denoised test images
   that are memorized: the empirical denoiser of 1,000 images, EDMs trained on 1,000 and 50,000;

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from geomem.digitized.stated import REMARK_4_3
 from geomem.geometry.arrays import Floats
 
-PAPER = (2.25, 22.54)  # average thresholds, for 0.95 and 0.6 with delta = 0.05, data units
 NEAR = 0.03  # relative difference from both up to which a reading may be the paper's
 NUMBERS = ("none", "one", "two", "three", "all")
 
@@ -37,13 +37,13 @@ class Remark:
         return [
             name
             for name, pair in self.means.items()
-            if all(abs(mine / one - 1) < NEAR for mine, one in zip(pair, PAPER, strict=True))
+            if all(abs(mine / one - 1) < NEAR for mine, one in zip(pair, REMARK_4_3, strict=True))
         ]
 
     @property
     def table(self) -> dict[str, list[str]]:
         """Both averages of each choice as columns, the paper's last where they are comparable."""
-        rows = {**self.means, **({"the paper": PAPER} if self.comparable else {})}
+        rows = {**self.means, **({"the paper": REMARK_4_3} if self.comparable else {})}
         return {
             "choice of t": [*rows],
             "mean σ_lo": [f"{low:.4g}" for low, _ in rows.values()],

@@ -61,10 +61,10 @@ def zone_and_window(reach: CopyRange, low: float = 0.0, high: float = 0.0) -> tu
     return zone.rounded(), window.rounded()
 
 
-# The paper's gap on its 2,000 cars of CIFAR-10, sigma 1 to 5, begins where coverage is 3% and ends
+# The paper's gap on its 2,000 cars, `stated.CARS_GAP`, begins where coverage is 3% and ends
 # where concentration is 86% (at its other ends both are 100%): measured by us on these images, as
 # tests/test_gaps.py does again.
-PAPER_GAP, PAPER_COVERAGE, PAPER_WEIGHT = Window(1.0, 5.0), 0.03, 0.86
+PAPER_COVERAGE, PAPER_WEIGHT = 0.03, 0.86
 PAPER_BALANCES = (PAPER_COVERAGE - 1.0, 1.0 - PAPER_WEIGHT)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.sampler import device_of, sample
 from geomem.diffusion.zoo import Trained
+from geomem.digitized.stated import FIGURE_10, SWAP_STEPS, TABLE_1
 from geomem.geometry.arrays import Array, Floats, check_sigmas
 from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.intervals import (
@@ -49,16 +50,6 @@ from geomem.memorization.stopping import Stopping
 Condition = tuple[str, str]  # a base, and the window in which the other model answers
 NOWHERE = Window(0.0, 0.0)
 
-# The paper's windows as steps of its 18-step grid (Table 2). Table 1 gives their edges rounded,
-# 8.4 and 0.14; its appendix E.6 gives 5.3 and 0.06, which disagree with Table 1 and Figure 10.
-PAPER_STEPS: Mapping[str, tuple[int, int]] = {
-    "large": (0, 5),
-    "medium": (6, 13),
-    "medium_e6": (7, 13),  # as appendix E.6 has it
-    "danger": (7, 10),
-    "small": (14, 17),
-}
-
 # How the windows are called in pictures, in the order of the noise, each before its controls. The
 # last two are no windows, but the small model stopped early.
 TITLES: Mapping[str, str] = {
@@ -85,34 +76,6 @@ COMPARED: Mapping[str, str] = {
     "copy_above": "copy",
     "copy_below": "copy",
     "zone": "copy",
-}
-
-# The danger zone that the paper gives for its CelebA images (section 5, Figure 5).
-PAPER_CELEBA_ZONE = Window(0.55, 1.3)
-
-# The paper's Table 1, percent of 256 samples: (base, window of the other model) -> memorized.
-PAPER_TABLE: Mapping[tuple[str, str], float] = {
-    ("small", ""): 92.2,
-    ("small", "large"): 93.0,
-    ("small", "medium"): 0.0,
-    ("small", "small"): 91.0,
-    ("large", ""): 0.0,
-    ("large", "large"): 0.0,
-    ("large", "medium"): 92.2,
-    ("large", "small"): 0.0,
-}
-
-# The paper's Figure 10, read off its frames: how many of the same eight noises become copies.
-PAPER_EIGHT: Mapping[Condition, int] = {
-    ("small", ""): 8,
-    ("small", "large"): 7,
-    ("small", "medium"): 0,
-    ("small", "danger"): 2,
-    ("small", "small"): 8,
-    ("large", "large"): 0,
-    ("large", "medium"): 7,
-    ("large", "danger"): 2,
-    ("large", "small"): 0,
 }
 
 
@@ -152,7 +115,7 @@ def windows_for(reach: CopyRange, sigmas: Floats) -> dict[str, Window]:
     sigmas : array (S,)
         Levels of the sampler, data units, descending: the paper's 18, whose steps its windows are.
     """
-    windows = {name: Window.of_steps(*ends, sigmas) for name, ends in PAPER_STEPS.items()}
+    windows = {name: Window.of_steps(*ends, sigmas) for name, ends in SWAP_STEPS.items()}
     windows |= {"zone": reach.zone, "copy": reach.window}
     for name in ("danger", "copy"):
         controls = windows[name].controls(sigmas)
@@ -298,12 +261,10 @@ class SwapTable:
     def beside_paper(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
         """Of the first eight samples, how many are memorized here, and in the paper's Figure 10."""
         return {
-            "base": [base for base, _ in PAPER_EIGHT],
-            "window of the other model": [titles[name] for _, name in PAPER_EIGHT],
-            "memorized of the first eight": [
-                int(self.passed[key][:8].sum()) for key in PAPER_EIGHT
-            ],
-            "in the paper's picture": [*PAPER_EIGHT.values()],
+            "base": [base for base, _ in FIGURE_10],
+            "window of the other model": [titles[name] for _, name in FIGURE_10],
+            "memorized of the first eight": [int(self.passed[key][:8].sum()) for key in FIGURE_10],
+            "in the paper's picture": [*FIGURE_10.values()],
         }
 
     def table(self, titles: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -327,7 +288,7 @@ class SwapTable:
             "samples [count]": [one.n for one in copies],
             **columns("memorized", "fraction", copies),
             **columns("change", "fraction", changes),
-            "paper, Table 1 [percent]": [PAPER_TABLE.get(key, math.nan) for key in self.passed],
+            "paper, Table 1 [percent]": [TABLE_1.get(key, math.nan) for key in self.passed],
         }
 
 

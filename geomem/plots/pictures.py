@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from geomem.digitized.stated import TABLE_1
 from geomem.geometry.curve import Band, Curve
 from geomem.geometry.intervals import Estimate, bars, columns
 from geomem.geometry.regimes import Geometry
@@ -23,7 +24,7 @@ from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.samples import Samples
 from geomem.memorization.side_by_side import SideBySide
 from geomem.memorization.stopping import Losses, running_mean
-from geomem.memorization.swaps import PAPER_TABLE, Condition, SwapTable
+from geomem.memorization.swaps import Condition, SwapTable
 from geomem.memorization.switch import Switch
 from geomem.memorization.thresholds import Thresholds
 from geomem.memorization.trajectories import Course, Moment
@@ -241,9 +242,9 @@ def swap_table(
                 dict(mfc="white") if open_marks else dict(label=f"base: {bases[base]}")
             )
             ax.errorbar(middle, places, xerr=ends, fmt=marker, color=color, ms=5, **look)
-        known = [(row, name) for row, name in enumerate(rows) if (base, name) in PAPER_TABLE]
+        known = [(row, name) for row, name in enumerate(rows) if (base, name) in TABLE_1]
         label = "paper, Table 1" if base == "small" else None
-        values, at = [PAPER_TABLE[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
+        values, at = [TABLE_1[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
         ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
     ax.set_yticks(range(len(rows)), [titles[name] for name in rows])
     ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples")

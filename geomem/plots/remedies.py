@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from geomem.digitized import Digitized
+from geomem.digitized.stated import CELEBA_ZONE
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate, Fraction, bars, columns
@@ -23,7 +24,6 @@ from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.remedies import Judged, Ratio
 from geomem.memorization.stopping import Stopping
 from geomem.memorization.study import Course, Study, plane
-from geomem.memorization.swaps import PAPER_CELEBA_ZONE
 from geomem.plots.beside import SMALL_TEXT
 from geomem.plots.drawing import (
     SERIES,
@@ -379,7 +379,7 @@ def sweeps(found: Sequence[Swept], paper: Mapping[str, PaperGap], curves: Digiti
     tried = [(name, one.window, one.memorized) for name, one in paper.items()]
     sources: dict[str, Source] = {one.name: (one.marks(), one.curves) for one in found}
     sources |= {CELEBA: (tried, read_off)}
-    zones = [*(one.reach.zone for one in found), PAPER_CELEBA_ZONE]
+    zones = [*(one.reach.zone for one in found), Window(*CELEBA_ZONE)]
     studies = {one.name: one.study for one in found}
     return gaps(sources, zones, CELEBA), gaps_table(sources, CELEBA, studies)
 
