@@ -28,6 +28,7 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.geometry import intervals
+from geomem.geometry.difference import Difference
 from geomem.geometry.overlap import overlap
 from geomem.plots import drawing, shells
 
@@ -68,8 +69,12 @@ curves = {r"measured $C_\sigma$": coverage, **bounds.curves}
 looks = [drawing.SERIES["C_sigma"], ("k", "x", "-."), ("C1", "", "--"), ("C3", "", ":")]
 middle = {r"$\sigma_{\mathrm{cov}}$, median and 90%": sigma_cov}
 label = r"coverage $C_\sigma$ and its bounds"
-fig, _ = drawing.noise_curves(curves, label, looks, zone=(early, late), down=middle, height=4)
+ends = (end - bounds.lower_nearest for end in (coverage.low, coverage.high))
+less = Difference(sigmas, gap, *ends)
+look = dict(zone=(early, late), down=middle, height=4, difference=("measured\nless lower", less))
+fig, _ = drawing.noise_curves(curves, label, looks, **look)
 table = drawing.noise_table({"C_sigma": coverage}, "probability") | bounds.table()
+table |= less.table("C_sigma less its lower bound", "probability")
 companion.figure(fig, "fig-coverage-bounds", table, data=[data])
 
 # %% [markdown]

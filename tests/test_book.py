@@ -4,6 +4,7 @@ import json
 import posixpath
 import re
 import shutil
+import xml.etree.ElementTree as ET
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -56,6 +57,15 @@ def test_every_figure_is_numbered_described_and_traceable(html, pages, project):
         told = json.loads((html / "figures" / f"{record['id']}.json").read_text())
         assert told == record and told["alt"] and told["data"] is not None
         assert record["versions"]["python"]
+
+
+def test_a_legend_has_six_entries_at_most(project):
+    for record in prose.described(project):
+        picture = Result(project, record["notebook"]).figure(record["id"], ".svg")
+        groups = [one for one in ET.parse(picture).iter() if one.tag.endswith("}g")]
+        for legend in (one for one in groups if one.get("id", "").startswith("legend_")):
+            texts = [one for one in legend.iter() if one.get("id", "").startswith("text_")]
+            assert 0 < len(texts) <= 6, record["id"]
 
 
 def test_every_internal_link_and_anchor_resolves(html, pages):

@@ -19,7 +19,8 @@ from geomem.plots.drawing import SERIES, SIGMA_LABEL, from_rows, plot_series, si
 
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 MARKS = ("o", "s", "^", "D")
-BEGINNINGS = (SERIES["C_sigma"][0], "0.5", "k", SERIES["overlap"][0])  # of candidates, colours
+# Of candidates for coverage, colour and mark of where each begins.
+BEGINNINGS = (SERIES["C_sigma"][:2], ("0.5", "s"), ("k", "D"), SERIES["overlap"][:2])
 
 
 def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
@@ -79,7 +80,8 @@ def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
         levels["hump, centre"] = one.hump.centre
         for j, name in enumerate(one.coverages):
             begins, _, end = one.zones(name, [level], level)[0, 0]
-            look = style((BEGINNINGS[j], MARKS[j], ""), ms=5.5)
+            color, marker = BEGINNINGS[j]
+            look = style((color, marker, ""), ms=5.5)
             ax.plot(begins, i + 0.12, label=f"begins: {name}" if first else None, **look)
             levels[f"zone begins, {name}"] = Estimate(float(begins))
         ax.plot(end, i + 0.12, "|", color="k", ms=11, mew=2, label="ends: all" if first else None)

@@ -103,18 +103,21 @@ def marks_and_curves(
     ----------
     sigma : (S,) the levels of both, data units.
     marks : label -> (S,) what was read off, of the empirical denoiser, a small and a large model.
-    ours : label -> the curve; one takes the colour of the marks whose label begins as its own.
+    ours : label -> the curve; one takes the colour, and the name in the legend, of the marks whose
+        label begins as its own.
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.6))
     table: dict[str, Any] = {"sigma [data units]": sigma}
     models = ("empirical", "small", "large")
-    colors = {name: SERIES[of][0] for name, of in zip(marks, models, strict=True)}
-    for (name, values), mark in zip(marks.items(), "x+1", strict=True):
-        ax.plot(sigma, values, mark, color=colors[name], ms=7, mew=1.5, label=f"paper: {name}")
+    looks = {name: SERIES[of] for name, of in zip(marks, models, strict=True)}
+    for name, values in marks.items():
+        look = style(looks[name], ls="", ms=6, mew=1.5, mfc="none")
+        ax.plot(sigma, values, label=f"paper: {name}", **look)
         table[f"{name}, read off [fraction]"] = values
     for name, curve in ours.items():
-        color = next(colors[mark] for mark in marks if name.startswith(mark))
-        curve.plot(ax, f"ours: {name}", color=color, ls="-", lw=1)
+        mark = next(mark for mark in marks if name.startswith(mark))
+        label, known = f"ours: {mark}", ax.get_legend_handles_labels()[1]
+        curve.plot(ax, None if label in known else label, color=looks[mark][0], ls="-", lw=1)
         table[f"{name}, ours [fraction]"] = curve.mean
     sigma_axis(ax)
     ax.set_ylabel("memorization rate")
@@ -407,7 +410,7 @@ def _levels(ax: Axes, one: Measured, place: float, *, named: bool) -> None:
     mark(-0.2, [one.hump.centre], "hump: centre, half-width", fmt="o", color=small)
     mark(0, [one.switch.begun], "switch, small to large", fmt="v", color="k")
     mark(0, [one.switch.ended], "switch, large to small", fmt="^", color="k")
-    for name, color, marker in (("copy edge", "0.5", "X"), ("overlap", SERIES["overlap"][0], "D")):
+    for name, (color, marker) in (("copy edge", ("0.5", "X")), ("overlap", SERIES["overlap"][:2])):
         label = f"prediction: {name}" if named else None
         ax.plot(place + 0.2, one.predicted[name], marker, color=color, ms=6, label=label)
 
