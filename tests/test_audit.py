@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from geomem.cli.main import main
 from geomem.errors import InputError
 from geomem.report import audit as auditing
 from geomem.report.asked import clocks
-from geomem.report.part import Part
+from geomem.report.part import Part, stem
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,31 @@ def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
     assert (
         geomem.audit(data, samples=data.train[:30], out=tmp_path, quiet=True).parts["images"].said
     )
+
+
+def test_a_report_replaces_its_own_figures_and_no_others(data, report, tmp_path, capsys):
+    mine = tmp_path / "figures" / "mine.png"
+    for place in (mine, tmp_path / "parts" / "of-my-work"):
+        place.parent.mkdir()
+        place.write_text("mine")
+    np.save(tmp_path / "train.npy", data.train)
+    with pytest.raises(SystemExit):
+        main(["audit", f"{tmp_path}/train.npy", "--out", str(tmp_path)])
+    assert capsys.readouterr().err.count("\n") == 1
+    for write in (lambda: geomem.audit(data, out=tmp_path), lambda: report.write(tmp_path)):
+        with pytest.raises(InputError, match=r"figures holds mine\.png, of no report"):
+            write()
+    assert mine.read_text() == "mine" and not (tmp_path / "report.html").exists()
+    mine.unlink()
+    for written in (report, replace(report, parts={"images": report.parts["images"]})):
+        written.write(tmp_path)
+        drawn = {path.stem for path in mine.parent.glob("*.csv")}
+        parts = written.parts.items()
+        assert drawn == {f"{stem(name)}-{key}" for name, part in parts for key in part.pictures}
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="of no report"):
+        report.write(tmp_path)
+    assert mine.read_text() == "mine"
 
 
 def test_the_page_asks_for_nothing_and_runs_nothing(data, models):

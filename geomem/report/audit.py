@@ -29,7 +29,7 @@ from geomem.report.asked import QUICK, THOROUGH, Asked, clocks, digest, identity
 from geomem.report.images import BOUNDED, gap_part, images_part
 from geomem.report.model import compared, levels_for, model_part
 from geomem.report.part import Part, key_of, stem
-from geomem.report.report import Report
+from geomem.report.report import Report, check_figures
 from geomem.report.samples import samples_part
 
 PARTS = "parts"  # of a report's folder, where each part is kept when it is done
@@ -129,6 +129,8 @@ def audit(
     )  # fmt: skip
     drawn = None if samples is None else _like(images, samples)
     folder = None if out is None else Path(out)
+    if folder is not None:  # before anything is measured
+        check_figures(folder)
     steps = _steps(asked, models, drawn, sampler)
     if not quiet:
         _announce(steps, folder)
