@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from test_arrays import FORMS, NONSENSE
 
 import geomem
 from geomem import Schedule
@@ -339,3 +340,25 @@ def test_what_an_audit_cannot_be_of_is_one_line(data, given):
     with pytest.raises(InputError) as refused:
         geomem.audit(**{"train": data.train, **given}, quiet=True)
     assert "\n" not in str(refused.value)
+
+
+def test_images_are_taken_in_any_ordinary_form_and_no_other(data, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    taken = []
+
+    def steps(asked, *others):
+        taken.append(asked.train)
+        raise Enough
+
+    monkeypatch.setattr(auditing, "_steps", steps)
+    images = data.train.astype(np.float64)  # eighths: no form of them is rounded
+    for form, change in FORMS.items():
+        with pytest.raises(Enough):
+            geomem.audit(change(images), change(images), samples=change(images), quiet=True)
+        np.testing.assert_array_equal(torch.as_tensor(taken[-1]), images, err_msg=form)
+    for what, (spoil, message) in NONSENSE.items():
+        with pytest.raises(ValueError, match=message) as refused:
+            geomem.audit(spoil(images), quiet=True)
+        assert "\n" not in str(refused.value), what
