@@ -52,6 +52,21 @@ def forked(function, *arguments):
     return process
 
 
+def left_running(folder):
+    """The commands of processes that work in a folder, or name it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            where = str((entry / "cwd").readlink())
+            dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            continue
+        if not dead and int(entry.name) != os.getpid() and str(folder) in f"{said} {where}":
+            found.append(said)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def foreground():
     """Signals as in the foreground of a terminal; in a shell's background Ctrl-C is ignored."""

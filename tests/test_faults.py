@@ -13,12 +13,11 @@ import sys
 import time
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import ROOT, SOURCES, geomem_command, prepare
+from conftest import ROOT, SOURCES, geomem_command, left_running, prepare
 from PIL import Image
 
 import geomem
@@ -64,21 +63,6 @@ def killed(arguments, cwd, env, seconds):
         return False
     assert process.returncode == 0, said
     return True
-
-
-def left_running(folder):
-    """The commands of processes that work in a folder, or name it."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            where = str((entry / "cwd").readlink())
-            dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            continue
-        if not dead and int(entry.name) != os.getpid() and str(folder) in f"{said} {where}":
-            found.append(said)
-    return found
 
 
 def weights(store):
