@@ -215,6 +215,14 @@ def recorded(folder, **made):
 SOURCES = ["_config.yml", "_toc.yml", "CITATION.cff", "book", "notebooks"]
 
 
+def copy_sources(root):
+    """What makes the book, in a folder that is made where it is not there."""
+    root.mkdir(exist_ok=True)
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, root / name)
+
+
 def geomem_command(project, *arguments):
     command = [sys.executable, "-m", "geomem", *arguments]
     shared = {**os.environ, "GEOMEM_MODELS": os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))}
@@ -242,11 +250,7 @@ def build(root):
     for name in ("results", "_build/html"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, root / name)
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name)
-        else:
-            shutil.copy(ROOT / name, root)
+    copy_sources(root)
     # What a book of this checkout kept answers here, too, as its models do.
     (ROOT / runs.KEPT).mkdir(parents=True, exist_ok=True)
     (root / runs.KEPT).parent.mkdir(exist_ok=True)

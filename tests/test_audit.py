@@ -121,7 +121,8 @@ def test_a_report_replaces_its_own_figures_and_no_others(data, report, tmp_path,
 
 def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
     hostile = "<script>alert(1)</script>{{ 7 * 7 }}"
-    found = geomem.audit(data, samples=data.train[:30], sampler=hostile, quiet=True)
+    given = dict(model={hostile: models["smooth"]}, samples=data.train[:30], sampler=hostile)
+    found = geomem.audit(data, **given, quiet=True)
     page = found.html
     assert "<script" not in page and "{{ 7 * 7 }}" in page
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)

@@ -17,7 +17,7 @@ from collections import Counter
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import ROOT, SOURCES, geomem_command, left_running, prepare
+from conftest import ROOT, copy_sources, geomem_command, left_running, prepare
 from PIL import Image
 
 import geomem
@@ -96,10 +96,7 @@ def test_a_training_is_killed(tmp_path, chance, told):
 def test_a_book_is_killed(tmp_path, chance, told):
     """Nothing runs on, every result is whole or not there, and the next book is complete."""
     root = tmp_path / "project"
-    root.mkdir()
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, root / name)
+    copy_sources(root)
     store = os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))
     env, book = {"GEOMEM_MODELS": store}, ["book", "--profile", "smoke"]
     for _ in range(BOOKS):
