@@ -53,6 +53,21 @@ def forked(function, *arguments):
     return process
 
 
+def left_running(folder):
+    """The commands of processes that work in a folder, or name it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            where = str((entry / "cwd").readlink())
+            dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            continue
+        if not dead and int(entry.name) != os.getpid() and str(folder) in f"{said} {where}":
+            found.append(said)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def foreground():
     """Signals as in the foreground of a terminal; in a shell's background Ctrl-C is ignored."""
@@ -202,6 +217,14 @@ def recorded(folder, **made):
 SOURCES = ["_config.yml", "_toc.yml", "CITATION.cff", "book", "notebooks"]
 
 
+def copy_sources(root):
+    """What makes the book, in a folder that is made where it is not there."""
+    root.mkdir(exist_ok=True)
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, root / name)
+
+
 def geomem_command(project, *arguments):
     command = [sys.executable, "-m", "geomem", *arguments]
     shared = {**os.environ, "GEOMEM_MODELS": os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))}
@@ -229,11 +252,7 @@ def build(root):
     for name in ("results", "_build/html"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, root / name)
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name)
-        else:
-            shutil.copy(ROOT / name, root)
+    copy_sources(root)
     # What a book of this checkout kept answers here, too, as its models do.
     (ROOT / runs.KEPT).mkdir(parents=True, exist_ok=True)
     (root / runs.KEPT).parent.mkdir(exist_ok=True)

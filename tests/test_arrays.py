@@ -1,6 +1,8 @@
 """What comes in as an array: taken in any ordinary form, refused in one line in any other."""
 
+import inspect
 import re
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -17,8 +19,10 @@ from geomem.memorization import quality
 from geomem.memorization.linearity import Linearity
 
 LEVELS = [0.5, 2.0]
-TRAIN = np.random.default_rng(0).normal(size=(12, 1, 2, 2))
-QUERIES = np.random.default_rng(1).normal(size=(4, 1, 2, 2))
+NO_POINTS = {"sigma", "sigmas", "radius"}  # arrays, too
+# In the range that images have: what is not is asked fewer questions.
+TRAIN = np.random.default_rng(0).uniform(-1, 1, size=(12, 1, 2, 2))
+QUERIES = np.random.default_rng(1).uniform(-1, 1, size=(4, 1, 2, 2))
 
 
 def halved(x, sigma):
@@ -44,6 +48,18 @@ def inception():
     made = object.__new__(quality.InceptionFeatures)
     made.network, made.device, made.batch = lambda x: (x.float().mean((2, 3)),), "cpu", 5
     return made
+
+
+def gaussian():
+    return geomem.GaussianDenoiser(TRAIN)
+
+
+def mirrored():
+    return geomem.DistinctImages(TRAIN, augment="mirror")
+
+
+def by_features(images):
+    return geomem.DistinctImages(images, features=lambda x: 2 * x.flatten(1))
 
 
 # Every argument that is an array of points, and one number or array of what comes out.
@@ -93,6 +109,35 @@ ARGUMENTS = {
     "ClassifierFeatures heldout": lambda a: classifier(TRAIN, a).accuracy,
     "their features": lambda a: trained()(a),
     "InceptionFeatures": lambda a: inception()(a),
+    "nearest_distances": lambda a: geomem.nearest_distances(QUERIES, a, 2),
+    "intrinsic_dimension heldout": lambda a: geomem.intrinsic_dimension(a, QUERIES).value,
+    "intrinsic_dimension train": lambda a: geomem.intrinsic_dimension(QUERIES, a).value,
+    "intrinsic_coverage": lambda a: geomem.intrinsic_coverage(a, QUERIES, LEVELS).mean,
+    "coverage_bounds heldout": lambda a: geomem.coverage_bounds(a, QUERIES, LEVELS).upper_sum,
+    "coverage_bounds train": lambda a: geomem.coverage_bounds(QUERIES, a, LEVELS).upper_sum,
+    "coverage_certificate": lambda a: geomem.coverage_certificate(a, QUERIES).nearest,
+    "measure_regimes heldout": lambda a: geomem.measure_regimes(a, QUERIES).coverage.mean,
+    "measure_regimes train": lambda a: geomem.measure_regimes(QUERIES, a).weight.mean,
+    "suggest_gap": lambda a: geomem.suggest_gap(a, QUERIES, resamples=9).window.high,
+    "twins": lambda a: geomem.twins(a).share,
+    "DistinctImages": lambda a: geomem.DistinctImages(a).images,
+    "DistinctImages mirrored": lambda a: geomem.DistinctImages(a, augment="mirror").group,
+    "DistinctImages by features": lambda a: by_features(a).vectors,
+    "neighbours and mirrors": lambda a: geomem.neighbours(a, mirrored()).ratio,
+    "neighbours by features": lambda a: geomem.neighbours(a, by_features(TRAIN)).ratio,
+    "memorized_fraction": lambda a: geomem.memorized_fraction(QUERIES, a).value,
+    "EmpiricalDenoiser": lambda a: geomem.EmpiricalDenoiser(a)(QUERIES, 0.5),
+    "GaussianDenoiser": lambda a: geomem.GaussianDenoiser(a)(QUERIES, 0.5),
+    "copy_margin images": lambda a: geomem.copy_margin(a, QUERIES),
+    "copy_margin train": lambda a: geomem.copy_margin(QUERIES, a),
+    "copy_bound heldout": lambda a: geomem.copy_bound(halved, a, QUERIES, LEVELS).beyond.mean,
+    "copy_bound train": lambda a: geomem.copy_bound(halved, QUERIES, a, LEVELS).beyond.mean,
+    "membership train": lambda a: geomem.membership(halved, a, QUERIES, LEVELS).auc.mean,
+    "membership heldout": lambda a: geomem.membership(halved, QUERIES, a, LEVELS).auc.mean,
+    "check_denoiser": lambda a: geomem.check_denoiser(gaussian(), a, LEVELS).error,
+    "Monitor train": lambda a: geomem.Monitor(a, QUERIES, samples=0, quiet=True).sigmas,
+    "Monitor heldout": lambda a: geomem.Monitor(QUERIES, a, samples=0, quiet=True).images,
+    "whiten": lambda a: geomem.whiten(a, [1.0, 2.0, 3.0, 4.0]),
 }
 FORMS = {
     "nested lists": lambda a: a.tolist(),
@@ -131,6 +176,17 @@ def study(heldout, pool):
 
 def floats(result):
     return np.asarray(result.double() if isinstance(result, torch.Tensor) else result, float)
+
+
+def test_every_public_name_that_takes_points_is_here():
+    """But `audit`, which is slow: test_audit.py."""
+    taking = set()
+    for name in geomem.__all__:
+        with suppress(ValueError):  # what has no signature
+            for one in inspect.signature(getattr(geomem, name)).parameters.values():
+                if one.name not in NO_POINTS and "Array" in str(one.annotation).split():
+                    taking.add(name)
+    assert taking - {key.split()[0] for key in ARGUMENTS} == {"audit"}
 
 
 @pytest.mark.parametrize("function", ARGUMENTS.values(), ids=ARGUMENTS)

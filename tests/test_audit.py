@@ -3,10 +3,12 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from test_arrays import FORMS, NONSENSE
 
 import geomem
 from geomem import Schedule
@@ -14,7 +16,7 @@ from geomem.cli.main import main
 from geomem.errors import InputError
 from geomem.report import audit as auditing
 from geomem.report.asked import clocks
-from geomem.report.part import Part
+from geomem.report.part import Part, stem
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +94,35 @@ def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
     )
 
 
+def test_a_report_replaces_its_own_figures_and_no_others(data, report, tmp_path, capsys):
+    mine = tmp_path / "figures" / "mine.png"
+    for place in (mine, tmp_path / "parts" / "of-my-work"):
+        place.parent.mkdir()
+        place.write_text("mine")
+    np.save(tmp_path / "train.npy", data.train)
+    with pytest.raises(SystemExit):
+        main(["audit", f"{tmp_path}/train.npy", "--out", str(tmp_path)])
+    assert capsys.readouterr().err.count("\n") == 1
+    for write in (lambda: geomem.audit(data, out=tmp_path), lambda: report.write(tmp_path)):
+        with pytest.raises(InputError, match=r"figures holds mine\.png, of no report"):
+            write()
+    assert mine.read_text() == "mine" and not (tmp_path / "report.html").exists()
+    mine.unlink()
+    for written in (report, replace(report, parts={"images": report.parts["images"]})):
+        written.write(tmp_path)
+        drawn = {path.stem for path in mine.parent.glob("*.csv")}
+        parts = written.parts.items()
+        assert drawn == {f"{stem(name)}-{key}" for name, part in parts for key in part.pictures}
+    mine.write_text("mine")
+    with pytest.raises(InputError, match="of no report"):
+        report.write(tmp_path)
+    assert mine.read_text() == "mine"
+
+
 def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
     hostile = "<script>alert(1)</script>{{ 7 * 7 }}"
-    found = geomem.audit(data, samples=data.train[:30], sampler=hostile, quiet=True)
+    given = dict(model={hostile: models["smooth"]}, samples=data.train[:30], sampler=hostile)
+    found = geomem.audit(data, **given, quiet=True)
     page = found.html
     assert "<script" not in page and "{{ 7 * 7 }}" in page
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
@@ -313,3 +341,25 @@ def test_what_an_audit_cannot_be_of_is_one_line(data, given):
     with pytest.raises(InputError) as refused:
         geomem.audit(**{"train": data.train, **given}, quiet=True)
     assert "\n" not in str(refused.value)
+
+
+def test_images_are_taken_in_any_ordinary_form_and_no_other(data, monkeypatch):
+    class Enough(Exception):
+        pass
+
+    taken = []
+
+    def steps(asked, *others):
+        taken.append(asked.train)
+        raise Enough
+
+    monkeypatch.setattr(auditing, "_steps", steps)
+    images = data.train.astype(np.float64)  # eighths: no form of them is rounded
+    for form, change in FORMS.items():
+        with pytest.raises(Enough):
+            geomem.audit(change(images), change(images), samples=change(images), quiet=True)
+        np.testing.assert_array_equal(torch.as_tensor(taken[-1]), images, err_msg=form)
+    for what, (spoil, message) in NONSENSE.items():
+        with pytest.raises(ValueError, match=message) as refused:
+            geomem.audit(spoil(images), quiet=True)
+        assert "\n" not in str(refused.value), what

@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ET
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import ROOT, geomem_command, without_api
+from conftest import ROOT, copy_sources, geomem_command, without_api
 from docutils import nodes
 
 import geomem
 from geomem.companion import api, badges, book, gallery, notebooks, prose, sphinx_ext, verdicts
-from geomem.companion.results import FIGURE_FILES, Result
+from geomem.companion.results import FIGURE_FILES, Result, files
 from geomem.companion.tables import Table
 from geomem.theorems import STATEMENTS, WHOSE
 
@@ -257,6 +257,17 @@ def test_executed_notebooks_hold_no_error_and_the_profile_s_parameters(project):
     assert "n_queries: int = 200  #" in "".join(shown["source"])
     kinds = [o["output_type"] for c in executed["cells"] for o in c.get("outputs", [])]
     assert "error" not in kinds and "display_data" in kinds, "pictures for other viewers"
+
+
+@pytest.mark.long
+def test_equal_runs_of_every_notebook_give_equal_files(project, tmp_path):
+    """By the same models, with nothing else kept; `scale` measures times, which differ."""
+    copy_sources(tmp_path)
+    made = geomem_command(tmp_path, "book", "--profile", "smoke")
+    assert made.returncode == 0, made.stdout + made.stderr
+    for name in {*notebooks.notebooks(tmp_path)} - {"scale"}:
+        one, other = (files(Result(root, name).folder) for root in (project, tmp_path))
+        assert one == other, name
 
 
 def test_figures_and_cite_on_the_command_line(project):

@@ -13,12 +13,11 @@ import sys
 import time
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from conftest import ROOT, SOURCES, geomem_command, prepare
+from conftest import ROOT, copy_sources, geomem_command, left_running, prepare
 from PIL import Image
 
 import geomem
@@ -66,21 +65,6 @@ def killed(arguments, cwd, env, seconds):
     return True
 
 
-def left_running(folder):
-    """The commands of processes that work in a folder, or name it."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            where = str((entry / "cwd").readlink())
-            dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-        except OSError:
-            continue
-        if not dead and int(entry.name) != os.getpid() and str(folder) in f"{said} {where}":
-            found.append(said)
-    return found
-
-
 def weights(store):
     (folder,) = store.iterdir()
     tensors, _ = checkpoint.read(folder / "model")
@@ -112,10 +96,7 @@ def test_a_training_is_killed(tmp_path, chance, told):
 def test_a_book_is_killed(tmp_path, chance, told):
     """Nothing runs on, every result is whole or not there, and the next book is complete."""
     root = tmp_path / "project"
-    root.mkdir()
-    for name in SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, root / name)
+    copy_sources(root)
     store = os.environ.get("GEOMEM_MODELS", str(ROOT / "models"))
     env, book = {"GEOMEM_MODELS": store}, ["book", "--profile", "smoke"]
     for _ in range(BOOKS):

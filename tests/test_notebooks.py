@@ -261,3 +261,13 @@ def test_every_number_of_a_notebook_has_a_range_with_ends():
                 for far in ("1e300", "-1e300", "1e13"):
                     with pytest.raises(ParameterError):
                         parameter.check(far)
+
+
+def test_of_two_ends_the_lower_is_below_the_upper():
+    smoke = notebooks.pick_profile(ROOT, "smoke")
+    for notebook in notebooks.notebooks(ROOT).values():
+        for name in notebook.parameters:
+            upper = re.sub("low$", "high", re.sub("min$", "max", name))
+            if upper != name and upper in notebook.parameters:
+                with pytest.raises(ParameterError, match="is not below"):
+                    notebooks.resolve(notebook, smoke, {name: "0.8", upper: "0.6"})

@@ -6,6 +6,8 @@ import time
 
 import pytest
 from bs4 import BeautifulSoup
+from conftest import forked, left_running
+from test_zoo import wait_for
 
 from geomem.companion import pdf
 from geomem.companion.site import Site
@@ -55,13 +57,14 @@ def html(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def paper(html):
+def paper(html, tmp_path_factory):
     try:
         pdf.chromium()
     except InputError as error:
         pytest.skip(str(error))
     text = pdf.joined(html, PARTS, ["A Title", "by somebody"], Site())
-    return pypdf.PdfReader(io.BytesIO(pdf.printed(text)))
+    folder = tmp_path_factory.mktemp("pdf")
+    return pypdf.PdfReader(io.BytesIO(pdf.printed(text, folder)))
 
 
 def test_every_link_within_leads_to_one_place_and_the_others_outside(html):
@@ -132,6 +135,21 @@ def test_nothing_is_cut_or_left_out_and_no_page_is_blank(paper):
     for words in ("whatisfolded", "heading23", "Paragraph89of", "theend", "bysomebody"):
         assert words in said
     assert "notthis" not in said
+
+
+def test_what_prints_ends_with_who_asked_for_it_and_its_folders_go(
+    paper, html, tmp_path, monkeypatch
+):
+    """The browser, and what steers it, also after kill -9."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    asked = forked(pdf.printed, pdf.joined(html, PARTS, ["A Title"], Site()), tmp_path)
+    wait_for(lambda: any("--type=renderer" in said for said in left_running(tmp_path)))
+    asked.kill()
+    asked.join()
+    wait_for(lambda: not left_running(tmp_path))
+    # `geomem.companion.runs.alone` clears the folder that the page was given.
+    assert {path.name for path in tmp_path.iterdir()} <= {"book.html"}
 
 
 def test_without_a_browser_it_says_so_in_one_line(monkeypatch, tmp_path):

@@ -96,6 +96,17 @@ def test_an_input_far_from_the_data_has_no_zero_over_zero(rng):
     assert weights[0, train[:, 0].argmax()] == 1
 
 
+@pytest.mark.parametrize("sigma", [1e-300, 1e-170, 1e170, 1e300])
+def test_noise_levels_whose_squares_are_no_numbers_give_the_limits(sigma, rng):
+    train = rng.normal(size=(5, 3))
+    near = train[:2] + 0.01
+    expected = np.eye(5)[:2] if sigma < 1 else np.full((2, 5), 0.2)
+    np.testing.assert_allclose(geomem.posterior_weights(near, train, sigma), expected)
+    np.testing.assert_allclose(geomem.empirical_denoiser(near, train, sigma), expected @ train)
+    weight = geomem.max_posterior_weight(train, [sigma], queries=near)
+    np.testing.assert_allclose(weight.mean, expected.max())
+
+
 def test_kind_dtype_and_shape_follow_the_input(rng):
     train = rng.normal(size=(6, 1, 2, 2)).astype(np.float32)
     x = rng.normal(size=(3, 1, 2, 2)).astype(np.float32)

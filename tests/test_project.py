@@ -4,9 +4,11 @@ import ast
 import importlib.metadata
 import json
 import re
+import runpy
 import sys
 import tomllib
 
+import pytest
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
@@ -80,6 +82,39 @@ def test_every_file_of_the_lock_has_its_hash():
     text = (ROOT / "requirements.lock").read_text()
     for block in re.split(r"\n(?=[A-Za-z])", text)[1:]:
         assert re.search(r"\n    --hash=sha256:[0-9a-f]{64}( |$)", block), block.partition(" ")[0]
+    for name in ("Makefile", ".binder/Dockerfile"):
+        (line,) = re.findall(r".*-r requirements\.lock.*", (ROOT / name).read_text())
+        assert "--require-hashes" in line, name
+
+
+def test_every_licence_is_known_and_binds_nobody():
+    try:
+        found = runpy.run_path(str(ROOT / ".ci" / "licences"))  # which exits where one does not fit
+    except importlib.metadata.PackageNotFoundError as missing:
+        pytest.skip(f"this is not the environment of the lock: {missing}")
+    pins = [name.split("==")[0] for name, _ in found["rows"] if "==" in name]
+    assert {*map(canonicalize_name, pins)} == {*lock()}
+    binding = ["GPL-3.0-or-later", "GNU General Public License v3 (GPLv3)", "AGPL-3.0-only"]
+    others = ["MIT", "GNU Lesser General Public License v3 (LGPLv3)", "LGPL-2.1-or-later"]
+    assert [*filter(found["BINDING"].search, binding + others)] == binding
+
+
+def test_what_is_shipped_of_others_has_its_licence_beside_it():
+    data, fonts = (ROOT / "geomem" / "data").glob("*.*z"), (ROOT / "book").glob("_assets/*.wof*")
+    shipped = [*data, *fonts]
+    for path in shipped:
+        whose = re.split(r"[._]", path.name)[0]
+        beside = [one.name for one in path.parent.glob("*_LICENSE")]
+        assert any(re.match(whose, name, re.I) for name in beside), path.name
+    assert shipped
+
+
+def test_every_week_each_lock_is_audited_and_licences_are_looked_at():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/weekly.yml").read_text())["jobs"]
+    runs = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    for path in ROOT.glob("requirements*.lock"):
+        assert [run for run in runs if "pip-audit" in run and run.endswith(f"-r {path.name}")]
+    assert "make licences" in runs
 
 
 def test_conda_installs_the_lock():

@@ -1,5 +1,7 @@
 """Running notebooks: failure, equal bytes, side by side, one at a time."""
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -462,6 +464,24 @@ def test_a_project_that_cannot_be_locked_is_one_line(project, error, monkeypatch
     (project / "_build" / "lock").mkdir(parents=True)
     with pytest.raises(runs.RunError, match=r"cannot be locked: .*lock"):
         runs.alone(project).__enter__()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_on_a_disk_without_locks_a_file_stands_in_or_one_line_says_so(project, number, monkeypatch):
+    def none(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    for _ in range(2):  # a lock that was given back is free
+        try:
+            with (
+                runs.alone(project),
+                pytest.raises(runs.RunError, match="another geomem"),
+                runs.alone(project),
+            ):
+                pass
+        except runs.RunError as error:
+            assert re.fullmatch(r"the project cannot be locked: [^\n]+", str(error))
 
 
 def test_a_path_outside_the_project_names_no_disk(project, tmp_path_factory, monkeypatch, rng):

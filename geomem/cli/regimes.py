@@ -52,7 +52,8 @@ def add_regimes(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--c", type=float, default=5.0, help="thickness of the shells (default 5)")
     verb.add_argument("--level", type=float, default=0.8, help="of the zone (default 0.8)")
-    verb.add_argument("--draws", type=int, default=DRAWS, help=f"of noise (default {DRAWS})")
+    about = f"of noise, at most 1,000 (default {DRAWS})"
+    verb.add_argument("--draws", type=int, default=DRAWS, help=about)
     verb.add_argument("--seed", type=int, default=0, help="of the noise and the resampling")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     verb.add_argument("--out", default="regimes", metavar="DIR", help="of its files")
@@ -81,7 +82,7 @@ def _check(options: argparse.Namespace) -> None:
         "level": ("between 0 and 1", 0 < options.level < 1),
         "c": ("above 0", 0 < options.c < np.inf),
         "queries": ("at least 1", options.queries is None or options.queries >= 1),
-        "draws": ("at least 1", options.draws >= 1),
+        "draws": ("1 to 1,000", 1 <= options.draws <= 1000),  # all are in memory at once
         "seed": ("at least 0", options.seed >= 0),
     }
     for name, (wanted, holds) in right.items():

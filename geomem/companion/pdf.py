@@ -12,7 +12,6 @@ import copy
 import io
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import yaml
 
 from geomem import disk
 from geomem.companion import book, citation, site
+from geomem.companion.results import scratch
 from geomem.errors import InputError
 
 PLACE = Path("_build", "geomem.pdf")
@@ -85,7 +85,8 @@ def build(root: Path) -> None:
     lines += [book.feet(root).get("", ""), of.address]
     cover = [line for line in lines if line]
     text = joined(root / "_build" / "html", parts(root), cover, of)
-    disk.write(root / PLACE, printed(text))
+    with scratch(root, "pdf") as folder:  # which the next start clears where this one is killed
+        disk.write(root / PLACE, printed(text, folder))
 
 
 def parts(root: Path) -> list[Part]:
@@ -236,12 +237,15 @@ def _soup_of(text: str) -> Any:
     return BeautifulSoup(text, "html.parser")
 
 
-def printed(text: str) -> bytes:
-    """A page as a PDF; its contents are printed twice, since only paper has page numbers."""
+def printed(text: str, folder: Path) -> bytes:
+    """A page as a PDF; its contents are printed twice, since only paper has page numbers.
+
+    ``folder`` is where the page lies meanwhile.
+    """
     from pypdf import PdfReader
 
-    with tempfile.TemporaryDirectory() as folder, browser() as chrome:
-        path = Path(folder, "book.html")
+    with browser() as chrome:
+        path = folder / "book.html"
         path.write_text(text)
         context = chrome.new_context(viewport={"width": WIDTH, "height": 900}, offline=True)
         page = context.new_page()

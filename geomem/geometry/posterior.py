@@ -32,6 +32,7 @@ from geomem.geometry.ranks import log_sum
 
 KEPT_BYTES = 2**28  # a training set up to this size is kept as float64; a larger one is read anew
 REACH = 50.0  # nats below the largest from where weights are left out: of 1e9 all less than 1e-12
+LEAST = 1e-200  # of sigma^2 that is divided by: even of data of 1e30 no quotient is infinite
 
 
 class EmpiricalDenoiser:
@@ -123,11 +124,11 @@ class EmpiricalDenoiser:
 
         Without ||x||^2, which cancels in the softmax, an input far from the data loses no digits.
         """
-        levels = per_query(sigma, q)
+        squares = (per_query(sigma, q) ** 2).clamp(min=LEAST)
         for rows in q.slices(QUERY_ROWS):
             x = q.block(rows, self._centre)
             for columns, block, half in self._kept or self._read():
-                yield rows, columns, (x @ block.T - half) / levels[rows] ** 2, block
+                yield rows, columns, (x @ block.T - half) / squares[rows], block
 
     def _read(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """The centred training set in blocks, each with its ||x_i||^2 / 2."""

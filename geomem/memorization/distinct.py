@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 
 from geomem.data.ranges import RANGES, recognise
 from geomem.errors import InputError
-from geomem.geometry.arrays import Array, Floats, check_array, check_count
+from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_floats
 from geomem.geometry.distances import TRAIN_ROWS, Points, nearest
 
 THIRD = 1 / 3
@@ -108,6 +108,8 @@ class DistinctImages:
         images = (
             points.take(self.index) if points.device.type == "cpu" else points.block(self.index)
         )
+        if isinstance(images, np.ndarray):  # in the order of bytes that torch takes
+            images = images.astype(images.dtype.newbyteorder("="), copy=False)
         self.images = images.reshape(-1, *points.shape[1:])
         self.device, self.features, self.cosine = points.device, features, cosine
         self.augment = (augment,) if isinstance(augment, str) else tuple(augment)
@@ -146,7 +148,7 @@ class DistinctImages:
         """
         if images.ndim < 3 or self.range is None or images.shape[1:] != self.images.shape[1:]:
             return
-        some = torch.as_tensor(images[:: -(-len(images) // SOME)]).double().cpu().numpy()
+        some = check_floats("images", images[:: -(-len(images) // SOME)])
         low, high = np.quantile(some, (0.01, 0.99))
         for theirs in RANGES:
             width = theirs[1] - theirs[0]
@@ -184,7 +186,7 @@ class DistinctImages:
         """Images as the vectors between which distances are taken."""
         if self.features is None and not self.cosine:
             return images
-        tensor = torch.as_tensor(images).to(self.device)
+        tensor = _tensor(images).to(self.device)
         if self.features is not None:
             with torch.no_grad():
                 parts = [self.features(part) for part in tensor.float().split(BATCH)]
@@ -244,7 +246,7 @@ def _variants(images: Array, augment: Sequence[str]) -> Iterator[Array]:
     if not augment:
         yield images
         return
-    tensor = torch.as_tensor(check_array("images", images)).double()
+    tensor = _tensor(images).double()
     height, width = tensor.shape[-2:]
     wider = torch.nn.functional.pad(tensor, (1, 1, 1, 1), mode="replicate")
     moves = product((1, 0, 2), repeat=2) if "shift" in augment else [(1, 1)]
@@ -253,3 +255,11 @@ def _variants(images: Array, augment: Sequence[str]) -> Iterator[Array]:
         yield moved
         if "mirror" in augment:
             yield moved.flip(-1)
+
+
+def _tensor(images: Array) -> torch.Tensor:
+    """As a tensor, in whatever order their bytes and axes lie."""
+    array = check_array("images", images)
+    if isinstance(array, torch.Tensor):
+        return array
+    return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))

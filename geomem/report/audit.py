@@ -20,7 +20,7 @@ from geomem.denoisers.recognise import denoiser
 from geomem.diffusion.sampler import device_of, levels_of
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
-from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.arrays import Array, Floats, check_array
 from geomem.geometry.coverage import shell_coverage
 from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.regimes import DRAWS, GRID
@@ -29,7 +29,7 @@ from geomem.report.asked import QUICK, THOROUGH, Asked, clocks, digest, identity
 from geomem.report.images import BOUNDED, gap_part, images_part
 from geomem.report.model import compared, levels_for, model_part
 from geomem.report.part import Part, key_of, stem
-from geomem.report.report import Report
+from geomem.report.report import Report, check_figures
 from geomem.report.samples import samples_part
 
 PARTS = "parts"  # of a report's folder, where each part is kept when it is done
@@ -129,6 +129,8 @@ def audit(
     )  # fmt: skip
     drawn = None if samples is None else _like(images, samples)
     folder = None if out is None else Path(out)
+    if folder is not None:  # before anything is measured
+        check_figures(folder)
     steps = _steps(asked, models, drawn, sampler)
     if not quiet:
         _announce(steps, folder)
@@ -167,11 +169,14 @@ def _like(images: NDArray[Any], others: Array) -> NDArray[Any]:
 
 
 def _array(images: Array) -> NDArray[Any]:
-    host = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else images
-    found = np.asarray(host)
-    if found.ndim < 2 or not len(found) or found.dtype.kind not in "buif":
-        raise InputError("audit: images are arrays (N, ...); geomem.load_dataset reads a path.")
-    return found
+    """What `check_array` takes, on the host, in the order of bytes that torch takes."""
+    try:
+        found = check_array("audit", images)
+    except ValueError as error:
+        raise InputError(f"{error} geomem.load_dataset reads a path.") from error
+    if isinstance(found, torch.Tensor):  # NumPy has no bfloat16
+        found = (found.float() if found.dtype == torch.bfloat16 else found).cpu().numpy()
+    return np.ascontiguousarray(found, found.dtype.newbyteorder("="))
 
 
 def _named(model: Any) -> dict[str, AdaptedDenoiser]:

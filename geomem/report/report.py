@@ -15,12 +15,14 @@ from typing import Any
 import jinja2
 
 from geomem import disk
+from geomem.data.files import plain
 from geomem.errors import InputError
 from geomem.geometry.intervals import Estimate
 from geomem.geometry.window import Window
 from geomem.memorization.gap import SuggestedGap
 from geomem.report.part import Number, Part, stem
 
+FILES = ".files.json"  # in the folder of figures: the names that a report has put there
 CHECK = re.compile(r"\s*(.+?)(\.low|\.high)?\s*(<=|>=|<|>)\s*(\S+)\s*")
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
@@ -166,22 +168,42 @@ class Report:
         Parameters
         ----------
         folder : path
-            Made where it is not there; files of these names are replaced.
+            Made where it is not there; files of these names, and a report's ``figures``, are
+            replaced.
 
         Returns
         -------
         The page and the JSON.
+
+        Raises
+        ------
+        InputError
+            If its ``figures`` hold what no report has put there.
         """
+        check_figures(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with disk.replacing(folder / "figures") as figures:  # none is left of another report
             for name, part in self.parts.items():
                 for key, picture in part.pictures.items():
                     disk.write(figures / f"{stem(name)}-{key}.{picture.kind}", picture.file)
                     disk.write(figures / f"{stem(name)}-{key}.csv", picture.csv)
+            disk.write(figures / FILES, json.dumps(sorted(path.name for path in figures.iterdir())))
         page, numbers = folder / "report.html", folder / "report.json"
         disk.write(numbers, self.json)
         disk.write(page, self.html)
         return [page, numbers]
+
+
+def check_figures(folder: Path) -> None:
+    """InputError unless all ``figures`` in a folder are a report's: another one replaces them."""
+    figures = folder / "figures"
+    if not figures.exists():
+        return
+    ours = {FILES, ".DS_Store"}  # the latter is what a file browser leaves
+    with suppress(OSError, ValueError, TypeError):
+        ours |= {*json.loads((figures / FILES).read_text())}
+    if strange := sorted({path.name for path in figures.iterdir()} - ours):
+        raise InputError(f"{figures} holds {plain(strange[0])}, of no report; name another folder.")
 
 
 def read_check(check: str) -> tuple[str, str, str, float]:
