@@ -320,7 +320,7 @@ def _bibliography(app: Sphinx, config: Any) -> None:
 
 
 def _together(app: Sphinx) -> None:
-    """Pages are read in several processes; this one numbers sections after that, and does not say."""
+    """Pages are read in several processes; this one numbers sections later, and does not say so."""
     app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
 
 
