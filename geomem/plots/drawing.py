@@ -250,21 +250,32 @@ def noise_table(
     return filled_up(table)
 
 
-def shade_regimes(ax: Axes, regimes: Regimes) -> None:
-    """The three regimes as named bands, the danger zone darker, the crossing as a dotted line."""
-    bands: list[tuple[str, tuple[float, float] | None, str]] = [
-        ("small noise", regimes.small, "0.96"),
-        ("medium:\ndanger zone", regimes.medium, "0.85"),
-        ("large noise", regimes.large, "0.96"),
+def shade_regimes(ax: Axes, regimes: Regimes, shown: tuple[float, float] | None = None) -> None:
+    """The three regimes as named bands, the danger zone darker, the crossing as a dotted line.
+
+    Each name stands over the middle of what shows of its band; that of the danger zone, which may
+    be narrower than its name, above the others.
+
+    shown : the noise levels of the axis, data units; None: those that the curves were measured at.
+    """
+    left, right = shown or (regimes.sigma_min, regimes.sigma_max)
+    bands: list[tuple[str, tuple[float, float] | None, str, float]] = [
+        ("small noise", regimes.small, "0.96", 0),
+        ("medium: danger zone", regimes.medium, "0.85", 1.3 * SMALL_TEXT),
+        ("large noise", regimes.large, "0.96", 0),
     ]
-    for name, band, shade in bands:
-        if band is not None:
-            ax.axvspan(*band, color=shade, lw=0, zorder=0)
-            middle = np.sqrt(band[0] * band[1])
-            ax.text(middle, 1.04, name, ha="center", va="bottom", fontsize=SMALL_TEXT)
+    look: dict[str, Any] = dict(textcoords="offset points", ha="center", va="bottom")
+    for name, band, shade, above in bands:
+        if band is None:
+            continue
+        ax.axvspan(*band, color=shade, lw=0, zorder=0)
+        low, high = max(left, band[0]), min(right, band[1])
+        if low < high:
+            at = np.sqrt(low * high), 1.04
+            ax.annotate(name, at, (0, above), annotation_clip=False, fontsize=SMALL_TEXT, **look)
     if np.isfinite(regimes.crossing.value):
         ax.axvline(regimes.crossing.value, color="k", ls=":", lw=1)
-    ax.set_xlim(regimes.sigma_min, regimes.sigma_max)
+    ax.set_xlim(left, right)
 
 
 def image_grid(

@@ -155,18 +155,20 @@ def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) ->
     Returns the figure and its table, one row a curve and level.
     """
     fig, ax = plt.subplots(figsize=(4.8, 3.9))
-    shade_regimes(ax, geometry.regimes)
+    shade_regimes(ax, geometry.regimes, xlim)
     curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
     plot_series(ax, curves, marker="")
     sigma_axis(ax)
-    ax.set(ylabel="probability", xlim=xlim)
+    ax.set_ylabel("probability")
     right = ax.twinx()
     right.grid(False)
     look = style(SERIES["small"], ms=3.5)
     rate.plot(right, "small model's rate (right axis)", **look)
     height = 1.5 * rate.high[rate.peak]
     right.set_ylim(-0.03 * height, 1.03 * height)
-    right.yaxis.set_major_locator(MaxNLocator(5))  # short numbers, which leave the label its room
+    right.yaxis.set_major_locator(
+        MaxNLocator(5, prune="upper")
+    )  # short numbers, none over the axis
     right.set_ylabel("memorization rate", color=look["color"])
     right.spines["right"].set(visible=True, color=look["color"])
     right.tick_params(axis="y", colors=look["color"])
@@ -307,7 +309,7 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
     rate : on held-out images, at some of the same levels, called ``named``.
     """
     fig, (ax, lower) = plt.subplots(2, 1, figsize=(4.8, 5.4), sharex=True, height_ratios=(3, 2))
-    shade_regimes(ax, geometry.regimes)
+    shade_regimes(ax, geometry.regimes, (0.01, 20))
     for label, course in found.items():
         color, _, line = SERIES[label.split(",")[0]]
         course.plot(ax, lower, label, color, line)
@@ -317,7 +319,7 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
     if geometry.regimes.medium:
         lower.axvspan(*geometry.regimes.medium, color="0.85", lw=0, zorder=0)
     lower.axhline(THIRD, color="k", lw=0.8, ls=":")
-    ax.set(xlabel="", ylabel="share that passes now", xlim=(0.01, 20))
+    ax.set(xlabel="", ylabel="share that passes now")
     lower.set_ylabel(r"$d_{1\mathrm{NN}}/d_{2\mathrm{NN}}$")
     fig.legend(loc="outside lower center", ncol=2)
     levels = next(iter(found.values())).sigma
@@ -351,7 +353,7 @@ def over_training(moments: Sequence[Moment]) -> Drawn:
 def switched(switch: Switch, reach: CopyRange) -> Drawn:
     """The shares of copies against the level of a single switch, over the regimes."""
     fig, ax = plt.subplots(figsize=(4.8, 4.0))
-    shade_regimes(ax, reach.geometry.regimes)
+    shade_regimes(ax, reach.geometry.regimes, (0.002, 90))
     for base, other in (("small", "large"), ("large", "small")):
         label = f"{base} model, then {other} below"
         switch.curve(base).plot(ax, label, **style(SERIES[base], ms=4))
@@ -361,7 +363,7 @@ def switched(switch: Switch, reach: CopyRange) -> Drawn:
     half = [switch.alone["small"].mean() / 2] * 2
     ax.errorbar(at, half, xerr=ends, fmt="kD", ms=4, capsize=2, zorder=4)
     sigma_axis(ax)
-    ax.set(xlim=(0.002, 90), ylabel="share of memorized samples")
+    ax.set_ylabel("share of memorized samples")
     ax.set_xlabel(r"switch at noise level $\sigma$ (data units)")
     fig.legend(loc="outside lower center", ncol=2)
     return fig, switch.table()
