@@ -166,9 +166,7 @@ def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) ->
     rate.plot(right, "small model's rate (right axis)", **look)
     height = 1.5 * rate.high[rate.peak]
     right.set_ylim(-0.03 * height, 1.03 * height)
-    right.yaxis.set_major_locator(
-        MaxNLocator(5, prune="upper")
-    )  # short numbers, none over the axis
+    right.yaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # none over the axis, all short
     right.set_ylabel("memorization rate", color=look["color"])
     right.spines["right"].set(visible=True, color=look["color"])
     right.tick_params(axis="y", colors=look["color"])
