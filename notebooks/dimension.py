@@ -43,7 +43,8 @@ kinds = [(preset, dataset, sizes, changes)]
 kinds += [(second_preset, second_dataset, second_sizes, second_changes)]
 asked = [(kind, int(side)) for kind in kinds if kind[1] for side in kind[2].split()]
 cases = [Case.of(name, of, n_train, new, size=side, **how) for (name, of, _, new), side in asked]
-cases.sort(key=lambda case: case.data.train[0].size)
+order = np.argsort([case.data.train[0].size for case in cases], kind="stable")  # small ones first
+cases, asked = [cases[i] for i in order], [asked[i] for i in order]
 models = geomem.train_or_load([one for case in cases for one in (case.small, case.large)])
 data = [case.data for case in cases]
 

@@ -46,14 +46,17 @@ def test_factors_are_predicted_over_measured():
 
 
 def test_near_means_near_to_all_of_where_the_target_may_lie():
-    assert dimension.within([LARGE], "zone", "switch") is True
-    assert dimension.within([SMALL], "zone", "switch") is None  # 2 / 0.9
-    assert dimension.within([SMALL, LARGE], "zone", "switch") is None
-    assert dimension.within([SMALL, LARGE], "zone", "switch", factor=2.5) is True
-    assert dimension.within([SMALL], "zone", "switch", factor=1.2) is False
-    assert dimension.within([SMALL], "overlap", "hump") is None
-    no_interval = size(4, 2.0, (2.0,), (2.0,))
-    assert dimension.within([no_interval], "zone", "hump") is None
+    def near(*levels, factor=2.0):
+        one = SimpleNamespace(predicted={"zone": 2.0}, targets={"hump": levels})
+        return dimension.within([one], "zone", "hump", factor)
+
+    assert near(Estimate(1.5, 1.1, 3.9)) is True
+    assert near(Estimate(1.5, 0.9, 3.9)) is None
+    assert near(Estimate(1.5, 0.9, 3.9), factor=2.5) is True
+    assert near(Estimate(0.7, 0.6, 0.8)) is False
+    # Of a switch both levels count: one that is surely far is not near, wherever the other lies.
+    assert near(Estimate(2.0, 1.8, 2.2), Estimate(8.0, 7.0, 9.0)) is False
+    assert near(Estimate(2.0)) is None  # without an interval
 
 
 def test_growth_is_from_the_smallest_to_the_largest():

@@ -205,6 +205,11 @@ class Measured:
         return {"hump": self.hump.centre, "switch": switch}
 
     @property
+    def targets(self) -> dict[str, list[Estimate]]:
+        """The levels that each of `TARGETS` is, data units, with their intervals."""
+        return {"hump": [self.hump.centre], "switch": [self.switch.begun, self.switch.ended]}
+
+    @property
     def levels(self) -> dict[str, Estimate]:
         """Every level, data units: the edges of the zone, the hump, the switch, predictions."""
         regimes, half = self.reach.geometry.regimes, self.hump.half
@@ -316,8 +321,8 @@ def off(found: Floats) -> float:
 
 
 def within(sizes: Sequence[Measured], prediction: str, target: str, factor: float = 2.0) -> Answer:
-    """Whether a prediction is this near, at every size, to where the target lies."""
-    off = [one.measured[target] / one.predicted[prediction] for one in sizes]
+    """Whether a prediction is this near to the target, at every size; to both levels of a switch."""
+    off = [level / one.predicted[prediction] for one in sizes for level in one.targets[target]]
     return every(lies_in(each, Window(1 / factor, factor)) for each in off)
 
 
