@@ -137,7 +137,7 @@ claim("small-ratio", says, ratio.low[0] > 2, must=False)
 
 # %% tags=["remove-cell"]
 config, first = case.small.train.for_images(data.train), {k: x.first for k, x in errors.items()}
-companion.quote(dataset=data.name, dimension=f"{d}", small_n=n, large_n=len(everything))
+companion.quote(dataset=data.name, dimension=f"{d:,}", small_n=n, large_n=len(everything))
 companion.quote(n_heldout=len(heldout), noisy=draws * n, zone=geometry.zone_in_words)
 companion.quote(sigma_first=sigmas[0], sigma_last=sigmas[-1])
 companion.quote(nearest=(geomem.neighbours(heldout, case.distinct).first ** 2).mean())

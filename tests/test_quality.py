@@ -36,6 +36,17 @@ def test_unseen_images_are_those_after_the_small_set(rng):
                 unseen_images(*sets)
 
 
+def test_roughness_is_of_neighbours_and_that_of_noise_is_twice_its_variance(rng):
+    ramp = np.broadcast_to(np.arange(4.0), (1, 1, 3, 4))  # 9 steps of 1 across, 8 of 0 down
+    assert quality.roughness(ramp).tolist() == [9 / 17]
+    noise = 0.5 * rng.normal(size=(3, 2, 64, 64))
+    np.testing.assert_allclose(quality.roughness(noise), 2 * 0.25, rtol=0.05)
+    np.testing.assert_allclose(quality.roughness(3 * noise + 1), 9 * quality.roughness(noise))
+    for wrong in (noise[0], noise[..., :1]):
+        with pytest.raises(ValueError, match="expected"):
+            quality.roughness(wrong)
+
+
 def test_frechet_distance_is_the_closed_form_of_its_moments(rng):
     a = rng.normal(size=(60, 5)) @ rng.normal(size=(5, 5)) + rng.normal(size=5)
     b = rng.normal(size=(80, 5)) @ rng.normal(size=(5, 5))

@@ -6,8 +6,8 @@ and citation. With ``:again:`` it repeats a figure that has its number elsewhere
 NOTEBOOK` says what the paper claims there and what came out, at the opening of each page. The
 other directives generate the index of figures, the entries to cite, what became of the paper's
 claims and items, and the tables of parameters and profiles. In the text `{{ NOTEBOOK.NAME }}` is a
-number that a notebook quoted; `{{ verdict.ID }}` and `{{ outcome.ID }}` are of the claim with that
-id, its hyphens as underscores.
+number that a notebook quoted; `{{ verdict.ID }}`, `{{ outcome.ID }}` and, for both, `{{ told.ID }}`
+are of the claim with that id, its hyphens as underscores.
 """
 
 from __future__ import annotations
@@ -285,6 +285,11 @@ def _claims() -> list[verdicts.Claim]:
     return verdicts.claims(ROOT)
 
 
+def _told(claim: verdicts.Claim) -> str:
+    """The verdict and, where it was tested, the numbers."""
+    return ", ".join(filter(None, [badges.verdict(claim.verdict), claim.ours]))
+
+
 @cache
 def _numbers() -> dict[str, dict[str, str]]:
     """What the text takes from the run: quoted numbers, verdicts, and outcomes in numbers."""
@@ -293,6 +298,7 @@ def _numbers() -> dict[str, dict[str, str]]:
         **prose.numbers(ROOT),
         "verdict": {id: badges.verdict(claim.verdict) for id, claim in named.items()},
         "outcome": {id: claim.ours or claim.verdict for id, claim in named.items()},
+        "told": {id: _told(claim) for id, claim in named.items()},
         "whose": {kind: badges.whose(kind, "", said) for kind, said in verdicts.WHOSE.items()},
     }
 

@@ -370,14 +370,16 @@ def wilson(mean: Floats, size: Floats, level: float = 0.95) -> tuple[Floats, Flo
 
 
 def percent(share: float) -> str:
-    """A share as text: two digits, none of them lost near 0 and 1.
+    """A share as text: two digits, none of them lost near 0 and 1 but for what is less than 1e-6.
 
-    >>> [percent(x) for x in (0.0, 0.00717, 0.0625, 0.8163, 0.9968, 0.99987, 1.0)]
-    ['0%', '0.72%', '6.2%', '82%', '99.68%', '99.987%', '100%']
+    >>> [percent(x) for x in (0.0, 0.00717, 0.0625, 0.8163, 0.9968, 0.99987, 1 - 1e-9, 1.0)]
+    ['0%', '0.72%', '6.2%', '82%', '99.68%', '99.987%', 'above 99.9999%', '100%']
     """
     value = 100 * share
     if 99 < abs(value) < 100:  # two digits of what is left to 100
         left = 100 - abs(value)
+        if left < 1e-4:
+            return "above 99.9999%"
         digits = 1 - math.floor(math.log10(left))
         return f"{value:.{digits}f}%"
     return f"{value:.0f}%" if abs(value) >= 9.95 else f"{value:.2g}%"
