@@ -16,6 +16,7 @@ from geomem.memorization.quality import (
     frechet_distance,
     frechet_error,
     frechet_estimate,
+    roughness,
     sliced_estimate,
     sliced_wasserstein,
     unseen_images,
@@ -38,13 +39,13 @@ def test_unseen_images_are_those_after_the_small_set(rng):
 
 def test_roughness_is_of_neighbours_and_that_of_noise_is_twice_its_variance(rng):
     ramp = np.broadcast_to(np.arange(4.0), (1, 1, 3, 4))  # 9 steps of 1 across, 8 of 0 down
-    assert quality.roughness(ramp).tolist() == [9 / 17]
-    noise = 0.5 * rng.normal(size=(3, 2, 64, 64))
-    np.testing.assert_allclose(quality.roughness(noise), 2 * 0.25, rtol=0.05)
-    np.testing.assert_allclose(quality.roughness(3 * noise + 1), 9 * quality.roughness(noise))
+    assert roughness(ramp).tolist() == [9 / 17]
+    noise = 0.5 * rng.normal(size=(3, 2, 128, 128))
+    np.testing.assert_allclose(roughness(noise), 2 * 0.25, rtol=0.05)
+    np.testing.assert_allclose(roughness(3 * noise + 1), 9 * roughness(noise))
     for wrong in (noise[0], noise[..., :1]):
         with pytest.raises(ValueError, match="expected"):
-            quality.roughness(wrong)
+            roughness(wrong)
 
 
 def test_frechet_distance_is_the_closed_form_of_its_moments(rng):

@@ -321,7 +321,7 @@ def off(found: Floats) -> float:
 
 
 def within(sizes: Sequence[Measured], prediction: str, target: str, factor: float = 2.0) -> Answer:
-    """Whether a prediction is this near to the target, at every size; to both levels of a switch."""
+    """Whether a prediction is this near to a target, at every size; to both levels of a switch."""
     off = [level / one.predicted[prediction] for one in sizes for level in one.targets[target]]
     return every(lies_in(each, Window(1 / factor, factor)) for each in off)
 
