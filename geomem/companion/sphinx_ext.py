@@ -326,8 +326,12 @@ def _bibliography(app: Sphinx, config: Any) -> None:
 
 
 def _together(app: Sphinx) -> None:
-    """Pages are read in several processes; this one numbers sections later, and does not say so."""
-    app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
+    """Pages are read in several processes: two extensions do not say that they can do that.
+
+    One numbers sections when all pages are read, the other is for LaTeX alone.
+    """
+    for name in ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex"):
+        app.extensions[name].parallel_read_safe = True
 
 
 def _assets(app: Sphinx) -> None:
