@@ -344,7 +344,7 @@ def over_training(moments: Sequence[Moment]) -> Drawn:
     ax.set(xscale="log", xlabel="training step", ylabel="memorized")
     ax.set_xticks(steps, [f"{step:,}" for step in steps])
     ax.set_xticks([], minor=True)
-    ax.legend(loc="upper left")
+    fig.legend(loc="outside lower center")
     return fig, table
 
 
