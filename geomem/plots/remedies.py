@@ -259,7 +259,9 @@ def _name(points: Mapping[tuple[float, float], str], marks: Floats, ax: Axes) ->
     ax.get_ylim()  # it settles the limits
     to_axes = ax.transScale + ax.transLimits
     note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": SMALL_TEXT}
-    note["arrowprops"] = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
+    leader = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
+    note["arrowprops"] = leader | {"relpos": (0, 0.5)}  # from the near edge: across no other name
+    note["bbox"] = {"fc": "w", "ec": "none", "pad": 1}  # a line behind a name does not strike it
     (_, low), (right, high) = (to_axes.transform(marks[:, :, end]).T for end in (1, 2))
     column = 0.03 + right[marks[:, 0, 0] < 0.5].max(initial=0)
     named = sorted((point for point, name in points.items() if name), key=lambda at: at[::-1])
