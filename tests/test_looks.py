@@ -147,6 +147,19 @@ def test_no_name_stands_by_the_curve_of_another():
     plt.close(fig)
 
 
+def test_of_few_samples_a_curve_says_how_many_and_its_band_is_faint(rng):
+    sigma = np.array([0.1, 1.0, 10.0])
+    of = {
+        f"of {n}": Curve.from_queries(sigma, rng.random((n, 3)) < 0.5, indicator=True)
+        for n in (6, 200)
+    }
+    fig, ax = drawing.noise_curves(of, "share")
+    assert ax.get_legend_handles_labels()[1] == ["of 6 (6)", "of 200"]
+    faint, other = (band.get_alpha() for band in ax.collections)
+    assert 0 < faint < other / 2
+    plt.close(fig)
+
+
 def test_a_share_of_nothing_is_drawn_apart_from_a_small_one():
     ax = plt.figure().subplots()
     drawing.share_axis(ax)
