@@ -130,6 +130,36 @@ def test_names_stand_beside_their_own_curves_and_a_crowd_gets_a_legend():
     plt.close("all")
 
 
+def test_no_name_stands_by_the_curve_of_another():
+    """The long name of one of two steps has room above a hump only, and would seem to be its."""
+    with plt.style.context(STYLE):
+        fig, ax = plt.subplots()
+    x = np.linspace(-1, 1, 41)
+    for name, end in (("step", 0.92), ("a long name of another step", 0.8)):
+        ax.plot(x, np.clip(6 * (end - x), 0, 1), label=name)
+    ax.plot(x, 0.6 * np.exp(-9 * (x - 0.1) ** 2), label="hump")
+    beside.named_beside(ax)
+    paths = {line.get_label(): beside._path(line) for line in ax.lines}
+    for text in ax.texts:
+        middle = text.get_window_extent().get_points().mean(0)
+        away = {name: np.hypot(*(path - middle).T).min() for name, path in paths.items()}
+        assert min(away, key=away.get) == text.get_text()
+    plt.close(fig)
+
+
+def test_of_few_samples_a_curve_says_how_many_and_its_band_is_faint(rng):
+    sigma = np.array([0.1, 1.0, 10.0])
+    of = {
+        f"of {n}": Curve.from_queries(sigma, rng.random((n, 3)) < 0.5, indicator=True)
+        for n in (6, 200)
+    }
+    fig, ax = drawing.noise_curves(of, "share")
+    assert ax.get_legend_handles_labels()[1] == ["of 6 (6)", "of 200"]
+    faint, other = (band.get_alpha() for band in ax.collections)
+    assert 0 < faint < other / 2
+    plt.close(fig)
+
+
 def test_a_share_of_nothing_is_drawn_apart_from_a_small_one():
     ax = plt.figure().subplots()
     drawing.share_axis(ax)

@@ -73,7 +73,7 @@ def _room(
     inside = (middles - half >= low) & (middles + half <= high)
     middles = middles[inside.all(1)]
 
-    def away(places: np.ndarray, around: np.ndarray) -> np.ndarray:
+    def away(places: np.ndarray, around: np.ndarray | int) -> np.ndarray:
         """How far the nearest of some places is from a box around each middle."""
         if not len(places):
             return np.full(len(middles), np.inf)
@@ -86,5 +86,6 @@ def _room(
         size, middle = np.array([there.width, there.height]) / 2, np.mean(there.get_points(), 0)
         room = np.minimum(room, away(middle[None], half + size))
     near = away(own, half)
-    room[(near < 4) | (room < near + 3)] = -1
+    strange = away(others, 0) <= away(own, 0)  # from its middle: it would be read as another's name
+    room[(near < 4) | (room < near + 3) | strange] = -1
     return middles[room.argmax()] if len(room) and room.max() > 0 else None

@@ -60,6 +60,7 @@ NAMES = {  # how quantities are written in a picture
     "overlap": "coverage by overlap",
 }
 MEMORIZED = "#cc0000"  # the sign of a memorized image; red as in the paper's Figure 10
+FEW_SAMPLES = 20  # below which a curve says how many, and its wide band is faint
 SHARES = {0: "0", 0.01: "1%", 0.1: "10%", 1: "100%"}  # the ticks of an axis of shares
 
 
@@ -155,6 +156,8 @@ def noise_curves(
 ) -> tuple[Figure, Axes]:
     """Curves with their bands against the noise level, named beside them or in a legend below.
 
+    Of fewer than `FEW_SAMPLES` the band is faint, and their number follows the label.
+
     Parameters
     ----------
     curves : label, or a quantity of `NAMES` -> the curve.
@@ -187,9 +190,14 @@ def noise_curves(
     if zone is not None:
         ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
     for name, curve in curves.items():
-        curve.plot(ax, NAMES.get(name, name), **style(known[name], ms=4, markevery=every))
+        n, label = getattr(curve, "n", 0), NAMES.get(name, name)  # 0: read off, or of no number
+        few = 0 < n < FEW_SAMPLES
+        look = style(known[name], ms=4, markevery=every)
+        curve.plot(ax, f"{label} ({n})" if few else label, **look)
+        if few:
+            ax.collections[-1].set(alpha=0.07)  # it would hide the others
     for levels, values, *half in (marks or {}).values():
-        look: dict[str, Any] = dict(fmt="kx", ms=6, mew=1.4, capsize=2, zorder=5)
+        look = dict(fmt="kx", ms=6, mew=1.4, capsize=2, zorder=5)
         ends = half[0] if half else None
         ax.errorbar(levels, values, ends, label="paper, read off", **look)
     for name, value in (across or {}).items():

@@ -344,7 +344,7 @@ def over_training(moments: Sequence[Moment]) -> Drawn:
     ax.set(xscale="log", xlabel="training step", ylabel="memorized")
     ax.set_xticks(steps, [f"{step:,}" for step in steps])
     ax.set_xticks([], minor=True)
-    ax.legend(loc="upper left")
+    fig.legend(loc="outside lower center")
     return fig, table
 
 
@@ -426,7 +426,7 @@ def _magnified(ax: Axes, one: Measured) -> None:
     ends = rate.low / top, rate.high / top
     ax.fill_between(rate.sigma, *ends, color=look["color"], alpha=0.25, lw=0)
     peak = f"peak\n{rate.mean.max():.1%}"
-    ax.text(0.99, 0.5, peak, transform=ax.transAxes, ha="right", fontsize=SMALL_TEXT)
+    ax.text(0.01, 0.5, peak, transform=ax.transAxes, fontsize=SMALL_TEXT)  # where no curve runs
 
 
 def copies_and_others(one: Measured, train: np.ndarray, n: int = 6) -> Drawn:

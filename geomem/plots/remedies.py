@@ -54,6 +54,7 @@ SHADES = colormaps["viridis"].resampled(20)  # of shares; few enough to be drawn
 CELEBA = "the paper (CelebA)"
 HIGHEST = 0.95  # where a name may stand beside its axes, of their height
 APART = 0.075  # from one name to the next, at least, likewise
+LETTER = 0.033  # how wide one of a name is, of the axes' width, as a mean and rather too much
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
 
@@ -259,8 +260,10 @@ def _name(points: Mapping[tuple[float, float], str], marks: Floats, ax: Axes) ->
     ax.get_ylim()  # it settles the limits
     to_axes = ax.transScale + ax.transLimits
     note: dict[str, Any] = {"textcoords": "axes fraction", "va": "center", "fontsize": SMALL_TEXT}
-    note["arrowprops"] = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
-    (_, low), (right, high) = (to_axes.transform(marks[:, :, end]).T for end in (1, 2))
+    leader = {"arrowstyle": "-", "lw": 0.6, "color": "0.6", "shrinkB": 3}
+    note["arrowprops"] = leader | {"relpos": (0, 0.5)}  # from the near edge: across no other name
+    note["bbox"] = {"fc": "w", "ec": "none", "pad": 1}  # a line behind a name does not strike it
+    (left, low), (right, high) = (to_axes.transform(marks[:, :, end]).T for end in (1, 2))
     column = 0.03 + right[marks[:, 0, 0] < 0.5].max(initial=0)
     named = sorted((point for point, name in points.items() if name), key=lambda at: at[::-1])
     for at in (column, 1.04):
@@ -268,9 +271,11 @@ def _name(points: Mapping[tuple[float, float], str], marks: Floats, ax: Axes) ->
         places = np.array([to_axes.transform(point)[1] for point in some])
         most = HIGHEST - APART * np.arange(len(some))[::-1]  # so that all stay below the title
         for point, height in zip(some, np.minimum(spread(places, APART), most), strict=True):
-            near = (low < height + 0.7 * APART) & (high > height - 0.7 * APART)
-            if at == 1.04 or not np.any(near & (right > column)):
+            under = (low < height + 0.7 * APART) & (high > height - 0.7 * APART)
+            under &= (left < at + LETTER * len(points[point])) & (right > at)
+            if at == 1.04 or not under.any():
                 named.remove(point)
+                note["zorder"] = 5 - at  # no leader to a name outside runs over one inside
                 ax.annotate(points[point], point, (at, height), annotation_clip=False, **note)
 
 
