@@ -2,7 +2,9 @@
 
 import io
 import re
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
@@ -137,19 +139,24 @@ def test_nothing_is_cut_or_left_out_and_no_page_is_blank(paper):
     assert "notthis" not in said
 
 
-def test_what_prints_ends_with_who_asked_for_it_and_its_folders_go(
-    paper, html, tmp_path, monkeypatch
-):
+@pytest.fixture
+def place():
+    """An empty folder whose name is short: a browser's socket lies in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_what_prints_ends_with_who_asked_for_it_and_its_folders_go(paper, html, place, monkeypatch):
     """The browser, and what steers it, also after kill -9."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    asked = forked(pdf.printed, pdf.joined(html, PARTS, ["A Title"], Site()), tmp_path)
-    wait_for(lambda: any("--type=renderer" in said for said in left_running(tmp_path)))
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("TMPDIR", str(place))
+    asked = forked(pdf.printed, pdf.joined(html, PARTS, ["A Title"], Site()), place)
+    wait_for(lambda: any("--type=renderer" in said for said in left_running(place)))
     asked.kill()
     asked.join()
-    wait_for(lambda: not left_running(tmp_path))
+    wait_for(lambda: not left_running(place))
     # `geomem.companion.runs.alone` clears the folder that the page was given.
-    assert {path.name for path in tmp_path.iterdir()} <= {"book.html"}
+    assert {path.name for path in place.iterdir()} <= {"book.html"}
 
 
 def test_without_a_browser_it_says_so_in_one_line(monkeypatch, tmp_path):

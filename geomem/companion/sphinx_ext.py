@@ -263,10 +263,14 @@ class MinusSigns(SphinxPostTransform):
 
 
 def in_order(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As a reader meets them: by the contents, then by their places in the chapters."""
+    """As a reader meets them: by the contents, then by their places in the chapters.
+
+    Those of chapters that the contents do not list come last.
+    """
     contents = re.findall(r"(?:root|file): *book/(\S+)", (ROOT / "_toc.yml").read_text())
-    chapters, places = [f"{name}.md" for name in contents], [*prose.words(ROOT)]
-    return sorted(records, key=lambda r: (chapters.index(r["chapter"]), places.index(r["id"])))
+    chapters = {f"{name}.md": place for place, name in enumerate(contents)}
+    last, places = len(chapters), [*prose.words(ROOT)]
+    return sorted(records, key=lambda r: (chapters.get(r["chapter"], last), places.index(r["id"])))
 
 
 def _source(record: dict[str, Any]) -> str:
