@@ -126,6 +126,20 @@ def command(rank, root, port):
     main([*WORDS, str(root / "killed")])
 
 
+def test_files_of_its_own_are_replaced_and_those_of_others_are_not(tmp_path, capsys):
+    command = [*WORDS, str(tmp_path)]
+    for _ in range(2):
+        main(command)
+    assert capsys.readouterr().out.count("regimes.json") == 2
+    for other in ("[]", "3", '{"mine": 1}', "no json"):
+        (tmp_path / "regimes.json").write_text(other)
+        with pytest.raises(SystemExit):
+            main(command)
+        said = capsys.readouterr().err
+        assert "regimes.csv, regimes.svg, regimes.json, not written by this verb" in said
+        assert (tmp_path / "regimes.json").read_text() == other
+
+
 @pytest.fixture(scope="module")
 def commanded(tmp_path_factory):
     root = tmp_path_factory.mktemp("commanded")

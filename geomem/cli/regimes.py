@@ -99,8 +99,26 @@ def _share(options: argparse.Namespace) -> ImageSet:
         range=value_range(options.range), share=(told.rank, told.world),
     )  # fmt: skip
     if told.rank == 0:  # before anything is measured that finds no place
-        Path(options.out).mkdir(parents=True, exist_ok=True)
+        _make_place(Path(options.out))
     return data
+
+
+def _make_place(folder: Path) -> None:
+    """A folder for the files; those that are there already must be of this verb."""
+    folder.mkdir(parents=True, exist_ok=True)
+    there = [path.name for path in _files(folder) if path.exists()]
+    try:
+        own = "training images" in dict(json.loads(_files(folder)[-1].read_bytes()))
+    except (OSError, ValueError, TypeError):
+        own = False
+    if there and not own:
+        raise InputError(
+            f"--out: {folder} holds {', '.join(there)}, not written by this verb; choose another."
+        )
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / f"regimes.{kind}" for kind in ("csv", "svg", "json")]
 
 
 def _said(found: MeasuredRegimes) -> str:
@@ -146,8 +164,10 @@ def _write(found: MeasuredRegimes, options: argparse.Namespace, world: int) -> N
             "geomem": version("geomem"), "torch": torch.__version__, "numpy": np.__version__
         },
     }  # fmt: skip
-    folder = Path(options.out)
-    disk.write(folder / "regimes.csv", files.csv_text(found.table))
-    disk.write(folder / "regimes.svg", found.picture)
-    disk.write(folder / "regimes.json", json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    print(*(folder / f"regimes.{kind}" for kind in ("csv", "svg", "json")), sep="\n")
+    places = _files(Path(options.out))
+    said = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    for place, content in zip(
+        places, (files.csv_text(found.table), found.picture, said), strict=True
+    ):
+        disk.write(place, content)
+    print(*places, sep="\n")
