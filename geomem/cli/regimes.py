@@ -164,10 +164,8 @@ def _write(found: MeasuredRegimes, options: argparse.Namespace, world: int) -> N
             "geomem": version("geomem"), "torch": torch.__version__, "numpy": np.__version__
         },
     }  # fmt: skip
-    places = _files(Path(options.out))
-    said = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-    for place, content in zip(
-        places, (files.csv_text(found.table), found.picture, said), strict=True
-    ):
-        disk.write(place, content)
+    places = table, picture, numbers = _files(Path(options.out))
+    disk.write(table, files.csv_text(found.table))
+    disk.write(picture, found.picture)
+    disk.write(numbers, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
     print(*places, sep="\n")
