@@ -91,8 +91,8 @@ companion.figure(fig, "fig-model-samples", table, data=[data])
 companion.Table({"samples from one noise": [together], "from two": [strangers]})
 
 # %% [markdown]
-# Not a copy is not yet an image. How much do neighbouring pixels differ (mean square), over what
-# they do in clean held-out images? Near one, samples are as smooth as images; far above, grain.
+# Not a copy is not yet an image. How much do neighbouring pixels differ (median), over what they
+# do in clean held-out images? Near one, samples are as smooth as images; far above, grain.
 
 # %%
 usual = quality.roughness(heldout).mean()
