@@ -67,9 +67,10 @@ def _pair(a: Array, b: Array) -> tuple[Floats, Floats]:
 def roughness(images: Array) -> Floats:
     """How much neighbouring pixels of each image differ: the median of their absolute differences.
 
-    In a photograph most neighbours hardly differ and edges are few; grain is everywhere. Beside that
-    of held-out images it tells the two apart, which distances between sets of samples that are far
-    from both need not (ours). Of images with a flat ground it is near 0, and a ratio of it no help.
+    In a photograph most neighbours hardly differ and edges are few; grain is everywhere. Beside
+    that of held-out images it tells the two apart, which distances between sets of samples that
+    are far from both need not (ours). Of images with a flat ground it is near 0, and a ratio of it
+    no help.
 
     Parameters
     ----------
