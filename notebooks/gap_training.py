@@ -41,6 +41,7 @@ import numpy as np
 
 from geomem import companion, digitized
 from geomem.diffusion import presets
+from geomem.geometry.intervals import below
 from geomem.geometry.window import Window
 from geomem.memorization import gaps, study, swaps
 from geomem.memorization.case import Case
@@ -209,6 +210,10 @@ if levels.any():
     claim("gap-error-lower", says, ratio.mostly_lower(levels))
 says = "the gap's samples are nearer to unseen images than the stopped model's"
 claim("gap-nearer", says, found.nearer(gap, "stopped"))
+says = "the stopped model's samples are less than twice as rough as new images"
+claim("stopped-smooth", says, below(found.rough("stopped"), 2.0))
+says = "the gap's samples are less than twice as rough as new images"
+claim("gap-smooth", says, below(found.rough(gap), 2.0))
 
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"

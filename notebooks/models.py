@@ -95,8 +95,7 @@ companion.Table({"samples from one noise": [together], "from two": [strangers]})
 # do in clean held-out images? Near one, samples are as smooth as images; far above, grain.
 
 # %%
-usual = quality.roughness(heldout).mean()
-rough = [mean_of(quality.roughness(of.pictures)) / usual for of in drawn.values()]
+rough = [quality.rougher(of.pictures, heldout) for of in drawn.values()]
 companion.Table({"samples of": [*models], "as rough as new images, times": rough})
 
 # %% [markdown]

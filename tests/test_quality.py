@@ -16,6 +16,7 @@ from geomem.memorization.quality import (
     frechet_distance,
     frechet_error,
     frechet_estimate,
+    rougher,
     roughness,
     sliced_estimate,
     sliced_wasserstein,
@@ -47,6 +48,15 @@ def test_roughness_is_of_most_neighbours_and_not_of_edges(rng):
     for wrong in (noise[0], noise[..., :1]):
         with pytest.raises(ValueError, match="expected"):
             roughness(wrong)
+
+
+def test_grain_is_rougher_than_real_images_and_a_flat_ground_tells_nothing(rng):
+    real = 0.5 * rng.normal(size=(40, 1, 32, 32))
+    assert rougher(real, real).value == pytest.approx(1)
+    found = rougher(3 * rng.permutation(real)[:20], real)
+    assert found.low < 3 < found.high and found.half < 0.2
+    flat = np.where(np.arange(40)[:, None, None, None] % 3 == 0, -1.0, real)
+    assert np.isnan(rougher(real, flat).numbers).all()
 
 
 def test_frechet_distance_is_the_closed_form_of_its_moments(rng):

@@ -40,6 +40,7 @@ def test_answering_the_mean_copies_nothing_and_costs_quality(bench):
     dull = bench.judge(lambda x, s: torch.full_like(x, mean), 1)
     real = bench.references(bench.heldout)["held-out"]
     assert dull.copies.count == 0
+    assert dull.rough.value < 0.01  # no neighbours differ
     assert all(dull.distance[kind].value > 1.5 * real[kind].value for kind in real)
 
 

@@ -10,7 +10,7 @@ from geomem.geometry.intervals import Estimate, paired_difference
 from geomem.geometry.regimes import measure_regimes
 from geomem.memorization.case import Case
 from geomem.memorization.remedies import Judged, Ratio
-from geomem.memorization.study import Study, broken_in_words, course, relative_course
+from geomem.memorization.study import ROUGH, Study, broken_in_words, course, relative_course
 
 SIGMA = np.array([0.1, 1.0, 10.0])
 
@@ -20,7 +20,8 @@ def judged(copies, distance, error=1.0, images=100, n=100):
     passed = np.arange(n) < copies
     curve = ErrorCurve.from_queries(SIGMA, np.full((5, 3), error) * [1.0, 2.0, 3.0])
     near = {"pca": Estimate(distance, distance - 0.1, distance + 0.1)}
-    return Judged(np.zeros((n, 1, 2, 2), np.float32), passed, near, curve, images)
+    rough = Estimate(error, error - 0.1, error + 0.1)
+    return Judged(np.zeros((n, 1, 2, 2), np.float32), passed, near, rough, curve, images)
 
 
 @pytest.fixture
@@ -89,6 +90,7 @@ def test_an_overview_has_means_over_the_trainings(study):
     assert [error.value for error in table["error at 1"]] == [1.0, 2.0]
     assert [error.value for error in table["error at 10"]] == [1.5, 3.0]
     assert table["Frechet distance"][0].value == 1.0
+    assert table[ROUGH][0].numbers == (0.5, 0.5, 0.5) and table[ROUGH][1] == Estimate(1.0, 0.9, 1.1)
     assert table["Frechet distance"][1] == study.of("once")[0].distance["pca"]
 
 

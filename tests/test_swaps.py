@@ -289,7 +289,8 @@ def test_half_of_the_copies_against_a_zone():
 
 def judged(copies: int, distance: float = 1.0, images: int = 10) -> Judged:
     found = {"principal components": Estimate(distance, distance - 1, distance + 1)}
-    return Judged(np.zeros((50, 1, 1, 1)), np.arange(50) < copies, found, None, images)
+    near = Estimate(1.0)
+    return Judged(np.zeros((50, 1, 1, 1)), np.arange(50) < copies, found, near, None, images)
 
 
 def test_in_words_of_one_training_and_of_several():

@@ -30,7 +30,7 @@ from geomem.memorization.gap import Gap
 from geomem.memorization.quality import PrincipalComponents
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.study import Course, Study, broken_down, judge_all
+from geomem.memorization.study import ROUGH, Course, Study, broken_down, judge_all
 
 HALVES = ("low half", "high half")
 COLUMNS = ("coverage", "max_weight")  # of the paper's curves, read off
@@ -116,6 +116,8 @@ def in_words(study: Study, kind: str, window: Window) -> dict[str, str]:
         "gap_window": window.in_words,
         "gap_memorized": str(study.of(kind)[0].copies),
         "gap_change": str(study.copies("stopped", kind)),
+        "gap_rough": str(study.rough(kind)),
+        "stopped_rough": str(study.rough("stopped")),
         "gap_error": stopped.in_words(inside),
         "gap_error_plain": plain.in_words(inside),
         "gap_error_outside": stopped.in_words(~inside),
@@ -338,6 +340,7 @@ class Sweep:
             "memorized": [one.copies for one in first.values()],
             "change": ["" if k in ("plain", "large") else self.change(k) for k in first],
             "Frechet distance": [one.distance[distance] for one in first.values()],
+            ROUGH: [one.rough for one in first.values()],
             "error": [f"{error:.2f}" for error in errors],
             "images seen": [f"{self.study.cost(kind):.0%}" for kind in first],
         }

@@ -22,7 +22,7 @@ from scipy.special import stdtrit
 
 from geomem.data.sets import ImageSet
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_floats
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.intervals import Estimate, mean_of
 
 PASSES = 100_000  # labelled images that a classifier sees in training
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity publishes them
@@ -69,8 +69,7 @@ def roughness(images: Array) -> Floats:
 
     In a photograph most neighbours hardly differ and edges are few; grain is everywhere. Beside
     that of held-out images it tells the two apart, which distances between sets of samples that
-    are far from both need not (ours). Of images with a flat ground it is near 0, and a ratio of it
-    no help.
+    are far from both need not (ours). Of images with a flat ground it is 0.
 
     Parameters
     ----------
@@ -91,6 +90,25 @@ def roughness(images: Array) -> Floats:
         raise ValueError(f"images: expected (N, C, H, W), H and W at least 2, got {pixels.shape}.")
     steps = [np.diff(pixels, axis=axis).reshape(len(pixels), -1) for axis in (2, 3)]
     return np.median(np.abs(np.concatenate(steps, axis=1)), axis=1)
+
+
+def rougher(images: Array, real: Array) -> Estimate:
+    """How many times as rough images are as real ones: the ratio of their mean `roughness`.
+
+    Parameters
+    ----------
+    images, real : (N, C, H, W) and (M, C, H, W) data units, N at least 2.
+
+    Returns
+    -------
+    Estimate
+        Near 1 where both are as smooth, far above it for grain; its 95% interval is over the
+        images, the real ones taken as known. NaN where more than a quarter of the real images
+        have a flat ground: what a network leaves there would decide.
+    """
+    usual = roughness(real)
+    flat = 4 * (usual == 0).sum() > len(usual)
+    return Estimate(np.nan) if flat else mean_of(roughness(images)) / float(usual.mean())
 
 
 def frechet_distance(a: Array, b: Array) -> float:

@@ -46,6 +46,7 @@ class Judged:
     pictures : (n, C, H, W) its samples, from the same initial noises as everybody's.
     passed : (n,) which of them are memorized; ``copies`` is their share.
     distance : kind -> distance of its samples to real images that training did not see.
+    rough : how rough its samples are, over those images (`quality.rougher`): far above 1, grain.
     error : its denoising error on held-out images.
     images : how many images its training took, repeats included.
     """
@@ -53,6 +54,7 @@ class Judged:
     pictures: NDArray[np.float32]
     passed: NDArray[np.bool_]
     distance: Mapping[str, Estimate]
+    rough: Estimate
     error: ErrorCurve
     images: int
 
@@ -116,7 +118,8 @@ class Bench:
             denoise, self.heldout, self.sigmas, seed=self.seed, device=self.device
         )
         passed = neighbours(pictures, self.train).memorized()
-        return Judged(pictures, passed, self.distances(pictures), error, images)
+        rough = quality.rougher(pictures, self.unseen)
+        return Judged(pictures, passed, self.distances(pictures), rough, error, images)
 
     def judge_trained(
         self, trained: Trained, share: float = 1, *, seed: int | None = None
@@ -255,16 +258,20 @@ def in_words(each: Sequence[Judged]) -> dict[str, str]:
     Returns
     -------
     dict
-        "copies" of each training, "images" that training took, and each distance under its
-        first word: principal, classifier, sliced.
+        "copies" of each training, "images" that training took, "rough", and each distance under
+        its first word: principal, classifier, sliced.
     """
     counts = ", ".join(str(one.passed.sum()) for one in each)
     images = ", ".join(sorted({f"{one.images:,}" for one in each}))
     found = {"copies": f"{counts} of {len(each[0].passed)}", "classifier": "no labels"}
-    for kind, only in each[0].distance.items():
-        values = [one.distance[kind].value for one in each]
-        found[kind.split()[0]] = str(mean_of(values) if len(values) > 1 else only)
-    return found | {"images": images}
+    for kind in each[0].distance:
+        found[kind.split()[0]] = str(over([one.distance[kind] for one in each]))
+    return found | {"rough": str(over([one.rough for one in each])), "images": images}
+
+
+def over(each: Sequence[Estimate]) -> Estimate:
+    """What n trainings gave: their mean as `mean_of` has it; of one, it as it is."""
+    return mean_of([one.value for one in each]) if len(each) > 1 else each[0]
 
 
 def all_told_apart(ones: Sequence[Judged], others: Sequence[Judged]) -> dict[str, str]:

@@ -24,7 +24,6 @@ from geomem.geometry.intervals import (
     columns,
     every,
     little,
-    mean_of,
     over_trainings,
 )
 from geomem.memorization.case import Key
@@ -36,12 +35,14 @@ from geomem.memorization.remedies import (
     Ratio,
     copies_changed,
     error_ratio,
+    over,
     told_apart,
 )
 from geomem.memorization.stopping import Stopping
 
 Course = list[tuple[float, Estimate | Fraction, Estimate]]  # share done, copies, relative distance
 MISSING = "not in this run"
+ROUGH = "as rough as new images, times"
 REFERENCES = {"held-out": "real held-out images", "training set": "the training set itself"}
 
 
@@ -173,6 +174,10 @@ class Study:
         found = over_trainings(each) if len(each) > 1 else each[0]
         return Change(found.value, max(found.low, 0.0), found.high)
 
+    def rough(self, kind: str) -> Estimate:
+        """How rough the samples of a kind are, over new images, as `over` its trainings."""
+        return over([one.rough for one in self.of(kind)])
+
     def copies(self, kind: str, other: str) -> Change | None:
         """How many more samples are copies with ``kind`` than with ``other``, as a share of all.
 
@@ -286,6 +291,7 @@ class Study:
                 ]
                 for name in self.distances
             },
+            ROUGH: [*(first[kind].rough for kind in names), *blank],
             "images seen": [*(f"{self.cost(kind):.0%}" for kind in names), *blank],
         }
 
@@ -304,16 +310,12 @@ class Study:
             taken.
         distance : the name of one of `distances`.
         """
-
-        def mean(each: Sequence[Estimate]) -> Estimate:
-            return mean_of([one.value for one in each]) if len(each) > 1 else each[0]
-
         grid = next(iter(self.judged.values())).error.sigma
         levels = [int(np.abs(np.log(grid / sigma)).argmin()) for sigma in sigmas]
         every = {kind: self.of(kind) for kind in names}
         errors = {
             f"error at {grid[i]:.2g}": [
-                mean([x.error.estimate(i) for x in e]) for e in every.values()
+                over([x.error.estimate(i) for x in e]) for e in every.values()
             ]
             for i in levels
         }
@@ -321,7 +323,8 @@ class Study:
             "": [*names.values()],
             "copies": [self.share(kind) for kind in names],
             **errors,
-            "Frechet distance": [mean([x.distance[distance] for x in e]) for e in every.values()],
+            "Frechet distance": [over([x.distance[distance] for x in e]) for e in every.values()],
+            ROUGH: [self.rough(kind) for kind in names],
             "images seen": [f"{self.cost(kind):.0%}" for kind in names],
         }
 
@@ -345,14 +348,14 @@ class Study:
 
         Parameters
         ----------
-        kinds : of each KIND_memorized, the copies, and KIND_PRINCIPAL, say, the distances by their
-            first words, all of the first training.
+        kinds : of each KIND_memorized, the copies, KIND_rough, and KIND_PRINCIPAL, say, the
+            distances by their first words, all of the first training.
         pairs : of each KIND_OTHER_change, how copies change from the other to the kind.
         """
         first, found = self.first, dict[str, str]()
         for kind in kinds:
-            measured = first[kind].measured if kind in self else {}
-            for name in ("memorized", *self.distances):
+            measured = first[kind].measured | {"rough": first[kind].rough} if kind in self else {}
+            for name in ("memorized", "rough", *self.distances):
                 key = f"{kind}_{name.split()[0]}".replace(" ", "_")
                 found[key] = str(measured.get(name, MISSING))
         for kind, other in pairs:
