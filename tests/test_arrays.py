@@ -208,6 +208,26 @@ def test_nonsense_is_one_clear_line(function):
             assert re.search(message, str(error)) and "\n" not in str(error), what
 
 
+def zero(x, sigma):
+    return 0 * x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda draws: geomem.max_posterior_weight(TRAIN, [1.0], draws=draws),
+        lambda draws: geomem.shell_coverage(TRAIN, TRAIN, [1.0], draws=draws),
+        lambda draws: geomem.denoising_error(zero, TRAIN, [1.0], draws=draws),
+        lambda draws: geomem.memorization_rates(zero, TRAIN, TRAIN, [1.0], draws=draws),
+        lambda draws: geomem.disagreement(zero, zero, TRAIN, [1.0], draws=draws),
+        lambda draws: shell_losses(zero, TRAIN, 1.0, draws=draws),
+    ],
+)
+def test_more_draws_than_the_memory_holds_are_refused_before_they_are_drawn(function):
+    with pytest.raises(ValueError, match=r"^draws: [\d,]+ need [\d.e+]+ TB, and the memory has"):
+        function(10**12)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one here")
 def test_a_device_that_is_not_here_is_one_line():
     with pytest.raises(ValueError, match="no CUDA device here"):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from test_arrays import FORMS, NONSENSE
 
 import geomem
@@ -216,6 +217,13 @@ def folder(data, tmp_path, monkeypatch):
     torch.save({}, "pickle.pt")
     (tmp_path / "broken.py").write_text("1 / 0")
     return tmp_path
+
+
+def test_two_audits_do_not_write_into_one_folder(data, tmp_path):
+    (tmp_path / auditing.PARTS).mkdir()
+    refused = pytest.raises(InputError, match="another one writes in")
+    with FileLock(tmp_path / auditing.PARTS / "lock"), refused:
+        geomem.audit(data, out=tmp_path, quiet=True)
 
 
 def test_the_verb_writes_a_report_and_its_checks_are_exit_codes(folder, capsys):

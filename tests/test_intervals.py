@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ksone
 
+from geomem import denoising_error, empirical_denoiser, load_dataset
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.intervals import Change, dkw, mean_of, over_trainings, paired_difference
 
@@ -87,6 +89,22 @@ def test_a_mean_error_is_held_for_few_images_and_heavy_tails(n, power, least, rn
     assert covered(np.array([curve.low, curve.high]).T, power or 1) > least
     assert (curve.low > 0).all() and (curve.low < curve.mean).all()
     assert (curve.mean < curve.high).all() and np.isfinite(curve.high).all()
+
+
+@pytest.mark.parametrize("n", [5, 20, 100])
+def test_the_error_of_a_denoiser_on_real_images_is_held_at_its_level(n, rng):
+    digits = load_dataset("digits")
+    images = rng.permutation(np.concatenate([digits.train, digits.heldout]))
+    train, new = torch.from_numpy(images[:297]), images[297:]
+
+    def copier(x, sigma):
+        return empirical_denoiser(x, train, sigma)
+
+    everybody = denoising_error(copier, new, [0.03, 0.3, 1.0, 3.0]).per_query
+    for errors in everybody.T:
+        curve = ErrorCurve.from_queries(np.arange(1.0, 4001), rng.choice(errors, (n, 4000)))
+        held = covered(np.array([curve.low, curve.high]).T, errors.mean())
+        assert held == pytest.approx(0.95, abs=0.025)
 
 
 def test_errors_without_spread_or_of_one_image_have_no_width_or_none():

@@ -13,7 +13,6 @@ from geomem.geometry.arrays import (
     Floats,
     Numbers,
     check_array,
-    check_count,
     check_sigmas,
 )
 from geomem.geometry.curve import Curve
@@ -21,6 +20,7 @@ from geomem.geometry.distances import (
     NoisyBlock,
     Place,
     Points,
+    check_draws,
     like,
     over_noisy_blocks,
     pair,
@@ -203,7 +203,7 @@ def _covered(
 
     Of two parts of a training set the results are joined by "or".
     """
-    shape = (len(levels), check_count("draws", draws), len(q))
+    shape = (len(levels), check_draws(draws, len(levels) * len(q)), len(q))
     covered = torch.zeros(shape, dtype=torch.bool, device=q.device)
     sigmas = torch.from_numpy(levels).to(q.device)[:, None, None]
     middle, half = (radii[1] ** 2 + radii[0] ** 2) / 2, (radii[1] ** 2 - radii[0] ** 2) / 2

@@ -28,11 +28,13 @@ from geomem.geometry.arrays import (
     Array,
     Floats,
     Numbers,
+    check_count,
     check_range,
     check_sigmas,
     check_slices,
 )
 from geomem.geometry.ranks import agreed, gathered, merged, nearest_of_all
+from geomem.machine import in_bytes, memory
 from geomem.progress import bar
 from geomem.workers import Workers, workers
 
@@ -46,6 +48,7 @@ BLOCK_DRAWS = 10  # noise draws of a block
 CACHE_ROWS = 64  # rows that go through many noise levels together: they stay in the L2 cache
 NEAR_POINTS = 8  # nearest training points of a block that are tried alone
 NEAR = 1e-8  # squared distance, relative to the norms, below which it is recomputed
+STREAM = 1000  # bytes of a stream of random numbers, one for each draw
 NOISE_BYTES = 256 * 2**20  # noise held at once, over draws
 
 
@@ -259,6 +262,21 @@ def _expanded(
         i, j = pairs.T
         gap2[i, j] = (a[i] - b[j]).square_().sum(1)
     return gap2
+
+
+def check_draws(draws: object, each: float = 0) -> int:
+    """A number of noise draws, >= 1, of which every one keeps ``each`` bytes until all are done.
+
+    Raises
+    ------
+    ValueError : no such number, or one that needs more than the memory.
+    """
+    number, there = check_count("draws", draws), memory()
+    if (needed := number * (STREAM + each)) > there:
+        raise ValueError(
+            f"draws: {number:,} need {in_bytes(needed)}, and the memory has {in_bytes(there)}."
+        )
+    return number
 
 
 def over_noisy_blocks(

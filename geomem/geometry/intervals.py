@@ -231,8 +231,9 @@ def positive_mean(values: Floats) -> tuple[Floats, Floats, Floats]:
     tuple of three arrays (S,)
         The means and both ends. Student's interval of the mean's logarithm, its upper end moved
         up where the skewness asks for more (Hall 1992): 92 to 96% for exponential and squared
-        normal values, n = 5 to 500; 83 to 94% where the tail is lognormal with 1.5. For one
-        query the ends are NaN.
+        normal values, n = 5 to 500, and for the empirical denoiser's errors on digits; 83 to 94%
+        where the tail is lognormal with 1.5. No finite interval of a mean is at its level for
+        every law (Bahadur and Savage 1956). For one query the ends are NaN.
     """
     n, mean = len(values), values.mean(0)
     if n < 2:

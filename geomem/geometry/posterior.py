@@ -22,6 +22,7 @@ from geomem.geometry.distances import (
     NoisyBlock,
     Place,
     Points,
+    check_draws,
     like,
     over_noisy_blocks,
     pair,
@@ -315,7 +316,7 @@ def _energies(
     The energy of a training point is -log w_i up to a constant, times sigma. Of two parts of a
     training set the results are joined as those of two blocks are.
     """
-    shape = (len(levels), check_count("draws", draws), len(q))
+    shape = (len(levels), check_draws(draws, 16 * len(levels) * len(q)), len(q))
     lowest = torch.full(shape, torch.inf, dtype=torch.float64, device=q.device)
     total = torch.zeros(shape, dtype=torch.float64, device=q.device)
     sigmas = torch.from_numpy(levels).to(q.device)[:, None, None]

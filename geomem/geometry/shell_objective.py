@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from scipy.special import chdtr, chdtrc
 
-from geomem.geometry.arrays import Array, Floats, check_count, check_floats, check_sigmas
+from geomem.geometry.arrays import Array, Floats, check_floats, check_sigmas
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import (
     QUERY_ROWS,
     Points,
+    check_draws,
     nearest_distances,
     pair,
     squared_distances,
@@ -203,9 +204,8 @@ def disagreement(
     >>> disagreement(zeros, ones, np.array([[50.0, 50.0]]), [0.5]).mean.tolist()
     [1.0]
     """
-    levels, draws = check_sigmas(sigmas), check_count("draws", draws)
-    x = check_floats("heldout", heldout)
-    differ = np.empty((draws, len(levels), len(x)))
+    levels, x = check_sigmas(sigmas), check_floats("heldout", heldout)
+    differ = np.empty((check_draws(draws, 8 * len(levels) * len(x)), len(levels), len(x)))
     for k in range(draws):
         noise = np.random.default_rng([seed, k]).standard_normal((len(x), x[0].size))
         for s, sigma in enumerate(levels.tolist()):
@@ -248,7 +248,7 @@ def shell_losses(
     """
     noise_level = _one_level(sigma)
     points = check_floats("train", train)
-    size = (check_count("draws", draws), len(points), points[0].size)
+    size = (check_draws(draws, 16 * points.size), len(points), points[0].size)
     noise = np.random.default_rng(seed).standard_normal(size)
     r_in, r_out = shell_radii(size[2], c)
     norms = np.linalg.norm(noise, axis=2)

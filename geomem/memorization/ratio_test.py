@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import Curve, ErrorCurve
 from geomem.geometry.denoiser import Denoiser, answer
-from geomem.geometry.distances import QUERY_ROWS, Points, noise_like
+from geomem.geometry.distances import QUERY_ROWS, Points, check_draws, noise_like
 from geomem.geometry.intervals import Fraction
 from geomem.memorization.distinct import THIRD, DistinctImages
 from geomem.progress import bar
@@ -274,7 +274,8 @@ def memorization_rates(
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
     checked(threshold)
-    ratios = np.empty((check_count("draws", draws), len(images), len(levels)))
+    each = 8 * len(images) * len(levels)
+    ratios = np.empty((check_draws(draws, each), len(images), len(levels)))
     for draw, s, rows, _, found in denoised(denoise, images, levels, draws, seed, batch):
         ratios[draw, rows, s] = near(found, distinct).ratio
     return RateCurve.from_ratios(levels, ratios, threshold)
@@ -350,7 +351,7 @@ def denoised(
     Draw k of image q is the q-th row of the stream of ``default_rng([seed, k])``.
     """
     blocks, shape = images.slices(QUERY_ROWS), images.shape[1:]
-    streams = [np.random.default_rng([seed, k]) for k in range(check_count("draws", draws))]
+    streams = [np.random.default_rng([seed, k]) for k in range(check_draws(draws))]
     size = check_count("batch", batch)
     steps = len(streams) * len(levels) * len(blocks)
     with bar(steps, "denoising", "block", delay=5) as shown:

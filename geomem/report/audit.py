@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
@@ -131,22 +134,40 @@ def audit(
     folder = None if out is None else Path(out)
     if folder is not None:  # before anything is measured
         check_figures(folder)
-    steps = _steps(asked, models, drawn, sampler)
-    if not quiet:
-        _announce(steps, folder)
+    with _alone(folder):
+        steps = _steps(asked, models, drawn, sampler)
+        if not quiet:
+            _announce(steps, folder)
+        with plt.style.context(STYLE):
+            parts = {step[0]: _done(step, folder, quiet) for step in steps}
+        looked = {name.partition("/")[2]: part for name, part in parts.items() if "/" in name}
+        if len(looked) > 1:
+            parts["compared"] = compared(looked, "")
+        if len(looked) == 1:  # nothing to tell apart: its numbers have no prefix
+            parts = {name.partition("/")[0]: part for name, part in parts.items()}
+        report = Report(parts, _about(asked, models, drawn, sampler))
+        if folder is not None:
+            report.write(folder)
+    return report
+
+
+@contextlib.contextmanager
+def _alone(folder: Path | None) -> Iterator[None]:
+    """Hold a report's folder, as far as its disk has locks: two audits would mix their figures."""
+    lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
     if folder is not None:
         (folder / PARTS).mkdir(parents=True, exist_ok=True)
-    with plt.style.context(STYLE):
-        parts = {step[0]: _done(step, folder, quiet) for step in steps}
-    looked = {name.partition("/")[2]: part for name, part in parts.items() if "/" in name}
-    if len(looked) > 1:
-        parts["compared"] = compared(looked, "")
-    if len(looked) == 1:  # nothing to tell apart: its numbers have no prefix
-        parts = {name.partition("/")[0]: part for name, part in parts.items()}
-    report = Report(parts, _about(asked, models, drawn, sampler))
-    if folder is not None:
-        report.write(folder)
-    return report
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of filelock, where there is no flock
+                lock = FileLock(folder / PARTS / "lock").acquire(blocking=False)
+        except Timeout:
+            raise InputError(
+                f"audit: another one writes in {str(folder)!r}; wait for it, or take another."
+            ) from None
+        except (OSError, NotImplementedError):  # it can be read only, or has no locks: say so later
+            pass
+    with lock:
+        yield
 
 
 def _images(
