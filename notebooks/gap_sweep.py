@@ -150,6 +150,10 @@ costly = found.costs("copy window", pca)
 claim("window-costs", "the copy window costs quality", costly)
 says = "the paper's widest gap, carried over, costs quality"
 claim("widest-costs", says, found.costs(widest, pca))
+says = "the stopped model's samples are less than twice as rough as new images"
+claim("stopped-smooth", says, intervals.below(found.rough("stopped"), 2.0))
+says = "with the copy window left out they are less than twice as rough"
+claim("window-smooth", says, intervals.below(found.rough("copy window"), 2.0))
 for one in sweeps[1:]:
     says = f"{one.name}: the copy window lowers memorization, "
     says += "the low-noise half more than the other"
@@ -159,7 +163,9 @@ for one in sweeps[1:]:
 # %% tags=["remove-cell"]
 told = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}
 told |= {"widest": widest, "narrowest": narrowest, "copy_window": "copy window"}
-companion.quote(**sweep.case.in_words(sweep.stops, stop_share), **sweep.bench.in_words())
+companion.quote(**sweep.case.in_words(sweep.stops, stop_share) | {"dataset": sweep.name})
+companion.quote(**sweep.bench.in_words(), over=f"{trainings} trainings" if trainings > 1 else "it")
+companion.quote(stopped_over=len(found.of("stopped", kept)), half=found.copies("zone", "low half"))
 companion.quote(**sweep.in_words({**told, "plain": "plain", "kept": kept, "large": "large"}, pca))
 companion.quote(**found.framed(("plain", "copy window"), 10), gap_keep=f"{gap_keep:.0%}")
 companion.quote(widest_name=widest, narrowest_name=narrowest, n_trainings=trainings)

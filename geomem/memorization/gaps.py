@@ -452,6 +452,7 @@ class Swept(Sweep):
         for name, kind in kinds.items():
             found[name] = str(first[kind].copies)
             found[f"{name}_distance"] = str(first[kind].distance[distance])
+            found[f"{name}_rough"] = str(self.study.rough(kind))
             if kind not in ("plain", "large"):
                 found[f"{name}_change"] = str(self.change(kind))
             if kind in self.gaps:
@@ -482,12 +483,12 @@ class Swept(Sweep):
     @property
     def compared_in_words(self) -> str:
         """How many images a distance is taken of, and to how many."""
-        return f"{self.bench.compared:,} to {len(self.case.unseen):,} on {self.name}"
+        return f"{self.bench.compared:,} samples to {len(self.case.unseen):,} on {self.name}"
 
     @property
     def name(self) -> str:
-        """Of the data set."""
-        return self.case.data.name
+        """Of the data set, with the size of its images: a preset may shrink them."""
+        return f"{self.case.data.name} {'x'.join(map(str, self.case.data.train.shape[-2:]))}"
 
     @property
     def curves(self) -> dict[str, Curve]:

@@ -387,11 +387,16 @@ class StopOrSwap:
     def in_words(self) -> dict[str, str]:
         """All that prose says of it, as text.
 
-        What each does, under NAME_copies and the like; and of the training that stops at the
+        What each does, under NAME_copies and the like, and under NAME_seen how many images its
+        training took, of what the plain one's did; and of the training that stops at the
         lowest loss: its steps, the levels where its error is surely lower and higher than that
         of the swap at medium noise, and its largest ratio of errors beside that of the plain one.
         """
         found = {name: in_words(each) for name, each in self.judged.items()}
+        for name, each in self.judged.items():
+            pairs = zip(each, self.judged["plain"], strict=False)  # of the large one there is one
+            shares = [f"{one.images / whole.images:.0%}" for one, whole in pairs]
+            found[name]["seen"] = ", ".join(shares if len({*shares}) > 1 else shares[:1])
         none = dict.fromkeys(found["plain"], "–")  # of a window in which nothing can be swapped
         found = {"zone": none, "copy": none} | found
         beside = self.error_ratio("stop_loss", over="medium")

@@ -228,10 +228,11 @@ def compared(parts: Mapping[str, Part], key: str) -> Part:
     ]
     kept = min(equal, key=lambda name: (parts[name].numbers["memorized"].value, name != best))
     part.said.append(f"Keep {kept}: {parts[kept].numbers['memorized'].text} of its samples copied.")
-    others = ", ".join(name for name in equal if name != best) or "no other"
+    others = ", ".join(name for name in equal if name != best)
+    close = "not told apart from it (paired over images, 95%)"
+    tie = f"; {close}: {others}. Of these the one that copies least is kept." if others else "."
     part.said.append(
-        f"The lowest loss on held-out images is that of {best}; not told apart from it (paired "
-        f"over images, 95%): {others}. Of these the one that copies least is kept. "
+        f"The lowest loss on held-out images is that of {best}{tie} "
         "These images chose it: only others can judge it."
     )
     return part
