@@ -67,7 +67,7 @@ of_each = [drawing.SERIES[name] for name in errors]
 looks = [(color, marker, line) for color, marker, _ in of_each for line in ("-", ":")]
 label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
 look = dict(zone=zone, axis="plain", columns=3)
-fig, _ = drawing.noise_curves(curves, label, looks, height=4.2, every=3, **look)
+fig, _ = drawing.noise_curves(curves, label, looks, every=3, **look)
 table = drawing.noise_table(curves, "data units squared", "MSE")
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
