@@ -1,13 +1,16 @@
 """Curves are told apart in grey, by the colour-blind, on dark pages; names stand beside them."""
 
+import io
 from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 
 from geomem import Curve
+from geomem.companion import gallery
 from geomem.geometry.difference import Difference
 from geomem.plots import STYLE, beside, drawing
 from geomem.plots.dark import PAGE, dark, dark_colour, linear_rgb, oklab
@@ -214,6 +217,27 @@ def test_a_legend_is_as_wide_as_there_is_room_and_takes_none_from_the_axes(name)
     assert (fig.legends[0]._ncols == 1) == (name != "short")
     plt.close("all")
 
+
+def test_a_thumbnail_on_a_dark_page_is_dark_but_for_its_images(tmp_path):
+    shades = np.linspace(-1, 1, 16).reshape(1, 1, 4, 4).repeat(3, 0)
+    with plt.style.context(STYLE):
+        fig = drawing.image_grid([("one", shades), ("two", shades)], ["a", "b", "c"])
+    (tmp_path / "a.png").write_bytes(picture(fig, "a", "png"))
+    made = gallery.thumbnails(tmp_path / "a.png", picture(fig, "a", "svg").decode())
+    light, other = (
+        np.asarray(Image.open(io.BytesIO(made[end])).convert("L"), float)
+        for end in gallery.SMALL.values()
+    )
+    ax, scale = fig.axes[0], gallery.THUMB[0] / fig.bbox.width
+    inside = np.zeros(light.shape, bool)
+    for image in ax.images:
+        left, right, bottom, top = image.get_extent()
+        (x0, y0), (x1, y1) = ax.transData.transform([(left, bottom), (right, top)]) * scale
+        high = fig.bbox.height * scale
+        inside[round(high - y1) + 3 : round(high - y0) - 3, round(x0) + 3 : round(x1) - 3] = True
+    plt.close(fig)
+    assert inside.mean() > 0.2 and np.abs(light - other)[inside].mean() < 8
+    assert light[0, 0] == 255 and other[0, 0] < 30 and np.ptp(light[inside]) > 200
 
 
 def test_long_names_stand_above_their_rows_of_images_and_take_no_room(rng):

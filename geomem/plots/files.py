@@ -14,6 +14,11 @@ from matplotlib.figure import Figure
 
 COLUMN = 3.25  # inches: as wide is a column of a paper, and every figure
 SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')  # of an SVG
+# An image in it: how far it is moved after it has been turned upside down, its place, and its size.
+IMAGE = re.compile(
+    r'transform="scale\(1 -1\) translate\(0 -([\d.]+)\)" x="([-\d.]+)" y="([-\d.]+)" '
+    r'width="([\d.]+)" height="([\d.]+)"/>'
+)
 UNDATED = {  # what files of a kind would say of their making
     "svg": ("Date", "Creator"),
     "png": ("Software",),
