@@ -344,8 +344,9 @@ def image_grid(
                 sign_of_copy(ax, x, y, 0.43)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(places[-1] + 0.5, top))
     fig.set_figheight(step * enough + 1)  # and room for whatever the titles are
-    fig.draw_without_rendering()
-    fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
+    for _ in range(2):  # turned titles settle the layout at the second time
+        fig.draw_without_rendering()
+        fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
 
 

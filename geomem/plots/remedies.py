@@ -101,7 +101,7 @@ def beside(
     ratios : kind -> its error over that of the kind ``against``.
     shaded : windows, the first one darker.
     """
-    heights = (0.48 * len(names), 1.6)  # inches, three lines a name
+    heights = (0.54 * len(names), 1.6)  # inches, three lines a name
     size = (COLUMN, sum(heights) + 1.4)
     fig, (ax, lower) = plt.subplots(2, 1, figsize=size, height_ratios=heights)
     outside = dict(transform=ax.get_yaxis_transform(), fontsize=SMALL_TEXT)
