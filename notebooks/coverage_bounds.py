@@ -71,7 +71,7 @@ middle = {r"$\sigma_{\mathrm{cov}}$, median and 90%": sigma_cov}
 label = r"coverage $C_\sigma$ and its bounds"
 ends = (end - bounds.lower_nearest for end in (coverage.low, coverage.high))
 less = Difference(sigmas, gap, *ends)
-look = dict(zone=(early, late), down=middle, height=4, difference=("measured\nless lower", less))
+look = dict(zone=(early, late), down=middle, height=3, difference=("measured\nless lower", less))
 fig, _ = drawing.noise_curves(curves, label, looks, **look)
 table = drawing.noise_table({"C_sigma": coverage}, "probability") | bounds.table()
 table |= less.table("C_sigma less its lower bound", "probability")

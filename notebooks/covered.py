@@ -73,7 +73,7 @@ curves |= {"overlap, every $d$": padding.overlaps[first]}
 shades = plt.get_cmap("Greens")(np.linspace(0.45, 0.95, len(padding.geometries)))
 looks = [(shade, "", "-") for shade in shades]
 looks += [(drawing.SERIES["W_sigma"][0], "", "-."), drawing.SERIES["overlap"]]
-fig, _ = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100), height=4)
+fig, _ = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100))
 table = drawing.noise_table(curves, "probability")
 companion.figure(fig, "fig-covered-padding", table, data=[sets[dataset]])
 

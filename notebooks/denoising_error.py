@@ -65,9 +65,9 @@ geometry = case.geometry()
 curves = {f"{name}: {what}": c for name, of in errors.items() for what, c in of.curves.items()}
 of_each = [drawing.SERIES[name] for name in errors]
 looks = [(color, marker, line) for color, marker, _ in of_each for line in ("-", ":")]
-label, zone = r"MSE to the clean image (data units$^2$)", geometry.regimes.medium
+label, zone = "MSE to the clean image\n(data units$^2$)", geometry.regimes.medium
 look = dict(zone=zone, axis="plain", columns=3)
-fig, _ = drawing.noise_curves(curves, label, looks, height=4.2, every=3, **look)
+fig, _ = drawing.noise_curves(curves, label, looks, every=3, **look)
 table = drawing.noise_table(curves, "data units squared", "MSE")
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
@@ -89,7 +89,7 @@ columns = {
 companion.Table({"denoiser": [*gaps], **columns})
 
 # %%
-label = r"held-out $-$ training MSE (data units$^2$)"
+label = "held-out $-$ training MSE\n(data units$^2$)"
 fig, _ = drawing.noise_curves(gaps, label, every=2, **look)
 table = drawing.noise_table(gaps, "data units squared", "gap")
 companion.figure(fig, "fig-denoising-gap", table, data=[data])

@@ -42,7 +42,7 @@ sets = [geomem.load_dataset(name, **options) for name in (dataset, second_datase
 spectra = [row_spectrum(data.train) for data in sets]
 found = [Locality.of(spectrum, sigmas) for spectrum in spectra]
 for id, one, data in zip(("fig-locality", "fig-locality-wide"), found, sets, strict=True):
-    fig, ax = plt.subplots(figsize=(4.8, 3.4))
+    fig, ax = plt.subplots()
     one.plot(ax)
     companion.figure(fig, id, one.table(), data=[data])
 bounds = {f"bound, {data.name}": one.bound for data, one in zip(sets, found, strict=True)}

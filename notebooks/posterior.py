@@ -58,7 +58,7 @@ paper = PaperWeights.against(weight) if (data.name, n_train) == ("cifar10", 1000
 marks = {"W_sigma": paper.marks} if paper else {}
 floor = {f"floor 1/N = {1 / n_train:.2g}": 1 / n_train}
 curves = {r"$W_\sigma$, training queries": weight}
-label = "mean of the largest posterior weight"
+label = "mean largest posterior weight"
 looks = [drawing.SERIES["W_sigma"]]
 fig, _ = drawing.noise_curves(curves, label, looks, marks=marks, across=floor)
 table = drawing.noise_table({"W_sigma": weight}, "probability", marks=marks)

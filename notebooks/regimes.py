@@ -74,7 +74,7 @@ companion.Table(
 for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), strict=True):
     paper = digitized.load("figE3_max_weight") if chosen[key] == ("cifar10", 1000, None) else None
     marks = {"W_sigma": (paper["sigma"], paper["max_weight"])} if paper else {}
-    look = dict(regimes=one.regimes, marks=marks, height=4.0, every=3)
+    look = dict(regimes=one.regimes, marks=marks, height=2.8, every=3)
     fig, _ = drawing.noise_curves(one.curves, "probability", **look)
     table = drawing.noise_table(one.curves, "probability", marks=marks)
     companion.figure(fig, id, table, data=[sets[key]])
@@ -121,9 +121,9 @@ theirs = {k: geomem.Curve.from_table(celeba["sigma"], celeba[x]) for k, x in col
 check, higher = (geomem.find_regimes(*theirs.values(), height) for height in (level, 0.85))
 looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, never a curve
 named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
-fig, ax = drawing.noise_curves(named, "probability, read off", looks, regimes=check, height=3.8)
+fig, ax = drawing.noise_curves(named, "probability, read off", looks, regimes=check, height=2.8)
 ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
-ax.text(0.85, 0.07, "zone named in the paper", ha="center", va="bottom", fontsize=9.6)
+ax.text(0.85, 0.07, "zone named\nin the paper", ha="center", va="bottom")
 table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
 table = {"sigma [data units]": celeba["sigma"], **table}
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])

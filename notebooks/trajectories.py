@@ -77,7 +77,7 @@ looks = {
     "image, large model": (large, "", "--"),
 }
 of_each = [looks[name] for name in settled]  # without copies some are not there
-look = dict(regimes=geometry.regimes, height=4.1, xlim=(0.01, 20))
+look = dict(regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
 fig, _ = drawing.noise_curves(settled, "share that is settled", of_each, **look)
 table = drawing.noise_table(settled, "fraction")
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])

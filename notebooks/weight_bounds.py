@@ -67,17 +67,18 @@ shown = {"sigma": sigmas, "at least": bounds.lower, "measured": measured, "at mo
 companion.Table({heading: column[::3] for heading, column in shown.items()})
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 1, figsize=(4.8, 6.2), sharex=True)
+fig, axes = plt.subplots(2, 1, figsize=(drawing.COLUMN, 4.6), sharex=True)
 look = drawing.style(drawing.SERIES["W_sigma"], marker="", lw=3, zorder=4)
-for ax, side, place in zip(axes, ("lower", "upper"), ("upper right", "lower left"), strict=True):
+for ax, side in zip(axes, ("lower", "upper"), strict=True):
     bounds.plot(ax, side)
     weight.plot(ax, None, **look)
-    ax.set(xlim=(sigma_min, sigma_max), ylabel=rf"$W_\sigma$ and its {side} bounds")
+    ax.set(xlim=(sigma_min, sigma_max), ylabel=rf"$W_\sigma$, {side} bounds")
     drawing.sigma_axis(ax)
-    ax.legend(loc=place)
 axes[0].set_xlabel("")
 drawing.named_line(axes[0], r"$\bar\sigma_{\mathrm{lo}}$ (A)", sigma_lo.mean(), 1.04)
 drawing.named_line(axes[0], r"$\bar\sigma_{\mathrm{hi}}$ (A)", sigma_hi.mean(), 1.04)
+axes[0].legend([line for line in axes[0].lines if line.get_label() == "orthogonal"], ["orthogonal"])
+drawing.name_curves(axes[1])  # all others
 table = drawing.noise_table({"W_sigma": weight}, "probability") | bounds.table()
 companion.figure(fig, "fig-weight-bounds", table, data=[data])
 
@@ -124,10 +125,10 @@ for n, size in choices:
     scales.append(companion.kept(zone_scale)(some.heldout, some.train, **same))
 
 # %%
-fig, ax = plt.subplots(figsize=(4.8, 4.3))
+fig, ax = plt.subplots(figsize=(drawing.COLUMN, 3.4))
 plot_scales(ax, {"N": scales[: len(counts)], "d": scales[len(counts) :]})
 drawing.sigma_axis(ax, probability=False)
-fig.legend(loc="outside lower center", ncol=2)
+drawing.name_curves(ax)
 table = {"varied [name]": ["N"] * len(counts) + ["d"] * len(sizes), **scale_table(scales)}
 companion.figure(fig, "fig-danger-scale", table, data=[some])
 

@@ -145,7 +145,7 @@ for kind, s in product(steps, seeds):
 
 # %%
 firsts = {kind: monitors[kind, seed] for kind in steps}
-fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6))
+fig, axes = plt.subplots(len(steps), 1, figsize=(drawing.COLUMN, 4.6))
 for ax, (kind, watch) in zip(axes, firsts.items(), strict=True):
     watch.plot(ax)
     ax.set_title(kind)
@@ -244,13 +244,16 @@ telling = {"at the worst level": [*attacks.values()], "of strangers": [*controls
 companion.Table({"network": [*map(", ".join, attacks)], **telling})
 
 # %%
-fig, axes = plt.subplots(len(steps), 1, figsize=(4.8, 6.6))
-for kind, name in product(steps, ("plain", "stopped", "copy gap")):
-    ax = axes[[*steps].index(kind)]
-    attacks[kind, name].auc.plot(ax, name, **drawing.style(drawing.SERIES[name], ms=4))
-    ax.set(title=kind, ylabel="AUC", ylim=(0.4, 1.02))
+fig, axes = plt.subplots(len(steps), 1, figsize=(drawing.COLUMN, 4.4), sharex=True)
+shifts = {"plain": 0.86, "stopped": 1, "copy gap": 1.16}
+for (kind, ax), name in product(zip(steps, axes, strict=True), shifts):
+    auc, look = attacks[kind, name].auc, drawing.style(drawing.SERIES[name], ms=4, elinewidth=1)
+    ends = auc.mean - auc.low, auc.high - auc.mean
+    ax.errorbar(shifts[name] * auc.sigma, auc.mean, ends, label=name, **look)
+    ax.axhline(0.5, color="0.4", lw=1, ls=":")
     drawing.sigma_axis(ax, probability=False)
-fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)
+    ax.set(title=kind, ylabel="AUC", xlabel=drawing.SIGMA_LABEL if ax is axes[-1] else "")
+drawing.name_curves(axes[0], columns=3)
 curves = {f"{kind}, {name}": attack.auc for (kind, name), attack in attacks.items()}
 companion.figure(fig, "fig-own-membership", drawing.noise_table(curves, "probability"), data=[data])
 

@@ -191,7 +191,7 @@ def two_legends(fig, ax):
         (right_axis, "'rate' is cut off"),
         (crowded_ticks, "'0.000' lies over '1.000'"),
         (two_legends, "'peak'"),
-        (small_print, "'a footnote' is small in a column"),
+        (small_print, "'a footnote' is small in half a column"),
         (lambda fig, ax: ax.set_ylabel(WIDE), "is cut off"),
         (lambda fig, ax: fig.legend(ax.plot([0, 1]), [WIDE], loc="outside lower center"), "is cut"),
         (lambda fig, ax: ax.annotate("note", (0.5, 0.5), (0.5, -0.6), ax.transAxes), "'note' is"),

@@ -1,13 +1,16 @@
 """Curves are told apart in grey, by the colour-blind, on dark pages; names stand beside them."""
 
+import io
 from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from PIL import Image
 
 from geomem import Curve
+from geomem.companion import gallery
 from geomem.geometry.difference import Difference
 from geomem.plots import STYLE, beside, drawing
 from geomem.plots.dark import PAGE, dark, dark_colour, linear_rgb, oklab
@@ -160,10 +163,12 @@ def test_of_few_samples_a_curve_says_how_many_and_its_band_is_faint(rng):
     plt.close(fig)
 
 
-def test_a_share_of_nothing_is_drawn_apart_from_a_small_one():
+@pytest.mark.parametrize("which", ["x", "y"])
+def test_a_share_of_nothing_is_drawn_apart_from_a_small_one(which):
     ax = plt.figure().subplots()
-    drawing.share_axis(ax)
-    places = ax.transData.transform([(0, 0), (0, 0.002), (0, 0.01), (0, 0.1), (0, 1)])[:, 1]
+    drawing.share_axis(ax, which)
+    shares = [(share, share) for share in (0, 0.002, 0.01, 0.1, 1)]
+    places = ax.transData.transform(shares)[:, "xy".index(which)]
     steps = np.diff(places) / (places[-1] - places[0])
     assert steps[0] > 0.02 and steps[2] == pytest.approx(steps[3]) and steps[3] > 0.2
     plt.close("all")
@@ -193,4 +198,72 @@ def test_a_logarithmic_axis_has_numbers_however_short_or_long_it_is(which):
         ticks = axis.get_major_ticks()
         seen = {t.label1.get_text() for t in ticks if low <= t.get_loc() <= high} - {""}
         assert 2 <= len(seen) <= 9, (low, high, seen)
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("name", ["short", "wider than half of a column"])
+def test_a_legend_is_as_wide_as_there_is_room_and_takes_none_from_the_axes(name):
+    heights = []
+    for named in (False, True):
+        with plt.style.context(STYLE):
+            fig, ax = plt.subplots()
+        for i in range(4):
+            ax.plot([0, 1], [i, i], label=f"{name} {i}")
+        if named:
+            beside.legend_below(fig, columns=4)
+        assert drawing.misplaced(fig) == []
+        heights.append(ax.bbox.height)
+    assert heights[1] == pytest.approx(heights[0], rel=0.1)
+    assert (fig.legends[0]._ncols == 1) == (name != "short")
+    plt.close("all")
+
+
+def test_a_thumbnail_on_a_dark_page_is_dark_but_for_its_images(tmp_path):
+    shades = np.linspace(-1, 1, 16).reshape(1, 1, 4, 4).repeat(3, 0)
+    with plt.style.context(STYLE):
+        fig = drawing.image_grid([("one", shades), ("two", shades)], ["a", "b", "c"])
+    (tmp_path / "a.png").write_bytes(picture(fig, "a", "png"))
+    made = gallery.thumbnails(tmp_path / "a.png", picture(fig, "a", "svg").decode())
+    light, other = (
+        np.asarray(Image.open(io.BytesIO(made[end])).convert("L"), float)
+        for end in gallery.SMALL.values()
+    )
+    ax, scale = fig.axes[0], gallery.THUMB[0] / fig.bbox.width
+    inside = np.zeros(light.shape, bool)
+    for image in ax.images:
+        left, right, bottom, top = image.get_extent()
+        (x0, y0), (x1, y1) = ax.transData.transform([(left, bottom), (right, top)]) * scale
+        high = fig.bbox.height * scale
+        inside[round(high - y1) + 3 : round(high - y0) - 3, round(x0) + 3 : round(x1) - 3] = True
+    plt.close(fig)
+    assert inside.mean() > 0.2 and np.abs(light - other)[inside].mean() < 8
+    assert light[0, 0] == 255 and other[0, 0] < 30 and np.ptp(light[inside]) > 200
+
+
+def test_long_names_stand_above_their_rows_of_images_and_take_no_room(rng):
+    images = rng.uniform(-1, 1, (8, 1, 4, 4))
+    wide = []
+    for name in ("a", "a name\nthat is long for a column"):
+        with plt.style.context(STYLE):
+            fig = drawing.image_grid([(name, images)] * 3, [*map(str, range(8))])
+        assert drawing.misplaced(fig) == []
+        wide.append(fig.axes[0].bbox.width / fig.bbox.width)
+    assert wide[1] > wide[0] > drawing.LEAST_IMAGES
+    assert {text.get_text() for text in fig.axes[0].texts} == {"a name that is long for a column"}
+    plt.close("all")
+
+
+def test_no_name_lies_over_a_bar():
+    with plt.style.context(STYLE):
+        fig, ax = plt.subplots()
+    x = np.linspace(0, 1, 12)
+    ax.errorbar(x, x, 0.3, label="among bars")
+    assert not beside.named_beside(ax)
+    ax.set_ylim(-1, 3)
+    ax.errorbar(x[:2], x[:2] + 2, 0.1, label="a few")
+    ax.plot(x, x + 2, label="without")
+    beside.name_curves(ax)
+    fig.draw_without_rendering()
+    bars = beside._bars(ax)
+    assert not any(text.get_window_extent().contains(*place) for text in ax.texts for place in bars)
     plt.close(fig)

@@ -150,7 +150,7 @@ def _show(fig: Figure, png: Path, id: str) -> None:
     from IPython import display, get_ipython
 
     if get_ipython() is not None:
-        width = round(100 * fig.get_figwidth())
+        width = round(130 * fig.get_figwidth())
         picture = display.Image(png, width=width)  # type: ignore[no-untyped-call]  # IPython lacks it
         display.display(picture, metadata={"geomem": id})  # type: ignore[no-untyped-call]  # IPython lacks it
         plt.close(fig)

@@ -23,7 +23,7 @@ from geomem.companion import badges, figures, prose
 from geomem.companion.results import Result
 from geomem.companion.sphinx_ext import ROOT, Generated, drawn, in_order
 from geomem.plots.dark import dark, dark_colour
-from geomem.plots.files import SIZE
+from geomem.plots.files import IMAGE, SIZE
 
 FILES = {  # by the ends of their names, what readers call them
     ".pdf": "PDF",
@@ -102,22 +102,29 @@ class FigureIndex(Generated):
         )
 
 
-def thumbnails(png: Path, *, images: bool) -> dict[str, bytes]:
+def thumbnails(png: Path, svg: str) -> dict[str, bytes]:
     """The upper part of a picture, small and of few colours, for light and for dark pages.
 
-    images : it shows some, whose pixels must stay as they are; so its plate stays white.
+    svg : the same picture; the images in it keep their pixels on a dark page.
     """
     width, height = THUMB
     with Image.open(png) as whole:
         size = width, round(width * whole.height / whole.width)
         small = whole.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=2)
-    light = small.crop((0, 0, width, min(height, size[1]))).quantize(32)
+    small = small.crop((0, 0, width, min(height, size[1])))
+    light = small.quantize(32)
+    palette = bytes(light.getpalette() or []).hex()
+    colours = (dark_colour(f"#{palette[i : i + 6]}")[1:] for i in range(0, len(palette), 6))
     other = light.copy()
-    if not images:
-        palette = bytes(light.getpalette() or []).hex()
-        colours = (dark_colour(f"#{palette[i : i + 6]}")[1:] for i in range(0, len(palette), 6))
-        other.putpalette(bytes.fromhex("".join(colours)))
-    return {SMALL["light"]: _png(light), SMALL["dark"]: _png(other)}
+    other.putpalette(bytes.fromhex("".join(colours)))
+    other = other.convert("RGB")
+    found = SIZE.search(svg)
+    assert found is not None, "matplotlib says how large its SVG is"
+    for image in IMAGE.findall(svg):
+        up, x, y, wide, high = (float(points) * width / float(found[1]) for points in image)
+        left, top, right, bottom = map(round, (x, up - y - high, x + wide, up - y))
+        other.paste(small.crop((left, top, right, bottom)), (left, top))
+    return {SMALL["light"]: _png(light), SMALL["dark"]: _png(other.quantize(32))}
 
 
 def _png(image: Image.Image) -> bytes:
@@ -136,9 +143,9 @@ def _files(app: Sphinx, error: Exception | None) -> None:
         id, result = record["id"], Result(ROOT, record["notebook"])
         for path in result.figure_files(id):
             shutil.copyfile(path, folder / path.name)
-        svg = result.figure(id, ".svg").read_bytes()
-        made = thumbnails(result.figure(id, ".png"), images=b"<image " in svg)
-        made |= {WHOLE["dark"]: dark(svg), ".bib": figures.bibtex(record).encode()}
+        svg = result.figure(id, ".svg").read_text()
+        made = thumbnails(result.figure(id, ".png"), svg)
+        made |= {WHOLE["dark"]: dark(svg.encode()), ".bib": figures.bibtex(record).encode()}
         made[".json"] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
         for end, content in made.items():
             (folder / f"{id}{end}").write_bytes(content)

@@ -1,4 +1,4 @@
-"""Names of curves beside them, where there is room: a legend makes the eye go to and fro."""
+"""Names of curves: beside them, where there is room, since a legend makes the eye go to and fro."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-SMALL_TEXT = 9.6  # points, in a figure 4.8 inches wide: the smallest letters of all
+# Points, in a figure as wide as a column: the smallest letters of all. In half a column they have
+# 4.8, and an x of DejaVu Sans (0.547 of it) is as tall as one of Helvetica (0.523) of 5 points.
+SMALL_TEXT = 9.6
+
+
+def name_curves(ax: Axes, columns: int = 2) -> None:
+    """Name the curves of an axes beside them or, without room for that, in a legend below all axes.
+
+    The last thing to be drawn. columns : of the legend, at most.
+    """
+    fig = ax.get_figure(root=True)
+    assert fig is not None
+    if not named_beside(ax):
+        legend_below(fig, *ax.get_legend_handles_labels(), columns=columns)
 
 
 def named_beside(ax: Axes, most: int = 4) -> bool:
@@ -34,7 +49,7 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
         ink = 0.75 * np.array(to_rgb(line.get_color()))  # letters need more contrast than lines
         look: dict[str, Any] = dict(ha="center", va="center", fontsize=SMALL_TEXT)
         text = ax.text(0.5, 0.5, name, color=tuple(ink), transform=ax.transAxes, **look)
-        others = [np.zeros((0, 2)), *(path for other, path in paths.items() if other is not line)]
+        others = [_bars(ax), *(path for other, path in paths.items() if other is not line)]
         place = _room(ax, text, paths[line], np.concatenate(others), written)
         written.append(text)
         if place is None:
@@ -44,6 +59,32 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
         x, y = ax.transAxes.inverted().transform(place)
         text.set_position((x, y))
     return True
+
+
+def legend_below(fig: Figure, *entries: Any, columns: int = 2) -> None:
+    """A legend below the axes in as many columns as there is room for; the figure grows by it.
+
+    Parameters
+    ----------
+    entries : handles and names; none: those of all axes.
+    columns : at most.
+    """
+    for n in range(columns, 0, -1):
+        look: dict[str, Any] = dict(ncol=n, columnspacing=1, handlelength=1.7, handletextpad=0.5)
+        legend = fig.legend(*entries, loc="outside lower center", **look)
+        box = legend.get_window_extent()
+        if n == 1 or box.width <= fig.bbox.width:
+            break
+        legend.remove()
+    fig.set_figheight(fig.get_figheight() + box.height / fig.dpi)
+
+
+def _bars(ax: Axes) -> np.ndarray:
+    """Places (n, 2) along the error bars of an axes, pixels: no name is written over them."""
+    bars = [some for some in ax.collections if isinstance(some, LineCollection)]
+    ends = np.reshape([end for some in bars for end in some.get_segments()], (-1, 2, 2))
+    places = ax.transData.transform(np.linspace(ends[:, 0], ends[:, 1], 9).reshape(-1, 2))
+    return np.asarray(places[np.isfinite(places).all(1)])
 
 
 def _path(line: Line2D, step: float = 4.0) -> np.ndarray:
@@ -67,7 +108,8 @@ def _room(
     """The middle of the place beside a curve that has the most room for a text, pixels."""
     box = text.get_window_extent()
     half = np.array([box.width, box.height]) / 2
-    shifts = np.array([[0, 1], [0, -1], [1, 0], [-1, 0]]) * (half + 7)
+    around = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
+    shifts = np.array(around) * (half + 7)
     middles = (own[:, None] + shifts).reshape(-1, 2)
     low, high = np.asarray(ax.bbox.min) + 4, np.asarray(ax.bbox.max)
     inside = (middles - half >= low) & (middles + half <= high)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from geomem.geometry.arrays import Floats
+from geomem.plots.files import COLUMN
 
 SIDE = 3.2  # of the square that is shown, from its middle
 
@@ -22,8 +23,8 @@ def kept_noise(
     Left, beside the second point alone, a half-space; right, beside all of them, the cell.
     """
     noisy = points[0] + sigma * np.random.default_rng(seed).standard_normal((draws, 2))
-    sets = {"two points: a half-space": points[:2], "all points: a cell": points}
-    fig, axes = plt.subplots(1, 2, figsize=(4.8, 2.95))
+    sets = {"two points:\na half-space": points[:2], "all points:\na cell": points}
+    fig, axes = plt.subplots(1, 2, figsize=(COLUMN, 2.3))
     table: dict[str, Any] = {"y_1 [data units]": noisy[:, 0], "y_2 [data units]": noisy[:, 1]}
     for ax, (name, some) in zip(axes, sets.items(), strict=True):
         kept = nearest_point(noisy, some) == 0

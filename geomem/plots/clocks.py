@@ -12,20 +12,21 @@ from matplotlib.figure import Figure
 
 from geomem.diffusion.schedules import Schedule
 from geomem.geometry.regimes import Geometry
-from geomem.plots.beside import SMALL_TEXT
+from geomem.plots.beside import SMALL_TEXT, name_curves
 from geomem.plots.drawing import noise_table, plot_series, sigma_axis
+from geomem.plots.files import COLUMN
 
 TENTHS = np.arange(1, 10) / 10
 SMALL = np.array([0.001, 0.002, 0.005, 0.01, 0.02, 0.05])
 SHARES = np.concatenate([SMALL, TENTHS, 1 - SMALL])  # times that may be written, by kind of clock
 STEPS = np.concatenate([[1, 2, 5, 10, 20, 50, 150], np.arange(100, 1000, 100)])
-LETTER = 0.021  # the width of one, in widths of the axis
+LETTER = 0.031  # the width of one, in widths of the axis
 CLOCKS = {"alpha_bar": r"$\bar\alpha$", "t": "$t$"}
 
 
 def rulers(geometry: Geometry, schedules: Sequence[Schedule]) -> tuple[Figure, dict[str, Any]]:
     """Coverage and concentration with the zone, above a ruler for the clock of each schedule."""
-    size, heights = (4.8, 2.6 + 0.48 * len(schedules)), [5, *[1] * len(schedules)]
+    size, heights = (COLUMN, 2.3 + 0.48 * len(schedules)), [5, *[1] * len(schedules)]
     curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
     fig, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights)
     for ax, schedule in zip(axes, [None, *schedules], strict=True):
@@ -35,9 +36,9 @@ def rulers(geometry: Geometry, schedules: Sequence[Schedule]) -> tuple[Figure, d
             plot_series(ax, curves, ms=4, markevery=3)
             sigma_axis(ax)
             ax.set_ylabel("probability")
-            ax.legend(loc="center left")
         else:
             ruler(ax, schedule)
+    name_curves(axes[0])
     times = {f"{s.name} [{s.clock}]": s.forward(geometry.coverage.sigma) for s in schedules}
     return fig, noise_table(curves, "probability") | times
 

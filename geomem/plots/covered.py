@@ -15,7 +15,9 @@ from geomem.geometry.intervals import Estimate, bars
 from geomem.geometry.regimes import Geometry
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization.candidates import EDGES, Comparison, Predicted
+from geomem.plots.beside import legend_below, name_curves
 from geomem.plots.drawing import SERIES, SIGMA_LABEL, from_rows, plot_series, sigma_axis, style
+from geomem.plots.files import COLUMN
 
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 MARKS = ("o", "s", "^", "D")
@@ -25,7 +27,7 @@ BEGINNINGS = (SERIES["C_sigma"][:2], ("0.5", "s"), ("k", "D"), SERIES["overlap"]
 
 def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
     """Coverage, concentration and overlap of each of some data sets, over its zone."""
-    size = (4.8, 1.9 * len(sets) + 0.9)
+    size = (COLUMN, 1.7 * len(sets) + 0.4)
     fig, axes = plt.subplots(len(sets), 1, figsize=size, squeeze=False)
     rows = list[tuple[Any, ...]]()
     for ax, (name, (geometry, overlap)) in zip(axes[:, 0], sets.items(), strict=True):
@@ -39,7 +41,7 @@ def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
         sigma_axis(ax)
         ax.set(xlabel="", xlim=(0.05, 100), title=name, ylabel="probability")
     ax.set_xlabel(SIGMA_LABEL)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3)
+    name_curves(axes[0, 0])
     headings = ["data set [name]", "curve [name]", "sigma [data units]", "value [probability]"]
     headings += [f"{end} [probability, 95% interval]" for end in ("low", "high")]
     return fig, from_rows(headings, rows)
@@ -47,7 +49,7 @@ def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:
 
 def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
     """The danger zone of each of some data sets for several shells and levels."""
-    size = (4.8, 1.9 * len(sets) + 0.9)
+    size = (COLUMN, 1.7 * len(sets) + 0.4)
     fig, axes = plt.subplots(len(sets), 1, figsize=size, squeeze=False)
     for ax, (name, found) in zip(axes[:, 0], sets.items(), strict=True):
         found.plot(ax)
@@ -58,7 +60,7 @@ def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4)
+    legend_below(fig, *ax.get_legend_handles_labels(), columns=4)
     edges = [f"zone {what}{of}" for what in ("begins", "ends") for of in ("", ", low", ", high")]
     headings = ["data set [name]", "c [1]", "level [probability]"]
     headings += [f"{edge} [data units{', 95% interval' * (',' in edge)}]" for edge in edges]
@@ -67,7 +69,7 @@ def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
 
 def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
     """Measured humps, one row each, and where each candidate's zone begins; all have one end."""
-    fig, ax = plt.subplots(figsize=(4.8, 0.62 * len(cases) + 1.9))
+    fig, ax = plt.subplots(figsize=(COLUMN, 0.6 * len(cases) + 0.6))
     small, *_ = SERIES["small"]
     rows = list[tuple[Any, ...]]()
     for i, one in enumerate(cases):
@@ -92,7 +94,7 @@ def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
     ax.grid(axis="y", visible=False)
     ax.set_xlim(0.05, 100)
     sigma_axis(ax, probability=False)
-    fig.legend(loc="outside lower center", ncol=2)
+    legend_below(fig)
     headings = ["data set [name]", "size [pixels]", "quantity [name]", "sigma [data units]"]
     headings += [f"{end} [data units, 95% interval]" for end in ("low", "high")]
     return fig, from_rows(headings, rows)
@@ -100,7 +102,7 @@ def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
 
 def how_far_off(found: Comparison) -> Drawn:
     """By which factor each candidate is off at each edge, by the rule's level and fitted ones."""
-    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    fig, ax = plt.subplots(figsize=(COLUMN, 3.0))
     names, rows = [*found.at_level], list[tuple[Any, ...]]()
     for fitted in (False, True):
         how = "fitted on the other sets" if fitted else f"level {found.level:g}"
@@ -114,11 +116,11 @@ def how_far_off(found: Comparison) -> Drawn:
             rows += [(n, how, edge, *one.numbers) for n, one in zip(names, off, strict=True)]
     ax.axvline(1, color="k", lw=1)
     ax.set_yticks(range(len(names)), [name.replace(", ", ",\n") for name in names])
-    ax.set(xscale="log", xlabel="off by a factor of (open: level from other sets)")
+    ax.set(xscale="log", xlabel="off by a factor of\n(open: level from other sets)")
     ax.set_xticks(at := [1, 2, 5, 10, 20, 50], [f"{x:g}" for x in at])
     ax.minorticks_off()
     ax.invert_yaxis()
-    fig.legend(loc="outside lower center", ncol=4)
+    legend_below(fig, columns=4)
     headings = ["coverage [name]", "level [rule]", "edge [name]", "off by [factor]"]
     headings += [f"{end} [factor, 95% interval]" for end in ("low", "high")]
     return fig, from_rows(headings, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from geomem.geometry.curve import Band
 from geomem.geometry.regimes import Regimes
-from geomem.plots.beside import SMALL_TEXT, named_beside
+from geomem.plots.beside import SMALL_TEXT, name_curves
 from geomem.plots.files import COLUMN
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
 LINE = 12.5  # points from one line of a name to the next
-LEAST_TEXT = 6.5  # points, in a column of a paper: there SMALL_TEXT becomes it
+LEAST_IMAGES = 0.75  # of the width of a grid, else names stand above their rows
+ABOVE = 36  # letters of such a name in a line
 Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 Look = tuple[Any, str, Any]  # colour, marker and line, "" for none
 LOOKS: Sequence[Look] = (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", "-."), ("C3", "D", ":"))
@@ -68,7 +70,8 @@ def sigma_axis(ax: Axes, *, probability: bool = True) -> None:
     """A logarithmic noise axis with plain numbers, and a probability axis from 0 to 1."""
     ax.set_xscale("log")
     low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 100 else (1.0, 2.0, 5.0)))
+    subs = (1.0,) if high / low > 100 else (1.0, 2.0, 5.0)
+    ax.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(SIGMA_LABEL)
@@ -100,12 +103,13 @@ def log_axis(ax: Axes, which: str = "y") -> None:
     axis.set_minor_formatter("")
 
 
-def share_axis(ax: Axes) -> None:
-    """An upright axis from 0 to 1 that tells 0 from little: linear below 1%, then logarithmic."""
-    ax.set_yscale("symlog", linthresh=0.01, linscale=0.5)
-    ax.set_yticks([*SHARES], [*SHARES.values()])
-    ax.set_yticks([k * 10.0**n for n in (-2, -1) for k in range(2, 10)], minor=True)
-    ax.set_ylim(-0.001, 1.15)
+def share_axis(ax: Axes, which: str = "y") -> None:
+    """An axis from 0 to 1, "x" or "y", that tells 0 from little: linear to 1%, then logarithmic."""
+    scale, axis = (ax.set_yscale, ax.yaxis) if which == "y" else (ax.set_xscale, ax.xaxis)
+    scale("symlog", linthresh=0.01, linscale=0.5)
+    axis.set_ticks([*SHARES], [*SHARES.values()])
+    axis.set_ticks([k * 10.0**n for n in (-2, -1) for k in range(2, 10)], minor=True)
+    ax.set(**{f"{which}lim": (-0.001, 1.15)})
 
 
 def style(look: Look, **changes: Any) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def noise_curves(
     difference: tuple[str, Band] | None = None,
     xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None,
-    height: float = 3.6,
+    height: float = 2.6,
     columns: int = 2,
     every: int = 1,
 ) -> tuple[Figure, Axes]:
@@ -172,16 +176,16 @@ def noise_curves(
         "plain".
     difference : what is drawn below, and how it is called: of curves too close for the eye.
     xlim, ylim : what is shown of the axes, if not all.
-    height : of the figure, inches.
-    columns : of the legend.
+    height : of the figure without a legend, inches.
+    columns : of the legend, at most.
     every : how many levels there are to a mark.
     """
     from matplotlib import pyplot as plt
 
     known = looks_of(curves, looks)
-    below = 0 if difference is None else 1.2  # inches
+    below = 0 if difference is None else 1.1  # inches
     fig, axes = plt.subplots(
-        1 + bool(below), 1, figsize=(4.8, height + below), sharex=True, squeeze=False,
+        1 + bool(below), 1, figsize=(COLUMN, height + below), sharex=True, squeeze=False,
         height_ratios=[height, below][: 1 + bool(below)],
     )  # fmt: skip
     ax: Axes = axes[0, 0]
@@ -222,8 +226,7 @@ def noise_curves(
         axes[1, 0].axhline(0, color="k", lw=1, ls="-", zorder=1)
         less.plot(axes[1, 0], None, color="k", marker="o", ms=3, ls="-", lw=1)
         axes[1, 0].set_ylabel(name)
-    if not named_beside(ax):
-        fig.legend(loc="outside lower center", ncol=columns, columnspacing=1, handlelength=1.7)
+    name_curves(ax, columns)
     return fig, ax
 
 
@@ -294,6 +297,8 @@ def image_grid(
 ) -> Figure:
     """Rows of images, (n, C, H, W) or fewer, in [-1, 1] and clipped to it, under column titles.
 
+    The names of rows stand left of them or, where that would take room from the images, above.
+
     framed : for each row the (n,) booleans of the images with the sign of a copy, or None.
     xlabel : what the column titles are.
     """
@@ -301,8 +306,8 @@ def image_grid(
 
     n, (height, width) = len(columns), rows[0][1].shape[-2:]
     names = [name for name, _ in rows]
-    enough = 1 + 4.8 * len(rows) / n * height / width
-    fig, ax = plt.subplots(figsize=(4.8, enough))  # one axes: many are slow
+    enough = 1 + COLUMN * len(rows) / n * height / width
+    fig, ax = plt.subplots(figsize=(COLUMN, enough))  # one axes: many are slow
     ax.set(xlim=(-0.5, n - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect=height / width)
     ax.set_xticks(range(n), columns)
     ax.set_yticks(range(len(rows)), names)
@@ -311,12 +316,24 @@ def image_grid(
     ax.spines[:].set_visible(False)
     ax.grid(False)
     fig.draw_without_rendering()  # now it is known how wide the names are, and so the images
+    above = ax.bbox.width < LEAST_IMAGES * fig.bbox.width
+    if above:
+        names = [fill(" ".join(name.split()), ABOVE) for name in names]
+        ax.set_yticks([])
+        fig.draw_without_rendering()
+    if max(title.get_window_extent().width for title in ax.get_xticklabels()) > ax.bbox.width / n:
+        ax.tick_params(axis="x", labelrotation=90)
     row = 72 * ax.bbox.height / fig.dpi / len(rows)  # points
-    step = max(1, LINE * (1 + max(name.count("\n") for name in names)) / row)
-    ax.set_yticks(step * np.arange(len(rows)), names)
-    ax.set_ylim(step * (len(rows) - 1) + 0.5, -0.5)
+    text = LINE * (1 + max(name.count("\n") for name in names)) / row
+    step = 1 + text if above else max(1, text)
+    places, top = step * np.arange(len(rows)), -0.5 - text * above
+    if above:
+        for y, name in zip(places, names, strict=True):
+            ax.text(-0.43, y - 0.5, name, va="bottom")
+    else:
+        ax.set_yticks(places, names)
     frames = [None] * len(rows) if framed is None else framed
-    for y, (_, images), red in zip(ax.get_yticks(), rows, frames, strict=True):
+    for y, (_, images), red in zip(places, rows, frames, strict=True):
         marked = np.zeros(n, bool) if red is None else red[: len(images)]
         for x, (image, memorized) in enumerate(zip(images, marked, strict=False)):
             pixels = np.clip((image + 1) / 2, 0, 1)
@@ -325,10 +342,11 @@ def image_grid(
             ax.imshow(pixels, vmin=0, vmax=1, extent=place, aspect=height / width)
             if memorized:
                 sign_of_copy(ax, x, y, 0.43)
-    ax.set(xlim=(-0.5, n - 0.5), ylim=(step * (len(rows) - 1) + 0.5, -0.5))
-    fig.set_figheight(step * enough)
-    fig.draw_without_rendering()
-    fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
+    ax.set(xlim=(-0.5, n - 0.5), ylim=(places[-1] + 0.5, top))
+    fig.set_figheight(step * enough + 1)  # and room for whatever the titles are
+    for _ in range(2):  # turned titles settle the layout at the second time
+        fig.draw_without_rendering()
+        fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
 
 
@@ -403,7 +421,7 @@ def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def misplaced(fig: Figure) -> list[str]:
-    """The texts of a figure that are cut off, lie over one another, or are small in a column.
+    """The texts of a figure that are cut off, lie over one another, or are small in half a column.
 
     It draws the figure, which settles the layout. A text counts as the upright rectangle around
     it, so one that is turned by anything but quarters takes up more room than its letters do.
@@ -413,7 +431,7 @@ def misplaced(fig: Figure) -> list[str]:
     >>> _ = fig.text(0.5, 0.5, "peak"), fig.text(0.5, 0.5, "hump"), fig.text(0.99, 0.9, "zone")
     >>> _ = fig.text(0.1, 0.1, "small print", fontsize=6)
     >>> misplaced(fig)
-    ["'zone' is cut off", "'small print' is small in a column", "'peak' lies over 'hump'"]
+    ["'zone' is cut off", "'small print' is small in half a column", "'peak' lies over 'hump'"]
     """
     fig.draw_without_rendering()
     placed = [(text, Text.get_window_extent(text)) for text in _texts(fig)]
@@ -424,9 +442,9 @@ def misplaced(fig: Figure) -> list[str]:
         for text, box in placed
         if box.x0 < left or box.y0 < bottom or box.x1 > right or box.y1 > top
     ]
-    least = LEAST_TEXT * fig.get_figwidth() / COLUMN - 1e-6
+    least = SMALL_TEXT * fig.get_figwidth() / COLUMN - 1e-6
     found += [
-        f"{text.get_text()!r} is small in a column"
+        f"{text.get_text()!r} is small in half a column"
         for text, _ in placed
         if float(text.get_fontsize()) < least
     ]

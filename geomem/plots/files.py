@@ -10,22 +10,30 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_pdf import Op, PdfFile, PdfPages
 from matplotlib.figure import Figure
 
-COLUMN = 3.25  # inches: as wide is a column of a paper
+COLUMN = 3.25  # inches: as wide is a column of a paper, and every figure
 SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')  # of an SVG
+# An image in it: how far it is moved after it has been turned upside down, its place, and its size.
+IMAGE = re.compile(
+    r'transform="scale\(1 -1\) translate\(0 -([\d.]+)\)" x="([-\d.]+)" y="([-\d.]+)" '
+    r'width="([\d.]+)" height="([\d.]+)"/>'
+)
+UNDATED = {  # what files of a kind would say of their making
+    "svg": ("Date", "Creator"),
+    "png": ("Software",),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+}
 
 
 def picture(fig: Figure, name: str, kind: str, *, dpi: int = 300, letters: str = "path") -> bytes:
-    """A figure as "svg" or "png", without the date and with ``name`` for a salt.
+    """A figure as "svg", "png" or "pdf", without the date and with ``name`` for a salt.
 
     letters : of an SVG, the "path" of each, which looks the same everywhere, or "none" but text,
-        which can be edited.
+        which can be edited. Of a PDF the fonts are embedded as TrueType, which editors can read.
     """
-    buffer = io.BytesIO()
-    metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": letters}):
+    buffer, metadata = io.BytesIO(), dict.fromkeys(UNDATED[kind])
+    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": letters, "pdf.fonttype": 42}):
         fig.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
 
@@ -33,46 +41,15 @@ def picture(fig: Figure, name: str, kind: str, *, dpi: int = 300, letters: str =
 def pictures(fig: Figure, name: str) -> dict[str, bytes]:
     """A figure as files, by the end of their names.
 
-    ``.svg`` is for pages and ``.png``, of 300 dpi, for what knows no better; ``.pdf``, with its
-    fonts, and ``.text.svg``, whose letters are text, are as wide as a column of a paper.
+    ``.svg`` is for pages and ``.png``, of 300 dpi, for what knows no better; ``.pdf`` has its fonts
+    in it, and the letters of ``.text.svg`` are text.
     """
     return {
         ".svg": picture(fig, name, "svg"),
-        ".text.svg": _narrow(picture(fig, name, "svg", letters="none")),
-        ".pdf": _pdf(fig),
+        ".text.svg": picture(fig, name, "svg", letters="none"),
+        ".pdf": picture(fig, name, "pdf"),
         ".png": picture(fig, name, "png"),
     }
-
-
-def _narrow(svg: bytes) -> bytes:
-    """An SVG that is shown as wide as a column."""
-
-    def narrow(size: re.Match[str]) -> str:
-        width = 72 * COLUMN
-        return f'width="{width:g}pt" height="{width * float(size[2]) / float(size[1]):g}pt"'
-
-    return SIZE.sub(narrow, svg.decode(), count=1).encode()
-
-
-class _Column(PdfFile):
-    """A PDF whose page is as wide as a column, with what is drawn on it."""
-
-    def newPage(self, width: float, height: float) -> None:
-        scale = COLUMN / width
-        super().newPage(COLUMN, scale * height)  # type: ignore[no-untyped-call]  # no stubs
-        scaled = scale, 0, 0, scale, 0, 0
-        self.output(*scaled, Op.concat_matrix)  # type: ignore[no-untyped-call]  # no stubs
-
-
-def _pdf(fig: Figure) -> bytes:
-    """A figure as PDF, without the date, its fonts embedded as TrueType, which editors can read."""
-    buffer, undated = io.BytesIO(), dict.fromkeys(("CreationDate", "Creator", "Producer"))
-    with mpl.rc_context({"pdf.fonttype": 42}):
-        pages: Any = PdfPages(buffer)
-        pages._file = _Column(buffer, metadata=undated)  # type: ignore[no-untyped-call]  # no stubs
-        pages.savefig(fig)
-        pages.close()
-    return buffer.getvalue()
 
 
 def csv_text(table: Mapping[str, Sequence[Any] | np.ndarray]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from geomem.digitized.stated import TABLE_1
 from geomem.geometry.curve import Band, Curve
@@ -28,7 +28,7 @@ from geomem.memorization.swaps import Condition, SwapTable
 from geomem.memorization.switch import Switch
 from geomem.memorization.thresholds import Thresholds
 from geomem.memorization.trajectories import Course, Moment
-from geomem.plots.beside import SMALL_TEXT, named_beside
+from geomem.plots.beside import SMALL_TEXT, legend_below, name_curves
 from geomem.plots.drawing import (
     SERIES,
     SIGMA_LABEL,
@@ -46,11 +46,13 @@ from geomem.plots.drawing import (
     strip,
     style,
 )
+from geomem.plots.files import COLUMN
 
 
 def losses(found: Mapping[str, Losses]) -> Drawn:
-    """The losses of two trainings side by side: of batches, and of the averaged weights."""
-    fig, axes = plt.subplots(1, len(found), figsize=(4.8, 3.5), sharey=True)
+    """The losses of two trainings, one below the other: of batches, and of the averaged weights."""
+    size = (COLUMN, 1.6 * len(found) + 0.6)
+    fig, axes = plt.subplots(len(found), 1, figsize=size, sharex=True, sharey=True)
     rows = list[tuple[Any, ...]]()
     for ax, (name, of) in zip(axes, found.items(), strict=True):
         steps, mean = running_mean(of.batches)
@@ -69,9 +71,10 @@ def losses(found: Mapping[str, Losses]) -> Drawn:
         for kind, curve in curves.items():
             points = zip(steps.tolist(), curve.tolist(), strict=True)
             rows += [(name, kind, *at, np.nan) for at in points]
-        ax.set(xscale="log", yscale="log", xlabel="training step", title=name)
-    axes[0].set_ylabel("weighted denoising loss")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+        ax.set(xscale="log", yscale="log", title=name)
+    axes[-1].set_xlabel("training step")
+    fig.supylabel("weighted denoising loss")
+    legend_below(fig, *axes[0].get_legend_handles_labels())
     headings = ["model [name]", "curve [name]", "step [count]", "loss [weighted, 1]"]
     return fig, from_rows([*headings, "half width of the interval [weighted, 1, 95%]"], rows)
 
@@ -106,7 +109,7 @@ def marks_and_curves(
     ours : label -> the curve; one takes the colour, and the name in the legend, of the marks whose
         label begins as its own.
     """
-    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     table: dict[str, Any] = {"sigma [data units]": sigma}
     models = ("empirical", "small", "large")
     looks = {name: SERIES[of] for name, of in zip(marks, models, strict=True)}
@@ -121,7 +124,7 @@ def marks_and_curves(
         table[f"{name}, ours [fraction]"] = curve.mean
     sigma_axis(ax)
     ax.set_ylabel("memorization rate")
-    fig.legend(loc="outside lower center", ncol=2)
+    legend_below(fig)
     return fig, table
 
 
@@ -130,7 +133,7 @@ def thresholds(found: Thresholds, looks: Sequence[Look]) -> Drawn:
 
     looks : of each of the shares.
     """
-    fig, ax = plt.subplots(figsize=(4.8, 3.6))
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     share_axis(ax)
     table: dict[str, Any] = {"threshold [ratio]": found.values}
     for (name, share), look in zip(found.shares.items(), looks, strict=True):
@@ -144,33 +147,28 @@ def thresholds(found: Thresholds, looks: Sequence[Look]) -> Drawn:
         ax.axvline(value, color="k", lw=0.8, ls=":")
         ax.text(value, 1.01, label, ha="center", va="bottom", transform=ax.get_xaxis_transform())
     ax.set(xlabel="threshold $t$ of the ratio test", ylabel="share that passes")
-    if not named_beside(ax):
-        fig.legend(loc="outside lower center")
+    name_curves(ax)
     return fig, table
 
 
 def zone_and_rate(geometry: Geometry, rate: Curve, xlim: tuple[float, float]) -> Drawn:
-    """The regimes, both curves they come from, and a memorization rate on its own axis (right).
+    """The regimes with both curves that they come from and, below, the small model's rate.
 
     Returns the figure and its table, one row a curve and level.
     """
-    fig, ax = plt.subplots(figsize=(4.8, 3.9))
+    size, heights = (COLUMN, 3.6), (3, 2)
+    fig, (ax, lower) = plt.subplots(2, 1, figsize=size, sharex=True, height_ratios=heights)
     shade_regimes(ax, geometry.regimes, xlim)
     curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
     plot_series(ax, curves, marker="")
+    if geometry.regimes.medium:
+        lower.axvspan(*geometry.regimes.medium, color="0.85", lw=0, zorder=0)
+    rate.plot(lower, None, **style(SERIES["small"], ms=3.5))
     sigma_axis(ax)
-    ax.set_ylabel("probability")
-    right = ax.twinx()
-    right.grid(False)
-    look = style(SERIES["small"], ms=3.5)
-    rate.plot(right, "small model's rate (right axis)", **look)
-    height = 1.5 * rate.high[rate.peak]
-    right.set_ylim(-0.03 * height, 1.03 * height)
-    right.yaxis.set_major_locator(MaxNLocator(5, prune="upper"))  # none over the axis, all short
-    right.set_ylabel("memorization rate", color=look["color"])
-    right.spines["right"].set(visible=True, color=look["color"])
-    right.tick_params(axis="y", colors=look["color"])
-    fig.legend(loc="outside lower center", ncol=2)
+    sigma_axis(lower, probability=False)
+    ax.set(xlabel="", ylabel="probability")
+    lower.set_ylabel("small model's\nrate")
+    name_curves(ax)
     rows = [
         (name, *row)
         for name, curve in {**curves, "rate, small model": rate}.items()
@@ -187,7 +185,7 @@ def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
     found : title, which begins with the network's name in `SERIES` -> its bounds.
     level : of the rate, there.
     """
-    fig, axes = plt.subplots(len(found), 1, figsize=(4.8, 1.7 * len(found) + 1.3), sharex=True)
+    fig, axes = plt.subplots(len(found), 1, figsize=(COLUMN, 1.5 * len(found) + 0.5), sharex=True)
     for ax, (name, of) in zip(axes, found.items(), strict=True):
         ax.axvspan(of.sigma.min(), of.edge(level), color="0.9", lw=0, zorder=0)
         of.plot(ax, SERIES[name.split()[0]][0])
@@ -195,8 +193,8 @@ def copy_bounds(found: Mapping[str, CopyBound], level: float = 0.05) -> Drawn:
         share_axis(ax)
         ax.set(xlabel="", title=name)
     axes[-1].set_xlabel(SIGMA_LABEL)
-    fig.supylabel("share of the answers", fontsize="medium")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    fig.supylabel("share of the answers")
+    legend_below(fig, *axes[0].get_legend_handles_labels())
     tables = [
         {"network [name]": [name] * len(of.sigma), **of.table()} for name, of in found.items()
     ]
@@ -228,8 +226,8 @@ def swap_table(
         none. Controls, those beside another window, have open marks.
     bases : how the models are called.
     """
-    fig, ax = plt.subplots(figsize=(4.8, 6.6))
     rows = [name for name in titles if any((base, name) in table.passed for base in bases)]
+    fig, ax = plt.subplots(figsize=(COLUMN, 0.38 * len(rows) + 0.6))
     for base, shift in (("small", -0.17), ("large", 0.17)):
         color, marker, _ = SERIES[base]
         for open_marks in (False, True):
@@ -249,10 +247,11 @@ def swap_table(
         label = "paper, Table 1" if base == "small" else None
         values, at = [TABLE_1[base, n] / 100 for _, n in known], [r + shift for r, _ in known]
         ax.plot(values, at, "kx", ms=6, mew=1.4, zorder=5, label=label)
-    ax.set_yticks(range(len(rows)), [titles[name] for name in rows])
-    ax.set(xlim=(-0.03, 1.03), xlabel="share of memorized samples")
-    ax.invert_yaxis()
-    fig.legend(loc="outside lower center", ncol=2)
+    names = [fill(" ".join(titles[name].split()), 18) for name in rows]
+    ax.set_yticks(range(len(rows)), names)
+    ax.set(xlim=(-0.03, 1.03), xlabel="memorized share")
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    legend_below(fig)
     return fig
 
 
@@ -262,7 +261,7 @@ def distances(
     hardly_trained: tuple[float, float],
     often: float,
 ) -> Drawn:
-    """Of two models the distances between three denoisers' answers, side by side.
+    """Of two models the distances between three denoisers' answers, one below the other.
 
     Parameters
     ----------
@@ -271,9 +270,10 @@ def distances(
     hardly_trained : the levels, data units, that training hardly draws; empty: low >= high.
     often : up to which level it draws often, data units.
     """
-    fig, axes = plt.subplots(1, len(found), figsize=(4.8, 4.1), sharey=True)
+    size = (COLUMN, 2.0 * len(found) + 0.9)
+    fig, axes = plt.subplots(len(found), 1, figsize=size, sharex=True)
     for ax, (title, of) in zip(axes, found.items(), strict=True):
-        sigma = of.gaussian.sigma
+        sigma, first = of.gaussian.sigma, ax is axes[0]
         ax.set(yscale="log", ylim=(3e-5, 2), xlim=sigma[[0, -1]])
         own, grey = SERIES[title.split(",")[0]][0], SERIES["Gaussian"][0]
         looks = [(own, "D", "-"), (own, "x", "--"), ("k", "", ":"), (grey, "", "-.")]
@@ -281,14 +281,16 @@ def distances(
             curve.plot(ax, name, **style(look, ms=3.5))
         ax.axvline(often, color="0.5", ls=":", lw=1)
         if zone:
-            named_band(ax, "danger\nzone", zone, 2.5, color="0.9")
+            named_band(ax, "danger\nzone" if first else "", zone, 2.5, color="0.9")
         if hardly_trained[0] < hardly_trained[1]:
             hatched = {"facecolor": "w", "edgecolor": "0.85", "hatch": "///"}
-            named_band(ax, "hardly\ntrained", hardly_trained, 2.5, **hatched)
-        ax.set_title(title, pad=32)
+            named_band(ax, "hardly\ntrained" if first else "", hardly_trained, 2.5, **hatched)
+        ax.set_title(title, pad=32 if first else 6)
         sigma_axis(ax, probability=False)
-    axes[0].set_ylabel("mean squared distance / variance")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+        ax.set_xlabel("")
+    axes[-1].set_xlabel(SIGMA_LABEL)
+    fig.supylabel("mean squared distance / variance")
+    name_curves(axes[0])
     curves = {
         f"{title.split(',')[0]}, {name}": curve
         for title, of in found.items()
@@ -306,7 +308,7 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
     found : label, which begins with the model's name in `SERIES` -> the way of its samples.
     rate : on held-out images, at some of the same levels, called ``named``.
     """
-    fig, (ax, lower) = plt.subplots(2, 1, figsize=(4.8, 5.4), sharex=True, height_ratios=(3, 2))
+    fig, (ax, lower) = plt.subplots(2, 1, figsize=(COLUMN, 4.2), sharex=True, height_ratios=(3, 2))
     shade_regimes(ax, geometry.regimes, (0.01, 20))
     for label, course in found.items():
         color, _, line = SERIES[label.split(",")[0]]
@@ -319,7 +321,7 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
     lower.axhline(THIRD, color="k", lw=0.8, ls=":")
     ax.set(xlabel="", ylabel="share that passes now")
     lower.set_ylabel(r"$d_{1\mathrm{NN}}/d_{2\mathrm{NN}}$")
-    fig.legend(loc="outside lower center", ncol=2)
+    name_curves(ax)
     levels = next(iter(found.values())).sigma
     table: dict[str, Any] = {"sigma [data units]": levels}
     for label, course in found.items():
@@ -332,7 +334,7 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
 def over_training(moments: Sequence[Moment]) -> Drawn:
     """Both measures of memorization over a training: of samples, and of held-out images."""
     steps, copies, peaks = zip(*moments, strict=True)
-    fig, ax = plt.subplots(figsize=(4.8, 3.2))
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.5))
     table: dict[str, Any] = {"step [count]": steps}
     measures = {"generated samples": copies, "held-out images, peak of the rate": peaks}
     changes: list[dict[str, Any]] = [{}, {"ls": ":", "mfc": "w"}]
@@ -344,16 +346,16 @@ def over_training(moments: Sequence[Moment]) -> Drawn:
     ax.set(xscale="log", xlabel="training step", ylabel="memorized")
     ax.set_xticks(steps, [f"{step:,}" for step in steps])
     ax.set_xticks([], minor=True)
-    fig.legend(loc="outside lower center")
+    legend_below(fig)
     return fig, table
 
 
 def switched(switch: Switch, reach: CopyRange) -> Drawn:
     """The shares of copies against the level of a single switch, over the regimes."""
-    fig, ax = plt.subplots(figsize=(4.8, 4.0))
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.9))
     shade_regimes(ax, reach.geometry.regimes, (0.002, 90))
     for base, other in (("small", "large"), ("large", "small")):
-        label = f"{base} model, then {other} below"
+        label = f"{base}, then {other} below"
         switch.curve(base).plot(ax, label, **style(SERIES[base], ms=4))
     if np.isfinite(reach.edge.value):
         ax.axvline(reach.edge.value, color="k", ls="--", lw=1, label="rule of thumb")
@@ -363,27 +365,26 @@ def switched(switch: Switch, reach: CopyRange) -> Drawn:
     sigma_axis(ax)
     ax.set_ylabel("share of memorized samples")
     ax.set_xlabel(r"switch at noise level $\sigma$ (data units)")
-    fig.legend(loc="outside lower center", ncol=2)
+    name_curves(ax)
     return fig, switch.table()
 
 
 def levels_by_size(sizes: Sequence[Measured]) -> Drawn:
-    """Zone, hump, switch and predictions of the same images at several sizes."""
-    fig, ax = plt.subplots(figsize=(4.8, 4.6))
+    """Zone, hump, switch and predictions of the same images at several sizes, one row each."""
+    fig, ax = plt.subplots(figsize=(COLUMN, 0.8 * len(sizes) + 0.5))
     for place, one in enumerate(sizes):
         _levels(ax, one, place, named=place == 0)
-    ticks = [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in sizes]
-    ax.set(yscale="log", xlim=(-0.6, len(sizes) - 0.4), ylabel=SIGMA_LABEL)
-    ax.set_xticks(range(len(sizes)), ticks)
-    ax.set_yticks(at := [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20], [f"{s:g}" for s in at])
-    ax.minorticks_off()
-    fig.legend(loc="outside lower center", ncol=2)
+    ax.set_yticks(range(len(sizes)), [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in sizes])
+    ax.set_ylim(len(sizes) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    sigma_axis(ax, probability=False)
+    legend_below(fig)
     return fig, level_table(sizes)
 
 
 def curves_by_size(sizes: Sequence[Measured]) -> Drawn:
     """What these levels are read from, one panel a size."""
-    size = (4.8, 1.75 * len(sizes) + 0.8)
+    size = (COLUMN, 1.6 * len(sizes) + 0.4)
     fig, axes = plt.subplots(len(sizes), 1, figsize=size, sharex=True, squeeze=False)
     for ax, one in zip(axes[:, 0], sizes, strict=True):
         _magnified(ax, one)
@@ -391,28 +392,28 @@ def curves_by_size(sizes: Sequence[Measured]) -> Drawn:
         ax.set(xlabel="", xlim=(0.02, 50))
         ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=SMALL_TEXT)
     ax.set_xlabel(SIGMA_LABEL)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    legend_below(fig, *ax.get_legend_handles_labels())
     return fig, curve_table(sizes)
 
 
 def _levels(ax: Axes, one: Measured, place: float, *, named: bool) -> None:
-    """The levels of one size over a place of the other axis; ``named`` are they in the legend."""
+    """The levels of one size in a row around a place; ``named`` are they in the legend."""
 
     def mark(shift: float, values: Sequence[Estimate], label: str, **look: Any) -> None:
         middle, ends = bars(values)
-        ax.errorbar(place + shift, middle, ends, label=label if named else None, **look)
+        ax.errorbar(middle, place + shift, xerr=ends, label=label if named else None, **look)
 
     half, size = one.hump.half, one.zone.high - one.zone.low
     zone, (small, *_) = "danger zone" if named else None, SERIES["small"]
-    ax.bar(place, size, 0.8, one.zone.low, color="0.85", zorder=0, label=zone)
+    ax.barh(place, size, 0.8, one.zone.low, color="0.85", zorder=0, label=zone)
     band: dict[str, Any] = dict(color=small, ls="-", lw=5, alpha=0.35, solid_capstyle="butt")
-    ax.plot([place - 0.2] * 2, [end.value for end in half], **band)
-    mark(-0.2, [one.hump.centre], "hump: centre, half-width", fmt="o", color=small)
+    ax.plot([end.value for end in half], [place - 0.25] * 2, **band)
+    mark(-0.25, [one.hump.centre], "hump: centre, half-width", fmt="o", color=small)
     mark(0, [one.switch.begun], "switch, small to large", fmt="v", color="k")
     mark(0, [one.switch.ended], "switch, large to small", fmt="^", color="k")
     for name, (color, marker) in (("copy edge", ("0.5", "X")), ("overlap", SERIES["overlap"][:2])):
         label = f"prediction: {name}" if named else None
-        ax.plot(place + 0.2, one.predicted[name], marker, color=color, ms=6, label=label)
+        ax.plot(one.predicted[name], place + 0.25, marker, color=color, ms=6, label=label)
 
 
 def _magnified(ax: Axes, one: Measured) -> None:

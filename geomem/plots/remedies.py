@@ -24,7 +24,7 @@ from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.remedies import Judged, Ratio
 from geomem.memorization.stopping import Stopping
 from geomem.memorization.study import Course, Study, plane
-from geomem.plots.beside import SMALL_TEXT
+from geomem.plots.beside import SMALL_TEXT, legend_below, name_curves
 from geomem.plots.drawing import (
     SERIES,
     Drawn,
@@ -34,9 +34,11 @@ from geomem.plots.drawing import (
     log_axis,
     pixel_table,
     plot_series,
+    share_axis,
     sigma_axis,
     style,
 )
+from geomem.plots.files import COLUMN
 
 Interval = Estimate | Fraction
 Bars = Sequence[tuple[str, Window | None, Interval]]  # name, gap if any, share memorized
@@ -54,7 +56,7 @@ SHADES = colormaps["viridis"].resampled(20)  # of shares; few enough to be drawn
 CELEBA = "the paper (CelebA)"
 HIGHEST = 0.95  # where a name may stand beside its axes, of their height
 APART = 0.075  # from one name to the next, at least, likewise
-LETTER = 0.033  # how wide one of a name is, of the axes' width, as a mean and rather too much
+LETTER = 0.085  # how wide one of a name is, of the axes' width, as a mean and rather too much
 SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
 
@@ -99,17 +101,20 @@ def beside(
     ratios : kind -> its error over that of the kind ``against``.
     shaded : windows, the first one darker.
     """
-    size = (4.8, 3.7 + 0.5 * len(names))
-    fig, (ax, lower) = plt.subplots(2, 1, figsize=size, height_ratios=(len(names) / 6, 1))
+    heights = (0.54 * len(names), 1.6)  # inches, three lines a name
+    size = (COLUMN, sum(heights) + 1.4)
+    fig, (ax, lower) = plt.subplots(2, 1, figsize=size, height_ratios=heights)
+    outside = dict(transform=ax.get_yaxis_transform(), fontsize=SMALL_TEXT)
     for place, kind in enumerate(names):
         look = style(SERIES[kind], ls="")
         for shift, one in zip(SHIFTS, study.of(kind), strict=False):
             ax.errorbar(one.copies.value, place + shift, xerr=bars([one.copies])[1], **look)
-        ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", fontsize=SMALL_TEXT)
-    ax.text(1.04, -0.75, "images\nseen", va="bottom", fontsize=SMALL_TEXT)
-    ax.set_yticks(range(len(names)), [fill(name, 24) for name in names.values()])
-    ax.invert_yaxis()
-    ax.set(xlabel="share of memorized samples", xlim=(-0.03, 1.03))
+        ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", **outside)
+    ax.text(1.04, -0.6, "images\nseen", va="bottom", **outside)
+    ax.set_yticks(range(len(names)), [fill(name, 16) for name in names.values()])
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    share_axis(ax, "x")
+    ax.set_xlabel("memorized share")
     for window, shade in zip(shaded, ("0.85", "0.94"), strict=False):
         lower.axvspan(window.low, window.high, color=shade, lw=0, zorder=0)
     lower.axhline(1, color="k", lw=1)
@@ -118,7 +123,7 @@ def beside(
     sigma_axis(lower, probability=False)
     log_axis(lower)
     lower.set(ylabel=f"held-out error /\nthe {against} model's")
-    fig.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncol=4)
+    name_curves(lower, 4)
     return fig, study.long_table(ratios, against)
 
 
@@ -140,7 +145,7 @@ def over_training(
     The figure, and what it plots as a table.
     """
     measures = [*next(iter(course.values()))[0].measured]
-    size = (4.8, 1.9 * len(measures) + 3.1)
+    size = (COLUMN, 1.7 * len(measures) + 2.4)
     fig, (top, *axes) = plt.subplots(1 + len(measures), 1, figsize=size, sharex=True)
     curves: list[tuple[str, str, Sequence[int], Sequence[Interval]]] = []
     for i, (seed, stop) in enumerate(stops.items()):
@@ -154,7 +159,8 @@ def over_training(
             _course(ax, steps, found, **style(SERIES[kind], label=kind, ms=4.5))
             curves.append((name, kind, steps, found))
         if name == "memorized":
-            ax.set(ylabel="memorized share", ylim=(-0.03, 1.03))
+            share_axis(ax)
+            ax.set_ylabel("memorized share")
         else:
             _distance_axis(ax, name, references, beside=True)
             ax.set_ylim(0, None)
@@ -162,7 +168,7 @@ def over_training(
     ticks = sorted({*steps, *(step for stop in stops.values() for step in stop.steps)})
     axes[-1].set_xticks(ticks, [f"{step:,}" for step in ticks], rotation=90)
     axes[-1].minorticks_off()
-    fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    legend_below(fig, *axes[1].get_legend_handles_labels())
     rows = [(*of, x, *y.numbers) for *of, xs, ys in curves for x, y in zip(xs, ys, strict=True)]
     headings = ["quantity [name]", "model [name]", "step [count]"]
     headings += ["value [loss, fraction, feature units squared or data units]"]
@@ -189,7 +195,7 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
         if kind in ours
         for source in sources
     }
-    fig, axes = plt.subplots(2, 1, figsize=(4.8, 5.0), sharex=True)
+    fig, axes = plt.subplots(2, 1, figsize=(COLUMN, 4.0), sharex=True)
     for (source, kind), course in courses.items():
         done, *measures = zip(*course, strict=True)
         own: dict[str, Any] = {"ls": ""} if source == "paper" else {"ls": "-", "lw": 1, "mfc": "w"}
@@ -199,7 +205,7 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
     axes[0].set(ylabel="memorized share", ylim=(-0.03, 1.03))
     axes[1].set(ylabel="distance over\nthe baseline's last", xlabel="share of the training done")
     axes[1].set_ylim(0, None)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    legend_below(fig, *axes[0].get_legend_handles_labels())
     rows = [(*key, *row) for key, course in courses.items() for row in course]
     of, models, done, copies, distances = zip(*rows, strict=True)
     table: dict[str, Any] = {
@@ -225,7 +231,7 @@ def _planes(
         the front.
     log : the distance has a logarithmic axis, else one from 0.
     """
-    size = (4.8, 0.9 + 3.1 * len(panels))
+    size = (COLUMN, 0.2 + 3.1 * len(panels))
     fig, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False)
     for ax, (title, (marks, references, front)) in zip(axes[:, 0], panels.items(), strict=True):
         if len(front) > 1:
@@ -245,8 +251,8 @@ def _planes(
         bars_of = [(one.copies.numbers, one.distance[distance].numbers) for _, one, _ in marks]
         names = {point: ", ".join(labels) for point, labels in named.items()}
         _name(names, np.array(bars_of), ax)
-    ax.set_xlabel("share of memorized samples")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=3)
+    ax.set_xlabel("memorized share")
+    legend_below(fig, *ax.get_legend_handles_labels(), columns=3)
     return fig
 
 
@@ -273,7 +279,7 @@ def _name(points: Mapping[tuple[float, float], str], marks: Floats, ax: Axes) ->
         for point, height in zip(some, np.minimum(spread(places, APART), most), strict=True):
             under = (low < height + 0.7 * APART) & (high > height - 0.7 * APART)
             under &= (left < at + LETTER * len(points[point])) & (right > at)
-            if at == 1.04 or not under.any():
+            if at == 1.04 or (not under.any() and at + LETTER * len(points[point]) < 1):
                 named.remove(point)
                 note["zorder"] = 5 - at  # no leader to a name outside runs over one inside
                 ax.annotate(points[point], point, (at, height), annotation_clip=False, **note)
@@ -297,7 +303,7 @@ def trade_off(study: Study, kinds: Iterable[str], references: References, distan
     """
     marks, unnamed = list[Mark](), {*kinds}
     for (kind, _), one in study.judged.items():
-        marks.append((kind if kind in unnamed else None, one, SERIES[kind]))
+        marks.append((_short(kind) if kind in unnamed else None, one, SERIES[kind]))
         unnamed.discard(kind)
     names, seeds = zip(*study.judged, strict=True)
     table = {"model [name]": names, "training seed [index]": seeds}
@@ -310,7 +316,7 @@ def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
     panels, rows = {}, list[tuple[str, str, Judged]]()
     for one in sweeps:
         kinds = one.study.first
-        marks = [(kind, judged, swept_look(kind)) for kind, judged in kinds.items()]
+        marks = [(_short(kind), judged, swept_look(kind)) for kind, judged in kinds.items()]
         panels[one.name] = marks, one.references, [kinds[kind] for kind in one.front(distance)]
         rows += [(one.name, kind, judged) for kind, judged in kinds.items()]
     of, model, judged = zip(*rows, strict=True)
@@ -322,6 +328,15 @@ def swept_look(kind: str) -> Look:
     """How a kind of a sweep is marked; the paper's gaps alike, since their names stand by them."""
     own = "copy gap" if kind.startswith("copy window,") else kind
     return {**SERIES, **SWEPT}.get(own, SERIES["paper gap"])
+
+
+def _short(name: str) -> str:
+    """What a gap is called, in few letters.
+
+    >>> _short("paper's 0.34 to 1.6"), _short("copy window, 10% kept")
+    ('paper 0.34–1.6', 'copy window, 10%')
+    """
+    return name.replace("paper's ", "paper ").replace(" to ", "–").removesuffix(" kept")
 
 
 def sheet(study: Study, labels: Mapping[str, str], n: int, train: np.ndarray) -> Drawn:
@@ -351,7 +366,7 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
     """
     heights = [max(1.5, 0.21 * len(tried)) for tried, _ in sources.values()]
     ratios = [h for height in heights for h in (1.4, height)]
-    size = (4.8, 2.6 * len(sources) + sum(heights))
+    size = (COLUMN, 2.4 * len(sources) + sum(heights))
     fig, axes = plt.subplots(2 * len(sources), 1, figsize=size, height_ratios=ratios)
     places = zip(sources.items(), zones, axes[::2], axes[1::2], strict=True)
     for (title, (tried, curves)), zone, ax, below in places:
@@ -370,8 +385,9 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
         sigma_axis(ax)
         ax.set_xlabel("")
     bar = fig.colorbar(ScalarMappable(cmap=SHADES), ax=[*axes], location="bottom", aspect=40)
+    bar.set_ticks([0, 0.5, 1])
     bar.set_label("share of memorized samples")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    name_curves(axes[0])
     return fig
 
 
@@ -429,7 +445,7 @@ def _gap_bars(ax: Axes, bars: Bars, ends: tuple[float, float]) -> None:
         ax.barh(place, high - low, left=low, height=height, color=color, zorder=2)
         text = f"{share.value:.0%}"
         ax.annotate(text, (high, place), fontsize=SMALL_TEXT, annotation_clip=False, **note)
-    ax.set_yticks(range(len(bars)), [name for name, *_ in bars])
+    ax.set_yticks(range(len(bars)), [_short(name) for name, *_ in bars])
     ax.invert_yaxis()
     ax.set_xlim(ends)
     sigma_axis(ax, probability=False)

@@ -9,8 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from geomem.geometry.cost import Machine, Work
-from geomem.plots.beside import SMALL_TEXT
+from geomem.plots.beside import SMALL_TEXT, legend_below
 from geomem.plots.drawing import from_rows
+from geomem.plots.files import COLUMN
 
 LOOKS = (("k", "-"), ("C0", "--"), ("C1", "-"), ("C1", "--"), ("C1", ":"))
 Reckoned = Mapping[str, tuple[Machine, int]]  # name -> what each process has, and how many
@@ -27,15 +28,15 @@ def measured_and_reckoned(
     here : reckons them.
     work, machines : of growing training sets, on each of some machines.
     """
-    fig, (above, below) = plt.subplots(2, 1, figsize=(4.8, 5.2))
+    fig, (above, below) = plt.subplots(2, 1, figsize=(COLUMN, 4.4))
     rows = list[tuple[Any, ...]]()
     counts = [one.n for one, _ in measured]
     reckoned = [sum(here.seconds(one)) for one, _ in measured]
     above.plot(counts, [seconds for _, seconds in measured], "ko", label="measured")
-    above.plot(counts, reckoned, "k-", lw=1, label="reckoned from the smallest")
+    above.plot(counts, reckoned, "k-", lw=1, label="reckoned")
     above.set_xticks(counts, [f"{n:,}" for n in counts])
     above.set(ylabel="seconds", xlabel="training images $N$", ylim=(0, None))
-    above.legend()
+    above.legend(loc="lower right")
     for (one, seconds), said in zip(measured, reckoned, strict=True):
         rows += [("measured", one.n, one.d, seconds), ("reckoned", one.n, one.d, said)]
     for (name, (machine, processes)), (color, line) in zip(machines.items(), LOOKS, strict=True):
@@ -47,6 +48,6 @@ def measured_and_reckoned(
         beside: dict[str, Any] = dict(transform=below.get_yaxis_transform(), va="center")
         below.text(1.02, mark, name, color="0.4", fontsize=SMALL_TEXT, **beside)
     below.set(ylabel="hours", xlabel="training images $N$", xlim=(work[0].n, work[-1].n))
-    fig.legend(*below.get_legend_handles_labels(), loc="outside lower center", ncol=2)
+    legend_below(fig, *below.get_legend_handles_labels())
     headings = ["machine [name]", "N [images]", "d [numbers]", "time [s]"]
     return fig, from_rows(headings, rows)

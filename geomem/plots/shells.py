@@ -16,7 +16,7 @@ from geomem.geometry.coverage import shell_mass, shell_radii
 from geomem.geometry.coverage_bounds import coverage_sigma, shell_mass_envelopes
 from geomem.geometry.noise_shell import NoiseShell
 from geomem.geometry.plane import Plane
-from geomem.plots.beside import named_beside
+from geomem.plots.beside import legend_below, name_curves
 from geomem.plots.cells import SIDE, nearest_point
 from geomem.plots.drawing import (
     Drawn,
@@ -26,6 +26,7 @@ from geomem.plots.drawing import (
     shade_regimes,
     sigma_axis,
 )
+from geomem.plots.files import COLUMN
 
 
 def noise_shell(shell: NoiseShell) -> Drawn:
@@ -58,7 +59,7 @@ def shared_mass(d: int, c: float) -> Drawn:
     lower, upper = shell_mass_envelopes(r, d, c)
     curves = {"Phi": shell_mass(r, d, c), "lower envelope": lower, "upper envelope": upper}
     looks = {"upper envelope": "C1--", "Phi": "C0-", "lower envelope": "C2-."}
-    fig, ax = plt.subplots(figsize=(4.8, 3.4))
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     for name, look in looks.items():
         label = r"$\Phi_{d,c}(r)$, exact" if name == "Phi" else name
         ax.plot(r, curves[name], look, label=label)
@@ -67,12 +68,11 @@ def shared_mass(d: int, c: float) -> Drawn:
     ax.plot(transition, middle, "ko", ms=5)
     text = rf"$d_{{\mathrm{{1NN}}}}/\sigma_{{\mathrm{{cov}}}} = {transition:.2f}$"
     line: dict[str, Any] = dict(arrowstyle="-", lw=0.8, shrinkB=4)
-    at = (1.5 * transition, 0.44)
-    ax.annotate(text, (transition, middle), at, arrowprops=line, va="center")
+    at = (2.45 * transition, 0.44)
+    ax.annotate(text, (transition, middle), at, arrowprops=line, ha="right", va="center")
     ax.set(xlim=(0, r[-1]), ylim=(-0.03, 1.03), ylabel="probability of the shell")
     ax.set_xlabel(r"distance over noise level, $r = d_i/\sigma$")
-    if not named_beside(ax):
-        ax.legend(loc="upper right", bbox_to_anchor=(1, 0.95))
+    name_curves(ax)
     columns = {f"{name} [probability]": values for name, values in curves.items()}
     return fig, {"distance over noise level [1]": r, **columns}
 
@@ -81,7 +81,7 @@ def squared_norms(d: int, c: float) -> Drawn:
     """The squared distance of noise from a point 0, 1 and 1.5 transitions away, and its shell."""
     r_in, r_out = shell_radii(d, c)
     transition = 1 / float(coverage_sigma(1.0, d, c))
-    fig, ax = plt.subplots(figsize=(4.8, 3.4))
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
     ax.axvspan(r_in**2, r_out**2, color="0.9", lw=0, label="the shell, squared")
     shifts = {0.0: "C0-", transition: "C1--", 1.5 * transition: "C2-."}
     first = float(ncx2.ppf(1e-4, d, 1e-9))  # 0 is no noncentrality to scipy
@@ -99,14 +99,14 @@ def squared_norms(d: int, c: float) -> Drawn:
         table[f"density at r = {r:.3g} [1/sigma^2]"] = density
     ax.set(xlim=(first, last), ylim=(0, None), ylabel="density", yticks=[])
     ax.set_xlabel(r"squared distance $\|Z + r e_1\|^2$ (units of $\sigma^2$)")
-    fig.legend(loc="outside lower center", ncol=2)
+    legend_below(fig)
     return fig, table
 
 
 def in_the_plane(points: Floats, c: float, levels: Mapping[str, float]) -> Drawn:
     """The shells of (N, 2) points at some noise levels, side by side: title -> level."""
     radii = np.array(shell_radii(2, c))
-    fig, axes = plt.subplots(1, len(levels), figsize=(4.8, 2.1))
+    fig, axes = plt.subplots(1, len(levels), figsize=(COLUMN, 1.6))
     for ax, (name, level) in zip(axes, levels.items(), strict=True):
         rings(ax, points, *(level * radii), fc="k", alpha=0.25, lw=0)
         rings(ax, points, *(level * radii), fc="none", ec="k", lw=0.7)
@@ -126,7 +126,7 @@ def regimes_in_the_plane(plane: Plane, levels: Sequence[float]) -> Drawn:
     points, radii = np.array(plane.points), np.array(shell_radii(2, plane.c))
     columns = [f"level {i}" for i in range(len(levels))]
     rows = [columns, ["curves"] * len(levels)]
-    fig, axes = plt.subplot_mosaic(rows, figsize=(4.8, 4.7), height_ratios=(1, 1.5))  # type: ignore[arg-type]
+    fig, axes = plt.subplot_mosaic(rows, figsize=(COLUMN, 3.7), height_ratios=(1, 1.9))  # type: ignore[arg-type]
     side = np.linspace(-SIDE, SIDE, 321)
     nearest = nearest_point(np.stack(np.meshgrid(side, side), -1).reshape(-1, 2), points)
     for column, sigma in zip(columns, levels, strict=True):
@@ -149,7 +149,7 @@ def regimes_in_the_plane(plane: Plane, levels: Sequence[float]) -> Drawn:
     sigma_axis(ax)
     ax.plot(levels, [ax.get_ylim()[0]] * len(levels), "k^", ms=7, clip_on=False, zorder=3)
     ax.set_ylabel("probability")
-    ax.legend(loc="lower left", bbox_to_anchor=(0.6, 0.58))
+    name_curves(ax)
     return fig, noise_table(curves, "probability")
 
 
@@ -158,7 +158,7 @@ def fields(points: Floats, c: float, sigma: float, answers: Mapping[str, Any]) -
     side = np.linspace(-3.05, 3.05, 17)
     grid = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
     moved = {name: denoise(grid) - grid for name, denoise in answers.items()}
-    fig, axes = plt.subplots(1, len(answers), figsize=(4.8, 2.95))
+    fig, axes = plt.subplots(1, len(answers), figsize=(COLUMN, 2.3))
     table = {"y_1 [data units]": grid[:, 0], "y_2 [data units]": grid[:, 1]}
     for ax, (name, field) in zip(axes, moved.items(), strict=True):
         radii = (sigma * radius for radius in shell_radii(2, c))

@@ -134,7 +134,7 @@ class MeasuredRegimes:
         with plt.style.context(STYLE):
             fig, _ = drawing.noise_curves(
                 curves, "probability", looks, regimes=self.geometry.regimes,
-                height=4.2, every=3,
+                height=3.0, every=3,
             )  # fmt: skip
             drawn = files.picture(fig, "regimes", "svg")
             plt.close(fig)

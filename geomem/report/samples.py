@@ -83,7 +83,7 @@ def _copied(asked: Asked, near: Neighbours, part: Part) -> None:
     which, times = np.unique(near.index[near.memorized()], return_counts=True)
     order = np.lexsort((which, -times))
     which, times = which[order], times[order]
-    fig, ax = plt.subplots(figsize=(4.8, 2.6))
+    fig, ax = plt.subplots()
     ax.bar(np.arange(1, len(which) + 1), times, width=1.0)
     ax.set(xlabel="training images, the most copied first", ylabel="copies among the samples")
     part.picture(
