@@ -330,6 +330,7 @@ for kind, study in found.items():
     worst = {name: (of.auc.estimate(of.worst), of.sigma[of.worst]) for name, of in asked_of.items()}
     attacked = {name: f"{auc:.2f} at σ = {level:.2g}" for name, (auc, level) in worst.items()}
     said |= dict(share={"zone_gap": "not in this run"} | shares, attack=attacked)
+    said |= dict(attack_end=f"{attacks[kind, 'plain'].auc.estimate(-1):.2f}")
     against = {other: study.error("copy gap", other) for other in ("plain", "stopped")}
     said |= {f"error_{other}": ratio.in_words(inside) for other, ratio in against.items()}
     there = against["stopped"]

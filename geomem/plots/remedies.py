@@ -199,7 +199,9 @@ def against_paper(theirs: Mapping[str, Course], ours: Mapping[str, Course]) -> D
     for (source, kind), course in courses.items():
         done, *measures = zip(*course, strict=True)
         own: dict[str, Any] = {"ls": ""} if source == "paper" else {"ls": "-", "lw": 1, "mfc": "w"}
-        look = style(SERIES[kind], label=f"{source}: {kind}", ms=5, **own)
+        name = {"paper": "gap", "ours": "that gap, carried over"}[source]
+        name = name if kind == "paper gap" else kind
+        look = style(SERIES[kind], label=f"{source}: {name}", ms=5, **own)
         for ax, values in zip(axes, measures, strict=True):
             ax.errorbar(done, *bars(values), **look)
     axes[0].set(ylabel="memorized share", ylim=(-0.03, 1.03))
