@@ -72,8 +72,10 @@ def test_what_an_end_of_the_zone_may_split_is_on_either_side_of_it(course):
     assert between == {"above": (0, 1), "inside": (0, 1), "below": (1, 2)}
 
 
-@pytest.mark.parametrize(("low", "high", "holds"), [(1.0, 2.0, True), (0.5, 1.5, None),
-                                                    (1.5, 2.5, None), (0.5, 1.0, False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("low", "high", "holds"),
+    [(1.0, 2.0, True), (0.5, 1.5, None), (1.5, 2.5, None), (0.5, 1.0, False)],
+)
 def test_a_verdict_is_that_of_every_reading(low, high, holds):
     """All of 40 settled in one step of the sampler, which may lie across an end of the zone."""
     found = trajectories.against(np.full(40, low), np.full(40, high), Window(1.0, 2.0))

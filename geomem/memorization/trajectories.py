@@ -315,8 +315,8 @@ class Settled:
         Upper quartile, median and lower quartile, over the copies, of the level from which on
         the nearest training image is the final one, and of that from which on it is a copy.
     copies : dict of "above", "inside", "below" to a Within
-        Where copies are settled, against the zone, as shares of them: between the level at which
-        one first is a copy for good and the one before, and an end of the zone may lie between these.
+        Where copies are settled, against the zone, as shares of them. It is between the level at
+        which one first is a copy for good and the one before; so may be an end of the zone.
     earlier, named : Fraction or None
         For how many copies the image is settled at a higher level than the copy, and (at least)
         above the zone; None without copies.
