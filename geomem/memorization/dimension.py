@@ -331,12 +331,12 @@ def within(sizes: Sequence[Measured], prediction: str, target: str, factor: floa
 
     Where these are too far `apart` for any prediction, not known.
     """
-    off = [
-        None if apart(one, target, factor) else level / one.predicted[prediction]
+    near = Window(1 / factor, factor)
+    return every(
+        None if apart(one, target, factor) else lies_in(level / one.predicted[prediction], near)
         for one in sizes
         for level in one.targets[target]
-    ]
-    return every(each and lies_in(each, Window(1 / factor, factor)) for each in off)
+    )
 
 
 def apart(one: Measured, target: str, factor: float = 2.0) -> bool:
