@@ -65,6 +65,8 @@ companion.Table({"model": [*followed], "copies": [of.fraction for of in followed
 #
 # Two moments of a trajectory: from where on its nearest training image is the final one, and from
 # where on the ratio test passes for good. Levels are those of the sampler; 0 is the sample itself.
+# A copy is settled between two of them; where an end of the zone lies between these, it may be on
+# either side.
 
 # %%
 when = trajectories.Settled.of(course, geometry.zone)
@@ -81,7 +83,8 @@ look = dict(regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
 fig, _ = drawing.noise_curves(settled, "share that is settled", of_each, **look)
 table = drawing.noise_table(settled, "fraction")
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])
-companion.Table({"the copy is settled": [*when.copies], "copies": [*when.copies.values()]})
+surely, at_most = zip(*when.copies.values(), strict=True)
+companion.Table({"the copy is settled": [*when.copies], "surely": surely, "at most": at_most})
 
 # %% [markdown]
 # ## Two samples
@@ -158,8 +161,8 @@ covered = states["small, memorized"].low[middle] if memorized.any() else 0.0
 says = "memorized samples' states are covered more"
 claim("copies-covered", says, covered > on_heldout[middle], must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
-    says = "most copies are settled inside the danger zone"
-    claim("settled-in-zone", says, above(when.copies["inside"], 0.5), must=False)
+    says = "most copies are settled inside the danger zone, however those on its edges are counted"
+    claim("settled-in-zone", says, when.copies["inside"].above(0.5), must=False)
 
 # %% tags=["remove-cell"]
 heights = {name: curve.estimate(middle).percent for name, curve in states.items()}

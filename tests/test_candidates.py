@@ -59,12 +59,17 @@ def test_factors_are_predicted_over_measured():
 def test_the_level_that_suits_the_other_sets_is_found():
     """Both candidates begin at the humps, read at their own levels; one does so on every set."""
     scales = {"a": 0.5, "b": 1.0, "c": 2.0}
-    cases = [case(name, s, {SHELLS: 0.9, STAY[0]: 0.9 * s}) for name, s in scales.items()]
+    begins = {SHELLS: 0.9, STAY[1]: 0.9}
+    cases = [case(name, s, {**begins, STAY[0]: 0.9 * s}) for name, s in scales.items()]
     found = Comparison.of(cases, 0.8)
     assert found.off(SHELLS, fitted=True)["all"].value < 1.02 < found.off(SHELLS)["all"].value
     assert found.levels[SHELLS]["a"] == pytest.approx(0.5 + np.log(1 / 0.9), abs=0.15)
     assert found.off(STAY[0], fitted=True)["begins"].value > 1.5
     assert found.against(STAY[0], SHELLS, fitted=True).value > 1.2
+    said = in_words(found)
+    assert said["fitted_intrinsic"].endswith(", farther")
+    assert said["fitted_overlap"].endswith(", not told apart")
+    assert said["fitted_off_shells"] == f"{found.off(SHELLS, fitted=True)['all']:.2f}"
 
 
 def test_one_data_set_fits_nothing_and_no_hump_is_no_case():

@@ -55,8 +55,27 @@ def test_near_means_near_to_all_of_where_the_target_may_lie():
     assert near(Estimate(1.5, 0.9, 3.9), factor=2.5) is True
     assert near(Estimate(0.7, 0.6, 0.8)) is False
     # Of a switch both levels count: one that is surely far is not near, wherever the other lies.
-    assert near(Estimate(2.0, 1.8, 2.2), Estimate(8.0, 7.0, 9.0)) is False
+    assert near(Estimate(2.0, 1.8, 2.2), Estimate(6.0, 5.0, 7.0)) is False
     assert near(Estimate(2.0)) is None  # without an interval
+
+
+def test_what_no_level_could_meet_decides_nothing():
+    """Two levels of a switch, surely nine times apart: nothing is within two of both."""
+
+    def near(predicted, *levels):
+        levels = [Estimate(at, at / 1.01, at * 1.01) for at in levels]
+        one = SimpleNamespace(predicted={"zone": predicted}, targets={"switch": levels})
+        return dimension.within([one], "zone", "switch")
+
+    for predicted in (1.0, 3.0, 9.0, 100.0):
+        assert near(predicted, 1.0, 9.0) is None
+    assert near(1.9, 1.0, 3.6) is True  # what a prediction can meet is asked of it
+    assert near(1.0, 1.0, 3.6) is False
+    far, met = ([Estimate(1.0, 0.9, 1.1), Estimate(b, b, b)] for b in (9.0, 1.0))
+    several = [SimpleNamespace(predicted={"zone": 1.0}, targets={"switch": a}) for a in (far, met)]
+    assert dimension.within(several, "zone", "switch") is None
+    several[1].predicted["zone"] = 5.0
+    assert dimension.within(several, "zone", "switch") is False
 
 
 def test_growth_is_from_the_smallest_to_the_largest():
@@ -124,3 +143,6 @@ def test_tables_have_what_is_drawn(measured):
     assert len(curves["value [fraction]"]) == sum(len(c.sigma) for c in one.curves.values())
     assert curves["value [fraction]"][-9:] == tuple(one.rate.mean)
     assert [*dimension.overview([one])["images"]] == ["tiles, 4x4"]
+    said = dimension.in_words([one])
+    assert said["zone_levels"] == dimension.over_switch(one, "zone")
+    assert said["peaks"] == one.rate.estimate(one.hump.peak).percent

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import geomem
 from geomem.memorization.linearity import Linearity, answers_to_one
@@ -47,6 +48,19 @@ def test_a_constant_shift_is_all_in_common(images):
     np.testing.assert_allclose(found.gaussian.mean, 6 * 0.25 / variance)
     np.testing.assert_allclose(found.common, 1)
     assert found.variance == pytest.approx(variance)
+
+
+def test_a_constant_is_no_nearer_than_the_mean_image(images):
+    """Within any share of the variance at enough noise, and yet it knows nothing of its input."""
+    train, heldout = images
+    here = SIGMAS > 0
+    mean = torch.from_numpy(train.mean(0))
+    constant = Linearity.of(lambda x, s: mean.expand_as(x), train, heldout, SIGMAS)
+    assert constant.gaussian.high[-1] < 0.05 and constant.than_mean(here) is not True
+    exact = Linearity.of(gaussian(train), train, heldout, SIGMAS)
+    assert exact.than_mean(here) is True and exact.than_mean(~here) is None
+    off = Linearity.of(lambda x, s: mean.expand_as(x) + 1, train, heldout, SIGMAS)
+    assert off.than_mean(here) is False
 
 
 def test_one_image_is_answered_at_each_level_as_among_others(rng):

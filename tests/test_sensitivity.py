@@ -30,9 +30,23 @@ def test_thicker_shells_and_lower_levels_begin_earlier(found):
     tried, _ = found
     starts = np.array([[start.value for start in tried.starts(c)] for c in CS])
     assert np.all(np.diff(starts[1:], axis=1) > 0) and np.all(np.diff(starts[:, :2], axis=0) < 0)
-    assert tried.spread == pytest.approx(np.nanmax(starts) / np.nanmin(starts))
+    there = np.array([[zone is not None and zone.medium is not None for zone in
+                       (tried.zones[c, level] for level in LEVELS)] for c in CS])  # fmt: skip
+    assert tried.spread == pytest.approx(starts[there].max() / starts[there].min())
     ends = {level: {tried.zones[c, level].concentrated.value for c in CS[1:]} for level in LEVELS}
     assert all(len(one) == 1 for one in ends.values())  # they know no shells
+
+
+def test_a_start_that_comes_after_the_end_is_none_of_a_zone(found):
+    """With thick shells coverage passes 0.99 where concentration has long fallen below it."""
+    tried, _ = found
+    late = tried.zones[5.0, 0.99]
+    assert late and not late.medium and tried.columns()["level 0.99"][1] == f"({late.covered})"
+    assert tried.columns()["level 0.8"][1] == str(tried.zones[5.0, 0.8].covered)
+    only = Sensitivity({(5.0, 0.99): late})
+    assert np.isnan(only.spread)
+    both = Sensitivity({(5.0, 0.99): late, (5.0, 0.8): tried.zones[5.0, 0.8]})
+    assert both.spread == 1
 
 
 def test_a_level_above_the_mass_of_a_shell_is_nowhere(found):

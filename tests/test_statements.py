@@ -39,7 +39,7 @@ from geomem.theorems.formulas import (
     say,
 )
 from geomem.theorems.normal import F, Q
-from geomem.theorems.statement import Checked, Result
+from geomem.theorems.statement import KINDS, Checked, Result
 
 x, u = sp.symbols("x u", positive=True)
 
@@ -227,6 +227,14 @@ def test_every_mutant_changes_what_is_there_once(path):
         text = (ROOT / mutant["file"]).read_text()
         assert text.count(mutant["old"]) == 1 and mutant["old"] != mutant["new"], mutant
         assert set(mutant["labels"]) <= set(STATEMENTS)
+
+
+def test_the_row_of_the_proofs_counts_every_kind_of_check():
+    """So its numbers add up to the steps."""
+    listed = tomllib.loads((ROOT / "book" / "paper.toml").read_text())["claim"]
+    row = next(claim["ours"] for claim in listed if claim["id"] == "proofs")
+    kinds = {kind.replace("in words", "words") for kind in KINDS} - {"code"}
+    assert {kind for kind in kinds if f"{{{kind}}}" not in row} == set()
 
 
 def test_few_steps_stay_in_words():

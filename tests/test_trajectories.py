@@ -43,6 +43,7 @@ def test_settled_means_from_here_on_for_good(course):
     assert course.memorized.tolist() == [True, False, True]
     assert course.image_at.tolist() == [4, 1, 8]
     np.testing.assert_array_equal(course.copy_at, [2, np.nan, 0])
+    np.testing.assert_array_equal(course.no_copy_at, [4, np.nan, 1])
     assert course.lost == "1 of 3"
     assert course.passing.mean.tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
     assert course.passing_at(2.1).count == 1
@@ -51,13 +52,41 @@ def test_settled_means_from_here_on_for_good(course):
 def test_shares_against_a_zone(course):
     found = Settled.of(course, Window(1.0, 4.0))
     assert (found.image, found.copy) == ((8, 4, 4), (2, 0, 0))
-    assert {where: one.count for where, one in found.copies.items()} == {
-        "above": 0, "inside": 1, "below": 1,
-    }  # fmt: skip
+    assert counts(found.copies) == {"above": (0, 0), "inside": (1, 1), "below": (1, 1)}
     assert (found.earlier.count, found.named.count, found.edge) == (2, 2, 1)
     assert (found.already.count, found.already.n) == (1, 2)
     assert (found.kept.count, found.kept.n) == (1, 1)
     assert found.in_words["copy_late"] == "0" and found.in_words["image_median"] == "4"
+
+
+def counts(copies):
+    return {where: tuple(share.count for share in both) for where, both in copies.items()}
+
+
+def test_what_an_end_of_the_zone_may_split_is_on_either_side_of_it(course):
+    """Settled between 4 and 2: of a zone that ends between these it may be inside or beyond."""
+    for zone, edge in ((Window(1.0, 3.0), "above"), (Window(3.0, 5.0), "below")):
+        found = counts(Settled.of(course, zone).copies)
+        assert found["inside"] == (0, 1) and found[edge] == ((0, 1) if edge == "above" else (1, 2))
+    between = counts(Settled.of(course, Window(2.5, 3.5)).copies)  # no level of the sampler inside
+    assert between == {"above": (0, 1), "inside": (0, 1), "below": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holds"),
+    [(1.0, 2.0, True), (0.5, 1.5, None), (1.5, 2.5, None), (0.5, 1.0, False)],
+)
+def test_a_verdict_is_that_of_every_reading(low, high, holds):
+    """All of 40 settled in one step of the sampler, which may lie across an end of the zone."""
+    found = trajectories.against(np.full(40, low), np.full(40, high), Window(1.0, 2.0))
+    assert found["inside"].above(0.5) is holds
+    assert trajectories.against(*np.full((2, 3), np.nan), Window(1, 2))["inside"].above(0.5) is None
+
+
+def test_passing_from_the_start_is_above_any_zone(course):
+    always = replace(course, ratio=np.zeros_like(course.ratio))
+    assert np.isinf(always.no_copy_at).all()
+    assert counts(Settled.of(always, Window(1.0, 4.0)).copies)["above"] == (3, 3)
 
 
 def test_without_a_copy_nothing_is_settled(course):

@@ -72,14 +72,17 @@ class Sensitivity:
 
     @property
     def spread(self) -> float:
-        """The highest of all starts over the lowest, >= 1."""
-        values = [zone.covered.value for zone in self.zones.values() if zone]
+        """The highest start over the lowest, >= 1, of the zones that there are; NaN of none."""
+        values = [zone.covered.value for zone in self.zones.values() if zone and zone.medium]
         return max(values) / min(values) if values else np.nan
 
     def columns(self) -> dict[str, list[str]]:
-        """The columns of a table, one row a shell: where the zone starts, for each level."""
+        """The columns of a table, one row a shell: where coverage passes each level.
+
+        In round brackets where no zone starts, since concentration has ended before.
+        """
         cs, levels = (dict.fromkeys(part) for part in zip(*self.zones, strict=True))
-        rows = [[str(start) for start in self.starts(c)] for c in cs]
+        rows = [[_cell(self.zones[c, level]) for level in levels] for c in cs]
         by_level = zip(*rows, strict=True)
         of_level = {f"level {level:g}": [*of] for level, of in zip(levels, by_level, strict=True)}
         return {"c": [f"{c:g}" for c in cs], **of_level}
@@ -103,3 +106,9 @@ class Sensitivity:
             ax.bar(place, high - low, 0.16, low, color=shade, label=label)
         ax.set_xticks(range(len(cs)), [f"c = {c:g}" for c in cs])
         ax.set_yscale("log")
+
+
+def _cell(zone: Regimes | None) -> str:
+    if zone is None:
+        return str(NOWHERE)
+    return str(zone.covered) if zone.medium else f"({zone.covered})"

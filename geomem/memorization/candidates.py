@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve, first_fall, last_rise
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Answer, Estimate, every, little, percentiles
+from geomem.geometry.intervals import Answer, Estimate, above, below, every, little, percentiles
 from geomem.geometry.intrinsic import (
     intrinsic_coverage,
     intrinsic_dimension,
@@ -229,18 +229,27 @@ def errors(found: Comparison) -> dict[str, list[Any]]:
 
 
 def in_words(found: Comparison) -> dict[str, str]:
-    """Which candidate is nearest, both ways, by how much, and the levels fitted, as text."""
+    """Which candidate is nearest, both ways, by how much, and the levels fitted, as text.
+
+    Of what padding leaves alone also by how much it is farther off than the shells.
+    """
     words = dict[str, str]()
     for how, fitted in (("plain", False), ("fitted", True)):
         off = {name: found.off(name, fitted=fitted)["all"] for name in found.at_level}
         known = {name: one for name, one in off.items() if np.isfinite(one.value)}
         best = min(known, key=lambda name: known[name].value) if known else "none known"
         words |= {f"{how}_best": best, f"{how}_off": f"{known.get(best, Estimate(np.nan)):.2f}"}
+        words |= {f"{how}_off_{name.split()[0]}": f"{off[name]:.2f}" for name in off}
         for name in STAY:
             ratio = found.against(name, SHELLS, fitted=fitted)
-            words[f"{how}_{name.split()[0]}"] = f"{ratio:.2f}"
+            words[f"{how}_{name.split()[0]}"] = f"{ratio:.2f}, {_beside(ratio)}"
     for name in (SHELLS, *STAY):
         levels = sorted(found.levels[name].values())
         ends = f"{levels[0]:.1g} to {levels[-1]:.1g}" if levels else "none"
         words[f"levels_{name.split()[0]}"] = ends
     return words
+
+
+def _beside(ratio: Estimate) -> str:
+    """What the ratio of two errors says, by its interval, in words."""
+    return "nearer" if below(ratio, 1) else "farther" if above(ratio, 1) else "not told apart"

@@ -236,6 +236,11 @@ class Measured:
         }
 
 
+def peak(one: Measured) -> Estimate:
+    """The highest rate of a hump, in [0, 1]."""
+    return one.rate.estimate(one.rate.peak)
+
+
 def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
     """The columns of a table, one row a size: copies, zone, hump and switch."""
     edges = [one.reach.geometry.regimes for one in sizes]
@@ -244,7 +249,8 @@ def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
         "d": [one.d for one in sizes],
         "copies among samples": [one.small.copies for one in sizes],
         "zone": [f"{edge.covered} to {edge.concentrated}" for edge in edges],
-        "hump's centre": [one.hump.centre for one in sizes],
+        "hump's peak": [peak(one).percent for one in sizes],
+        "its centre": [one.hump.centre for one in sizes],
         "against the zone": [one.place for one in sizes],
         "its area in the zone": [one.hump.share(one.zone).percent for one in sizes],
         "switch decides at": [f"{one.switch.begun} and {one.switch.ended}" for one in sizes],
@@ -304,8 +310,8 @@ def factors(sizes: Sequence[Measured]) -> dict[tuple[str, str], Floats]:
 
 def over_switch(one: Measured, prediction: str) -> str:
     """A prediction over each of the two levels of the switch, small to large first, as text."""
-    level = one.predicted[prediction]
-    return f"{level / one.switch.begun.value:.2g} and {level / one.switch.ended.value:.2g}"
+    level, switch = one.predicted[prediction], (one.switch.begun, one.switch.ended)
+    return " and ".join(f"{Estimate(level / at.value):.2g}" for at in switch)
 
 
 def off(found: Floats) -> float:
@@ -321,9 +327,22 @@ def off(found: Floats) -> float:
 
 
 def within(sizes: Sequence[Measured], prediction: str, target: str, factor: float = 2.0) -> Answer:
-    """Whether a prediction is this near to a target, at every size; to both levels of a switch."""
-    off = [level / one.predicted[prediction] for one in sizes for level in one.targets[target]]
-    return every(lies_in(each, Window(1 / factor, factor)) for each in off)
+    """Whether a prediction is this near to a target, at every size; to both levels of a switch.
+
+    Where these are too far `apart` for any prediction, not known.
+    """
+    near = Window(1 / factor, factor)
+    return every(
+        None if apart(one, target, factor) else lies_in(level / one.predicted[prediction], near)
+        for one in sizes
+        for level in one.targets[target]
+    )
+
+
+def apart(one: Measured, target: str, factor: float = 2.0) -> bool:
+    """Whether no level is within a factor of all levels of a target."""
+    levels = [level.value for level in one.targets[target]]
+    return bool(max(levels) / min(levels) > factor**2)
 
 
 def compared(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
@@ -336,12 +355,19 @@ def compared(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
 
 
 def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
-    """Which prediction is best for each target, and the zone and the copy edge over the switch."""
+    """Which prediction is best for each target, zone and copy edge over both levels of the switch.
+
+    And the sizes at which these are too far `apart`, the peaks of the humps, the shares of copies.
+    """
     found, words = factors(sizes), dict[str, str]()
     for target in TARGETS:
         by, best = min((off(found[name, target]), name) for name in PREDICTIONS)
         words[f"best_{target}"] = best if np.isfinite(by) else "one not known"
         words[f"best_{target}_off"] = f"{by:.2g}"
-    zone = ", ".join(f"{factor:.2g}" for factor in found["zone", "switch"])
-    edge = ", ".join(over_switch(one, "copy edge") for one in sizes)
-    return words | {"zone_switch": zone, "copy_edge_levels": edge}
+    for name in ("zone", "copy edge"):
+        levels = ", ".join(over_switch(one, name) for one in sizes)
+        words[f"{name.replace(' ', '_')}_levels"] = levels
+    far = [f"{one.name} {one.size}" for one in sizes if apart(one, "switch")]
+    peaks = ", ".join(peak(one).percent for one in sizes)
+    copies = ", ".join(one.small.copies.percent for one in sizes)
+    return words | {"apart": ", ".join(far) or "no size", "peaks": peaks, "copies": copies}

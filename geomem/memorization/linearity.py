@@ -18,7 +18,7 @@ from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.distances import Points
 from geomem.geometry.gaussian import GaussianDenoiser
-from geomem.geometry.intervals import student_half
+from geomem.geometry.intervals import Answer, decided, student_half
 from geomem.geometry.posterior import EmpiricalDenoiser
 from geomem.geometry.window import span
 
@@ -171,9 +171,20 @@ class Linearity:
         By the 95% interval of the difference of its two distances, image by image; 0 where it
         leaves doubt.
         """
-        nearer = self.gaussian.per_query - self.empirical.per_query
-        mean = nearer.mean(0)
-        return np.where(np.abs(mean) > student_half(nearer), np.sign(mean), 0).astype(np.int64)
+        return _sign(self.gaussian.per_query - self.empirical.per_query)
+
+    @property
+    def beside_mean(self) -> NDArray[np.int64]:
+        """(S,) 1 where the model is surely nearer to the Gaussian denoiser than the mean image is.
+
+        -1 where that is nearer, 0 where it is in doubt, as of `side`.
+        """
+        return _sign(self.mean.per_query - self.gaussian.per_query)
+
+    def than_mean(self, inside: NDArray[np.bool_]) -> Answer:
+        """Whether it is nearer than the mean image at all levels ``inside`` (S,); None of none."""
+        found = self.beside_mean[inside]
+        return decided(len(found) and np.all(found == 1), np.any(found == -1))
 
     def where(self, reached: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
         """(S,) of the levels ``reached``: where the closed forms agree, to 1% of the variance.
@@ -198,7 +209,7 @@ class Linearity:
         sigma, where = self.gaussian.sigma, self.where(reached)
         last = max(0, int(reached.sum()) - 1)
         first = int(where["agreed"].argmax()) if where["agreed"].any() else last
-        levels = where | {"farther": (self.gaussian.low > self.mean.high) & reached}
+        levels = where | {"farther": (self.beside_mean == -1) & reached}
         curves = {"model": self.gaussian, "gap": self.gap, "mean": self.mean}
         moments = {"first": first, "reach": last, "last": -1}
         return {
@@ -211,3 +222,9 @@ class Linearity:
             "common": f"{100 * self.common[last]:.0f}%",
             "astray": f"{np.sqrt(self.gaussian.mean[-1] * self.variance):.2g}",
         }
+
+
+def _sign(differences: Floats) -> NDArray[np.int64]:
+    """(S,) the sign of the mean of (Q, S) differences, 0 where its 95% interval holds 0."""
+    mean = differences.mean(0)
+    return np.where(np.abs(mean) > student_half(differences), np.sign(mean), 0).astype(np.int64)

@@ -24,7 +24,7 @@ from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.intervals import Answer, Estimate, Fraction, above, decided
 from geomem.geometry.window import Window
 from geomem.memorization.distinct import THIRD, DistinctImages
 from geomem.memorization.ratio_test import (
@@ -172,6 +172,12 @@ class Course:
         at = np.append(self.sigma, 0.0)[self.copy_settled.argmax(1)]
         return np.where(self.memorized, at, np.nan)
 
+    @property
+    def no_copy_at(self) -> Floats:
+        """(n,) the level before that, at which it was none yet, inf likewise before the first."""
+        before = np.append(np.inf, self.sigma)[self.copy_settled.argmax(1)]
+        return np.where(self.memorized, before, np.nan)
+
     def plot(self, ax: Any, lower: Any, label: str, color: str, line: str) -> None:
         """Draw into two matplotlib axes: the share that passes now, and the ratio's quartiles."""
         self.passing.plot(ax, label, color=color, ls=line)
@@ -249,19 +255,39 @@ def share(part: Bools, whole: Bools) -> Fraction | None:
     return Fraction.of(int((part & whole).sum()), int(whole.sum())) if whole.any() else None
 
 
-def against(at: Floats, window: Window) -> dict[str, Fraction | None]:
-    """The shares of (n,) levels that lie above, inside and below a window; NaN do not count.
+class Within(NamedTuple):
+    """A share that is known up to what lies on an edge; None of nothing."""
 
-    >>> found = against(np.array([3.0, 1.5, 1.0, 0.5, np.nan]), Window(1.0, 2.0))
-    >>> {where: share.count for where, share in found.items()}
-    {'above': 1, 'inside': 2, 'below': 1}
+    surely: Fraction | None
+    at_most: Fraction | None
+
+    def above(self, level: float) -> Answer:
+        """Whether it is above a level, however what lies on an edge is counted."""
+        if self.surely is None or self.at_most is None:
+            return None
+        return decided(above(self.surely, level), above(self.at_most, level) is False)
+
+
+def against(low: Floats, high: Floats, window: Window) -> dict[str, Within]:
+    """The shares of moments that lie above, inside and below a window.
+
+    Of each is known that it lies between two levels, (n,) each, ``low <= sigma < high``: where an
+    end of the window is between these, it may lie on either side. NaN do not count.
+
+    >>> found = against(np.array([2.0, 1.2, 0.5]), np.array([3.0, 1.8, 1.2]), Window(1.0, 2.0))
+    >>> {where: tuple(share.count for share in both) for where, both in found.items()}
+    {'above': (1, 1), 'inside': (1, 2), 'below': (0, 1)}
     """
     places = {
-        "above": at >= window.high,
-        "inside": (at >= window.low) & (at < window.high),
-        "below": at < window.low,
+        "above": (low >= window.high, high > window.high),
+        "inside": (
+            (low >= window.low) & (high <= window.high),
+            (low < window.high) & (high > window.low),
+        ),
+        "below": (high <= window.low, low < window.low),
     }
-    return {name: share(part, np.isfinite(at)) for name, part in places.items()}
+    known = np.isfinite(low)
+    return {name: Within(*(share(part, known) for part in two)) for name, two in places.items()}
 
 
 def quarters(at: Floats) -> tuple[float, float, float]:
@@ -288,11 +314,12 @@ class Settled:
     image, copy : tuples of 3 floats
         Upper quartile, median and lower quartile, over the copies, of the level from which on
         the nearest training image is the final one, and of that from which on it is a copy.
-    copies : dict of "above", "inside", "below" to a Fraction
-        Where copies are settled, against the zone, as shares of them.
+    copies : dict of "above", "inside", "below" to a Within
+        Where copies are settled, against the zone, as shares of them. It is between the level at
+        which one first is a copy for good and the one before; so may be an end of the zone.
     earlier, named : Fraction or None
-        For how many copies the image is settled at a higher level than the copy, and above the
-        zone; None without copies.
+        For how many copies the image is settled at a higher level than the copy, and (at least)
+        above the zone; None without copies.
     edge : float
         The level of the sampler nearest to the zone's lower end, data units.
     already, kept : Fraction or None
@@ -301,7 +328,7 @@ class Settled:
 
     image: tuple[float, float, float]
     copy: tuple[float, float, float]
-    copies: dict[str, Fraction | None]
+    copies: dict[str, Within]
     earlier: Fraction | None
     named: Fraction | None
     edge: float
@@ -315,7 +342,7 @@ class Settled:
         return cls(
             image=quarters(course.image_at[copy]),
             copy=quarters(course.copy_at),
-            copies=against(course.copy_at, zone),
+            copies=against(course.copy_at, course.no_copy_at, zone),
             earlier=share(course.image_at > course.copy_at, copy),
             named=share(course.image_at >= zone.high, copy),
             edge=float(course.sigma[edge]),
@@ -325,13 +352,17 @@ class Settled:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """Everything as text: image_early, image_median, image_late, ..., decided_above, ..."""
+        """Everything as text: image_early, ..., copy_late, surely_above, ..., at_most_below, ..."""
         levels = {
             f"{what}_{when}": f"{at:.2g}" if np.isfinite(at) else "none"
             for what, three in (("image", self.image), ("copy", self.copy))
             for when, at in zip(("early", "median", "late"), three, strict=True)
         }
-        parts = {f"decided_{where}": part for where, part in self.copies.items()}
+        parts = {
+            f"{how}_{where}": part
+            for where, both in self.copies.items()
+            for how, part in both._asdict().items()
+        }
         parts |= {name: getattr(self, name) for name in ("earlier", "named", "already", "kept")}
         texts = {name: str(part or "none") for name, part in parts.items()}
         return levels | texts | {"sigma_edge": f"{self.edge:.2g}"}
