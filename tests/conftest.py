@@ -180,17 +180,21 @@ companion.quote(n=str(n))
 """
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
+def empty_project(root, monkeypatch):
     """An empty folder with the quick notebook, entered."""
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "_toc.yml").write_text("- file: notebooks/quick\n")
-    (tmp_path / "notebooks" / "quick.py").write_text(NOTEBOOK)
-    (tmp_path / "notebooks" / "profiles.toml").write_text(
+    (root / "notebooks").mkdir()
+    (root / "_toc.yml").write_text("- file: notebooks/quick\n")
+    (root / "notebooks" / "quick.py").write_text(NOTEBOOK)
+    (root / "notebooks" / "profiles.toml").write_text(
         '[cpu]\nabout = "x"\n[cpu.seconds]\nquick = 3\n'
     )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    return empty_project(tmp_path, monkeypatch)
 
 
 def prepare(root, **overrides):
