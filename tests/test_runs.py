@@ -188,7 +188,7 @@ def hold(root, ready, done):
 
 
 def test_two_at_once_are_refused(project):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
     other = context.Process(target=hold, args=(project, ready, done))
     other.start()
