@@ -12,6 +12,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+# Tiny arrays: on a busy machine a second thread only waits, and NumPy's does it in a loop.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +26,7 @@ from geomem.errors import InputError
 # What makes the book, and what reads it, is imported where it is asked for: the tests of a GPU run
 # where neither is.
 
-torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
+torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
