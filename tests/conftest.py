@@ -27,6 +27,7 @@ from geomem.errors import InputError
 # where neither is.
 
 torch.set_num_threads(1)
+os.fsync = os.fstat  # where the power stays on, a flush changes nothing and takes milliseconds
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -320,3 +321,12 @@ def browser():
         pytest.skip(str(error))
     with pdf.browser() as running:
         yield running
+
+
+# The order of the files
+
+
+def pytest_collection_modifyitems(items):
+    """The files that read the book come first, as the longest: else one worker ends with them."""
+    readers = {item.path for item in items if "smoke" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in readers)  # the others stay in their order
