@@ -12,6 +12,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+# Tiny arrays: on a busy machine a second thread only waits, and NumPy's does it in a loop.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +26,8 @@ from geomem.errors import InputError
 # What makes the book, and what reads it, is imported where it is asked for: the tests of a GPU run
 # where neither is.
 
-torch.set_num_threads(1)  # tiny arrays: on a busy machine a second thread only waits
+torch.set_num_threads(1)
+os.fsync = os.fstat  # where the power stays on, a flush changes nothing and takes milliseconds
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -180,17 +184,21 @@ companion.quote(n=str(n))
 """
 
 
-@pytest.fixture
-def project(tmp_path, monkeypatch):
+def empty_project(root, monkeypatch):
     """An empty folder with the quick notebook, entered."""
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "_toc.yml").write_text("- file: notebooks/quick\n")
-    (tmp_path / "notebooks" / "quick.py").write_text(NOTEBOOK)
-    (tmp_path / "notebooks" / "profiles.toml").write_text(
+    (root / "notebooks").mkdir()
+    (root / "_toc.yml").write_text("- file: notebooks/quick\n")
+    (root / "notebooks" / "quick.py").write_text(NOTEBOOK)
+    (root / "notebooks" / "profiles.toml").write_text(
         '[cpu]\nabout = "x"\n[cpu.seconds]\nquick = 3\n'
     )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    return empty_project(tmp_path, monkeypatch)
 
 
 def prepare(root, **overrides):
@@ -215,6 +223,7 @@ def recorded(folder, **made):
 # The smoke book, built once for all the tests that read it
 
 SOURCES = ["_config.yml", "_toc.yml", "CITATION.cff", "book", "notebooks"]
+SAID = "said-by-geomem-book"
 
 
 def copy_sources(root):
@@ -261,6 +270,7 @@ def build(root):
     assert made.returncode == 0, made.stdout + made.stderr
     said = made.stdout.splitlines()[-2:]
     assert said in [[f"book {how}:", "_build/html/index.html"] for how in ("built", "unchanged")]
+    (root / "_build" / SAID).write_text(made.stdout)
 
 
 def without_api(root):
@@ -311,3 +321,12 @@ def browser():
         pytest.skip(str(error))
     with pdf.browser() as running:
         yield running
+
+
+# The order of the files
+
+
+def pytest_collection_modifyitems(items):
+    """The files that read the book come first, as the longest: else one worker ends with them."""
+    readers = {item.path for item in items if "smoke" in item.fixturenames}
+    items.sort(key=lambda item: item.path not in readers)  # the others stay in their order

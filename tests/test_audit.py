@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 
@@ -33,8 +34,24 @@ def models(data):
 
 
 @pytest.fixture(scope="module")
-def report(data, models):
-    return geomem.audit(data, model=models, samples=data.train[:30], sampler="hand", quiet=True)
+def audited(data, models, tmp_path_factory):
+    out = tmp_path_factory.mktemp("audited")
+    given = dict(model=models, samples=data.train[:30], sampler="hand")
+    return geomem.audit(data, **given, out=out, quiet=True), out
+
+
+@pytest.fixture(scope="module")
+def report(audited):
+    return audited[0]
+
+
+@pytest.fixture
+def begun(audited, tmp_path):
+    """A folder with what was found of the images and the samples, and of no model."""
+    (tmp_path / "begun" / "parts").mkdir(parents=True)
+    for name in ("images", "gap", "samples"):
+        shutil.copy(audited[1] / "parts" / f"{name}.json", tmp_path / "begun" / "parts")
+    return tmp_path / "begun"
 
 
 def test_of_images_it_says_what_the_library_says(data, report):
@@ -63,20 +80,17 @@ def test_a_copier_and_a_smooth_model_are_told_apart(report):
     assert report.parts["compared"].said[0].startswith("Keep smooth")
 
 
-def test_equal_inputs_give_equal_bytes_and_kept_parts_are_found(
-    data, models, tmp_path, monkeypatch
-):
-    first = geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", quiet=True)
-    geomem.audit(data, samples=data.train[:30], out=tmp_path / "b", quiet=True)
-    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*"))
+def test_equal_inputs_give_equal_bytes_and_kept_parts_are_found(data, begun, tmp_path, monkeypatch):
+    given = dict(samples=data.train[:30], sampler="hand", quiet=True)
+    anew = geomem.audit(data, **given, out=tmp_path / "anew")
+    monkeypatch.setattr(auditing, "images_part", None)  # whoever calls it fails
+    assert geomem.audit(data, **given, out=begun).json == anew.json
+    files = sorted(path.relative_to(begun) for path in begun.rglob("*.*"))
     assert {path.suffix for path in files} >= {".html", ".json", ".svg", ".png", ".csv"}
     for path in files:
-        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
-    monkeypatch.setattr(auditing, "images_part", None)  # whoever calls it fails
-    again = geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", quiet=True)
-    assert again.json == first.json
+        assert (begun / path).read_bytes() == (tmp_path / "anew" / path).read_bytes()
     with pytest.raises(TypeError):
-        geomem.audit(data, samples=data.train[:30], out=tmp_path / "a", seed=1, quiet=True)
+        geomem.audit(data, **given, out=begun, seed=1)
 
 
 def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
@@ -120,10 +134,12 @@ def test_a_report_replaces_its_own_figures_and_no_others(data, report, tmp_path,
     assert mine.read_text() == "mine"
 
 
-def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
+def test_the_page_asks_for_nothing_and_runs_nothing(data, models, begun):
     hostile = "<script>alert(1)</script>{{ 7 * 7 }}"
     given = dict(model={hostile: models["smooth"]}, samples=data.train[:30], sampler=hostile)
-    found = geomem.audit(data, **given, quiet=True)
+    found = geomem.audit(data, **given, out=begun, quiet=True)
+    # Samples of one's own come before ours.
+    assert found.numbers["memorized"].value == 1 and found.numbers["model/memorized"].value < 0.3
     page = found.html
     assert "<script" not in page and "{{ 7 * 7 }}" in page
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
@@ -132,18 +148,17 @@ def test_the_page_asks_for_nothing_and_runs_nothing(data, models):
     json.loads(found.json, parse_constant=pytest.fail)  # no NaN, no Infinity
 
 
-def test_held_out_images_that_a_model_was_trained_on_are_noticed(data):
+def test_held_out_images_that_a_model_was_trained_on_are_noticed(data, begun):
     both = np.concatenate([data.train, data.heldout])
     copier = geomem.EmpiricalDenoiser(both, device="cpu")
-    found = geomem.audit(data.train, data.heldout, model=copier, quiet=True)
+    found = geomem.audit(data.train, data.heldout, model=copier, out=begun, quiet=True)
     assert any("look trained on" in text for text in found.parts["model"].warnings)
-    honest = geomem.audit(data.train, model=copier, quiet=True)
-    assert not honest.parts["model"].warnings
-
-
-def test_samples_of_ones_own_come_before_ours(data, models):
-    found = geomem.audit(data, model=models["smooth"], samples=data.train[:30], quiet=True)
-    assert found.numbers["memorized"].value == 1 and found.numbers["model/memorized"].value < 0.3
+    # Without held-out images there is nothing to notice, and nothing is said of new ones.
+    alone = geomem.audit(data.train, model=copier, quiet=True)
+    assert not alone.parts["model"].warnings
+    assert "floor" not in alone.numbers and "membership" not in alone.numbers
+    assert "zone_from" in alone.numbers and "memorized" in alone.numbers
+    assert "held-out" in alone.about["missing"]
 
 
 def test_a_check_by_a_last_name_is_of_every_model(report):
@@ -169,13 +184,6 @@ def test_a_model_is_what_denoiser_takes(data):
 def test_a_report_reads_as_its_answers(report):
     assert all(line in repr(report) for lines in report.answers.values() for line in lines)
     assert len(repr(report)) < 3000
-
-
-def test_without_heldout_images_nothing_is_said_of_new_ones(data, models):
-    found = geomem.audit(data.train, model=models["smooth"], quiet=True)
-    assert "floor" not in found.numbers and "membership" not in found.numbers
-    assert "zone_from" in found.numbers and "memorized" in found.numbers
-    assert "held-out" in found.about["missing"]
 
 
 def test_near_twins_do_not_hide_copies_or_move_the_zone(data, report):
@@ -252,16 +260,6 @@ def test_samples_may_reach_beyond_the_range_of_the_images(folder, data, capsys):
     assert "several ranges" in capsys.readouterr().err
 
 
-def test_a_models_file_finds_its_neighbours(folder, monkeypatch):
-    monkeypatch.setattr("sys.path", [*sys.path])
-    (folder / "sub").mkdir()
-    (folder / "sub" / "shrinks.py").write_text(
-        "def shrink(x, sigma):\n    return x / (1 + sigma**2)"
-    )
-    (folder / "sub" / "mine.py").write_text("from shrinks import shrink")
-    main(["audit", "train.npy", "--model", "sub/mine.py:shrink", "--check", "memorized < 0.3"])
-
-
 @pytest.mark.parametrize(
     "given",
     [
@@ -294,18 +292,18 @@ class Wrapped(torch.nn.Module):
         return self.answer(x, sigma)
 
 
-def test_a_model_is_known_by_what_it_answers_not_by_its_weights(data, models, tmp_path):
+def test_a_model_is_known_by_what_it_answers_not_by_its_weights(data, models, begun):
     found = [
-        geomem.audit(data, model=Wrapped(models[name]), out=tmp_path, quiet=True)
+        geomem.audit(data, model=Wrapped(models[name]), out=begun, quiet=True)
         for name in ("smooth", "copier")
     ]
     assert found[0].numbers["memorized"].value < 0.3 < found[1].numbers["memorized"].value
 
 
-def test_losses_are_compared_at_the_same_noise_levels(data, models):
+def test_losses_are_compared_at_the_same_noise_levels(data, models, begun):
     narrow = Wrapped(models["smooth"], sigma_min=0.1, sigma_max=5.0)
     pair = {"all levels": models["smooth"], "some": narrow}
-    numbers = geomem.audit(data, model=pair, quiet=True).numbers
+    numbers = geomem.audit(data, model=pair, out=begun, quiet=True).numbers
     losses = [numbers[f"{name}/heldout_loss"].value for name in pair]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     apart = {"low": Wrapped(models["smooth"], sigma_max=0.1), "high": narrow}
@@ -321,14 +319,23 @@ def test_where_there_is_no_gap_that_is_said(data):
         _ = found.gap
 
 
-def test_names_that_are_one_file_are_refused_and_paths_stay_private(data, models, folder, capsys):
+def test_names_that_are_one_file_are_refused(data, models):
     with pytest.raises(InputError, match="names"):
         geomem.audit(data, model={"a/b": models["smooth"], "a-b": models["smooth"]}, quiet=True)
-    for where in ("one", "two"):
-        (folder / where).mkdir()
-        (folder / where / "my.py").write_text("def denoise(x, sigma):\n    return 0 * x\n")
+
+
+def test_a_models_file_finds_its_neighbours_and_its_path_stays_private(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    for name, text in {
+        "one/my.py": "def denoise(x, sigma):\n    return 0 * x\n",
+        "two/my.py": "from shrinks import denoise\n",
+        "two/shrinks.py": "def denoise(x, sigma):\n    return x / (1 + sigma**2)\n",
+    }.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     both = [f"{folder}/{where}/my.py:denoise" for where in ("one", "two")]
-    main(["audit", "train.npy", "--model", both[0], "--model", both[1], "--out", "out"])
+    given = ["audit", "train.npy", "--model", both[0], "--model", both[1], "--out", "out"]
+    main([*given, "--check", "memorized < 0.3"])
     capsys.readouterr()
     texts = [path.read_text() for path in (folder / "out").glob("report.*")]
     assert all("two/my.py" in text and str(folder) not in text for text in texts)

@@ -14,8 +14,6 @@ from fontTools.ttLib import TTFont
 from geomem import theorems
 from geomem.companion.formulas import keep_together, mathml
 
-STEPS = [s.latex for t in theorems.STATEMENTS.values() for s in t.steps if s.latex]
-
 
 def shown(latex, display=False):
     return ET.fromstring(mathml(latex, display))
@@ -45,8 +43,9 @@ def test_what_cannot_be_read_is_refused(latex):
 def test_the_font_has_every_character_of_every_step():
     """Of a letter alone the browser takes the slanted form, which the font has by another code."""
     cut = set(TTFont(ROOT / "book" / "_assets" / "STIXTwoMath.woff").getBestCmap())
-    assert STEPS
-    for latex in STEPS:
+    steps = [s.latex for t in theorems.STATEMENTS.values() for s in t.steps if s.latex]
+    assert steps
+    for latex in steps:
         for text in re.findall(r">([^<]+)<", mathml(latex, True)):
             assert {ord(letter) for letter in unescape(text)} <= cut | {0x2061, 0x2062}, latex
     slanted = {0x1D434 + i for i in range(26)} | {0x1D44E + i for i in range(26)} - {0x1D455}

@@ -6,7 +6,7 @@ import shutil
 
 import nbformat
 import pytest
-from conftest import prepare, recorded
+from conftest import empty_project, prepare, recorded
 from nbformat.v4 import new_output
 from pybtex.database import BibliographyData
 
@@ -33,11 +33,9 @@ It has {{ quick.n }} points of {{ quick.dataset }}.
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """The quick project after a run."""
-    from conftest import project as fixture
-
     root = tmp_path_factory.mktemp("quick")
     with pytest.MonkeyPatch.context() as patch:
-        fixture.__wrapped__(root, patch)
+        empty_project(root, patch)
         runs.run(root, *prepare(root))
     return root
 

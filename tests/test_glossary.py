@@ -1,7 +1,6 @@
 """The glossary: what a chapter links, and what the preview of a link says."""
 
 import io
-import re
 
 import pytest
 from bs4 import BeautifulSoup
@@ -117,40 +116,3 @@ def test_previews_are_the_definitions_of_what_the_page_links(site):
 def test_a_formula_in_a_definition_which_no_preview_can_show_is_warned_of(site):
     (line,) = (line for line in site["warned"].splitlines() if "a formula" in line)
     assert "'level'" in line
-
-
-def test_every_entry_is_linked_and_says_whose_it_is_where_and_by_what_code(pages):
-    """In the book itself; and its previews are its own words."""
-    said = pages["book/glossary.html"]
-    first = {entry.find("dt")["id"]: entry for entry in _entries(said)}
-    uses = dict.fromkeys(first, 0)
-    for name, page in pages.items():
-        anchors = [a["href"].partition("#")[2] for a in page.select("a.term")]
-        by_hand = len(page.select("a.term .std-term"))
-        assert len(anchors) <= len({*anchors}) + by_hand, f"{name}: a term is linked twice"
-        for anchor in anchors:
-            uses[anchor] += 1
-            definition = " ".join(first[anchor].select_one("dd p").text.split())
-            shown = page.find(id=f"preview-{anchor}")
-            assert " ".join(shown.text.split()) == definition and shown.has_attr("hidden")
-    assert [anchor for anchor, n in uses.items() if not n] == []
-    for anchor, entry in first.items():
-        _, source = entry.select("dd > p")
-        assert re.match(r"(The (curve is the )?(paper|field)'s|Ours)\b", _plain(source)), anchor
-        assert source.select("a.reference.internal"), anchor
-        assert any(code.text.startswith("geomem") for code in source.select("code")), anchor
-
-
-def _entries(page):
-    """Each entry of a page as a fragment of its own."""
-    for definition in page.select("dl.glossary > dd"):
-        terms = []
-        for node in definition.find_previous_siblings():
-            if node.name != "dt":
-                break
-            terms.insert(0, str(node))
-        yield BeautifulSoup("".join([*terms, str(definition)]), "html.parser")
-
-
-def _plain(node):
-    return " ".join(node.text.split()).replace("\u2019", "'")

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from conftest import CHANGES, NOTEBOOK, fill, forked, prepare
+from conftest import CHANGES, NOTEBOOK, empty_project, fill, forked, prepare
 
 from geomem import disk
 from geomem.companion import book, results, runs
@@ -30,41 +31,59 @@ def state(root, name, parameters):
     return stale(Result(root, name), pick(root, name), parameters)
 
 
-def test_a_failure_keeps_the_last_good_result_and_so_does_what_goes_to_stderr(project):
-    notebook, parameters = prepare(project)
-    written = runs.run(project, notebook, parameters)
-    assert all(path.is_file() for path in written)
+@pytest.fixture(scope="module")
+def executed_once(tmp_path_factory):
+    """A project whose notebook ran with five points, and the paths that were written."""
+    root = tmp_path_factory.mktemp("once")
+    with pytest.MonkeyPatch.context() as patch:
+        empty_project(root, patch)
+        return root, runs.run(root, *prepare(root, n=5))
+
+
+# Up to its parameters: what imports nothing runs in a third of the time.
+HEAD = NOTEBOOK.partition("# %%\nimport")[0]
+
+
+def test_a_failure_keeps_the_last_good_result_and_so_does_what_goes_to_stderr(
+    executed_once, tmp_path, monkeypatch
+):
+    project = Path(shutil.copytree(executed_once[0], tmp_path / "project"))
+    monkeypatch.chdir(project)
+    notebook, parameters = prepare(project, n=5)
+    written = [project / path.relative_to(executed_once[0]) for path in executed_once[1]]
     good = {path: path.read_bytes() for path in written}
+    notebook.path.write_text(f"{HEAD}# %%\nif fail:\n    raise RuntimeError('as asked')\n")
     with pytest.raises(runs.RunError, match="RuntimeError: as asked"):
-        runs.run(project, notebook, prepare(project, fail=True)[1])
+        runs.run(project, notebook, prepare(project, n=5, fail=True)[1])
     failed = nbformat.read(project / "_build" / "failed" / "quick.ipynb", 4)
     assert any(o.output_type == "error" for c in failed.cells for o in c.get("outputs", []))
-    assert state(project, "quick", parameters) == []
 
     said = "get_ipython().kernel.log.error('caught in kernel')\nwarnings.warn('of a kind')\n"
-    notebook.path.write_text(NOTEBOOK + "\n# %%\nimport warnings\n" + said)
+    notebook.path.write_text(f"{HEAD}# %%\nimport warnings\n{said}")
     with pytest.raises(runs.RunError, match=r"(?s)wrote to stderr.*of a kind") as error:
         runs.run(project, notebook, parameters)
     assert "caught in kernel" not in str(error.value)
 
-    notebook.path.write_text(NOTEBOOK + "\n# %%\nraise ValueError('level: no curve passes it.')\n")
+    notebook.path.write_text(f"{HEAD}# %%\nraise ValueError('level: no curve passes it.')\n")
     with pytest.raises(InputError, match=r"^level: no curve passes it \(quick failed; [^\n]+\)\.$"):
         runs.run(project, notebook, parameters)
     assert {path: path.read_bytes() for path in written} == good
+    notebook.path.write_text(NOTEBOOK)
+    assert state(project, "quick", parameters) == []
     assert not list((project / "_build" / "running").iterdir())
 
 
-def test_two_runs_give_the_same_bytes_but_for_the_time(project, tmp_path, monkeypatch):
-    notebook, parameters = prepare(project)
-    outs = [tmp_path / "a", tmp_path / "b"]
-    runs.run(project, notebook, parameters, out=outs[0])
+def test_two_runs_give_the_same_bytes_but_for_the_time(
+    executed_once, project, tmp_path, monkeypatch
+):
+    notebook, parameters = prepare(project, n=5)
     far = tmp_path / ("far" * 40)  # too far for the path of a socket
     far.mkdir()
     monkeypatch.setenv("TMPDIR", str(far))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    runs.run(project, notebook, parameters, out=outs[1])
+    runs.run(project, notebook, parameters, out=tmp_path / "here")
     assert not [*far.iterdir()], "nothing is left there"
-    outs = [out / "quick" for out in outs]
+    outs = [Result(executed_once[0], "quick").folder, tmp_path / "here" / "quick"]
     names = sorted(p.name for p in outs[0].iterdir())
     assert names == sorted(p.name for p in outs[1].iterdir()) and "fig-quick.png" in names
     for name in names:
@@ -74,15 +93,14 @@ def test_two_runs_give_the_same_bytes_but_for_the_time(project, tmp_path, monkey
             assert pair[0] == pair[1]
         else:
             assert texts[0] == texts[1], name
-        for text in texts:
-            assert str(project).encode() not in text, f"{name} holds an absolute path"
+        for root, text in zip((executed_once[0], project), texts, strict=True):
+            assert str(root).encode() not in text, f"{name} holds an absolute path"
     assert not (project / "notebooks" / "quick.ipynb").exists(), "--out leaves the book alone"
 
 
-def test_a_run_says_where_it_comes_from(project):
-    notebook, parameters = prepare(project, n=5)
-    runs.run(project, notebook, parameters)
-    result = Result(project, "quick")
+def test_a_run_says_where_it_comes_from(executed_once):
+    _, parameters = prepare(executed_once[0], n=5)
+    result = Result(executed_once[0], "quick")
     (figure,) = result.figures
     assert figure["data"][0]["name"] == "digits" and len(figure["data"][0]["sha256"]) == 64
     assert figure["device"] == "cpu"
@@ -151,8 +169,7 @@ def test_a_killed_process_is_named(project, three, monkeypatch):
 
 def test_stopped_it_stops_all_and_leaves_nothing_half(project, three):
     note = f"import os, time; open(r'{project}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
-    path = project / "notebooks" / "b.py"
-    path.write_text(path.read_text().replace("fig, ax", f"{note}\nfig, ax"))
+    (project / "notebooks" / "b.py").write_text(f"{HEAD}# %%\n{note}\n")
     running = runs.run_all(project, three, 2)
     assert next(running)[0].name == "a"
     while not (project / "pid").exists() or not (project / "pid").read_text():
@@ -171,7 +188,7 @@ def hold(root, ready, done):
 
 
 def test_two_at_once_are_refused(project):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     ready, done = context.Event(), context.Event()
     other = context.Process(target=hold, args=(project, ready, done))
     other.start()

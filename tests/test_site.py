@@ -11,9 +11,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import ROOT, geomem_command, without_api
+from conftest import ROOT, without_api
 from pybtex.database import parse_file
 
+from geomem.cli.main import main
 from geomem.companion import book, notebooks, site
 from geomem.errors import InputError
 
@@ -193,9 +194,11 @@ def test_a_page_leads_to_its_source_and_a_notebook_to_where_it_runs(published, t
         assert (files / f"{name}.py").read_bytes() == (ROOT / f"notebooks/{name}.py").read_bytes()
 
 
-def test_cite_and_the_pages_show_one_entry(published, theirs):
+def test_cite_and_the_pages_show_one_entry(published, theirs, capsys, monkeypatch):
     url = "https://example.org/the-book/book/figures.html#cite-fig-regimes"
-    printed = geomem_command(published, "cite", "fig-regimes").stdout
+    monkeypatch.chdir(published)
+    main(["cite", "fig-regimes"])
+    printed = capsys.readouterr().out
     figure, book, _ = (f"@{entry}".strip() for entry in printed.split("@")[1:])
     assert url in figure and "https://example.org/the-book/" in book
     assert re.search(r"date += \{\d{4}-\d\d-\d\d\}", figure) and "commit" in figure

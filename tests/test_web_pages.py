@@ -43,14 +43,16 @@ def address(html):
         server.shutdown()
 
 
-def visit(browser, base, pages, scheme, width):
+def visit(browser, base, html, scheme, width):
     """Open every page below ``base`` and return what went wrong on any of them.
 
     The pages of the API are made alike: those of the longest name and text stand for them.
     """
-    reference = [page for page in pages if page.startswith("book/api/")]
-    extremes = {max(reference, key=len), max(reference, key=lambda page: len(pages[page].text))}
-    pages = [page for page in pages if page not in reference or page in extremes]
+    sizes = {p.relative_to(html).as_posix(): p.stat().st_size for p in html.glob("book/**/*.html")}
+    reference = [page for page in sizes if page.startswith("book/api/")]
+    extremes = {max(reference, key=len), max(reference, key=sizes.get)}
+    pages = [page for page in sizes if page not in reference or page in extremes]
+    pages += [f"notebooks/{path.name}" for path in html.glob("notebooks/*.html")]
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, troubles = context.new_page(), []
     own = (base, "data:", "blob:")
@@ -72,10 +74,10 @@ def visit(browser, base, pages, scheme, width):
 
 
 @pytest.mark.parametrize(("scheme", "width", "served"), VIEWS)
-def test_every_page_in_a_browser(browser, address, html, pages, scheme, width, served):
+def test_every_page_in_a_browser(browser, address, html, scheme, width, served):
     """No request to the outside, no failed one, no console error, no overflow, all math set."""
     base = address if served else html.as_uri() + "/"
-    assert visit(browser, base, pages, scheme, width) == []
+    assert visit(browser, base, html, scheme, width) == []
 
 
 @pytest.mark.parametrize("served", [True, False])
