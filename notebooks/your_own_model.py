@@ -32,6 +32,7 @@ from itertools import product
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.ticker import LogLocator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -150,6 +151,7 @@ for ax, (kind, watch) in zip(axes, firsts.items(), strict=True):
     watch.plot(ax)
     ax.set_title(kind)
     drawing.log_axis(ax, "x")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
 columns = [np.array([*watch.table().values()]) for watch in firsts.values()]
 which = [kind for kind, watch in firsts.items() for _ in watch.looks]
 headings = ["step [count]", *[*firsts["DDPM"].table()][1:]]

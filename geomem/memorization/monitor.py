@@ -248,6 +248,7 @@ class Monitor:
             right.errorbar(steps, *bars(shares), color="C3", ls="--", **style)
             right.axhline(self.floor.value, color="C3", lw=1, ls=":")
             right.set(ylabel="copies among the samples", ylim=(-0.03, 1.03))
+            right.grid(visible=False)  # the loss has one
 
 
 def _spread(images: Array, most: int) -> Any:
