@@ -22,6 +22,8 @@ pdf: setup
 	@$(BIN)/geomem book --pdf $(OPTIONS)
 
 # Two workers, a file to each in their order: one builds the book while the other does the rest.
+# Python keeps what it has compiled: both, and every kernel, import the package.
+test test-all: export PYTHONDONTWRITEBYTECODE =
 test test-all: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
