@@ -21,7 +21,7 @@ book: setup
 pdf: setup
 	@$(BIN)/geomem book --pdf $(OPTIONS)
 
-# Two workers, a file to each in their order: one builds the book while the other does the rest.
+# Two workers, a file to each: one builds the book while the other does the rest.
 # Python keeps what it has compiled: both, and every kernel, import the package.
 test test-all: export PYTHONDONTWRITEBYTECODE =
 test test-all: setup

@@ -327,6 +327,10 @@ def browser():
 
 
 def pytest_collection_modifyitems(items):
-    """The files that read the book come first, as the longest: else one worker ends with them."""
-    readers = {item.path for item in items if "smoke" in item.fixturenames}
-    items.sort(key=lambda item: item.path not in readers)  # the others stay in their order
+    """Files that read a book that is there come first, as the longest: else one worker ends alone.
+
+    Where it is to be built, the other worker does the rest meanwhile, in their order.
+    """
+    if (ROOT / "_build" / "html").is_dir():
+        readers = {item.path for item in items if "smoke" in item.fixturenames}
+        items.sort(key=lambda item: item.path not in readers)  # the others stay in their order
