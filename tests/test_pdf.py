@@ -159,6 +159,14 @@ def test_what_prints_ends_with_who_asked_for_it_and_its_folders_go(paper, html, 
     assert {path.name for path in place.iterdir()} <= {"book.html"}
 
 
+def test_a_temporary_folder_may_be_too_far_for_a_socket(tmp_path, monkeypatch):
+    (far := tmp_path / ("far" * 20)).mkdir()
+    monkeypatch.setenv("TMPDIR", str(far))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with pdf.browser() as running:
+        assert running.new_page().pdf().startswith(b"%PDF")
+
+
 def test_without_a_browser_it_says_so_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))

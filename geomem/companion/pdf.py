@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from geomem.errors import InputError
 
 PLACE = Path("_build", "geomem.pdf")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SOCKET = 60  # letters of a folder's path, beyond which that of a socket in it is too long
 FLAGS = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
 STYLE = Path(__file__).with_name("print.css")
 WIDTH = 658  # CSS pixels between the margins of `STYLE`'s page
@@ -311,9 +314,11 @@ def browser() -> Iterator[Any]:
     """
     from playwright.sync_api import sync_playwright
 
-    path = chromium()
+    path, env = chromium(), dict(os.environ)
+    if len(tempfile.gettempdir()) > SOCKET:
+        env["TMPDIR"] = "/tmp"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
+        running = playwright.chromium.launch(executable_path=path, args=[*FLAGS], env=env)
         try:
             yield running
         finally:
