@@ -314,7 +314,7 @@ def browser() -> Iterator[Any]:
     """
     from playwright.sync_api import sync_playwright
 
-    path, env = chromium(), dict(os.environ)
+    path, env = chromium(), dict[str, Any](os.environ)
     if len(tempfile.gettempdir()) > SOCKET:
         env["TMPDIR"] = "/tmp"
     with sync_playwright() as playwright:
