@@ -169,7 +169,7 @@ class Locality:
             (line,) = ax.loglog(self.distance, most)
             style = dict(color=line.get_color(), ms=5, mec="k", mew=0.5)
             handles.append((line, *ax.loglog(self.distance, values, marker, **style)))
-        ticks = [k for k in (1, 2, 3, 4, 6, 8, 10, 14, 16) if k <= self.distance[-1]]
+        ticks = [k for k in (1, 2, 3, 4, 6, 8, 11, 16) if k <= self.distance[-1]]
         ax.set_xticks(ticks, map(str, ticks))
         ax.set_xticks([], minor=True)
         ax.yaxis.set_minor_formatter("")
