@@ -603,7 +603,7 @@ def test_what_a_killed_process_left_half_written_goes(
     (left / "model" / "tensors.safetensors").write_bytes(b"half")
     os.utime(left, 2 * (time.time() - days * 86400,))
     if not locks:
-        monkeypatch.setattr(zoo, "_acquire", lambda lock, blocking=True: False)
+        monkeypatch.setattr(zoo, "acquire", lambda lock, blocking=True: False)
     fit(base, root=stopped)
     assert [*folder.glob(f"{zoo.OWN}*")] == [left] * stays
     np.testing.assert_array_equal(load_model(folder).losses, whole.losses)
@@ -628,7 +628,7 @@ def test_without_a_lock_trainings_of_one_model_at_once_all_end_well(
     base, whole, tmp_path, monkeypatch
 ):
     """They save after each step, side by side; one comes later and goes on from theirs."""
-    monkeypatch.setattr(zoo, "_acquire", lambda lock, blocking=True: False)
+    monkeypatch.setattr(zoo, "acquire", lambda lock, blocking=True: False)
     often = changed(base, {"train.checkpoint": 1})
     meet = multiprocessing.get_context("fork").Barrier(2)
     begun = []

@@ -320,7 +320,7 @@ def _busy(folder: Path) -> bool:
         return False
     lock = FileLock(folder / "lock")
     try:
-        _acquire(lock, blocking=False)
+        acquire(lock, blocking=False)
     except Timeout:
         return True
     except OSError:  # a store that only can be read
@@ -329,8 +329,8 @@ def _busy(folder: Path) -> bool:
     return False
 
 
-def _acquire(lock: FileLock, *, blocking: bool = True) -> bool:
-    """Wait for a lock; whether there is such a thing on its disk."""
+def acquire(lock: FileLock, *, blocking: bool = True) -> bool:
+    """Wait for a lock, or not (filelock's Timeout); whether there is such a thing on its disk."""
     try:
         # Without flock it would warn, and take a file for a lock, which outlives who is killed.
         with warnings.catch_warnings(action="error", category=UserWarning):
@@ -404,7 +404,7 @@ def alone(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
-    held = _acquire(lock)
+    held = acquire(lock)
     try:
         for left in folder.glob(f"{OWN}*"):
             with contextlib.suppress(OSError):  # gone already

@@ -125,8 +125,8 @@ def regimes_in_the_plane(plane: Plane, levels: Sequence[float]) -> Drawn:
     """
     points, radii = np.array(plane.points), np.array(shell_radii(2, plane.c))
     columns = [f"level {i}" for i in range(len(levels))]
-    rows = [columns, ["curves"] * len(levels)]
-    fig, axes = plt.subplot_mosaic(rows, figsize=(COLUMN, 3.7), height_ratios=(1, 1.9))  # type: ignore[arg-type]
+    rows: list[Any] = [columns, ["curves"] * len(levels)]
+    fig, axes = plt.subplot_mosaic(rows, figsize=(COLUMN, 3.7), height_ratios=(1, 1.9))
     side = np.linspace(-SIDE, SIDE, 321)
     nearest = nearest_point(np.stack(np.meshgrid(side, side), -1).reshape(-1, 2), points)
     for column, sigma in zip(columns, levels, strict=True):

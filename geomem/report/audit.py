@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from geomem.denoisers.adapter import AdaptedDenoiser
 from geomem.denoisers.recognise import denoiser
 from geomem.diffusion.sampler import device_of, levels_of
 from geomem.diffusion.schedules import Schedule
+from geomem.diffusion.zoo import acquire
 from geomem.errors import InputError
 from geomem.geometry.arrays import Array, Floats, check_array
 from geomem.geometry.coverage import shell_coverage
@@ -154,20 +154,21 @@ def audit(
 @contextlib.contextmanager
 def _alone(folder: Path | None) -> Iterator[None]:
     """Hold a report's folder, as far as its disk has locks: two audits would mix their figures."""
-    lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if folder is not None:
-        (folder / PARTS).mkdir(parents=True, exist_ok=True)
-        try:
-            with warnings.catch_warnings(action="ignore"):  # of filelock, where there is no flock
-                lock = FileLock(folder / PARTS / "lock").acquire(blocking=False)
-        except Timeout:
-            raise InputError(
-                f"audit: another one writes in {str(folder)!r}; wait for it, or take another."
-            ) from None
-        except (OSError, NotImplementedError):  # it can be read only, or has no locks: say so later
-            pass
-    with lock:
+    if folder is None:
         yield
+        return
+    (folder / PARTS).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / PARTS / "lock")
+    try:
+        acquire(lock, blocking=False)
+    except Timeout:
+        raise InputError(
+            f"audit: another one writes in {str(folder)!r}; wait for it, or take another."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _images(
