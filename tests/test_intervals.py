@@ -1,5 +1,8 @@
 """Intervals hold the truth as often as they say, by simulation, also where little is seen."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,15 @@ from scipy.stats import ksone
 
 from geomem import denoising_error, empirical_denoiser, load_dataset
 from geomem.geometry.curve import ErrorCurve
-from geomem.geometry.intervals import Change, dkw, mean_of, over_trainings, paired_difference
+from geomem.geometry.intervals import (
+    Change,
+    dkw,
+    mean_of,
+    over_trainings,
+    paired_difference,
+    positive_mean,
+    student_half,
+)
 
 
 def covered(intervals, truth):
@@ -76,19 +87,33 @@ def test_the_interval_of_a_mean_is_students(rng):
             mean_of(wrong)
 
 
-@pytest.mark.parametrize("n", [5, 20, 100])
-@pytest.mark.parametrize(
-    ("power", "least"),
-    [(64, 0.93), (2, 0.925), (1, 0.90), (None, 0.81)],
-    ids=["64 pixels", "2 pixels", "1 pixel", "lognormal"],
-)
-def test_a_mean_error_is_held_for_few_images_and_heavy_tails(n, power, least, rng):
-    size = (n, 4000)  # as many levels as trials
-    errors = np.exp(rng.normal(-1.125, 1.5, size)) if power is None else rng.chisquare(power, size)
-    curve = ErrorCurve.from_queries(np.arange(1.0, 4001), errors)
-    assert covered(np.array([curve.low, curve.high]).T, power or 1) > least
+LAWS: dict[str, tuple[Callable[..., Any], float]] = {  # each with its mean
+    "64 pixels": (lambda rng, size: rng.chisquare(64, size), 64),
+    "2 pixels": (lambda rng, size: rng.chisquare(2, size), 2),
+    "1 pixel": (lambda rng, size: rng.chisquare(1, size), 1),
+    "lognormal 1": (lambda rng, size: rng.lognormal(0, 1, size), np.exp(0.5)),
+    "lognormal 1.5": (lambda rng, size: rng.lognormal(0, 1.5, size), np.exp(1.125)),
+}
+
+
+@pytest.mark.parametrize("n", [5, 20, 100, 500])
+@pytest.mark.parametrize("law", LAWS)
+def test_a_mean_error_is_held_at_its_level_for_few_images_and_heavy_tails(n, law, rng):
+    drawn, mean = LAWS[law]
+    curve = ErrorCurve.from_queries(np.arange(1.0, 4001), drawn(rng, (n, 4000)))  # level: a trial
+    assert covered(np.array([curve.low, curve.high]).T, mean) == pytest.approx(0.95, abs=0.03)
     assert (curve.low > 0).all() and (curve.low < curve.mean).all()
     assert (curve.mean < curve.high).all() and np.isfinite(curve.high).all()
+
+
+def test_an_interval_of_many_errors_is_not_wider_than_chance():
+    """Student's own is right for 500 values of a light tail: at most a tenth more above it."""
+    rng = np.random.default_rng(0)
+    for drawn, _ in (LAWS["64 pixels"], LAWS["2 pixels"], LAWS["1 pixel"]):
+        values = drawn(rng, (500, 400))
+        mean, _, high = positive_mean(values)
+        wider = (high - mean) / student_half(values)
+        assert np.median(wider) < 1.15 and wider.max() < 1.5
 
 
 @pytest.mark.parametrize("n", [5, 20, 100])

@@ -223,7 +223,7 @@ class ErrorCurve(Band):
     >>> from geomem import ErrorCurve
     >>> curve = ErrorCurve.from_queries(np.array([1.0]), np.array([[1.0], [2.0], [3.0]]))
     >>> curve.mean.tolist(), curve.low.round(2).tolist(), curve.high.round(2).tolist()
-    ([2.0], [0.58], [6.93])
+    ([2.0], [0.58], [9.81])
     """
 
     sigma: Floats

@@ -230,10 +230,13 @@ def positive_mean(values: Floats) -> tuple[Floats, Floats, Floats]:
     -------
     tuple of three arrays (S,)
         The means and both ends. Student's interval of the mean's logarithm, its upper end moved
-        up where the skewness asks for more (Hall 1992): 92 to 96% for exponential and squared
-        normal values, n = 5 to 500, and for the empirical denoiser's errors on digits; 83 to 94%
-        where the tail is lognormal with 1.5. No finite interval of a mean is at its level for
-        every law (Bahadur and Savage 1956). For one query the ends are NaN.
+        up where the skewness asks for more (Hall 1992), and to that of a lognormal law (Cox's
+        method, Olsson 2005) where the logarithms are not skewed to the left. It holds the mean of
+        lognormal values with a spread up to 1.5, of exponential and of squared normal ones 92 to
+        98 times in 100, n = 5 to 500; of the empirical denoiser's errors on digits likewise. What
+        few queries do not meet, no interval knows: with one error in thirty ten times as large, 20
+        of them hold the mean 8 times in 10. None is at its level for every law (Bahadur and Savage
+        1956). For one query NaN.
     """
     n, mean = len(values), values.mean(0)
     if n < 2:
@@ -246,7 +249,24 @@ def positive_mean(values: Floats) -> tuple[Floats, Floats, Floats]:
         skewed = half / stdtrit(n - 1, 0.975) * 3 * (1 - turned) / skew
     with np.errstate(over="ignore"):
         high = np.fmax(mean * np.exp(share), mean + np.where(half > 0, skewed, 0))
-    return mean, mean * np.exp(-share), high
+    return mean, mean * np.exp(-share), np.fmax(high, _lognormal_end(values))
+
+
+def _lognormal_end(values: Floats) -> Floats:
+    """(S,) upper 95% ends of lognormal means; NaN where the logarithms of (n, S) values are not.
+
+    That is where they are skewed to the left by more than two standard errors of normal ones, or
+    do not exist. Their variance is cut at 4: beyond it stand values near 0, not large ones.
+    """
+    n = len(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(values)
+        apart = logs - logs.mean(0)
+        leans = (apart**3).mean(0) / (apart**2).mean(0) ** 1.5
+        variance = np.minimum(logs.var(0, ddof=1), 4)
+        half = stdtrit(n - 1, 0.975) * np.sqrt(variance / n + variance**2 / (2 * (n - 1)))
+        end = np.exp(logs.mean(0) + variance / 2 + half)
+        return np.where(leans > -2 * np.sqrt(6 / n), end, np.nan)
 
 
 def student_half(values: Floats) -> Floats:
