@@ -146,12 +146,13 @@ for kind, s in product(steps, seeds):
 
 # %%
 firsts = {kind: monitors[kind, seed] for kind in steps}
-fig, axes = plt.subplots(len(steps), 1, figsize=(drawing.COLUMN, 4.6))
-for ax, (kind, watch) in zip(axes, firsts.items(), strict=True):
-    watch.plot(ax)
-    ax.set_title(kind)
-    drawing.log_axis(ax, "x")
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+fig, axes = plt.subplots(2 * len(steps), 1, figsize=(drawing.COLUMN, 7.0))
+for loss, copies, (kind, watch) in zip(axes[::2], axes[1::2], firsts.items(), strict=True):
+    watch.plot(loss, copies)
+    loss.set(title=kind, xlabel="")
+    for ax in (loss, copies):
+        drawing.log_axis(ax, "x")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
 columns = [np.array([*watch.table().values()]) for watch in firsts.values()]
 which = [kind for kind, watch in firsts.items() for _ in watch.looks]
 headings = ["step [count]", *[*firsts["DDPM"].table()][1:]]

@@ -192,12 +192,13 @@ def two_legends(fig, ax):
         (crowded_ticks, "'0.000' lies over '1.000'"),
         (two_legends, "'peak'"),
         (small_print, "'a footnote' is small in half a column"),
+        (lambda fig, ax: fig.set_size_inches(3.25, 9.1), "taller"),
         (lambda fig, ax: ax.set_ylabel(WIDE), "is cut off"),
         (lambda fig, ax: fig.legend(ax.plot([0, 1]), [WIDE], loc="outside lower center"), "is cut"),
         (lambda fig, ax: ax.annotate("note", (0.5, 0.5), (0.5, -0.6), ax.transAxes), "'note' is"),
     ],
 )
-def test_a_text_that_is_cut_off_or_over_another_is_named(fig, draw_wrong, named):
+def test_what_does_not_fit_is_named(fig, draw_wrong, named):
     draw_wrong(fig, fig.axes[0])
     assert any(named in said for said in drawing.misplaced(fig))
 

@@ -150,11 +150,14 @@ def test_it_draws_itself(data, drawn):
     monitor = Monitor(data.train, data.heldout, samples=drawn, quiet=True)
     for step in (0, 1):
         monitor.look(step, geomem.GaussianDenoiser(data.train))
-    figure = Figure()
-    monitor.plot(figure.subplots())
-    losses = figure.axes[0].lines[0].get_ydata()
-    np.testing.assert_allclose(losses, [look.loss.value for look in monitor.looks])
-    assert len(figure.axes) == (2 if drawn else 1)
+    loss, copies = Figure().subplots(2)
+    monitor.plot(loss)
+    monitor.plot(loss, copies)
+    shown = loss.lines[0].get_ydata()
+    np.testing.assert_allclose(shown, [look.loss.value for look in monitor.looks])
+    shares = [look.copies.value for look in monitor.looks if look.copies is not None]
+    assert len(shares) == (2 if drawn else 0)
+    assert [*copies.lines[0].get_ydata()] == shares if drawn else not copies.lines
 
 
 def test_what_cannot_be_watched_is_said(data):

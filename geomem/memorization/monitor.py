@@ -235,20 +235,19 @@ class Monitor:
             **(columns("copies", "fraction", shares) if self.samples else {}),
         }
 
-    def plot(self, ax: Any) -> None:
-        """Draw it into matplotlib axes: the loss and its lowest, copies on an axis to the right."""
+    def plot(self, ax: Any, below: Any = None) -> None:
+        """Draw the loss and its lowest into matplotlib axes, and copies into those ``below``."""
         steps = [look.step for look in self.looks]
         style: dict[str, Any] = dict(capsize=2, elinewidth=1, marker="o", ms=4)
         ax.errorbar(steps, *bars([look.loss for look in self.looks]), color="C0", **style)
         ax.axvline(self.best, color="C0", lw=1, ls=":")
         ax.set(xlabel="step", ylabel="held-out loss")
-        if self.samples:
-            right = ax.twinx()
+        if below is not None and self.samples:
             shares = [look.copies for look in self.looks if look.copies is not None]
-            right.errorbar(steps, *bars(shares), color="C3", ls="--", **style)
-            right.axhline(self.floor.value, color="C3", lw=1, ls=":")
-            right.set(ylabel="copies among the samples", ylim=(-0.03, 1.03))
-            right.grid(visible=False)  # the loss has one
+            below.errorbar(steps, *bars(shares), color="C3", ls="--", **style)
+            below.axhline(self.floor.value, color="C3", lw=1, ls=":")
+            below.axvline(self.best, color="C0", lw=1, ls=":")
+            below.set(xlabel="step", ylabel="copies among\nthe samples", ylim=(-0.03, 1.03))
 
 
 def _spread(images: Array, most: int) -> Any:

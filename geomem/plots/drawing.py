@@ -23,6 +23,7 @@ from geomem.plots.files import COLUMN
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
+HEIGHT = 9.0  # inches of a page's column
 LINE = 12.5  # points from one line of a name to the next
 LEAST_IMAGES = 0.75  # of the width of a grid, else names stand above their rows
 ABOVE = 36  # letters of such a name in a line
@@ -421,7 +422,9 @@ def filled_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def misplaced(fig: Figure) -> list[str]:
-    """The texts of a figure that are cut off, lie over one another, or are small in half a column.
+    """What of a figure does not fit a column, or half of one: texts, and its own height.
+
+    Texts are cut off, lie over one another, or are small in half a column.
 
     It draws the figure, which settles the layout. A text counts as the upright rectangle around
     it, so one that is turned by anything but quarters takes up more room than its letters do.
@@ -454,6 +457,8 @@ def misplaced(fig: Figure) -> list[str]:
         same = one.get_text() == other.get_text() and np.allclose(a.extents, b.extents, atol=0.5)
         if min(wide, high) > TOUCHES and not same:
             found.append(f"{one.get_text()!r} lies over {other.get_text()!r}")
+    if COLUMN * fig.get_figheight() / fig.get_figwidth() > HEIGHT:
+        found.append(f"it is taller than {HEIGHT:g} inches in a column")
     return found
 
 

@@ -137,7 +137,8 @@ def over_training(
 
     Parameters
     ----------
-    stops : seed -> the losses, a ring around the lowest one, wider from training to training.
+    stops : seed -> the losses, a ring around the lowest one, wider from training to training,
+        and a dotted line at its step in the other panels.
     course : kind of `SERIES` -> what it was after each of the ``steps``.
 
     Returns
@@ -145,12 +146,14 @@ def over_training(
     The figure, and what it plots as a table.
     """
     measures = [*next(iter(course.values()))[0].measured]
-    size = (COLUMN, 1.7 * len(measures) + 2.4)
+    size = (COLUMN, 1.5 * len(measures) + 2.4)
     fig, (top, *axes) = plt.subplots(1 + len(measures), 1, figsize=size, sharex=True)
     curves: list[tuple[str, str, Sequence[int], Sequence[Interval]]] = []
     for i, (seed, stop) in enumerate(stops.items()):
         _course(top, stop.steps, stop.losses, **style(SERIES["plain"], marker="", lw=1))
         top.plot(stop.step, min(loss.value for loss in stop.losses), "ko", ms=5 + 4 * i, mfc="none")
+        for ax in axes:
+            ax.axvline(stop.step, color="0.3", lw=1, ls=":", zorder=0)
         curves.append(("held-out loss", f"plain, seed {seed}", stop.steps, stop.losses))
     top.set_ylabel("held-out loss")
     for ax, name in zip(axes, measures, strict=True):
@@ -367,8 +370,8 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
     marked : the source whose curves were read off, and so are marks.
     """
     heights = [max(1.5, 0.21 * len(tried)) for tried, _ in sources.values()]
-    ratios = [h for height in heights for h in (1.4, height)]
-    size = (COLUMN, 2.4 * len(sources) + sum(heights))
+    ratios = [h for height in heights for h in (1.2, height)]
+    size = (COLUMN, 2.1 * len(sources) + sum(heights))
     fig, axes = plt.subplots(2 * len(sources), 1, figsize=size, height_ratios=ratios)
     places = zip(sources.items(), zones, axes[::2], axes[1::2], strict=True)
     for (title, (tried, curves)), zone, ax, below in places:
@@ -386,7 +389,8 @@ def gaps(sources: Mapping[str, Source], zones: Sequence[Window], marked: str) ->
         ax.set(title=title, xlim=ends)
         sigma_axis(ax)
         ax.set_xlabel("")
-    bar = fig.colorbar(ScalarMappable(cmap=SHADES), ax=[*axes], location="bottom", aspect=40)
+    below_all: dict[str, Any] = dict(location="bottom", aspect=40, pad=0.02)
+    bar = fig.colorbar(ScalarMappable(cmap=SHADES), ax=[*axes], **below_all)
     bar.set_ticks([0, 0.5, 1])
     bar.set_label("share of memorized samples")
     name_curves(axes[0])
