@@ -10,7 +10,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
-from scipy.stats import hypergeom
 
 from geomem.geometry.arrays import Floats
 
@@ -175,6 +174,8 @@ def more_often(found: Fraction, known: Fraction, risk: float) -> bool:
     >>> more_often(Fraction.of(2, 16), Fraction.of(0, 512), 1e-3)
     True
     """
+    from scipy.stats import hypergeom  # a second, which what counts nothing need not wait
+
     n, count = found.n + known.n, found.count + known.count
     return bool(hypergeom.sf(found.count - 1, n, count, found.n) < risk)
 

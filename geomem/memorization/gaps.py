@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import spearmanr
 
 from geomem.diffusion.noise import NoiseLaw
 from geomem.digitized import Digitized
@@ -240,6 +239,8 @@ def depth_rank(floors: ArrayLike, shares: ArrayLike) -> float:
     >>> depth_rank([0.1, 0.2, 0.4], [0.0, 0.3, 0.9])
     1.0
     """
+    from scipy.stats import spearmanr  # as in `geomem.geometry.intervals.more_often`
+
     if np.ptp(np.asarray(shares)) == 0:
         return math.nan
     return float(spearmanr(floors, shares).statistic)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binom, rankdata
 
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import ErrorCurve, share_interval
@@ -227,6 +226,8 @@ of the training images at 1% false positives
 
 def _auc(seen: Floats, unseen: Floats) -> tuple[Floats, Floats, Floats]:
     """Of errors (m, S) and (n, S) the AUC at each level and the ends of its interval."""
+    from scipy.stats import rankdata  # as in `geomem.geometry.intervals.more_often`
+
     m, n = len(seen), len(unseen)
     ranks = rankdata(np.concatenate([seen, unseen]), axis=0)
     over = 1 - (ranks[:m] - rankdata(seen, axis=0)) / n  # held-out errors above each training one
@@ -243,6 +244,8 @@ def _caught(seen: Floats, unseen: Floats, fpr: float) -> Fraction:
     Of n draws at least ``first``, and at most ``last``, lie below the quantile, but for 2.5% each:
     so it lies between these order statistics. ``first`` is at least 1 by the choice of ``fpr``.
     """
+    from scipy.stats import binom  # as in `geomem.geometry.intervals.more_often`
+
     m, n = len(seen), len(unseen)
     cuts = np.append(np.sort(unseen), np.inf)
     first, last = max(1, int(binom.ppf(0.025, n, fpr))), int(binom.ppf(0.975, n, fpr))
