@@ -146,7 +146,7 @@ for kind, s in product(steps, seeds):
 
 # %%
 firsts = {kind: monitors[kind, seed] for kind in steps}
-fig, axes = plt.subplots(2 * len(steps), 1, figsize=(drawing.COLUMN, 7.0))
+fig, axes = plt.subplots(2 * len(steps), 1, figsize=(drawing.COLUMN, 6.0))
 for loss, copies, (kind, watch) in zip(axes[::2], axes[1::2], firsts.items(), strict=True):
     watch.plot(loss, copies)
     loss.set(title=kind, xlabel="")

@@ -146,14 +146,14 @@ def over_training(
     The figure, and what it plots as a table.
     """
     measures = [*next(iter(course.values()))[0].measured]
-    size = (COLUMN, 1.5 * len(measures) + 2.4)
+    size = (COLUMN, 1.45 * len(measures) + 2.4)
     fig, (top, *axes) = plt.subplots(1 + len(measures), 1, figsize=size, sharex=True)
     curves: list[tuple[str, str, Sequence[int], Sequence[Interval]]] = []
     for i, (seed, stop) in enumerate(stops.items()):
         _course(top, stop.steps, stop.losses, **style(SERIES["plain"], marker="", lw=1))
         top.plot(stop.step, min(loss.value for loss in stop.losses), "ko", ms=5 + 4 * i, mfc="none")
         for ax in axes:
-            ax.axvline(stop.step, color="0.3", lw=1, ls=":", zorder=0)
+            ax.axvline(stop.step, color="k", lw=1, ls=":", zorder=1.5)
         curves.append(("held-out loss", f"plain, seed {seed}", stop.steps, stop.losses))
     top.set_ylabel("held-out loss")
     for ax, name in zip(axes, measures, strict=True):
