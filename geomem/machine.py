@@ -21,12 +21,15 @@ def memory() -> float:
 def in_time(seconds: float) -> str:
     """A time in a unit of its size.
 
-    >>> in_time(99), in_time(600), in_time(4.2 * 3600)
-    ('99 s', '10 minutes', '4.2 hours')
+    >>> in_time(99), in_time(600), in_time(4.2 * 3600), in_time(3e6)
+    ('99 s', '10 minutes', '4.2 hours', '35 days')
     """
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} minutes"
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
 
 
 def in_bytes(number: float) -> str:

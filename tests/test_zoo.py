@@ -287,7 +287,7 @@ def test_what_makes_another_model_makes_another_key(base, name, value):
 
 
 def test_where_models_are_kept_is_not_part_of_what_they_are():
-    found = zoo.reached(zoo.TRAINING).code
+    found = zoo.training_code().code
     assert not [name for name in found if name.startswith(("geomem.diffusion.zoo", "geomem.cli"))]
 
 
@@ -305,7 +305,7 @@ def test_one_pixel_or_one_label_that_is_used_makes_another_key(base):
 
 def test_the_code_that_trains_is_in_the_key(base, monkeypatch):
     """As `geomem.reach` finds it, and the versions of what it stands on."""
-    found = zoo.reached(zoo.TRAINING)
+    found = zoo.training_code()
     name = "geomem.diffusion.train.DIVERGED"
     assert name in found.code and "torch" in found.versions
     for other in (
@@ -314,7 +314,7 @@ def test_the_code_that_trains_is_in_the_key(base, monkeypatch):
     ):
         with monkeypatch.context() as patch:
             before = key(base)
-            patch.setattr(zoo, "reached", lambda source, other=other: other)
+            patch.setattr(zoo, "training_code", lambda other=other: other)
             assert key(base) != before
 
 

@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from geomem.diffusion.checkpoint import CheckpointError, DamagedError
 from geomem.diffusion.network import EDMDenoiser
 from geomem.diffusion.presets import ConfigError, Experiment, changed, settings
 from geomem.diffusion.train import TrainConfig, TrainingError, TrainState, device_of
-from geomem.reach import reached
+from geomem.reach import Reached, reached
 
 STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
 # What cannot change the result, or only in its last digits.
@@ -276,8 +276,14 @@ def key(config: TrainConfig, data: ImageSet) -> str:
     digest.update(np.ascontiguousarray(data.train).data)
     if config.model.n_classes:
         digest.update(np.ascontiguousarray(data.labels.train).data)
-    digest.update(json.dumps(asdict(reached(TRAINING))).encode())
+    digest.update(json.dumps(asdict(training_code())).encode())
     return digest.hexdigest()[:12]
+
+
+@cache  # a process trains with the code that it has begun with, and asks for many keys
+def training_code() -> Reached:
+    """What training stands on."""
+    return reached(TRAINING)
 
 
 def finished(folder: Path) -> bool:
