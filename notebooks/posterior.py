@@ -109,6 +109,7 @@ if paper:
     claim("weight-paper", "our curve is in the intervals of the paper's", paper.agrees)
 
 # %% tags=["remove-cell"]
+companion.quote(n_queries=min(n_queries, n_train))
 off = np.linalg.norm(denoised[-1] - data.train.mean(0)) / rms_radius(data.train)
 companion.quote(dataset=data.name, dimension=str(clean.size), floor=percent(1 / n_train))
 companion.quote(first=weight.estimate(0).percent, last=weight.estimate(-1).percent)

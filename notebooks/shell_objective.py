@@ -78,12 +78,14 @@ companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in 
 # ## How often they disagree on new images
 #
 # The same on images: one minimizer leaves its input alone off the shells, the other answers the
-# mid-grey image. Disagreement and coverage are measured with noise of their own.
+# mid-grey image. Disagreement and coverage are measured with noise of their own. An image that is
+# there twice has one shell.
 
 # %%
-threshold = geomem.disjoint_sigma(data.train, c, device=device)
+train = data.train[np.sort(np.unique(data.train, axis=0, return_index=True)[1])]
+threshold = geomem.disjoint_sigma(train, c, device=device)
 alone, grey = (
-    geomem.shell_minimizer(data.train, sigma_min, fill, c, device=device)
+    geomem.shell_minimizer(train, sigma_min, fill, c, device=device)
     for fill in (np.copy, np.zeros_like)
 )
 apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
@@ -111,7 +113,7 @@ companion.figure(fig, "fig-minimizer-disagreement", table, data=[data])
 
 # %%
 some_c = [c, 20.0, 50.0]
-edges = np.array([geomem.disjoint_sigma(data.train, one, device=device) for one in some_c])
+edges = np.array([geomem.disjoint_sigma(train, one, device=device) for one in some_c])
 lost = [most_lost(d, one, 2 * np.sqrt(d)) for one in some_c]
 covered = [cover([edge], c=one, seed=seed) for edge, one in zip(edges, some_c, strict=True)]
 columns = {"c": some_c, "disjoint below": edges, "whole loss at most": lost}
@@ -127,12 +129,12 @@ columns |= {"d sigma^2": d * edges**2, "covered": [at.estimate(0).percent for at
 
 # %%
 sigma, two = 0.99 * edges[1], (geomem.EmpiricalDenoiser, geomem.GaussianDenoiser)
-shown = np.concatenate([data.train[:2], data.heldout[:4]])
+shown = np.concatenate([train[:2], data.heldout[:4]])
 noisy = shown + sigma * np.random.default_rng(seed).standard_normal(shown.shape)
 rows = [("noisy", noisy)]
 for kind, name in zip(two, ("empirical", "Gaussian"), strict=True):
     fill = partial(kind(data.train, device=device), sigma=sigma)
-    answer = geomem.shell_minimizer(data.train, sigma, fill, some_c[1], device=device)
+    answer = geomem.shell_minimizer(train, sigma, fill, some_c[1], device=device)
     rows.append((name, np.clip(answer(noisy), -1, 1)))
 whole_of = [float(((images - shown)[:2] ** 2).sum()) for _, images in rows[1:]]
 copies, kept = (np.square((images - shown)[2:]).sum((1, 2, 3)).mean() for _, images in rows[1:])

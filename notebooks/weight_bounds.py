@@ -139,8 +139,8 @@ companion.figure(fig, "fig-danger-scale", table, data=[some])
 # and the same for a small weight at large noise; on a finer grid where the bound passes.
 
 # %%
-small = weight.passes(high), promised_level(data.train, bounds, "lower", high, seed=seed)
-large = weight.passes(0.05), promised_level(data.train, bounds, "upper", 0.05, seed=seed)
+small = weight.passes(high), promised_level(data.train, bounds, "proved_lower", high, seed=seed)
+large = weight.passes(0.05), promised_level(data.train, bounds, "proved_upper", 0.05, seed=seed)
 columns = {f"at least {high:g} up to": small, "at most 0.05 from": large}
 companion.Table({"W_sigma": ["measured", "promised"], **columns})
 
@@ -173,7 +173,8 @@ claim = companion.claim
 enclosed = (bounds.lower <= weight.high + 1e-3) & (bounds.upper >= weight.low - 1e-3)
 claim("bounds-enclose", "no bound of part B is on the wrong side of the curve", np.all(enclosed))
 says = "part A: each image has its thresholds in order"
-claim("thresholds-ordered", says, np.all(sigma_lo < sigma_hi))
+repeated = sigma_hi == 0  # never certain which of two equal images it was
+claim("thresholds-ordered", says, np.all((sigma_lo < sigma_hi) | repeated))
 if paper_case:
     says = "both averages of Remark 4.3, within 3%"
     claim("remark-4-3", says, chosen in remark.near, must=False)

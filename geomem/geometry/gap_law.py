@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve, ErrorCurve
 from geomem.geometry.gaussian import linear_gap, linear_gap_law
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.intervals import Answer, Estimate
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,14 @@ class GapLaw:
         """The law as a curve without an interval."""
         return Curve.from_table(self.gap.sigma, self.law)
 
-    def holds(self, where: NDArray[np.bool_]) -> bool:
-        """Whether the law is met at the levels ``where``, (S,).
+    def holds(self, where: NDArray[np.bool_]) -> Answer:
+        """Whether the law is met at the levels ``where``, (S,); of none of them nothing is known.
 
         With a tenth allowed for the terms that it leaves out, or four standard errors.
         """
         margin = np.maximum(0.1 * self.law, 4 * self.gap.error)
-        return bool(np.all((np.abs(self.gap.mean - self.law) <= margin)[where]))
+        met = (np.abs(self.gap.mean - self.law) <= margin)[where]
+        return bool(met.all()) if met.size else None
 
     def from_where(self, factor: float = 2.0) -> float:
         """From which level on the gap stays within a factor of its law; NaN: from none."""

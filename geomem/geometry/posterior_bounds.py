@@ -141,14 +141,19 @@ def promised_level(
 ) -> float:
     """The noise level at which a bound passes a value, for the last time, on a finer grid.
 
+    NaN where it is below the value everywhere.
+
     Parameters
     ----------
     train, seed : what the bounds are of, as in `weight_bounds`.
     bounds : on a grid.
-    side : "lower" or "upper".
+    side : "lower", "upper", or one of them with "proved_" before it.
     value : in (0, 1).
     """
-    last = int(np.flatnonzero(getattr(bounds, side) >= value)[-1])
+    reached = np.flatnonzero(getattr(bounds, side) >= value)
+    if not len(reached):
+        return np.nan
+    last = int(reached[-1])
     after = min(last + 1, len(bounds.sigma) - 1)
     fine = np.geomspace(bounds.sigma[last], bounds.sigma[after], 9)
     again = getattr(weight_bounds(train, fine, seed=seed), side)

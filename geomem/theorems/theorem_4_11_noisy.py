@@ -316,7 +316,18 @@ NOISY_STATEMENT = Statement(
             Instances(PLANE_AND_SPACE, _dimensions, over_noise),
         ),
         Step(
-            "and with the same domination,",
+            r"Limit and expectation may change places again. In the theorem's expansion, taken one "
+            r"order further, the third derivative is at most $C R\operatorname{osc}^3$, for "
+            r"$\sigma \ge 1$ at most $C(1+\|Z\|)^3/\sigma^3$, with a constant $C$ that may be "
+            r"another in each place. Where the third moments vanish, so does what $\bar\xi''(0)$ "
+            r"and the skewness vector have of order $\sigma^{-2}$; the rest, and the difference of "
+            r"the linear terms, is at most $C(1+\|Z\|)/\sigma^3$. So $\sigma^3\|m_\sigma - "
+            r"m^G_\sigma\|$ is at most $C(1+\|Z\|)^3$, and its square is integrable.",
+            None,
+            Words("dominated convergence"),
+        ),
+        Step(
+            "That is the second law, seen at as much noise.",
             LAWS[4],
             Simulated(partial(_loud, 4)),
         ),

@@ -49,7 +49,7 @@ from geomem.theorems.formulas import (
     j,
     say,
 )
-from geomem.theorems.normal import F, Q, written_out
+from geomem.theorems.normal import F, Q, f, written_out
 from geomem.theorems.statement import Statement, Step
 
 # The formulas ------------------------------------------------------------------------------
@@ -62,6 +62,8 @@ gamma_, e_ = sp.IndexedBase("gamma"), sp.IndexedBase("e")
 IN = sp.IndexedBase("chi")  # 1 where the noisy point lies in the cell of its own
 IN_MORE = sp.IndexedBase(r"\chi'")  # the same at a larger noise level
 density = sp.exp(-(y**2) / (2 * sigma**2)) / (sigma * sp.sqrt(2 * sp.pi))
+s = sp.Symbol("s", positive=True)
+OFF_ONE = (sp.exp(s * y - s**2 / 2) - 1) ** 2 * f(y)
 
 RATIOS = equal(N * W, Expect(Most(e_[i], i)))
 CELLS = equal(N * W, Over(Expect(IN[i]), i))
@@ -209,23 +211,40 @@ IDENTITY = Statement(
             Simulated(_lines),
         ),
         Step(
-            "The half of a gap tends to one half at small noise,",
+            "There the half of a gap tends to one half at small noise,",
             equal(sp.Limit(written_out(HALF_GAP), sigma, 0), sp.Rational(1, 2)),
             LimitValue(),
         ),
         Step(
-            "and to nothing at large noise;",
+            "and to nothing at large noise.",
             equal(sp.Limit(written_out(HALF_GAP), sigma, sp.oo), 0),
             LimitValue(),
         ),
         Step(
-            "so does every cell, which lies between balls around its point and half-spaces. "
-            "Seen at a very small",
+            "Anywhere a cell holds the ball around its point with half the distance to the nearest "
+            "other one, whose probability tends to one at small noise.",
+            None,
+            Words("a normal vector is finite"),
+        ),
+        Step(
+            "Seen at a very small noise level:",
             AT_ZERO,
             Simulated(lambda: weighed((1e-6,), (0, 1, 2, 4, 5))),
         ),
         Step(
-            "and at a very large noise level.",
+            r"At large noise, with $s$ the distance of $x_i$ to the centre over $\sigma$, "
+            r"$e_i = e^{sZ - s^2/2}$ differs from one, in mean square, by",
+            equal(sp.Integral(OFF_ONE, (y, -sp.oo, sp.oo)), sp.exp(s**2) - 1),
+            Identity(),
+        ),
+        Step("which tends to nothing,", equal(sp.Limit(sp.exp(s**2) - 1, s, 0), 0), LimitValue()),
+        Step(
+            r"and by the first equation $|NW - 1|$ is at most the sum of the means of $|e_i - 1|$.",
+            None,
+            Words("a mean is at most the root of the mean square"),
+        ),
+        Step(
+            "Seen at a very large noise level:",
             AT_INFINITY,
             Simulated(lambda: weighed((1e12,))),
         ),
