@@ -127,9 +127,9 @@ claim("sweep-trainings", "every training went well", not broken, must=must)
 says = "the copy window lowers memorization"
 usual = must and (c, level) == (5.0, 0.8)  # where other shells find the zone, it is said
 claim("window-lowers", says, found.fewer("copy window"), must=usual and not broken)
-says = "the low-noise half of the zone lowers memorization more than the high-noise half"
-claim("low-half-more", says, sweep.low_half_does_it)
 if sweep.reach.geometry.regimes.medium:  # the rule finds a zone
+    says = "the low-noise half of the zone lowers memorization more than the high-noise half"
+    claim("low-half-more", says, sweep.low_half_does_it)
     claim("zone-lowers", "the zone lowers memorization", found.fewer("zone"))
     claim("zone-little", "the zone changes it by less than a tenth", found.little("zone", 0.1))
 says = "the paper's widest gap, carried over, lowers memorization"

@@ -230,11 +230,12 @@ must = case.own and len(heldout) >= 500
 must = must and (sigma_min, sigma_max) == (0.01, 20)
 # Five is far above the zone of small images; of large ones the zone itself may lie there.
 beyond = max(5.0, 2 * geometry.zone.high) if zone_found else 5.0
-ends, claim = (sigmas >= beyond) | (sigmas <= 0.02), companion.claim
+ends, claim = [sigmas <= 0.02, sigmas >= beyond], companion.claim
 peak, sides = few.estimate(few.peak), [few.estimate(i) for i in (0, -1)]
 stands_out = intervals.every(intervals.less(side, peak) for side in sides)
 claim("peak-above-ends", "the small model's peak is above both ends", stands_out, must=must)
-claim("ends-calm", "its ends are calm: below 0.02", few.below(0.02, ends), must=must)
+calm = intervals.every(few.below(0.02, end) for end in ends)
+claim("ends-calm", "its ends are calm: below 0.02", calm, must=must)
 claim("large-calm", "the large model is calm: below 0.02", many.below(0.02), must=must)
 falls = np.all(exact.low[1:] <= exact.high[:-1])
 claim("empirical-falls", "the empirical denoiser's rate nowhere rises", falls, must=must)
@@ -257,7 +258,8 @@ companion.quote(n_heldout=len(heldout), denoised=draws * len(heldout))
 companion.quote(train_low=percent(on_train.mean[0]), peak=few.estimate(top).percent)
 companion.quote(sigma_peak=f"{sigmas[top]:.2g}", empirical_peak=percent(exact.mean[top]))
 companion.quote(empirical_low=exact.estimate(0).percent)
-companion.quote(ends_high=percent(few.high[ends].max()) if ends.any() else "none")
+at_ends = few.high[np.any(ends, axis=0)]
+companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none")
 companion.quote(beyond=f"{beyond:.2g}", large_most=percent(many.mean.max()))
 companion.quote(large_high=percent(many.high.max()))
 companion.quote(**geometry.in_words, **hump.in_words(geometry.zone))

@@ -157,9 +157,9 @@ says = "more samples are copies than the hump's peak says"
 claim("samples-above-hump", says, less(peak, share), must=must)
 earlier = None if when.earlier is None else above(when.earlier, 0.9)
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
-covered = states["small, memorized"].low[middle] if memorized.any() else 0.0
-says = "memorized samples' states are covered more"
-claim("copies-covered", says, covered > on_heldout[middle], must=must and c == 5)
+says, usual = "memorized samples' states are covered more", float(on_heldout[middle])
+covered = above(states["small, memorized"].estimate(middle), usual) if memorized.any() else None
+claim("copies-covered", says, covered, must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
     says = "most copies are settled inside the danger zone, however those on its edges are counted"
     claim("settled-in-zone", says, when.copies["inside"].above(0.5), must=False)

@@ -241,7 +241,9 @@ def list_models(options: argparse.Namespace) -> None:
         print(f"{here.folder.name}: {here.state}")
         if here.experiment is not None:
             data, config = here.experiment.data, here.experiment.train
-            n_train = here.record.get("images", [data.n_train or "all"])[0]
+            n_train = data.n_train or "all"
+            if here.record:
+                n_train = here.record["images"][0] // (1 + data.dummy)  # the real ones
             facts = [
                 f"N = {n_train} of {data.name}",
                 f"{parameters(config.model):,} parameters",

@@ -102,7 +102,7 @@ def sample_images(options: argparse.Namespace) -> None:
         flush=True,
     )
     images = _drawn(denoise, trained, options)
-    _save(images, options.label, archive, sheet)
+    _save(images, trained, options.label, archive, sheet)
     print(_memorized(images, trained))
 
 
@@ -152,7 +152,7 @@ def swap_denoisers(options: argparse.Namespace) -> None:
         passed[name] = neighbours(images, distinct).memorized()
         share = Fraction.of(int(passed[name].sum()), options.n)
         print(f"  {name:11} {share}", flush=True)
-    _save(images, options.label, archive, sheet)  # the last condition's, the swap's
+    _save(images, base, options.label, archive, sheet)  # the last condition's, the swap's
     change = paired_difference(passed["base alone"], passed["swap"])
     print(f"the swap changes the share of the base by {change} (paired by the noise)")
 
@@ -259,9 +259,22 @@ def _training_images(trained: zoo.Trained) -> NDArray[np.float32]:
     return images.train[: _n_train(trained)]
 
 
-def _save(images: Tensor, label: int | None, archive: Path, sheet: Path) -> None:
-    pixels = (images.clamp(-1, 1) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    arrays: dict[str, Any] = {"images": pixels}
+def _save(
+    images: Tensor, trained: zoo.Trained, label: int | None, archive: Path, sheet: Path
+) -> None:
+    """Pixels as bytes; latents, and what else is not in [-1, 1], as they are.
+
+    Of these the sheet shows one channel, or three, between their own percentiles.
+    """
+    channels, shown = images.shape[1], images
+    as_they_are = trained.experiment.data.range == "any" or channels not in (1, 3)
+    if as_they_are:
+        low, high = np.quantile(images.numpy(), (0.01, 0.99))
+        shown = 2 * (images[:, : 3 if channels >= 3 else 1] - low) / max(high - low, 1e-12) - 1
+    pixels = (shown.clamp(-1, 1) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    arrays: dict[str, Any] = {"images": images.permute(0, 2, 3, 1).numpy()}
+    if not as_they_are:
+        arrays["images"] = pixels
     if label is not None:
         arrays["labels"] = np.full(len(pixels), label)
     numbers, picture = io.BytesIO(), io.BytesIO()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from geomem.reach import reached, without_words
 from geomem.typed import Value
 
 PARAMETERS, INJECTED = "parameters", "injected-parameters"
+IN_SETTINGS = re.compile(r"\bdata\.(?:name|heldout)=([^\s;]+)")
 PICTURES = "pictures"  # of a cell that a page has and its source has not
 
 
@@ -31,14 +33,27 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
     code = [c for c in read(notebook.path).cells if c.cell_type == "code"]
     cells = [cell.source for cell in code if not _is(cell, PARAMETERS)]
     stands_on = reached("\n".join(cells))
-    sets = {str(parameters[name]) for name, p in notebook.parameters.items() if p.is_dataset} - {""}
     return {
         "notebook": {f"cell {i}": _hash(without_words(cell)) for i, cell in enumerate(cells, 1)},
         "parameters": dict(parameters),
         "geomem": stands_on.code,
-        "data": {name: source_sha256(name) for name in sorted(sets)},
+        "data": {name: source_sha256(name) for name in sorted(_sets(notebook, parameters))},
         "versions": stands_on.versions,
     }
+
+
+def _sets(notebook: Notebook, parameters: Mapping[str, Value]) -> set[str]:
+    """The data sets that parameters name: one, several, or in the settings of models."""
+    found = set[str]()
+    for name, parameter in notebook.parameters.items():
+        text = str(parameters[name])
+        if parameter.is_dataset:
+            found.add(text)
+        elif name.endswith("_datasets"):
+            found |= {*text.split(",")}
+        else:
+            found |= {*IN_SETTINGS.findall(text)}
+    return found - {""}
 
 
 def key(dependencies: Mapping[str, Any]) -> str:

@@ -87,13 +87,14 @@ def trim(folder: Path) -> None:
 def described(value: Any) -> Any:
     """A value as plain containers, numbers, texts and arrays: equal values, equal bytes.
 
-    A trained model is its name, which has the hash of all that made it; a function is the code
-    that it reaches, with what it has closed over.
+    A trained model is its name, which has the hash of all that made it, and the hash of what came
+    out, which is another on another kind of device; a function is the code that it reaches, with
+    what it has closed over.
     """
     if value is None or isinstance(value, (bool, int, float, str, bytes, np.ndarray, np.generic)):
         return value
     if isinstance(value, Trained):
-        return value.name, value.device
+        return value.name, value.device, value.record.get("sha256")
     if isinstance(value, Tensor):
         return value.detach().cpu().numpy()
     if isinstance(value, (list, tuple, set, frozenset)):

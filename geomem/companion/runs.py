@@ -320,7 +320,7 @@ def _environment(root: Path, work: Path, notebook: Notebook, slots: int) -> Iter
     networks = "preset" in notebook.parameters
     threads = 1 if networks else max(1, (os.cpu_count() or 1) // slots)
     new = {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(threads),
         RUN_VARIABLE: str(work / results.RUN),
         KEPT_VARIABLE: str(root / KEPT),
         "PYTHONPATH": os.pathsep.join(

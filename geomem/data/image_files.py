@@ -131,6 +131,8 @@ def open_images(path: Path, label: str) -> Source:
         return _open_shards(place)
     tops = [path[0].lower() if len(path) > 1 else "" for path in _below(place.images)]
     train, heldout, notes = _parts(tops)
+    if left := len(place.images) - len(train) - len(heldout):
+        notes.append(f"{left} of {len(place.images)} images left out")
     files = [place.images[i] for i in (*train, *heldout)]
     numbers, classes, said = _class_labels(place, files, 1 if heldout else 0)
     every, seen = _pictures(place, files, numbers)

@@ -321,7 +321,7 @@ def _recognised(part: Part, name: str, unclipped: bool) -> tuple[Range | None, b
             raise DataError(f"{name}: the values of images must be finite.")
         low, high = min(low, float(raw.min())), max(high, float(raw.max()))
     found = recognise(low, high)
-    if raw.dtype == np.uint16 and high > 2**15:
+    if raw.dtype.kind == "u" and raw.dtype.itemsize == 2 and high > 2**15:
         found = (0.0, 65535.0)
     if found is None and unclipped and raw.dtype.kind == "f" and low < -0.5 and high > 0.5:
         return None, True

@@ -39,13 +39,18 @@ def _v(s: Floats) -> tuple[Floats, Floats]:
     return -s / root, 1 / root
 
 
+def score_target(scale: Callable[[Floats], Floats]) -> Target:
+    """The score of what a network sees, a(sigma) (x + sigma z): -z / (a sigma)."""
+    return lambda s: (np.zeros_like(s), -1 / (scale(s) * s))
+
+
 TARGETS: dict[str, Target] = {
     "x0": _of(1, 0),
     "epsilon": _of(0, 1),
     "v": _v,  # sqrt(alpha_bar) z - sqrt(1 - alpha_bar) x
     "image - noise": _of(1, -1),  # the velocity of a flow with its data at t = 1
     "noise - image": _of(-1, 1),  # and at t = 0
-    "score": lambda s: (np.zeros_like(s), -1 / s),
+    "score": score_target(np.ones_like),
 }
 
 
@@ -94,12 +99,15 @@ class Latents:
         found = self.vae.encode(images.to(next(weights(self.vae))))
         law = getattr(found, "latent_dist", None)
         mean = found.latents if law is None else law.mean
-        return ((mean - self.shift) * self.scale).to(images)
+        scale, shift = (torch.as_tensor(a).to(mean) for a in (self.scale, self.shift))
+        return ((mean - shift) * scale).to(images)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> images (N, C, H, W), about in [-1, 1]."""
-        z = latents.to(next(weights(self.vae))) / self.scale + self.shift
+        z = latents.to(next(weights(self.vae)))
+        scale, shift = (torch.as_tensor(a).to(z) for a in (self.scale, self.shift))
+        z = z / scale + shift
         return tensor_in(self.vae.decode(z)).to(latents)
 
 

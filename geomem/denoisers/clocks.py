@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from geomem.denoisers.adapter import TARGETS, Target, edm_target
+from geomem.denoisers.adapter import TARGETS, Target, edm_target, score_target
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.arrays import Floats
@@ -96,7 +96,8 @@ def _predicting(schedule: Schedule, wanted: str, name: str) -> Clock:
     if wanted == "velocity":
         first, second = schedule.time(s)
         key = "image - noise" if first > second else "noise - image"
-    return Clock(schedule, TARGETS[key], f"predicts {wanted} on {name}")
+    target = score_target(schedule.scale) if wanted == "score" else TARGETS[key]
+    return Clock(schedule, target, f"predicts {wanted} on {name}")
 
 
 def _edm(
@@ -273,6 +274,7 @@ def _flow_matching(path: Any, wanted: str | None) -> Clock | None:
 
     name = type(scheduler).__name__
     schedule = Schedule(name, "t", time, sigma, lambda s: at(s, "alpha_t")[0])
+    schedule = schedule.between(0.0, float(sigma(np.array(0.0))))  # one may end at a finite level
     if wanted not in (None, "velocity"):
         return _predicting(schedule, wanted, name)
     return Clock(schedule, target, f"predicts velocity on {name}")

@@ -26,6 +26,7 @@ from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.denoiser import answer
 
+BY_NAME = ("SD3Transformer",)  # whose time has another place, and the scheduler's own count
 TIMES = {"t", "time", "times", "timestep", "timesteps", "noise_labels"}
 LABELS = ("class_labels", "class_cond", "classes", "y", "label", "labels", "cond")
 NETWORKS = ("unet", "transformer", "model", "net")  # of what has a scheduler, too
@@ -324,6 +325,14 @@ def _asking(net: Any, o: _Options) -> Ask:
     """Image first or time first, with its label and its further inputs."""
     named = _parameters(net)
     time_first = bool({*named[:1]} & TIMES)
+    late = next((name for name in named[2:] if name in TIMES), None)
+    if {*named[:2]} & TIMES:
+        late = None
+    elif late and not _name(net).startswith(BY_NAME):
+        raise InputError(
+            f"denoiser: {_name(net)} takes its time as {late!r}, not beside the image, and how it "
+            "counts it is not known here; give a function of x and t that calls it."
+        )
     place = next((name for name in LABELS if name in named), None)
     label = _label(net, o.label, place)
     fixed = {"cond_drop_prob": float(o.label is None)} if "cond_drop_prob" in named else {}
@@ -332,6 +341,8 @@ def _asking(net: Any, o: _Options) -> Ask:
         more = fixed | _repeated(o.inputs, x)
         if label is not None and place is not None:
             more[place] = torch.full((len(x),), label, device=x.device)
+        if late:
+            return net(x, **{late: t}, **more)
         return net(t, x, **more) if time_first else net(x, t, **more)
 
     return ask

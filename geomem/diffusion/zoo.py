@@ -43,7 +43,8 @@ from geomem.diffusion.train import TrainConfig, TrainingError, TrainState, devic
 from geomem.reach import Reached, reached
 
 STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
-# What cannot change the result, or only in its last digits.
+# What does not change what a model is: another kind of device draws other batches and noise, as
+# another seed would, and the rest changes last digits at most.
 NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
 TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
 EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
@@ -414,7 +415,7 @@ def alone(folder: Path) -> Iterator[None]:
     try:
         for left in folder.glob(f"{OWN}*"):
             with contextlib.suppress(OSError):  # gone already
-                ours = held and left.name.startswith(_own())
+                ours = held and left.name.rpartition("-")[0] + "-" == _own()
                 if ours or left.stat().st_mtime < time.time() - LEFT:
                     disk.remove(left)
         yield

@@ -61,8 +61,13 @@ class Band:
         return float(between(self.sigma, self.mean, level, turns[0])) if len(turns) else np.nan
 
     def below(self, level: float, inside: NDArray[np.bool_] | bool = True) -> Answer:
-        """Whether it is below a level at all of its noise levels ``inside``, by its intervals."""
+        """Whether it is below a level at all of its noise levels ``inside``, by its intervals.
+
+        Of none of them nothing is known.
+        """
         beside = ~np.broadcast_to(inside, self.low.shape)
+        if beside.all():
+            return None
         return decided(np.all(beside | (self.high < level)), np.any(~beside & (self.low >= level)))
 
     def estimate(self, index: int) -> Estimate:

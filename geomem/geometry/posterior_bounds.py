@@ -136,6 +136,20 @@ class WeightBounds:
         return {f"{name} [probability]": getattr(self, name) for name in names}
 
 
+def falls_below(sigmas: Floats, lower: Floats, upper: Floats, value: float) -> tuple[float, float]:
+    """Between which of the noise levels W_sigma falls below a value, by bounds on it, each (S,).
+
+    It falls with sigma: what a bound says at one level holds on one side of it. NaN where a bound
+    says nothing; between two levels none was computed.
+
+    >>> level = np.array([1.0, 2.0, 3.0])
+    >>> falls_below(level, np.array([0.9, 0.6, 0.1]), np.array([1.0, 0.9, 0.5]), 0.8)
+    (1.0, 3.0)
+    """
+    least, most = sigmas[lower >= value], sigmas[upper < value]
+    return float(max(least, default=np.nan)), float(min(most, default=np.nan))
+
+
 def promised_level(
     train: Array, bounds: WeightBounds, side: str, value: float, *, seed: int = 0
 ) -> float:

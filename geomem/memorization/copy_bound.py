@@ -281,6 +281,7 @@ def copy_margin(
     queries = check_array("images", images)
     if isinstance(queries, torch.Tensor):
         queries = queries.to(distinct.device)
+    distinct.check_range(queries)
     q, points = pair(queries, distinct.images, distinct.device)
     index = torch.as_tensor(nearest(queries, distinct.images, device=q.device)[1][:, 0])
     centre, margin = points.mean(), np.empty(len(q))

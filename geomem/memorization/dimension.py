@@ -149,18 +149,23 @@ class Measured:
     @property
     def place(self) -> str:
         """Where the hump lies against the zone, in words."""
-        return self.hump.place(self.zone)
+        return self.hump.place(self.zone) if self.zone else "nowhere: there is no zone"
 
     @property
     def in_zone(self) -> Answer:
-        """Whether the hump's centre lies in the zone."""
-        return lies_in(self.hump.centre, self.zone)
+        """Whether the hump's centre lies in the zone; not known where there is none."""
+        return lies_in(self.hump.centre, self.zone) if self.zone else None
+
+    @property
+    def area_in_zone(self) -> Estimate:
+        """The share of the hump's area in the zone, in [0, 1]; NaN where there is none."""
+        return self.hump.share(self.zone) if self.zone else Estimate(np.nan)
 
     @property
     def place_in_words(self) -> str:
         """The same with the hump's centre and the zone."""
         at = f"σ = {self.hump.centre}, {self.place}"
-        return f"{self.name} {self.size}: {at} (zone {self.zone.in_words})"
+        return f"{self.name} {self.size}: {at} (zone {self.reach.geometry.zone_in_words})"
 
     @property
     def in_words(self) -> dict[str, str]:
@@ -170,14 +175,14 @@ class Measured:
             "centre": str(self.hump.centre),
             "zone": self.reach.geometry.zone_in_words,
             "place": self.place,
-            "inside": self.hump.share(self.zone).percent,
+            "inside": self.area_in_zone.percent,
             "copies": str(self.small.copies),
         }
 
     @property
-    def zone(self) -> Window:
-        """The danger zone, as `Geometry.zone`."""
-        return self.reach.zone
+    def zone(self) -> Window | None:
+        """The danger zone, as `Geometry.zone`; None where the rule finds none."""
+        return self.reach.zone if self.reach.geometry.regimes.medium else None
 
     @property
     def predicted(self) -> dict[str, float]:
@@ -186,9 +191,9 @@ class Measured:
         The middle of the zone in log sigma; `copy_edge`; and where coverage by overlap meets
         concentration.
         """
-        found = self.reach.geometry.regimes.medium is not None
+        zone = self.zone
         return {
-            "zone": float(np.sqrt(self.zone.low * self.zone.high)) if found else np.nan,
+            "zone": float(np.sqrt(zone.low * zone.high)) if zone else np.nan,
             "copy edge": self.reach.edge.value,
             "overlap": self.confused.value,
         }
@@ -252,7 +257,7 @@ def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
         "hump's peak": [peak(one).percent for one in sizes],
         "its centre": [one.hump.centre for one in sizes],
         "against the zone": [one.place for one in sizes],
-        "its area in the zone": [one.hump.share(one.zone).percent for one in sizes],
+        "its area in the zone": [one.area_in_zone.percent for one in sizes],
         "switch decides at": [f"{one.switch.begun} and {one.switch.ended}" for one in sizes],
     }
 

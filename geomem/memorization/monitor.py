@@ -154,6 +154,7 @@ class Monitor:
         self.images = _spread(heldout, check_count("images", images))
         if len(self.images) < 2:
             raise ValueError("monitor: needs at least 2 held-out images.")
+        self.distinct.check_range(self.images)
         self.floor = near(_spread(heldout, FLOOR), self.distinct).fraction
         self.sigma_data = float(torch.as_tensor(self.distinct.images).double().std())
         law = NoiseLaw().for_data(self.sigma_data)

@@ -273,6 +273,7 @@ def memorization_rates(
     """
     distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
     levels, images = check_sigmas(sigmas), Points(heldout, "heldout", distinct.device)
+    distinct.check_range(check_array("heldout", heldout))
     checked(threshold)
     each = 8 * len(images) * len(levels)
     ratios = np.empty((check_draws(draws, each), len(images), len(levels)))

@@ -367,9 +367,15 @@ class StopOrSwap:
 
     @property
     def undone_by_stopping(self) -> Answer:
-        """Whether less than a tenth of the copies is left at the lowest loss, in every training."""
+        """Whether less than a tenth of the copies is left at the lowest loss, in every training.
+
+        Of a training without a copy nothing is known.
+        """
         pairs = zip(self.judged["stop_loss"], self.judged["plain"], strict=True)
-        return every(below(one.copies, whole.copies.value / 10) for one, whole in pairs)
+        return every(
+            below(one.copies, whole.copies.value / 10) if whole.copies.count else None
+            for one, whole in pairs
+        )
 
     @property
     def told_apart(self) -> dict[str, str]:

@@ -403,9 +403,10 @@ def _levels(ax: Axes, one: Measured, place: float, *, named: bool) -> None:
         middle, ends = bars(values)
         ax.errorbar(middle, place + shift, xerr=ends, label=label if named else None, **look)
 
-    half, size = one.hump.half, one.zone.high - one.zone.low
-    zone, (small, *_) = "danger zone" if named else None, SERIES["small"]
-    ax.barh(place, size, 0.8, one.zone.low, color="0.85", zorder=0, label=zone)
+    half, (small, *_) = one.hump.half, SERIES["small"]
+    low, high = (one.zone.low, one.zone.high) if one.zone else (np.nan, np.nan)
+    zone: dict[str, Any] = dict(color="0.85", zorder=0, label="danger zone" if named else None)
+    ax.barh(place, high - low, 0.8, low, **zone)
     band: dict[str, Any] = dict(color=small, ls="-", lw=5, alpha=0.35, solid_capstyle="butt")
     ax.plot([end.value for end in half], [place - 0.25] * 2, **band)
     mark(-0.25, [one.hump.centre], "hump: centre, half-width", fmt="o", color=small)
@@ -418,7 +419,8 @@ def _levels(ax: Axes, one: Measured, place: float, *, named: bool) -> None:
 
 def _magnified(ax: Axes, one: Measured) -> None:
     """The curves of one size over its zone, the rate magnified to be seen."""
-    ax.axvspan(one.zone.low, one.zone.high, color="0.85", lw=0, zorder=0)
+    if one.zone:
+        ax.axvspan(one.zone.low, one.zone.high, color="0.85", lw=0, zorder=0)
     curves = one.curves
     rate = curves.pop("rate")
     plot_series(ax, curves, marker="")

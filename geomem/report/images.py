@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from geomem.geometry.coverage_bounds import coverage_certificate
-from geomem.geometry.curve import Curve
 from geomem.geometry.distances import nearest_distances
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.overlap import overlap
-from geomem.geometry.posterior_bounds import weight_bounds
+from geomem.geometry.posterior_bounds import falls_below, weight_bounds
 from geomem.geometry.regimes import Geometry
 from geomem.memorization.gap import SuggestedGap, suggest_gap
 from geomem.plots import drawing
@@ -140,7 +139,7 @@ def _bounded(asked: Asked, ends: float, part: Part) -> None:
         return
     levels = ends * np.geomspace(1 / 4, 4, 25)
     lower, upper = weight_bounds(train, levels, seed=asked.seed).bracket("width")
-    least, most = (Curve.from_table(levels, bound).passes(asked.level) for bound in (lower, upper))
+    least, most = falls_below(levels, lower, upper, asked.level)
     part.number("zone_to_least", least, "data units", "where the zone ends at the earliest, proved")
     part.number("zone_to_most", most, "data units", "where the zone ends at the latest, proved")
     part.said.append(

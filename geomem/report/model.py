@@ -65,7 +65,7 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, levels: Floats, key: 
 
 def levels_for(asked: Asked, models: Sequence[Denoiser]) -> Floats:
     """Noise levels around the data, within those that every network knows, data units."""
-    spread = float(np.std(asked.train))
+    spread = float(np.std(asked.train, dtype=np.float64))
     least = max(getattr(denoise, "sigma_min", 0.0) for denoise in models)
     most = min(getattr(denoise, "sigma_max", np.inf) for denoise in models)
     low, high = max(ENDS[0] * spread, least), min(ENDS[1] * spread, most)
@@ -88,7 +88,7 @@ def _errors(curves: Mapping[str, ErrorCurve], part: Part) -> None:
 
 
 def _loss(asked: Asked, new: ErrorCurve, part: Part) -> None:
-    spread = float(np.std(asked.train))
+    spread = float(np.std(asked.train, dtype=np.float64))
     weight = loss_weight(torch.from_numpy(new.sigma), spread).numpy()
     each = (weight * new.per_query).mean(1) / asked.train[0].size
     part.series["heldout_loss"] = each.tolist()

@@ -20,7 +20,7 @@ from geomem.geometry.coverage_bounds import (
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import Points
 from geomem.geometry.intervals import Estimate
-from geomem.geometry.posterior_bounds import weight_bounds
+from geomem.geometry.posterior_bounds import falls_below, weight_bounds
 from geomem.geometry.regimes import Geometry, measure_regimes
 from geomem.plots import STYLE, drawing, files
 from geomem.report.images import BOUNDED
@@ -98,9 +98,7 @@ class MeasuredRegimes:
             "zone_from_latest": (start, "where coverage is reached at the latest, 95% confidence"),
         }
         if self.weight is not None:
-            lower, upper = self.weight  # W_sigma falls: what holds at a level holds beyond it
-            least = max(grid[lower >= regimes.level], default=np.nan)
-            most = min(grid[upper < regimes.level], default=np.nan)
+            least, most = falls_below(grid, *self.weight, regimes.level)
             found["zone_to_least"] = least, "where weights spread at the earliest, proved"
             found["zone_to_most"] = most, "where weights spread at the latest, proved"
         return {name: Number.of(x, "data units", what) for name, (x, what) in found.items()}

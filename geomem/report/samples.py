@@ -110,7 +110,9 @@ def _thresholds(asked: Asked, near: Neighbours, part: Part) -> None:
 
 def _sheet(asked: Asked, images: NDArray[Any], near: Neighbours, part: Part) -> None:
     worst = np.argsort(near.ratio, kind="stable")[: min(WORST, len(near.ratio))]
-    rows = [("sample", images[worst]), ("nearest\ntraining\nimage", asked.train[near.index[worst]])]
+    low, high = asked.distinct.range or (-1.0, 1.0)
+    pair = {"sample": images[worst], "nearest\ntraining\nimage": asked.train[near.index[worst]]}
+    rows = [(name, 2 * (x.astype(float) - low) / (high - low) - 1) for name, x in pair.items()]
     ratios = [f"{ratio:.2f}" for ratio in near.ratio[worst]]
     fig = drawing.image_grid(rows, ratios, [near.memorized()[worst], None], "d_1NN / d_2NN")
     table: dict[str, Any] = {
