@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ import geomem
 from geomem import Schedule
 from geomem.cli.main import main
 from geomem.errors import InputError
+from geomem.plots import drawing
 from geomem.report import audit as auditing
-from geomem.report.asked import clocks
+from geomem.report import samples
+from geomem.report.asked import QUICK, clocks
+from geomem.report.model import levels_for
 from geomem.report.part import Part, stem
 
 
@@ -173,6 +177,41 @@ def test_each_clock_is_read_once():
         assert sorted(of.name for of in clocks(given)) == sorted(names)
     assert clocks(Schedule.ddpm("cosine"))[0].name == Schedule.ddpm("cosine").name
     assert len(clocks(Schedule.ddpm("scaled_linear"))) == len(names) + 1
+
+
+def test_a_clock_of_few_levels_is_another_one():
+    """A noise schedule that ends below sigma = 10, or begins above 0.1."""
+    steps = np.cumprod(1 - np.linspace(1e-4, 0.02, 300))
+    for alphas in (steps, np.linspace(0.97, 0.01, 100)):
+        given = Schedule.ddpm(alphas)
+        assert clocks(given)[0] is given and len(clocks(given)) == len(clocks()) + 1
+
+
+def test_half_precision_has_the_spread_of_its_images(rng):
+    """A sum of squares in float16 overflows from 66,000 on."""
+    images = rng.uniform(-1, 1, (200, 3, 32, 32)).astype(np.float16)
+    asked = SimpleNamespace(train=images, depth=QUICK)
+    single = SimpleNamespace(train=images.astype(np.float32), depth=QUICK)
+    np.testing.assert_allclose(levels_for(asked, [len]), levels_for(single, [len]), rtol=1e-3)
+
+
+def test_the_worst_copies_are_shown_as_they_look(data, monkeypatch):
+    """Whatever their range is: a sheet is drawn of values in [-1, 1]."""
+    drawn = []
+
+    def image_grid(rows, *rest, **how):
+        drawn.append(dict(rows))
+        return drawing.image_grid(rows, *rest, **how)
+
+    watched = SimpleNamespace(**{**vars(drawing), "image_grid": image_grid})
+    monkeypatch.setattr(samples, "drawing", watched)
+    bytes_of = np.round((data.train + 1) * 127.5).astype(np.uint8)
+    for train in (data.train, (data.train + 1) / 2, bytes_of):
+        geomem.audit(train, samples=train[:9], quiet=True)
+    first, *others = drawn
+    for other in others:
+        for name, images in first.items():
+            np.testing.assert_allclose(other[name], images, atol=1 / 127)
 
 
 def test_a_model_is_what_denoiser_takes(data):

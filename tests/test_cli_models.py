@@ -466,6 +466,23 @@ def test_copies_of_a_dummy_class_are_none(models, capsys):
     trained = fit(models, **{"data.dummy": "true", "train.model.n_classes": "2"})
     main(["sample", trained.name, "--label", "0", "-n", "4"])
     assert "nearest of the 64 training images" in capsys.readouterr().out  # and 64 of noise
+    main(["models"])
+    assert "N = 64 of digits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("channels", [2, 4, 16])
+def test_samples_of_latents_are_kept_as_they_are(models, capsys, rng, channels):
+    """Values of any size in any number of channels; the sheet shows a channel, or three."""
+    latents = 5 * rng.standard_normal((20, 8, 8, channels)).astype(np.float32)
+    np.savez("latents.npz", images=latents)
+    fit(models, **{"data.name": "latents.npz", "data.n_train": "none", "data.range": "any"})
+    main(["sample", "latents", "-n", "4", "--out", "some.npz"])
+    with np.load("some.npz") as file:
+        found = file["images"]
+    assert found.dtype == np.float32 and found.shape == (4, 8, 8, channels)
+    assert np.abs(found).max() > 2
+    with Image.open("some.png") as sheet:
+        assert sheet.mode == ("RGB" if channels >= 3 else "L")
 
 
 def test_the_classes_of_colour_images_that_are_gone(models, capsys, rng):

@@ -224,3 +224,4 @@ def test_below_is_at_all_levels_asked_for_by_the_intervals():
     assert curve.below(1.0) is True and curve.below(0.5) is False
     assert curve.below(0.5, np.array([True, True, False])) is True
     assert curve.below(0.3, curve.sigma < 2.5) is None
+    assert curve.below(1.0, curve.sigma > 9) is None, "of no level nothing is known"

@@ -135,6 +135,16 @@ def score(t):
     return 1, t, 0, -1 / t
 
 
+def scored(path):
+    """What predicts the score of the x_t that it sees, whatever its scale."""
+
+    def of_what_is_seen(t):
+        a, b, *_ = path(t)
+        return a, b, 0, -1 / b
+
+    return of_what_is_seen
+
+
 def image(t):
     return 1, t, 1, 0
 
@@ -206,6 +216,18 @@ class Cosine:
 
     def snr_inverse(self, snr):
         return 2 / np.pi * torch.atan(snr)
+
+
+class Ends(Cosine):
+    """One with noise up to a level only, as a variance-preserving one has."""
+
+    first = 0.05
+
+    def __call__(self, t):
+        return super().__call__(self.first + (1 - self.first) * t)
+
+    def snr_inverse(self, snr):
+        return (super().snr_inverse(snr) - self.first) / (1 - self.first)
 
 
 def cosine(t):
@@ -325,6 +347,10 @@ CASES = {
     "k-diffusion": lambda: quiet(KDiffusion()),
     "EDM": lambda: quiet(karras(image, sigma_min=0.0, sigma_max=float("inf"))),
     "score": lambda: quiet(Exact(score), Schedule.edm(), prediction="score"),
+    "score, DDPM": lambda: quiet(
+        Exact(scored(ddpm("epsilon"))), Schedule.ddpm("linear"), prediction="score"
+    ),
+    "score, a flow": lambda: quiet(Exact(scored(straight)), Schedule.flow(), prediction="score"),
     "a function": lambda: quiet(exact),
     "a network of x and sigma": lambda: quiet(OfLevels(image)),
     "alphas_cumprod": lambda: quiet(Exact(ddpm("epsilon")), LINEAR, prediction="epsilon"),
@@ -506,25 +532,63 @@ def test_further_inputs_are_repeated_and_named_where_they_are_missing():
     assert found(images(3), 1.0).shape == (3, *SHAPE)
 
 
-def test_latents_go_there_and_back_by_scale_and_shift():
-    class VAE(nn.Module):
-        config = SimpleNamespace(scaling_factor=0.18215, shift_factor=0.5)
+def test_a_time_in_another_place_goes_by_its_name_where_its_count_is_known():
+    class SD3Transformer2DModel(Exact):
+        def forward(self, hidden_states, encoder_hidden_states, timestep):
+            assert encoder_hidden_states.shape == (len(hidden_states), 7, 5)
+            return self.predict(hidden_states, timestep)
 
+    class Other(SD3Transformer2DModel):
+        pass
+
+    empty = {"encoder_hidden_states": torch.zeros(1, 7, 5)}
+    found = quiet(SD3Transformer2DModel(straight_back, 1000), FlowScheduler(), inputs=empty)
+    at = images(2), 1.0
+    torch.testing.assert_close(found(*at), exact(*at), rtol=0, atol=1e-3)
+    with pytest.raises(ValueError, match="Other takes its time as 'timestep', not"):
+        quiet(Other(straight_back, 1000), FlowScheduler(), inputs=empty)
+
+
+def test_a_path_with_a_largest_noise_level_refuses_what_lies_beyond():
+    found = quiet(Exact(scored(cosine)), Ends(), prediction="score")
+    assert found.sigma_max == pytest.approx(1 / np.tan(np.pi / 2 * Ends.first))
+    assert quiet(Exact(cosine), Cosine()).sigma_max > 1e15
+    with pytest.raises(ValueError, match="sigma"):
+        found(images(1), 1.01 * found.sigma_max)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"scaling_factor": 0.18215, "shift_factor": 0.5},
+        {"scaling_factor": 0.5, "latents_mean": [0.1, 0.2, 0.3], "latents_std": [1.0, 2.0, 4.0]},
+    ],
+)
+def test_latents_go_there_and_back_by_scale_and_shift(config, dtype):
+    class VAE(nn.Module):
         def __init__(self):
             super().__init__()
-            self.weight = nn.Parameter(torch.ones(1))
+            self.weight = nn.Parameter(torch.ones(1, dtype=dtype))
+            self.config = SimpleNamespace(**config)
 
         def encode(self, x):
+            assert x.dtype == dtype
             return SimpleNamespace(latent_dist=SimpleNamespace(mean=3 * x + 1))
 
         def decode(self, z):
+            assert z.dtype == dtype
             return SimpleNamespace(sample=(z - 1) / 3)
 
     unet = Sample(ddpm("epsilon"))
     pipeline = SimpleNamespace(unet=unet, scheduler=scheduler("epsilon"), vae=VAE())
     found, x = quiet(pipeline), images(2).float()
-    torch.testing.assert_close(found.latents.encode(x), 0.18215 * (3 * x + 1 - 0.5))
-    torch.testing.assert_close(found.latents.decode(found.latents.encode(x)), x)
+    shift = torch.tensor(config.get("latents_mean", [0.5] * 3)).view(3, 1, 1)
+    scale = config["scaling_factor"] / torch.tensor(config.get("latents_std", [1.0] * 3))
+    close = {"rtol": 0, "atol": 0.02 if dtype == torch.float16 else 1e-5}
+    coded = scale.view(3, 1, 1) * (3 * x + 1 - shift)
+    torch.testing.assert_close(found.latents.encode(x), coded, **close)
+    torch.testing.assert_close(found.latents.decode(found.latents.encode(x)), x, **close)
     assert "latents" in str(found)
 
 

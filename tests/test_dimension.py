@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from geomem.memorization import dimension
 from geomem.memorization.dimension import Measured
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.switch import Switch
+from geomem.plots import pictures
 
 
 def size(d: int, zone: float, hump: tuple, switch: tuple):
@@ -119,6 +121,19 @@ def test_a_copier_is_measured_whole(measured):
     assert levels["hump, centre"] == one.measured["hump"] == one.hump.centre
     if geometry.regimes.medium:
         assert one.predicted["zone"] == pytest.approx(np.sqrt(one.zone.low * one.zone.high))
+
+
+def test_where_the_rule_finds_no_zone_nothing_is_said_to_lie_in_it(measured):
+    one = measured[0]
+    regimes = replace(one.reach.geometry.regimes, covered=Estimate(2.0), concentrated=Estimate(1.0))
+    geometry = replace(one.reach.geometry, regimes=regimes)
+    found = replace(one, reach=replace(one.reach, geometry=geometry))
+    assert regimes.medium is None and found.zone is None and found.in_zone is None
+    assert found.place == "nowhere: there is no zone" in found.place_in_words
+    assert dimension.overview([found])["its area in the zone"] == ["none"]
+    for fig, _ in (pictures.levels_by_size([found]), pictures.curves_by_size([found])):
+        fig.draw_without_rendering()
+        plt.close(fig)
 
 
 def test_the_switch_decides_between_its_two_levels(measured):

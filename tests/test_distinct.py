@@ -137,6 +137,14 @@ def test_samples_of_another_range_are_refused_not_counted_as_new(digits, images,
             memorized_fraction(samples, train)
     with pytest.raises(InputError, match="like values of -1 to 1"):
         neighbours(digits.train[:50], (digits.train + 1) / 2 * (high - low) + low)
+    for measured in (
+        lambda: geomem.memorization_rates(lambda x, sigma: x, other, digits.train, [1.0]),
+        lambda: geomem.copy_margin(other, digits.train),
+        lambda: geomem.copy_bound(lambda x, sigma: x, other, digits.train, [1.0]),
+        lambda: geomem.Monitor(digits.train, other, quiet=True),
+    ):
+        with pytest.raises(InputError, match=f"like values of {low} to {high}, and the training"):
+            measured()
     assert memorized_fraction(digits.train[:50], digits.train).value == 1
 
 

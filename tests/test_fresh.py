@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -65,6 +66,18 @@ def test_fresh_until_something_changes_and_then_says_what(ran, monkeypatch):
     os.chdir(ran)
     change(ran / "notebooks" / "quick.py", "ax.plot(range(n))", "ax.plot(range(n + 1))")
     assert state(ran) == ["notebook: cell 1"]
+
+
+def test_every_data_set_that_a_parameter_names_is_an_input(ran):
+    notebook = SimpleNamespace(
+        parameters={
+            name: SimpleNamespace(is_dataset=name.endswith("dataset"))
+            for name in ("dataset", "second_dataset", "more_datasets", "changes", "models", "n")
+        }
+    )
+    values = {"dataset": "a", "second_dataset": "", "more_datasets": "b,c/d", "n": 3}
+    values |= {"changes": "train.steps=3 data.heldout=e/f", "models": "x data.name=g; y 0"}
+    assert fresh.data_sets(notebook, values) == {"a", "b", "c/d", "e/f", "g"}
 
 
 def test_versions_count_where_they_are_reached(ran, monkeypatch):

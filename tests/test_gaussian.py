@@ -254,7 +254,8 @@ def test_a_gap_holds_its_law_where_it_meets_it():
     two = np.tile([1.0, 1.0, 1 / 16], (2, 1))  # equal images: no spread
     found = GapLaw(ErrorCurve.from_queries(sigma, two), law)
     assert found.from_where(2) == 2.0
-    assert found.holds(sigma > 1) and not found.holds(sigma > 0)
+    assert found.holds(sigma > 1) is True and found.holds(sigma > 0) is False
+    assert found.holds(sigma > 9) is None, "of no level nothing is known"
     assert [round(one.value, 2) for one in found.ratio] == [0.06, 1.0, 1.0]
 
 

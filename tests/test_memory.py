@@ -18,6 +18,8 @@ from geomem import reach
 from geomem.companion import memory
 from geomem.companion.memory import KEPT_VARIABLE, described, kept, trim
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
+from geomem.diffusion.presets import Experiment
+from geomem.diffusion.zoo import Trained
 from geomem.geometry.coverage import shell_radii
 from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
@@ -141,6 +143,15 @@ def test_a_description_is_of_what_a_value_holds(rng):
     assert len({digest(denoise) for denoise in swapped}) == 3
     assert digest(swap(network(0), other, Window(1, 2))) == digest(swapped[0])
     assert digest(one.given) != digest(other.given)
+
+
+def test_a_model_is_its_name_and_what_came_out():
+    """Which on another kind of device is another model of one name."""
+    made = [
+        Trained(Path("models/a"), Experiment(), {"sha256": weights}, np.ones(1))
+        for weights in "xyx"
+    ]
+    assert digest(made[0]) == digest(made[2]) != digest(made[1])
 
 
 def test_what_says_nothing_of_itself_is_refused():

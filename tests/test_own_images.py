@@ -6,12 +6,19 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from safetensors.numpy import save_file
 
 from geomem import DataError, load_dataset
+from geomem.cli.main import main
 from geomem.data.ranges import RANGES, recognise
 from geomem.data.sets import source_sha256
+
+GEOMETRY = (  # the notebooks of one set's geometry, and of what is proved of it
+    *("posterior", "coverage", "regimes", "schedules", "weight_bounds", "coverage_bounds"),
+    *("shell_objective", "locality", "large_noise"),
+)
 
 
 @pytest.fixture
@@ -25,6 +32,21 @@ def images_in(folder, pixels, suffix="png", **options):
     for i, image in enumerate(pixels):
         Image.fromarray(image).save(folder / f"{i}.{suffix}", **options)
     return folder
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", GEOMETRY)
+def test_a_notebook_goes_on_with_repeats_and_enlarged_images_in_colour(name, tmp_path, monkeypatch):
+    """Where a theorem's condition is not met nothing is known, and nothing stops."""
+    digits = load_dataset("digits", n_train=150).train
+    large = np.repeat(np.repeat(np.moveaxis(digits, 1, 3), 4, 1), 4, 2).repeat(3, 3)
+    large[7] = large[3]
+    np.save(tmp_path / "mine.npy", np.round((large + 1) * 127.5).astype(np.uint8))
+    monkeypatch.chdir(ROOT)
+    data = ["-p", "dataset", str(tmp_path / "mine.npy")]
+    main(["run", name, "--profile", "smoke", *data, "--out", str(tmp_path / "out")])
+    run = json.loads((tmp_path / "out" / name / "run.json").read_text())
+    assert run["inputs"]["parameters"]["n_train"] == 120
 
 
 def zipped(folder, path):
@@ -230,7 +252,9 @@ def test_folders_called_train_and_test(tmp_path, pixels):
     data = load_dataset(tmp_path)
     assert len(data.train) == len(data.heldout) == 2
     assert data.labels.train.tolist() == data.labels.heldout.tolist() == [0, 1]
-    assert "held out are those in test" in data.source
+    assert "held out are those in test" in data.source and "left out" not in data.source
+    images_in(tmp_path / "val" / "a", pixels[:2] ^ 2)
+    assert "2 of 6 images left out" in load_dataset(tmp_path).source
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -319,6 +343,10 @@ def test_gray_palette_and_16_bits(tmp_path, pixels, rng):
         load_dataset(twelve)
     found = load_dataset(twelve, heldout=False, range=(0, 4095))
     np.testing.assert_allclose(found.train[:, 0], (deep // 16) / 2047.5 - 1, atol=1e-6)
+    for order in "<>":  # of bytes
+        np.save(tmp_path / f"{order}.npy", deep.astype(f"{order}u2"))
+        found = load_dataset(tmp_path / f"{order}.npy", heldout=False)
+        np.testing.assert_allclose(found.train[:, 0], deep / 32767.5 - 1, atol=1e-6)
     images_in(tmp_path / "png", pixels[:1])
     with pytest.raises(DataError, match="16 bits among coloured"):
         load_dataset(tmp_path / "png")

@@ -403,7 +403,8 @@ def rendered(project, monkeypatch):
 def test_pages_are_rendered_apart_and_replaced_whole_or_not_at_all(project, rendered, monkeypatch):
     folders, index = rendered[0], project / "_build" / "html" / "index.html"
     assert [book.build(project) for _ in range(2)] == [(index, True), (index, False)]
-    (project / "CITATION.cff").write_text("more")
+    source = next((project / "notebooks").glob("*.py"))  # whose defaults a page shows
+    source.write_text(f"{source.read_text()}# another\n")
     with monkeypatch.context() as patch:
         patch.setattr(disk, "_flush", full)
         with pytest.raises(OSError, match="No space left"):

@@ -338,3 +338,5 @@ def test_stopping_and_swapping_are_judged_on_one_bench(monkeypatch):
 def test_a_tenth_of_the_copies(left, undone):
     found = StopOrSwap({"plain": [judged(45)] * 2, "stop_loss": [judged(0), judged(left)]}, [])
     assert found.undone_by_stopping is undone
+    none = StopOrSwap({"plain": [judged(0)] * 2, "stop_loss": [judged(0)] * 2}, [])
+    assert none.undone_by_stopping is None, "there was nothing to undo"

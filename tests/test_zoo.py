@@ -590,6 +590,7 @@ def test_what_else_lies_among_the_checkpoints_is_left_alone(base, whole, stopped
         (socket.gethostname(), True, 0, False),
         (socket.gethostname(), False, 0, True),  # by one that may be at work still
         ("elsewhere", True, 0, True),
+        (f"{socket.gethostname()}-2", True, 0, True),
         ("elsewhere", True, 2, False),
         ("elsewhere", False, 2, False),
     ],

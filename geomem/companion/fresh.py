@@ -37,12 +37,12 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
         "notebook": {f"cell {i}": _hash(without_words(cell)) for i, cell in enumerate(cells, 1)},
         "parameters": dict(parameters),
         "geomem": stands_on.code,
-        "data": {name: source_sha256(name) for name in sorted(_sets(notebook, parameters))},
+        "data": {name: source_sha256(name) for name in sorted(data_sets(notebook, parameters))},
         "versions": stands_on.versions,
     }
 
 
-def _sets(notebook: Notebook, parameters: Mapping[str, Value]) -> set[str]:
+def data_sets(notebook: Notebook, parameters: Mapping[str, Value]) -> set[str]:
     """The data sets that parameters name: one, several, or in the settings of models."""
     found = set[str]()
     for name, parameter in notebook.parameters.items():
