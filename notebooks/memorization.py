@@ -272,7 +272,9 @@ middle = {"margin": margin, "plain": plain, "distance": at.first}
 companion.quote(copy={**told, **{name: np.median(of) for name, of in middle.items()}})
 one = offered[chosen]
 shown = dict(image=chosen + 1, offered=len(offered), copies=beside.counted(one, steps, draw))
-shown |= {"rounding": f"{live_figures.rounding(beside, one, sigmas, draw):.1g}"}
+most = live_figures.rounding(beside, one, np.union1d(sigmas, steps), draw)
+power = 10.0 ** np.floor(np.log10(max(most, 1e-9)))
+shown |= {"rounding": f"{np.ceil(most / power) * power:.1g}"}  # a bound is rounded up
 lighter = f"trained on {live.data.name}, lighter than those above"
 shown |= {"models": "of this chapter" if live is case else lighter}
 companion.quote(beside=sizes | shown | {"dataset": live.data.name})

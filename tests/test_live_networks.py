@@ -14,6 +14,7 @@ from geomem import DistinctImages, EDMDenoiser, ModelConfig
 from geomem.companion import live_figures
 from geomem.companion.live import attach_live
 from geomem.geometry.curve import Curve
+from geomem.geometry.intervals import percent
 from geomem.geometry.window import Window
 from geomem.memorization.ratio_test import near
 from geomem.memorization.side_by_side import SideBySide
@@ -129,7 +130,8 @@ def test_a_network_with_classes_is_refused():
 @pytest.fixture(scope="module")
 def beside():
     rng = np.random.default_rng(3)
-    train = DistinctImages(rng.uniform(-1, 1, (12, 1, 4, 4)).astype(np.float32), "cpu")
+    images = rng.uniform(-1, 1, (12, 1, 4, 4)).astype(np.float32)
+    train = DistinctImages(images[[0, 0, *range(1, 12)]], "cpu")  # one is there twice
     small, large = (trained(CONFIGS["mlp"], seed) for seed in (0, 1))
     small, large = live_figures.halved(small), live_figures.halved(large)
     return SideBySide.of(train, small, large, draws=3, seed=5)
@@ -190,8 +192,17 @@ def test_the_page_computes_what_geomem_does(denoisers, beside, rng):
             expected = geomem.gaussian_denoiser(x, train, sigma)
             np.testing.assert_allclose(ours["gaussian"], expected.ravel(), atol=1e-5)
             assert ours["test"]["ratio"] == pytest.approx(found_near.ratio[0], abs=1e-12)
-            assert ours["test"]["nearest"] == found_near.index[0]
+            assert beside.train.index[ours["test"]["nearest"]] == found_near.index[0]
             assert ours["test"]["copy"] == found_near.memorized()[0]
+
+
+def test_a_share_is_written_as_in_the_book(denoisers):
+    shares = [0, 1e-5, 0.003, 0.00717, 0.063, 0.0994, 0.0996, 0.5, 0.8163, 0.9968, 0.99987]
+    shares += [1 - 1e-9, 1]
+    written = denoisers().evaluate("(shares) => shares.map(geomem.live.percent)", shares)
+    assert [text.replace("0.0010%", "0.001%") for text in written] == [*map(percent, shares)]
+    levels = denoisers().evaluate("() => [0.05, 3.14159, 99.6, 1000].map(geomem.live.digits)")
+    assert levels == ["0.05", "3.1", "100", "1000"]
 
 
 def captions(page):
@@ -220,7 +231,7 @@ def test_by_keyboard_it_answers_as_the_run_does(denoisers, beside, heldout):
     page.wait_for_selector('.live-stage[data-answered="6,1,0.01000"]')
     image = np.asarray(beside.train.images)[1]
     assert captions(page) == expected_captions(beside, image, 0.01, 1)
-    assert "training 2" in page.inner_text(".denoisers") and captions(page)[0] == "copy, ratio 0.00"
+    assert "training 3" in page.inner_text(".denoisers") and captions(page)[0] == "copy, ratio 0.00"
     page.wait_for_function("location.hash.includes('image=6')")
     again = denoisers(hash=page.evaluate("location.hash"))
     assert captions(again) == captions(page)

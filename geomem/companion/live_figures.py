@@ -7,6 +7,7 @@ which shows what the notebook has sampled.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -105,6 +106,8 @@ def attach_denoisers(
     values: dict[str, Any] = {
         "shape": shape,
         "train": _exact(images),
+        "numbers": np.asarray(beside.train.index, np.int32),
+        "version": _version(networks),
         "heldout": _exact(heldout.reshape(len(heldout), -1)),
         "noise": beside.noise.reshape(len(beside.noise), -1),
         "centre": centre,
@@ -194,6 +197,14 @@ def _pixels(images: torch.Tensor) -> NDArray[np.uint8]:
     """Images (n, C, H, W) of [-1, 1] as bytes (n, pixels), to be shown."""
     pixels = _shrunk(images.float()).flatten(1).numpy()
     return np.clip(np.round(127.5 * (pixels + 1)), 0, 255).astype(np.uint8)
+
+
+def _version(networks: Mapping[str, Any]) -> str:
+    """What tells networks from those of another build, which a browser may still keep."""
+    found = hashlib.sha256()
+    for one in networks.values():
+        found.update(one["weights"].tobytes())
+    return found.hexdigest()[:12]
 
 
 def _weight(value: Any) -> int:

@@ -2,8 +2,9 @@
    and two networks answer to it, all computed here. Distances and posterior in double precision. */
 (function () {
   "use strict";
-  const { tile, chart, between, count, percent } = geomem.live;
-  const HERE = document.currentScript.src.replace(/[^/]*$/, ""); // where the scripts lie
+  const { tile, chart, between, count, percent, digits } = geomem.live;
+  const { href, search } = new URL(document.currentScript.src); // where the scripts lie
+  const HERE = href.slice(0, href.length - search.length).replace(/[^/]*$/, "");
   const SHOWN = 10; // training images with the largest weights
   const NETWORKS = ["small", "large"], ALL = ["empirical", "Gaussian", ...NETWORKS];
 
@@ -70,9 +71,10 @@
     });
   }
 
-  async function models() {
-    await loaded("network.js");
-    await loaded("live-denoisers-networks.js");
+  /** Not those of another build, which a browser may still keep. */
+  async function models(version) {
+    await loaded(`network.js${search}`);
+    await loaded(`live-denoisers-networks.js?v=${version}`);
     return geomem.networks(geomem.live.unpacked(geomem.data["denoisers-networks"]));
   }
 
@@ -141,10 +143,11 @@
       noise: Math.max(0, Math.min(draws, Math.round(draw))),
     });
     const imageOf = (i) => (i < held ? row(heldout, i, d) : row(train, i - held, d));
-    const nameOf = (i) => (i < held ? `held-out ${i + 1}` : `training ${i - held + 1}`);
+    const numberOf = (i) => data.numbers[i] + 1; // in the training set, which may repeat images
+    const nameOf = (i) => (i < held ? `held-out ${i + 1}` : `training ${numberOf(i - held)}`);
     live.begin(data.start, rounded);
     const { clean, noisy, answers, top, shells, curves } = laidOut(live);
-    live.slider({ key: "sigma", label: "noise level <i>σ</i>", low: data.low, high: data.high, log: true, text: (s) => s.toPrecision(2) });
+    live.slider({ key: "sigma", label: "noise level <i>σ</i>", low: data.low, high: data.high, log: true, text: digits });
     live.slider({ key: "image", label: "image", low: 0, high: last, steps: last, text: (i) => nameOf(Math.round(i)) });
     live.slider({ key: "noise", label: "noise draw", low: 0, high: draws, steps: draws, text: (k) => String(Math.round(k)) });
     live.buttons();
@@ -156,12 +159,14 @@
       const said = `${copy ? "copy" : "no copy"}, ratio ${ratio.toFixed(2)}`;
       given.show(answer, { text: said, label: `answer of ${titled(name, data.n)}: ${said}`, copy });
       const of = copy ? "of training" : "nearest: training";
-      original.show(row(train, nearest, d), { text: `${of} ${nearest + 1}`, copy });
+      original.show(row(train, nearest, d), { text: `${of} ${numberOf(nearest)}`, copy });
       original.element.classList.toggle("pale", !copy);
       copied[name] = copy;
     }
 
+    let asked = null;
     const networks = following((input, found) => {
+      if (input !== asked) return; // the reader has moved on
       NETWORKS.forEach((name, i) => answered(name, found[i]));
       stage.dataset.answered = input.key;
       speak(input);
@@ -171,7 +176,7 @@
       const which = ALL.filter((name) => copied[name]).join(", ") || "none";
       const still = ALL.some((name) => !(name in copied)) ? ` (networks: ${loading})` : "";
       const shares = data.curves.map((curve) => `${curve.name} ${percent(between(curve, sigma))}`);
-      live.say(`σ = ${sigma.toPrecision(2)}, ${nameOf(image)} with noise draw ${draw}: training image ${best + 1} has the largest ` +
+      live.say(`σ = ${digits(sigma)}, ${nameOf(image)} with noise draw ${draw}: training image ${numberOf(best)} has the largest ` +
         `posterior weight, ${weights[best].toFixed(2)}; ${holding} of ${count(n)} shells hold the noisy image. ` +
         `Copies by the ratio test: ${which}${still}. Measured at this level, of many images: ${shares.join("; ")}.`);
     }
@@ -187,17 +192,19 @@
       const order = Array.from(weights.keys()).sort((a, b) => weights[b] - weights[a]);
       const holding = inside.filter(Boolean).length;
       clean.show(imageOf(image), { text: nameOf(image) });
-      noisy.show(x.map((v) => v / Math.max(1, sigma)), { text: `σ = ${sigma.toPrecision(2)}`, label: "the same with noise" });
+      noisy.show(x.map((v) => v / Math.max(1, sigma)), { text: `σ = ${digits(sigma)}`, label: "the same with noise" });
       answered("empirical", empirical(x, weights, train));
       answered("Gaussian", gaussian(x, sigma, data));
       top.forEach((one, k) => {
         const i = order[k], shell = inside[i] ? "in its shell" : "", weight = written(weights[i]);
-        one.show(row(train, i, d), { text: `${weight}\n${shell}`, label: `training image ${i + 1}: weight ${weight} ${shell}` });
+        one.show(row(train, i, d), { text: `${weight}\n${shell}`, label: `training image ${numberOf(i)}: weight ${weight} ${shell}` });
         one.element.classList.toggle("pale", weights[i] < 0.005);
       });
       shells.textContent = `The ${top.length} training images with the largest posterior weights; ${holding} of ${count(n)} shells hold the noisy image:`;
       curves.show(sigma, percent);
       const input = { x, sigma, image, draw, weights, holding, best: order[0], key: `${image},${draw},${sigma.toPrecision(4)}` };
+      asked = input;
+      NETWORKS.forEach((name) => delete copied[name]);
       speak(input);
       networks.about(input);
     };
@@ -208,7 +215,11 @@
       live.redraw();
     }
     load("being loaded");
-    inSight(stage).then(models).then(networks.by, () => load("did not load"));
+    const ready = (models) => {
+      loading = "computing";
+      networks.by(models);
+    };
+    inSight(stage).then(() => models(data.version)).then(ready, () => load("did not load"));
   }
 
   geomem.denoisers = { squares, posterior, empirical, gaussian, ratioTest };

@@ -36,6 +36,19 @@
     });
   }
 
+  // Numbers as text
+
+  /** Two digits, without an exponent: 0.05, 12, 120. */
+  const digits = (number) => String(Number(number.toPrecision(2)));
+
+  /** A share: two digits, none of them lost near 0 and 1, as geomem.geometry.intervals.percent. */
+  function percent(share) {
+    const value = 100 * share, left = 100 - Math.abs(value);
+    if (left > 0 && left < 1)
+      return left < 1e-4 ? "above 99.9999%" : `${value.toFixed(1 - Math.floor(Math.log10(left)))}%`;
+    return Math.abs(value) >= 9.95 ? `${value.toFixed(0)}%` : `${digits(value)}%`;
+  }
+
   // Elements
 
   function set(element, attributes, ...children) {
@@ -218,5 +231,5 @@
       live.redraw();
     }
   };
-  Object.assign(geomem.live, { unpacked, set, pressed });
+  Object.assign(geomem.live, { unpacked, set, pressed, percent, digits });
 })();

@@ -211,7 +211,7 @@ geomem.networkRuntime = function () {
     const steer = embedding(noise, layers.embedding.layers);
     let h = linear(map(x.data.length, 1, x.data), layers.stem);
     for (const its of Object.values(layers.blocks || {})) {
-      const into = silu(linear(steered(layerNorm(h), 1, linear(steer, its.film)), its.rise));
+      const into = silu(linear(steered(h, 1, linear(steer, its.film)), its.rise));
       h = sum(h, linear(into, its.fall));
     }
     return linear(silu(layerNorm(h)), layers.head);

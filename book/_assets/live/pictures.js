@@ -79,6 +79,5 @@
   }
 
   const count = (n) => n.toLocaleString("en"); // 1,000
-  const percent = (share) => `${Math.round(100 * share)}%`;
-  Object.assign(window.geomem.live, { tile, chart, between, count, percent });
+  Object.assign(window.geomem.live, { tile, chart, between, count });
 })();

@@ -115,7 +115,7 @@
     const none = `There is no danger zone: coverage and concentration are nowhere both at least ${level}.`;
     if (Number.isNaN(covered + concentrated)) return none;
     if (sigma < Math.min(covered, concentrated))
-      return "Small noise: the posterior is sure of one point, and most of what is new is not covered.";
+      return `Small noise: the posterior is sure of one point, and coverage is below ${level}.`;
     if (sigma > Math.max(covered, concentrated))
       return "Large noise: what is new is covered, and the posterior is spread over several points.";
     if (covered > concentrated) return `${none} Here the posterior is spread already, and coverage still low.`;
@@ -360,7 +360,7 @@
     const { inner, outer, mass } = shell(c), size = inner ? `from ${inner.toFixed(2)}σ to ${outer.toFixed(2)}σ` : `up to ${outer.toFixed(2)}σ`;
     const kind = inner ? "ring" : "disc";
     return `${regime(sigma, found.edges, level)} At σ = ${sigma.toPrecision(2)} coverage is ${value.c.toFixed(2)} and ` +
-      `concentration ${value.w.toFixed(2)}. A shell is a ${kind}, ${size}, and holds ${Math.round(100 * mass)}% of the noise around its point.`;
+      `concentration ${value.w.toFixed(2)}. A shell is a ${kind}, ${size}, and holds ${geomem.live.percent(mass)} of the noise around its point.`;
   }
 
   function build(live) {

@@ -2,7 +2,7 @@
    beside their originals. The pictures are those of the notebook; nothing is sampled here. */
 (function () {
   "use strict";
-  const { tile, chart, count, percent } = geomem.live;
+  const { tile, chart, count, percent, digits } = geomem.live;
   const BASES = ["small", "large"]; // which model begins; the other goes on
 
   function build(live) {
@@ -18,7 +18,7 @@
     const sigmaOf = (level) => (level <= 0 ? low : level >= ends ? high : levels[rowOf(level) - 1]);
     const other = (first) => BASES[1 - first];
     const written = (level) =>
-      level <= 0 ? "never" : level >= ends ? "from the start" : `below σ = ${sigmaOf(level).toPrecision(2)}`;
+      level <= 0 ? "never" : level >= ends ? "from the start" : `below σ = ${digits(sigmaOf(level))}`;
 
     const eight = Array.from({ length: data.shown }, () => [tile(live, shape), tile(live, shape)]);
     const curves = chart(live, {
@@ -63,7 +63,7 @@
       const share = data.shares[base][rowOf(level)];
       const who = level <= 0 ? `The ${base} model answers at every noise level`
         : level >= ends ? `The ${other(first)} model answers at every noise level`
-        : `The ${base} model begins, and the ${other(first)} one answers below σ = ${sigmaOf(level).toPrecision(2)}`;
+        : `The ${base} model begins, and the ${other(first)} one answers below σ = ${digits(sigmaOf(level))}`;
       live.say(`${who}: ${copies} of these ${data.shown} samples are copies, and ${percent(share)} of all ${count(data.n)}.`);
     };
   }
