@@ -167,6 +167,8 @@ def main():
         for name in options.pages:
             for build in builds:
                 if not (build / f"{name}.html").is_file():
+                    if build == options.html:
+                        sys.exit(f"{build / name}.html is not there: `make book` renders it")
                     continue
                 with served(build) as base:
                     address = f"{base}{name}.html"

@@ -138,7 +138,9 @@ claim("edge-near-switch", says, dimension.within(found, "copy edge", "switch"), 
 # %% tags=["remove-cell"]
 of_kind = [[one for one, (of, _) in zip(found, asked, strict=True) if of is kind] for kind in kinds]
 companion.quote(largest=largest.in_words)
-companion.quote(n_train=len(data[0].train), n_heldout=len(cases[0].heldout))
+numbers = [len(of.train) for of in data], [len(case.heldout) for case in cases]
+n_trained, n_new = (" and ".join(dict.fromkeys(map(str, each))) for each in numbers)
+companion.quote(n_train=n_trained, n_heldout=n_new)
 companion.quote(images=" and ".join(dict.fromkeys(one.name for one in found)))
 companion.quote(sizes=[one.size for one in found], n_sizes=len(found))
 named = ", ".join(f"{one.name} {one.size}" for one in inside)

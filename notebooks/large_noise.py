@@ -92,8 +92,8 @@ noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 empirical = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
 affine = geomem.gaussian_denoiser(noisy, data.train, levels, device=device)
 apart = np.linalg.norm((empirical - affine).reshape(len(levels), -1), axis=1)
-rows = {"noisy": noisy / high, "empirical": empirical, "Gauss": affine}
-fig, table = drawing.strip(levels, rows)
+rows = {"noisy": noisy, "empirical": empirical, "Gauss": affine}
+fig, table = drawing.strip(levels, rows, noisy=["noisy"])
 companion.figure(fig, "fig-large-noise-strip", table, data=[data])
 
 # %% [markdown]

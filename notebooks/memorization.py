@@ -260,7 +260,8 @@ companion.quote(sigma_peak=f"{sigmas[top]:.2g}", empirical_peak=percent(exact.me
 companion.quote(empirical_low=exact.estimate(0).percent)
 at_ends = few.high[np.any(ends, axis=0)]
 companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none")
-companion.quote(beyond=f"{beyond:.2g}", large_most=percent(many.mean.max()))
+far = "" if beyond <= sigmas[-1] else " (not measured)"
+companion.quote(beyond=f"{beyond:.2g}{far}", large_most=percent(many.mean.max()))
 companion.quote(large_high=percent(many.high.max()))
 companion.quote(**geometry.in_words, **hump.in_words(geometry.zone))
 companion.quote(coverage_centre=Estimate(geometry.coverage.between(centre)).percent)

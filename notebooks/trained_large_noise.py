@@ -25,7 +25,7 @@ device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 import numpy as np
 
 from geomem import companion
-from geomem.geometry.intervals import every
+from geomem.geometry.intervals import decided, every, less
 from geomem.geometry.window import span
 from geomem.memorization.case import Case
 from geomem.memorization.linearity import Linearity, answers_to_one
@@ -101,9 +101,9 @@ few, many = (
     answers_to_one(model.denoise, sets[kind], clean, draw, levels, device=device)
     for kind, model in models.items()
 )
-rows = {"noisy": np.array([clean / sigma + draw for sigma in levels]), "empirical": few.empirical}
+rows = {"noisy": np.array([clean + sigma * draw for sigma in levels]), "empirical": few.empirical}
 rows |= {"small": few.model, "Gauss": few.gaussian, "large": many.model}
-fig, table = drawing.strip(levels, rows)
+fig, table = drawing.strip(levels, rows, noisy=["noisy"])
 companion.figure(fig, "fig-trained-strip", table, data=[data])
 
 # %% [markdown]
@@ -118,19 +118,19 @@ claim, must = companion.claim, case.own and preset.startswith("digits-")
 must &= sigma_min <= 0.5 and sigma_max >= 80 and n_sigmas >= 15 and n_heldout >= 200
 last = max(0, int(reached.sum()) - 1)  # the last level that training reaches
 agreed = [(of, where[kind]["agreed"]) for kind, of in found.items()]
-near = [at.any() and np.all(of.gaussian.high[at] < 0.05) for of, at in agreed]
+near = every(of.gaussian.below(0.05, at) for of, at in agreed)
 says = "both: at large noise within 5% of the variance of the Gaussian denoiser"
-claim("near-gaussian", says, all(near), must=must)
+claim("near-gaussian", says, near, must=must)
 fading = [(of, of.apart(0.01, 0.1) & reached) for of in found.values()]
-follow = [at.any() and np.all(of.side[at] == 1) for of, at in fading]
+follow = [decided(at.any() and all(of.side[at] == 1), any(of.side[at] == -1)) for of, at in fading]
 says = "both: where the closed forms still differ by 1 to 10%, nearer to the empirical one"
-claim("follow-empirical", says, all(follow), must=must)
-farther = [of.gaussian.low[last] > of.gap.high[last] for of in found.values()]
+claim("follow-empirical", says, every(follow), must=must)
+farther = [less(of.gap.estimate(last), of.gaussian.estimate(last)) for of in found.values()]
 says = "both: where training's reach ends, farther from it than the empirical denoiser is"
-claim("farther-at-reach", says, all(farther), must=must)
-astray = [of.gaussian.low[-1] > of.gaussian.high[last] for of in found.values()]
+claim("farther-at-reach", says, every(farther), must=must)
+astray = [less(*map(of.gaussian.estimate, (last, -1))) for of in found.values()]
 says = "both: hardly trained, they stray: farther at the last level than there"
-claim("astray", says, all(astray), must=False)
+claim("astray", says, every(astray), must=False)
 says = "both: at large noise nearer to the Gaussian denoiser than the mean image is"
 claim("than-mean", says, every(of.than_mean(at) for of, at in agreed), must=False)
 

@@ -95,7 +95,7 @@ companion.Table({"the copy is settled": [*when.copies], "surely": surely, "at mo
 # %%
 wanted = np.array([5.0, 2.0, 1.0, 0.5, 0.2, 0.05])
 strip = trajectories.Strip.of(course, few.denoise, data.train, wanted, seed=seed, solver=solver)
-fig, table = drawing.strip(strip.sigma, strip.rows, strip.passed)
+fig, table = drawing.strip(strip.sigma, strip.rows, strip.passed, noisy=strip.states)
 companion.figure(fig, "fig-trajectories-strip", table, data=[data])
 
 # %% [markdown]

@@ -130,7 +130,9 @@ def test_where_the_rule_finds_no_zone_nothing_is_said_to_lie_in_it(measured):
     found = replace(one, reach=replace(one.reach, geometry=geometry))
     assert regimes.medium is None and found.zone is None and found.in_zone is None
     assert found.place == "nowhere: there is no zone" in found.place_in_words
-    assert dimension.overview([found])["its area in the zone"] == ["none"]
+    table = dimension.overview([found])
+    assert table["its area in the zone"] == table["zone"] == ["none"]
+    assert np.isnan(found.levels["danger zone, low"].value)
     for fig, _ in (pictures.levels_by_size([found]), pictures.curves_by_size([found])):
         fig.draw_without_rendering()
         plt.close(fig)

@@ -90,7 +90,9 @@ class Sensitivity:
     def rows(self, name: str) -> list[tuple[Any, ...]]:
         """The rows of the table under a figure: name, c, level, start and end with intervals."""
         edges = {
-            key: (*zone.covered.numbers, *zone.concentrated.numbers) if zone else (np.nan,) * 6
+            key: (*zone.covered.numbers, *zone.concentrated.numbers)
+            if zone and zone.medium
+            else (np.nan,) * 6
             for key, zone in self.zones.items()
         }
         return [(name, *key, *of) for key, of in edges.items()]

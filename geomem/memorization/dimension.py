@@ -218,9 +218,11 @@ class Measured:
     def levels(self) -> dict[str, Estimate]:
         """Every level, data units: the edges of the zone, the hump, the switch, predictions."""
         regimes, half = self.reach.geometry.regimes, self.hump.half
+        edges = (regimes.covered, regimes.concentrated)
+        low, high = edges if regimes.medium else (Estimate(np.nan), Estimate(np.nan))
         return {
-            "danger zone, low": regimes.covered,
-            "danger zone, high": regimes.concentrated,
+            "danger zone, low": low,
+            "danger zone, high": high,
             "hump, centre": self.hump.centre,
             "hump, half-width": Estimate(
                 float(self.rate.sigma[self.hump.peak]), *(end.value for end in half)
@@ -253,7 +255,7 @@ def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
         "images": [f"{one.name}, {one.size}" for one in sizes],
         "d": [one.d for one in sizes],
         "copies among samples": [one.small.copies for one in sizes],
-        "zone": [f"{edge.covered} to {edge.concentrated}" for edge in edges],
+        "zone": [f"{e.covered} to {e.concentrated}" if e.medium else "none" for e in edges],
         "hump's peak": [peak(one).percent for one in sizes],
         "its centre": [one.hump.centre for one in sizes],
         "against the zone": [one.place for one in sizes],

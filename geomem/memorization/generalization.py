@@ -14,6 +14,7 @@ import torch
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Band, ErrorCurve
 from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.intervals import Answer, decided, less
 from geomem.memorization.ratio_test import denoising_error
 
 
@@ -30,10 +31,14 @@ class Compared(Band):
 class Gap(Compared):
     """The difference of two errors."""
 
-    def stands_out(self, times: float) -> bool:
-        """Whether its peak is so many times either end, and the intervals are apart."""
-        apart = self.low[self.peak] > self.high[[0, -1]].max()
-        return bool(apart and self.mean[self.peak] > times * self.mean[[0, -1]].max())
+    def stands_out(self, times: float) -> Answer:
+        """Whether its peak is so many times either end, and the intervals are apart.
+
+        It is not where even the intervals leave it no room to be.
+        """
+        peak, ends = self.estimate(self.peak), [self.estimate(i) for i in (0, -1)]
+        apart = all(less(end, peak) and peak.value > times * end.value for end in ends)
+        return decided(apart, any(peak.high <= times * end.low for end in ends))
 
     def in_words(self, at: Iterable[int]) -> dict[str, str]:
         """Its peak with the interval, and its value at three levels, by index, as text."""

@@ -203,19 +203,20 @@ class Linearity:
         """Its numbers as text, for prose: at which levels what is so, and three distances.
 
         These, MODEL, GAP and MEAN to the Gaussian denoiser, at the first level where the closed
-        forms agree, at the last one that training reaches, and at the last: NAME_first, ... And how
-        far it is "astray" at the last, data units.
+        forms agree ("none" where they do not), at the last one that training reaches, and at the
+        last: NAME_first, ... And how far it is "astray" at the last, data units.
         """
         sigma, where = self.gaussian.sigma, self.where(reached)
         last = max(0, int(reached.sum()) - 1)
-        first = int(where["agreed"].argmax()) if where["agreed"].any() else last
-        levels = where | {"farther": (self.beside_mean == -1) & reached}
+        levels = where | {"farther": (self.beside_mean == -1) & where["agreed"]}
         curves = {"model": self.gaussian, "gap": self.gap, "mean": self.mean}
-        moments = {"first": first, "reach": last, "last": -1}
+        moments: dict[str, int | None] = {"first": None, "reach": last, "last": -1}
+        if where["agreed"].any():
+            moments["first"] = int(where["agreed"].argmax())
         return {
             **{name: span(sigma, chosen) for name, chosen in levels.items()},
             **{
-                f"{name}_{moment}": curve.estimate(i).percent
+                f"{name}_{moment}": "none" if i is None else curve.estimate(i).percent
                 for name, curve in curves.items()
                 for moment, i in moments.items()
             },

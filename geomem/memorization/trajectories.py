@@ -435,8 +435,8 @@ class Strip:
     sigma : array (k,)
         The levels, data units, descending; 0 is the sample itself.
     rows : dict of a title to an array (k, C, H, W)
-        Of each sample its state (divided by max(1, sigma) to be seen), the denoiser's answer
-        and the training image nearest to that.
+        Of each sample its state, the denoiser's answer and the training image nearest to that,
+        data units.
     passed : list of an array (k,) or None
         For each row: whether the answer passes the ratio test; None for what is no answer.
     """
@@ -444,6 +444,11 @@ class Strip:
     sigma: Floats
     rows: dict[str, Floats]
     passed: list[Bools | None]
+
+    @property
+    def states(self) -> list[str]:
+        """The titles of the rows with states."""
+        return [title for title in self.rows if title.endswith(": state")]
 
     @classmethod
     def of(
@@ -474,12 +479,11 @@ class Strip:
         at = [*np.abs(np.log(course.sigma[:, None] / wanted)).argmin(0), len(course.sigma)]
         way: dict[str, Any] = dict(seed=seed, sigmas=course.sigma, solver=solver, device=device)
         path = [*sampler.follow(denoise, images.shape[1:], which, **way)]
-        seen = np.maximum(1, grid[at])[:, None, None, None]
         rows, passed = dict[str, Floats](), list[Bools | None]()
         for j, (title, i) in enumerate(
             zip(("smallest ratio", "largest ratio"), which, strict=True)
         ):
-            rows[f"{title}: state"] = np.stack([path[s].x[j].cpu().numpy() for s in at]) / seen
+            rows[f"{title}: state"] = np.stack([path[s].x[j].cpu().numpy() for s in at])
             rows[f"{title}: answer"] = np.stack([path[s].denoised[j].cpu().numpy() for s in at])
             rows[f"{title}: nearest"] = images[course.nearest[i, at]]
             passed += [None, course.below[i, at], None]

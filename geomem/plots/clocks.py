@@ -31,7 +31,8 @@ def rulers(geometry: Geometry, schedules: Sequence[Schedule]) -> tuple[Figure, d
     fig, axes = plt.subplots(len(heights), 1, figsize=size, height_ratios=heights)
     for ax, schedule in zip(axes, [None, *schedules], strict=True):
         ax.set_xlim(geometry.regimes.sigma_min, geometry.regimes.sigma_max)
-        ax.axvspan(geometry.zone.low, geometry.zone.high, color="0.85", lw=0, zorder=0)
+        if geometry.regimes.medium:
+            ax.axvspan(*geometry.regimes.medium, color="0.85", lw=0, zorder=0)
         if schedule is None:
             plot_series(ax, curves, ms=4, markevery=3)
             sigma_axis(ax)

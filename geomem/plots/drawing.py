@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from textwrap import fill
 from typing import Any
@@ -368,14 +368,17 @@ def strip(
     sigma: np.ndarray,
     rows: Mapping[str, np.ndarray],
     framed: Sequence[np.ndarray | None] | None = None,
+    noisy: Container[str] = (),
 ) -> Drawn:
     """Rows of images (S, C, H, W) over the noise levels (S,), and their pixels as a table.
 
     framed : as of `image_grid`.
+    noisy : the rows that are shown divided by max(1, sigma), which their pixels in the table are
+        not.
     """
-    named = [*rows.items()]
-    titles = [f"{level:.2g}" for level in sigma]
-    return image_grid(named, titles, framed, SIGMA_LABEL), pixel_table(sigma, named)
+    by, titles = np.maximum(1, sigma)[:, None, None, None], [f"{level:.2g}" for level in sigma]
+    shown = [(name, of / by if name in noisy else of) for name, of in rows.items()]
+    return image_grid(shown, titles, framed, SIGMA_LABEL), pixel_table(sigma, [*rows.items()])
 
 
 def pixel_table(

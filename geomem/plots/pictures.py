@@ -210,9 +210,9 @@ def side_by_side(beside: SideBySide, image: np.ndarray, sigmas: np.ndarray, draw
     answers = beside.answers(image, sigmas, draw)
     answers["small"] = answers.pop("small")  # last, above the training images nearest to it
     framed = [beside.copied(of) for of in answers.values()]
-    shown = beside.noisy(image, sigmas, draw) / np.maximum(1, sigmas)[:, None, None, None]
-    rows = {"with noise": shown, **answers, "nearest": beside.nearest(answers["small"])}
-    return strip(sigmas, rows, [None, *framed, None])
+    rows = {"with noise": beside.noisy(image, sigmas, draw), **answers}
+    rows |= {"nearest": beside.nearest(answers["small"])}
+    return strip(sigmas, rows, [None, *framed, None], noisy=["with noise"])
 
 
 def swap_table(
@@ -438,12 +438,13 @@ def copies_and_others(one: Measured, train: np.ndarray, n: int = 6) -> Drawn:
     train : array (N, C, H, W), the training set.
     """
     small, chosen = one.small, one.copies_first(n)
+    framed = [small.passed[chosen], None, one.large.passed[chosen]]
     rows = [
         ("sample", small.pictures[chosen]),
         ("nearest\ntraining\nimage", train[small.near.index[chosen]]),
         ("large model,\nsame noise", one.large.pictures[chosen]),
     ]
-    fig = image_grid(rows, [str(i) for i in chosen], [small.passed[chosen], None, None])
+    fig = image_grid(rows, [str(i) for i in chosen], framed)
     return fig, pixel_table(chosen, rows, "initial noise [index]")
 
 

@@ -57,7 +57,6 @@ CELEBA = "the paper (CelebA)"
 HIGHEST = 0.95  # where a name may stand beside its axes, of their height
 APART = 0.075  # from one name to the next, at least, likewise
 LETTER = 0.085  # how wide one of a name is, of the axes' width, as a mean and rather too much
-SHIFTS = (0, -0.22, 0.22, -0.33, 0.33)  # of the marks of one row
 
 
 def labels(
@@ -107,7 +106,7 @@ def beside(
     outside = dict(transform=ax.get_yaxis_transform(), fontsize=SMALL_TEXT)
     for place, kind in enumerate(names):
         look = style(SERIES[kind], ls="")
-        for shift, one in zip(SHIFTS, study.of(kind), strict=False):
+        for shift, one in zip(_shifts(len(study.of(kind))), study.of(kind), strict=True):
             ax.errorbar(one.copies.value, place + shift, xerr=bars([one.copies])[1], **look)
         ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", **outside)
     ax.text(1.04, -0.6, "images\nseen", va="bottom", **outside)
@@ -125,6 +124,12 @@ def beside(
     lower.set(ylabel=f"held-out error /\nthe {against} model's")
     name_curves(lower, 4)
     return fig, study.long_table(ratios, against)
+
+
+def _shifts(n: int) -> Floats:
+    """Where in its row the mark of each of n trainings stands: the first one in the middle."""
+    apart = min(0.22, 0.4 / max(1, n // 2))
+    return np.asarray((-1.0) ** np.arange(n) * ((np.arange(n) + 1) // 2) * apart)
 
 
 def over_training(
