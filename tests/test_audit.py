@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from matplotlib import pyplot as plt
 from test_arrays import FORMS, NONSENSE
 
 import geomem
 from geomem import Schedule
 from geomem.cli.main import main
 from geomem.errors import InputError
-from geomem.plots import drawing
+from geomem.geometry.intervals import Fraction
+from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import neighbours
+from geomem.plots import STYLE, drawing
 from geomem.report import audit as auditing
 from geomem.report import samples
 from geomem.report.asked import QUICK, clocks
-from geomem.report.model import levels_for
+from geomem.report.model import _loss, compared, levels_for
 from geomem.report.part import Part, stem
 
 
@@ -95,6 +99,73 @@ def test_equal_inputs_give_equal_bytes_and_kept_parts_are_found(data, begun, tmp
         assert (begun / path).read_bytes() == (tmp_path / "anew" / path).read_bytes()
     with pytest.raises(TypeError):
         geomem.audit(data, **given, out=begun, seed=1)
+
+
+def test_what_a_part_is_made_of_is_in_its_key(data, monkeypatch):
+    real = auditing._steps
+
+    def keys(**how):
+        found = {}
+
+        def steps(*arguments):
+            found.update({name: key for name, _, key, _ in real(*arguments)})
+            raise InterruptedError
+
+        given = dict(train=data.train, heldout=data.heldout, samples=data.train[:30])
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            patch.setattr(auditing, "_steps", steps)
+            geomem.audit(**given | how, quiet=True)
+        return found
+
+    usual = keys()
+    assert keys() == usual
+    for change in (
+        dict(c=1.0), dict(level=0.5), dict(thorough=True), dict(seed=1),
+        dict(heldout=data.heldout[:40]), dict(train=data.train[::-1].copy()),
+        dict(schedule=Schedule.ddpm("scaled_linear")),
+    ):  # fmt: skip
+        other = keys(**change)
+        assert all(other[name] != usual[name] for name in usual), change
+    other = keys(samples=data.train[18:])
+    assert other["samples"] != usual["samples"] and other["images"] == usual["images"]
+
+
+def test_shells_and_level_are_those_that_are_asked_for(data, report):
+    found = geomem.audit(data, c=1.0, level=0.5, quiet=True).numbers
+    regimes = geomem.measure_regimes(data.heldout, data.train, c=1.0, level=0.5).regimes
+    assert found["zone_from"].value == regimes.covered.value != report.numbers["zone_from"].value
+    assert found["zone_to_least"].value <= found["zone_to"].value <= found["zone_to_most"].value
+    latest = geomem.coverage_certificate(data.heldout, data.train, c=1.0).start(0.5)
+    assert found["zone_from_latest"].value == pytest.approx(latest, nan_ok=True)
+
+
+def test_samples_that_are_no_copies_beyond_the_floor_ask_for_nothing(data):
+    found = geomem.audit(data, samples=data.heldout, quiet=True)
+    assert found.numbers["above_floor"].value == 0
+    assert found.answers["What to do?"][0].startswith("Nothing now")
+
+
+def test_the_weighted_loss_of_what_answers_with_nothing(data):
+    """(sigma^2 + v) / (sigma^2 v) |x|^2 / d at each level, v the variance of the images."""
+    sigma, part = np.array([0.1, 1.0, 10.0]), Part("", "")
+    nothing = geomem.denoising_error(lambda x, sigma: 0 * x, data.heldout, sigma)
+    _loss(SimpleNamespace(train=data.train), nothing, part)
+    v = data.train.var(dtype=np.float64)
+    expected = ((sigma**2 + v) / (sigma**2 * v)).mean() * np.square(data.heldout).mean()
+    assert part.numbers["heldout_loss"].value == pytest.approx(expected, rel=1e-5)
+
+
+def test_of_models_that_lose_as_little_the_one_that_copies_least_is_kept():
+    def part(copies, losses):
+        made = Part("", "")
+        made.number("memorized", Fraction.of(copies, 64), "share", "")
+        made.series["heldout_loss"] = losses
+        return made
+
+    parts = {"a": part(9, [1.0, 1.1, 0.9]), "b": part(0, [1.1, 1.0, 1.0]), "c": part(0, [5, 6, 7])}
+    said = compared(parts, "").said
+    assert said[0].startswith("Keep b")
+    assert "is that of a; not told apart from it (paired over images, 95%): b." in said[1]
 
 
 def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
@@ -207,7 +278,10 @@ def test_the_worst_copies_are_shown_as_they_look(data, monkeypatch):
     monkeypatch.setattr(samples, "drawing", watched)
     bytes_of = np.round((data.train + 1) * 127.5).astype(np.uint8)
     for train in (data.train, (data.train + 1) / 2, bytes_of):
-        geomem.audit(train, samples=train[:9], quiet=True)
+        asked = SimpleNamespace(train=train, distinct=DistinctImages(train, "cpu"))
+        with plt.style.context(STYLE):
+            near = neighbours(train[:9], asked.distinct)
+            samples._sheet(asked, train[:9], near, Part("", ""))
     first, *others = drawn
     for other in others:
         for name, images in first.items():

@@ -14,7 +14,7 @@ from conftest import ROOT, forked
 
 from geomem import theorems
 from geomem.cli import book
-from geomem.cli.main import main
+from geomem.cli.main import VERBS, main
 
 
 def failing(arguments, capsys):
@@ -100,9 +100,6 @@ def test_stopped_while_packages_load_it_says_so_and_ends(capfd, monkeypatch):
     process = forked(main, ["list"])
     process.join(30)
     assert process.exitcode == 130 and capfd.readouterr().err == "geomem: stopped\n"
-
-
-VERBS = ["list", "run", "book", "cite", "figures", "verify", "regimes", "train", "sample", "models"]
 
 
 @pytest.mark.parametrize("verb", VERBS)

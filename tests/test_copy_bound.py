@@ -81,6 +81,15 @@ def test_on_a_line_between_two_images_the_two_distances_are_all(t):
     assert copy_margin([[0.0]], [[-1.0], [2.0]])[0] == pytest.approx((3 * 1 - 2) / 4)
 
 
+def test_margins_and_copies_are_of_one_threshold(rng):
+    train, heldout = rng.normal(size=(12, 1, 3, 3)), rng.normal(size=(9, 1, 3, 3))
+    denoise = geomem.EmpiricalDenoiser(train, device="cpu")
+    found = geomem.copy_bound(denoise, heldout, train, [0.5, 2.0], threshold=0.6)
+    np.testing.assert_array_equal(found.margin, copy_margin(heldout, train, 0.6))
+    rates = geomem.memorization_rates(denoise, heldout, train, [0.5, 2.0], threshold=0.6)
+    np.testing.assert_array_equal(found.memorized.mean, rates.mean)
+
+
 def test_at_threshold_one_everything_passes_and_nothing_has_a_margin(rng):
     assert np.all(copy_margin(rng.normal(size=(20, 3)), rng.normal(size=(7, 3)), 1.0) == 0)
     on_the_wall = copy_margin([[0.0, 0.0]], [[1.0, 0.0], [-1.0, 0.0]], 1.0)

@@ -158,6 +158,18 @@ def test_an_image_grid_shows_each_image_in_its_cell_and_frames_the_memorized(rng
     plt.close(fig)
 
 
+def test_what_is_shown_fainter_stands_in_the_table_as_it_is(monkeypatch, rng):
+    sigma, images = np.array([0.5, 2.0]), rng.normal(size=(2, 1, 3, 3))
+    shown = []
+    monkeypatch.setattr(drawing, "image_grid", lambda rows, *rest: shown.extend(rows))
+    _, table = drawing.strip(sigma, {"noisy": images, "answer": images}, noisy=["noisy"])
+    pixels = np.array(table["pixel value [data units]"]).reshape(2, *images.shape)
+    np.testing.assert_array_equal(pixels, [images, images])
+    (_, noisy), (_, answer) = shown
+    np.testing.assert_array_equal(noisy, images / np.array([1.0, 2.0])[:, None, None, None])
+    np.testing.assert_array_equal(answer, images)
+
+
 def far_right(fig, ax):
     ax.set_xlim(0, 1)
     ax.text(1.2, 0.5, "far right", in_layout=False)

@@ -64,6 +64,12 @@ def test_a_gap_carried_over_to_images_twice_as_bright_is_twice_as_high(rng):
     assert (two.low, two.high) == pytest.approx((2 * one.low, 2 * one.high), rel=0.1)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 20])
+def test_every_training_has_a_mark_of_its_own_in_its_row(n):
+    shifts = remedies._shifts(n)
+    assert len({*shifts.round(6)}) == n and shifts[0] == 0 and np.abs(shifts).max() < 0.5
+
+
 def test_the_papers_course_ends_at_its_numbers():
     found = gaps.paper_course(digitized.load("fig4_gap_training"))
     done, memorized, fid = found["plain"][-1]

@@ -97,6 +97,13 @@ def test_the_empirical_denoiser_tells_all_and_one_of_other_images_nothing(rng):
     told = geomem.membership(geomem.EmpiricalDenoiser(own), own, unseen, sigmas)
     assert told.auc.mean == pytest.approx([1, 1], abs=0.01) and min(told.tpr.low) > 0.8
     assert told.told.all()
+    noise = dict(draws=3, seed=5)
+    again = geomem.membership(geomem.EmpiricalDenoiser(own), own, unseen, sigmas, **noise)
+    each = (
+        geomem.denoising_error(geomem.EmpiricalDenoiser(own), x, sigmas, **noise)
+        for x in (own, unseen)
+    )
+    np.testing.assert_array_equal(again.auc.mean, geomem.Membership.of(*each).auc.mean)
     not_told = geomem.membership(geomem.EmpiricalDenoiser(others), own, unseen, sigmas)
     assert np.all(not_told.auc.high > 0.5) and not not_told.told.any()
     assert "nowhere surely" in str(not_told)

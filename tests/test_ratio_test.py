@@ -199,6 +199,8 @@ def test_the_rates_are_the_test_on_what_the_denoiser_gives(empirical):
         np.testing.assert_allclose(at.mean, (curve.ratios < threshold).mean((0, 1)))
         assert np.all((at.low <= at.mean) & (at.mean <= at.high)) and at.threshold == threshold
     assert np.all(curve.at(0.6).mean >= curve.mean) and 0 < curve.mean[1] < 1
+    looser = memorization_rates(denoise, heldout, train, sigmas, draws=2, seed=7, threshold=0.6)
+    np.testing.assert_array_equal(looser.mean, curve.at(0.6).mean)
 
 
 def test_batches_and_a_prepared_training_set_change_nothing(empirical, monkeypatch):

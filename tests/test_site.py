@@ -223,10 +223,12 @@ def test_without_an_address_a_page_names_none(html):
 
 def test_each_work_with_an_identifier_is_linked_to_it(html):
     page = BeautifulSoup((html / "book" / "cite.html").read_text(), "html.parser")
-    works = parse_file(ROOT / "book" / "references.bib").entries
+    works, seen = parse_file(ROOT / "book" / "references.bib").entries, 0
     for key, work in works.items():
         if (entry := page.find(id=f"cite-{key}")) is None:
-            continue  # not cited
+            continue  # not cited on a page
+        seen += 1
         said = " ".join(a["href"] for a in (entry.find_next_sibling("dd") or entry).select("a"))
         for field in {"doi", "eprint", "url"} & {*work.fields}:
             assert work.fields[field] in said, key
+    assert seen > 0.7 * len(works)
