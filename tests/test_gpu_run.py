@@ -42,7 +42,12 @@ def test_a_stage_that_fails_is_recorded_and_the_rest_goes_on(tmp_path, monkeypat
         return ended | ({"state": "failed", "error": "why"} if name == "training" else {})
 
     monkeypatch.setattr(gpu, "attempt", attempt)
+    for files in gpu.WRITES.values():  # of an earlier run, into the same folder
+        (tmp_path / files[0]).write_text("old")
     assert gpu.run("shipped", tmp_path, False) == 1
+    assert not {path.name for path in tmp_path.iterdir()} & {
+        f for of in gpu.WRITES.values() for f in of
+    }
     assert asked == [(name, name != "device") for name in gpu.STAGES], "without CUDA it is quick"
     record = json.loads((tmp_path / "record.json").read_text())
     assert [*record["stages"]] == [*gpu.STAGES] == [*gpu.LIMITS]

@@ -53,7 +53,7 @@ def data_sets(notebook: Notebook, parameters: Mapping[str, Value]) -> set[str]:
             found |= {*text.split(",")}
         else:
             found |= {*IN_SETTINGS.findall(text)}
-    return found - {""}
+    return found - {"", "false"}  # the latter: no held-out images
 
 
 def key(dependencies: Mapping[str, Any]) -> str:
