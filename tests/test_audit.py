@@ -277,7 +277,8 @@ def test_the_worst_copies_are_shown_as_they_look(data, monkeypatch):
     watched = SimpleNamespace(**{**vars(drawing), "image_grid": image_grid})
     monkeypatch.setattr(samples, "drawing", watched)
     bytes_of = np.round((data.train + 1) * 127.5).astype(np.uint8)
-    for train in (data.train, (data.train + 1) / 2, bytes_of):
+    deep = ((data.train + 1) * 2047.5).astype(np.float32)  # of twelve bits
+    for train in (data.train, (data.train + 1) / 2, bytes_of, deep):
         asked = SimpleNamespace(train=train, distinct=DistinctImages(train, "cpu"))
         with plt.style.context(STYLE):
             near = neighbours(train[:9], asked.distinct)

@@ -950,6 +950,8 @@ def test_an_option_that_is_not_heard_is_refused():
         (exact, {"inputs": {"y": 1}}),
         (adapted, {"label": 2}),
         (adapted, {"prediction": "v"}),
+        (adapted, {"schedule": "cosine"}),
+        (adapted, {"timesteps": "nearest"}),
     ):
         with pytest.raises(ValueError, match=f"takes no {next(iter(options))}="):
             denoiser(model, quiet=True, **options)

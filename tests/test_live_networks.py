@@ -197,7 +197,8 @@ def test_the_page_computes_what_geomem_does(denoisers, beside, rng):
 
 
 def test_a_share_is_written_as_in_the_book(denoisers):
-    shares = [0, 1e-5, 0.003, 0.00717, 0.063, 0.0994, 0.0996, 0.5, 0.8163, 0.9968, 0.99987]
+    shares = [0.0625, 0.125, 0.135]  # midway between two
+    shares += [0, 1e-5, 0.003, 0.00717, 0.063, 0.0994, 0.0996, 0.5, 0.8163, 0.9968, 0.99987]
     shares += [1 - 1e-9, 1]
     written = denoisers().evaluate("(shares) => shares.map(geomem.live.percent)", shares)
     assert [text.replace("0.0010%", "0.001%") for text in written] == [*map(percent, shares)]

@@ -405,15 +405,18 @@ def test_pages_are_rendered_apart_and_replaced_whole_or_not_at_all(project, rend
     assert [book.build(project) for _ in range(2)] == [(index, True), (index, False)]
     source = next((project / "notebooks").glob("*.py"))  # whose defaults a page shows
     source.write_text(f"{source.read_text()}# another\n")
+    (project / "notebooks" / ".ipynb_checkpoints").mkdir()
+    assert book.build(project)[1]
+    (project / "CITATION.cff").write_text("more")
     with monkeypatch.context() as patch:
         patch.setattr(disk, "_flush", full)
         with pytest.raises(OSError, match="No space left"):
             book.build(project)
-    assert index.read_text() == "book 1"
+    assert index.read_text() == "book 2"
     (project / results.WORK / "book-of-a-killed-one").mkdir()
     book.build(project)
-    assert index.read_text() == "book 3"
-    assert len({*folders}) == 3 and not any(folder.exists() for folder in folders)
+    assert index.read_text() == "book 4"
+    assert len({*folders}) == 4 and not any(folder.exists() for folder in folders)
 
 
 def test_a_disk_that_is_full_while_pages_are_rendered_is_said_and_the_last_ones_stay(

@@ -105,7 +105,8 @@ def _when(run: Mapping[str, Any]) -> str:
 def _fingerprint(root: Path) -> str:
     """SHA-256 over everything that the rendered pages come from."""
     files = [root / "_config.yml", root / "_toc.yml", root / "notebooks" / "profiles.toml"]
-    files += [root / "CITATION.cff", *(root / "notebooks").glob("*.*py*")]
+    files += [root / "CITATION.cff", *(root / "notebooks").glob("*.ipynb")]
+    files += (root / "notebooks").glob("*.py")
     for folder in (root / "book", root / "results", Path(__file__).parents[1]):
         files += (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
     digest = hashlib.sha256()

@@ -17,6 +17,7 @@ lies beside the scripts, for them to load when it is needed.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ from geomem.companion.results import Result
 from geomem.companion.sphinx_ext import Generated
 
 logger = logging.getLogger(__name__)
-STAGE = """<div class="live-stage" data-live="{name}"></div>
+STAGE = """<div class="live-stage" data-live="{name}" data-scripts="{version}"></div>
 <noscript><p>It is computed in the browser, which needs JavaScript: here that is switched off.</p>
 </noscript>"""
 POINTER = "To move by hand; its still picture, to print and to cite: {{numref}}`{twin}`."
@@ -60,10 +61,19 @@ class Live(Generated):
             self.env.note_dependency(str(path))
         box = nodes.container(classes=["live"], ids=[f"live-{name}"])
         box["live"] = [*self.options.get("scripts", []), name], [*map(str, data)]
-        box += nodes.raw("", STAGE.format(name=name), format="html")
+        stage = STAGE.format(name=name, version=_version(Path(self.env.srcdir)))
+        box += nodes.raw("", stage, format="html")
         pointer = POINTER.format(twin=self.options["twin"])
         box += self.parse("\n".join([*self.content, "", pointer]))
         return [box]
+
+
+def _version(root: Path) -> str:
+    """What tells the scripts from those of another build, which a browser may still keep."""
+    found = hashlib.sha256()
+    for path in sorted((root / "book" / "_assets" / "live").glob("*.js")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:

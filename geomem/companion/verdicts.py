@@ -29,7 +29,8 @@ VERDICTS = {
     "our reconstruction holds": "the statement as we have it holds, for any data; the paper's own "
     "words are not known to us",
     "our reconstruction fails": "it does not",
-    "undecided": "the intervals allow both: more samples, or more trainings, could tell",
+    "undecided": "the intervals allow both, or nothing here could test it: more samples, trainings "
+    "or noise levels could tell",
     "not in this run": "the notebook did not test it with this profile",
 }
 # Of a test that is not the paper's there is nothing to reproduce.
@@ -46,7 +47,7 @@ WHOSE = {
     "reconstruction": "our reconstruction",
     "ours": "ours",
 }
-SAID = {True: "yes", False: "NO", None: "undecided, the intervals allow both"}
+SAID = {True: "yes", False: "NO", None: "undecided: the intervals allow both, or nothing tests it"}
 NAMES = {"claim", "companion.claim"}  # what a notebook calls it
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
 

@@ -139,9 +139,11 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
         ends = (float(config.sigma_min), float(config.sigma_max))
         return _edm(float(config.sigma_data), c_noise, -1.0 if kind == "v" else 1.0, ends)
     steps = option(config, "num_train_timesteps", 1000)
-    flow = option(config, "use_flow_sigmas", False) or not hasattr(scheduler, "alphas_cumprod")
-    if flow and (hasattr(scheduler, "scale_noise") or kind == "velocity"):
-        lowest = float(getattr(scheduler, "sigma_min", 1 / steps))  # the t of theirs, in (0, 1)
+    asked = option(config, "use_flow_sigmas", False)
+    flow = asked or not hasattr(scheduler, "alphas_cumprod")
+    if flow and (asked or hasattr(scheduler, "scale_noise") or kind == "velocity"):
+        lowest = getattr(scheduler, "sigma_min", None)  # the t of theirs, in (0, 1)
+        lowest = 1 / steps if lowest is None else float(lowest)
         straight = Schedule.flow(data_at=0)
         thousand = replace(
             straight,
@@ -150,7 +152,8 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
             backward=lambda t: straight.backward(t / steps),
             ends=(lowest / (1 - lowest), np.inf),
         )
-        return _predicting(thousand, wanted or "velocity", f"a flow's {steps:,} timesteps ({name})")
+        kind = kind if kind in PREDICTIONS else "velocity"
+        return _predicting(thousand, kind, f"a flow's {steps:,} timesteps ({name})")
     if flow:
         return None
     if option(config, "timestep_type", "discrete") != "discrete" or kind not in PREDICTIONS:

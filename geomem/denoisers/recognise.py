@@ -132,14 +132,15 @@ def denoiser(
         if isinstance(one, type):
             raise InputError(f"denoiser: {_name(one)} is a class; give {_name(one)}(...).")
     options = _Options(prediction, label, timesteps == "nearest", sigma_data, dict(inputs or {}))
+    given = {"schedule": schedule, "timesteps": timesteps if timesteps != "interpolated" else None}
     net, schedule, vae = _opened(model, schedule)
     taken = ((take(net, schedule, options), heard) for take, heard in TAKERS.items())
     found, heard = next(((one, heard) for one, heard in taken if one is not None), (None, ()))
     if found is None:
         raise InputError(f"denoiser: {_unknown(net, schedule)}")
-    given = {"prediction": prediction, "label": label, "inputs": inputs}
+    given |= {"prediction": prediction, "label": label, "inputs": inputs or None}
     for option_, value in given.items():
-        if value not in (None, {}) and option_ not in heard:
+        if value is not None and option_ not in heard:
             raise InputError(f"denoiser: {found.what} takes no {option_}=.")
     if vae is not None:
         what = f"{found.what}, of latents"
@@ -304,9 +305,9 @@ TAKERS = {  # in this order; with the options that each hears
     _k_diffusion: ("label", "inputs"),
     _edm: ("label", "inputs"),
     _elucidated: (),
-    _lucidrains: ("prediction", "label", "inputs"),
-    _smalldiffusion: ("label",),
-    _scheduled: ("prediction", "label", "inputs"),
+    _lucidrains: ("prediction", "label", "inputs", "timesteps"),
+    _smalldiffusion: ("label", "schedule"),
+    _scheduled: ("prediction", "label", "inputs", "schedule", "timesteps"),
     _function: (),
 }
 

@@ -227,7 +227,8 @@ class EDMDenoiser(nn.Module):
         Raises
         ------
         ValueError
-            If sigma is not positive and finite, or labels are missing or not wanted.
+            If sigma is a number that is not positive and finite, or labels are missing or not
+            wanted. (A tensor's values are not looked at, which would wait for CUDA.)
         """
         c = self.config
         assert c.mean is not None and c.sigma_data is not None

@@ -254,7 +254,7 @@ def max_posterior_weight(
         Noise draws per query, >= 1; the same draws serve every noise level. With one draw the
         interval is too wide.
     seed : int
-        Seed of the noise.
+        Seed of the noise and, with ``draws``, of the choice of the queries.
     device : str or torch.device
         "auto", or a torch device.
     group : torch.distributed.ProcessGroup or None

@@ -166,7 +166,7 @@ def measure_regimes(
     draws : int
         Noise draws of every image, >= 1.
     seed : int
-        Seed of the noise and of the resampling.
+        Seed of the noise, of the choice of queries and of the resampling.
     device : str or torch.device
         "auto", or a torch device.
     group : torch.distributed.ProcessGroup or None

@@ -35,7 +35,8 @@ class DistinctImages:
     """A training set (N, ...) without its exact duplicates, prepared once for many ratio tests.
 
     Every function of the ratio test takes one in place of the training set itself. The options say
-    by which distances d_1NN and d_2NN it then decides; without them it is the paper's test.
+    by which distances d_1NN and d_2NN it then decides; without them it is the paper's test, and
+    only so do `copy_margin` and `copy_bound` take one.
 
     Parameters
     ----------

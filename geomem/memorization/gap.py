@@ -418,12 +418,14 @@ def _levels(scheduler: Any) -> Floats:
     """The noise level (T,) of each timestep; inf without signal."""
     alpha_bar = getattr(scheduler, "alphas_cumprod", scheduler)
     clock = clock_of(scheduler, "epsilon") or clock_of(alpha_bar, "epsilon")
-    if clock is None or clock.schedule.clock != "timestep":
+    endless = clock is not None and math.isinf(clock.schedule.ends[1])
+    counts = clock is not None and clock.schedule.clock == "timestep"
+    if clock is None or not counts or (endless and not hasattr(scheduler, "timesteps")):
         what = repr(clock.schedule.name) if clock else type(scheduler).__name__
         raise InputError(f"scheduler: {what} has no timesteps; use flow_times, weights or redraw.")
     schedule, highest = clock.schedule, clock.schedule.ends[1]
     with np.errstate(divide="ignore"):
-        if math.isinf(highest):  # a flow's, numbered from noise to images
+        if endless:  # a flow's, numbered from noise to images
             return schedule.backward(torch.as_tensor(scheduler.timesteps).double().cpu().numpy())
         if isinstance(scheduler, str | Schedule):
             return schedule.backward(np.arange(round(float(schedule.time(highest))) + 1.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -162,7 +163,7 @@ class Report:
             report=self, stem=stem, version=version("geomem")
         )
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write ``report.html``, ``report.json``, and each picture with its table.
 
         Parameters
@@ -180,6 +181,7 @@ class Report:
         InputError
             If its ``figures`` hold what no report has put there.
         """
+        folder = Path(folder)
         check_figures(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with disk.replacing(folder / "figures") as figures:  # none is left of another report

@@ -110,7 +110,7 @@ def _thresholds(asked: Asked, near: Neighbours, part: Part) -> None:
 
 def _sheet(asked: Asked, images: NDArray[Any], near: Neighbours, part: Part) -> None:
     worst = np.argsort(near.ratio, kind="stable")[: min(WORST, len(near.ratio))]
-    low, high = asked.distinct.range or (-1.0, 1.0)
+    low, high = asked.distinct.range or (float(asked.train.min()), float(asked.train.max()))
     pair = {"sample": images[worst], "nearest\ntraining\nimage": asked.train[near.index[worst]]}
     rows = [(name, 2 * (x.astype(float) - low) / (high - low) - 1) for name, x in pair.items()]
     ratios = [f"{ratio:.2f}" for ratio in near.ratio[worst]]

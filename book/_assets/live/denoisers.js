@@ -72,8 +72,8 @@
   }
 
   /** Not those of another build, which a browser may still keep. */
-  async function models(version) {
-    await loaded(`network.js${search}`);
+  async function models(scripts, version) {
+    await loaded(`network.js?v=${scripts}`);
     await loaded(`live-denoisers-networks.js?v=${version}`);
     return geomem.networks(geomem.live.unpacked(geomem.data["denoisers-networks"]));
   }
@@ -219,7 +219,7 @@
       loading = "computing";
       networks.by(models);
     };
-    inSight(stage).then(() => models(data.version)).then(ready, () => load("did not load"));
+    inSight(stage).then(() => models(stage.dataset.scripts, data.version)).then(ready, () => load("did not load"));
   }
 
   geomem.denoisers = { squares, posterior, empirical, gaussian, ratioTest };

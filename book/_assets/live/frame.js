@@ -38,15 +38,23 @@
 
   // Numbers as text
 
+  /** A multiple of a power of ten; of two that are as near the even one, as Python rounds. */
+  function rounded(number, power) {
+    const share = number / 10 ** power, low = Math.floor(share);
+    const tie = Math.abs(share - low - 0.5) < 1e-9;
+    return Number(`${tie ? low + Math.abs(low % 2) : Math.round(share)}e${power}`);
+  }
+
   /** Two digits, without an exponent: 0.05, 12, 120. */
-  const digits = (number) => String(Number(number.toPrecision(2)));
+  const digits = (number) =>
+    number ? String(rounded(number, Math.floor(Math.log10(Math.abs(number))) - 1)) : "0";
 
   /** A share: two digits, none of them lost near 0 and 1, as geomem.geometry.intervals.percent. */
   function percent(share) {
     const value = 100 * share, left = 100 - Math.abs(value);
     if (left > 0 && left < 1)
       return left < 1e-4 ? "above 99.9999%" : `${value.toFixed(1 - Math.floor(Math.log10(left)))}%`;
-    return Math.abs(value) >= 9.95 ? `${value.toFixed(0)}%` : `${digits(value)}%`;
+    return Math.abs(value) >= 9.95 ? `${rounded(value, 0)}%` : `${digits(value)}%`;
   }
 
   // Elements
