@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -92,8 +93,6 @@ def test_the_trainings_that_are_reckoned_are_those_that_the_notebook_asks_for(
 
     def write_down(experiments, **how):
         asked.update(experiments)
-        if len(asked) >= len(reckoned):
-            raise Enough
         return [SimpleNamespace(denoise=None) for _ in experiments]
 
     for module in (fitting, geomem):
@@ -108,9 +107,9 @@ def test_the_trainings_that_are_reckoned_are_those_that_the_notebook_asks_for(
     monkeypatch.setattr(Case, "copy_range", lambda case, denoise, **how: found)
     cells = [c.source for c in notebooks.read(KNOWN[name].path).cells if c.cell_type == "code"]
     names = dict(parameters)
-    with pytest.raises(Enough):
-        for cell in cells[1:]:
-            if cell.startswith(("import", "from")) or re.search(ASKS, cell):
+    for cell in cells[1:]:
+        if cell.startswith(("import", "from")) or re.search(ASKS, cell):
+            with suppress(Exception):  # nothing was trained, and so not all can be measured
                 exec(cell, names)
     with_gap = Counter(plain(one) for one in asked if one.train.noise.gap_high)
     assert {one for one in asked if not one.train.noise.gap_high} == {
