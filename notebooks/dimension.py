@@ -2,25 +2,20 @@
 # # Notebook: does the zone predict the hump?
 #
 # The paper explains the hump of memorization by the danger zone of the training set, in its own
-# data space of 3,072 numbers an image. Does the zone predict the hump in other dimensions? The same
-# images at several sizes: zone and hump, the level where a single switch decides, and three
-# predictions. All of it is our addition. The chapter is [](../book/dimension.md).
+# data space of 3,072 numbers an image. Does the zone predict the hump in other dimensions, and for
+# other networks? The same images at several sizes: zone and hump, the level where a single switch
+# decides, and three predictions; and at one size two networks. All of it is our addition. The
+# chapter is [](../book/dimension.md).
 #
 # ```{outcome} dimension
 # ```
 
 # %% tags=["parameters"]
-preset: str = "fashion-unet"  # which pair of models: a preset's name without -small or -large
 dataset: str = "fashion-mini"  # data set: fashion-mini, digits, cifar10, fashion-mnist, or a path
-sizes: str = "8 16 28"  # sides of the images, pixels; 0: as they are, with the preset's network
-second_preset: str = "cifar10-luma"  # likewise for a second kind of images
-second_dataset: str = ""  # its data set, or none
-second_sizes: str = ""  # its sides
-n_train: int = 0  # training images N of the small models, 0 for the preset's number, or in [2, 1e6]
-changes: str = ""  # further settings of the first models: names, each with an equals sign and value
-second_changes: str = ""  # of the second
+models: str = "fashion-unet 8 16 28; fashion-coarse 0"  # presets, sides of images, 0: as they are
 n_samples: int = 128  # samples of each model, in [20, 1e6]
 n_switched: int = 64  # samples at each level of the switch, in [8, 1e6]
+solver: str = "heun"  # how to sample, euler as in the paper, in {heun, euler}
 n_heldout: int = 500  # held-out images, at most; fewer where the set has fewer, in [20, 1e6]
 n_sigmas: int = 18  # noise levels of the hump, evenly spaced in log sigma, in [5, 1000]
 c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
@@ -38,14 +33,10 @@ from geomem.memorization import dimension
 from geomem.memorization.case import Case
 from geomem.plots import pictures
 
-how = dict(n_heldout=n_heldout, seed=seed, device=device)
-kinds = [(preset, dataset, sizes, changes)]
-kinds += [(second_preset, second_dataset, second_sizes, second_changes)]
-asked = [(kind, int(side)) for kind in kinds if kind[1] for side in kind[2].split()]
-cases = [Case.of(name, of, n_train, new, size=side, **how) for (name, of, _, new), side in asked]
-order = np.argsort([case.data.train[0].size for case in cases], kind="stable")  # small ones first
-cases, asked = [cases[i] for i in order], [asked[i] for i in order]
-models = geomem.train_or_load([one for case in cases for one in (case.small, case.large)])
+spent = dict(seed=seed, device=device)
+cases = Case.several(models, dataset, n_heldout=n_heldout, **spent)
+cases.sort(key=lambda case: case.data.train[0].size)  # small images first
+trained = geomem.train_or_load([one for case in cases for one in (case.small, case.large)])
 data = [case.data for case in cases]
 
 # %% [markdown]
@@ -66,11 +57,11 @@ data = [case.data for case in cases]
 # %%
 found = []
 levels = np.geomspace(0.02, 20, n_sigmas)
-options = dict(n=n_samples, n_switched=n_switched, c=c, level=level, seed=seed, device=device)
-for case, few, many in zip(cases, models[::2], models[1::2], strict=True):
+options = dict(n=n_samples, n_switched=n_switched, solver=solver, c=c, level=level, **spent)
+for case, few, many in zip(cases, trained[::2], trained[1::2], strict=True):
     measured = few.denoise, many.denoise, case.distinct, case.heldout, levels
-    one = companion.kept(dimension.Measured.of)(*measured, name=case.data.name, **options)
-    found.append(one)
+    called = dict(name=case.data.name, network=case.network)
+    found.append(companion.kept(dimension.Measured.of)(*measured, **called, **options))
 companion.Table(dimension.overview(found))
 
 # %% [markdown]
@@ -90,6 +81,18 @@ companion.figure(fig, "fig-dimension-zone", table, data=data)
 # %%
 fig, table = pictures.curves_by_size(found)
 companion.figure(fig, "fig-dimension-curves", table, data=data)
+
+# %% [markdown]
+# ## Another network
+#
+# The zone is one of the images alone. Where several networks have learned the same ones: is as much
+# decided in it? Beside the hump and the switch: where copies are settled
+# ([](../book/trajectories.md)), and the share of the copies that is undone if the large model
+# answers in the zone ([](../book/swaps.md)).
+
+# %%
+same = dimension.networks(found)  # none where every size has one
+(beside := companion.Table(dimension.by_network(same)))
 
 # %% [markdown]
 # ## What a copy looks like
@@ -113,8 +116,9 @@ companion.Table({"sample": chosen, "d_1NN / d_2NN": ratio, "copy": copied})
 # a factor of two of both, and it is not decided.
 
 # %%
-must, claim = cases[0].own and (sizes, second_dataset) == ("8 16 28", ""), companion.claim
-well = not any(model.broke_down for model in models)
+usual, claim = "fashion-unet 8 16 28; fashion-coarse 0", companion.claim
+must = cases[0].own and models == usual
+well = not any(model.broke_down for model in trained)
 claim("trained-well", "every training went well", well, must=must)
 copying = every(above(one.small.copies, 0.2) for one in found)
 calm = every(below(one.large.copies, 0.05) for one in found)
@@ -124,29 +128,32 @@ claim(
     every([copying, calm]),
     must=must,
 )
-inside = [one for one in found if one.in_zone]
-if all(one.reach.geometry.regimes.medium for one in found):  # without a zone nothing is predicted
-    says = "the hump's centre lies in the zone at every size"
+if all(one.zone for one in found):  # without one nothing is predicted
+    says = "the hump's centre lies in the zone at every size, with every network"
     claim("centre-in-zone", says, every(one.in_zone for one in found), must=False)
     says = "the hump's centre lies in the zone at the largest size"
     claim("centre-in-zone-largest", says, largest.in_zone, must=False)
-    says = "zone: within a factor of two of the switch at every size"
+    says = "zone: within a factor of two of the switch, likewise"
     claim("zone-near-switch", says, dimension.within(found, "zone", "switch"), must=False)
-says = "copy edge: within a factor of two of the switch at every size"
+says = "copy edge: within a factor of two of the switch, likewise"
 claim("edge-near-switch", says, dimension.within(found, "copy edge", "switch"), must=False)
+if same:
+    says = "the large model in the zone undoes as large a share of the copies of every network"
+    claim("network-zone", says, dimension.as_much(same), must=False)
+    says = "most copies are settled in the zone, whatever the network"
+    claim("network-settled", says, dimension.mostly_inside(same), must=False)
 
 # %% tags=["remove-cell"]
-of_kind = [[one for one, (of, _) in zip(found, asked, strict=True) if of is kind] for kind in kinds]
 companion.quote(largest=largest.in_words)
 numbers = [len(of.train) for of in data], [len(case.heldout) for case in cases]
 n_trained, n_new = (" and ".join(dict.fromkeys(map(str, each))) for each in numbers)
 companion.quote(n_train=n_trained, n_heldout=n_new)
-companion.quote(images=" and ".join(dict.fromkeys(one.name for one in found)))
-companion.quote(sizes=[one.size for one in found], n_sizes=len(found))
-named = ", ".join(f"{one.name} {one.size}" for one in inside)
-inside_at = f"{len(inside)} of {len(found)} sizes ({named})"
-companion.quote(inside_at=inside_at if inside else f"none of {len(found)} sizes")
+companion.quote(images=found[0].name)
+companion.quote(sizes=(sizes := [*dict.fromkeys(one.size for one in found)]), n_sizes=len(sizes))
+inside = [of for of, one in zip(dimension.titles(found), found, strict=True) if one.in_zone]
+named = f"{len(inside)} of {len(found)} pairs of models ({'; '.join(inside)})"
+companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of models")
 companion.quote(table=companion.Table(dimension.overview(found)), factors=compared)
 companion.quote(largest=f"{largest.name} at {largest.size}", six=copied.sum())
-companion.quote(growth=" ".join(filter(None, map(dimension.growth, of_kind))))
-companion.quote(places="; ".join(one.place_in_words for one in found), **dimension.in_words(found))
+companion.quote(growth=dimension.growth(found), **dimension.in_words(found))
+companion.quote(networks=beside if same else "", **dimension.network_in_words(same))

@@ -84,8 +84,8 @@ def test_the_trainings_that_are_reckoned_are_those_that_the_notebook_asks_for(
 ):
     """The cells that train are executed, with what trains replaced by what writes it down."""
     own = {key: value for key, value in changes.items() if key in KNOWN[name].parameters}
-    if name == "dimension" and "second_dataset" in own:
-        own |= {"second_sizes": "8", "second_preset": "fashion-unet"}
+    if name == "dimension":
+        own |= {"models": "fashion-unet 8 16 n_train=20; fashion-coarse 0 train.steps=9"}
     if name == "covered" and "second_dataset" in own:
         own |= {"second_models": "fashion-unet 0; digits-unet 8 28 n_train=20 train.steps=9"}
     parameters = notebooks.resolve(KNOWN[name], profile(of), own)

@@ -168,10 +168,8 @@ def wanted(name: str, p: Parameters, reach: Reach = lambda p: None) -> Iterator[
             for one in presets.listed(models):
                 yield Wanted(_pair(p, dataset=dataset, **one)[0])
     elif name == "dimension":
-        for dataset, preset, sizes, changes in _sets(p, "dataset", "preset", "sizes", "changes"):
-            how = {"preset": preset, "dataset": dataset, "changes": changes}
-            for side in sizes.split():
-                yield from map(Wanted, _pair(p, n_train=p["n_train"], size=int(side), **how))
+        for one in presets.listed(p["models"]):
+            yield from map(Wanted, _pair(p, dataset=p["dataset"], **one))
     elif name == "gap_sweep":
         for dataset, n_train in _sets(p, "dataset", "n_train"):
             yield from _gap_sweep({**p, "dataset": dataset, "n_train": n_train}, reach)

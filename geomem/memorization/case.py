@@ -114,6 +114,14 @@ class Case:
         return {kind: f"{kind}, N = {len(images.train):,}" for kind, images in sets.items()}
 
     @property
+    def network(self) -> str:
+        """As what its networks see an image, in words: as a grid, or as a vector."""
+        model, (height, width) = self.small.train.model, self.data.train.shape[-2:]
+        if model.network != "unet":
+            return "vector"
+        return f"grid of {height // model.patch}x{width // model.patch}"
+
+    @property
     def unseen(self) -> NDArray:
         """(M, C, H, W) the large set's other images, which the small models do not see.
 

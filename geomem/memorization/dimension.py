@@ -2,12 +2,13 @@
 
 The paper explains the hump of memorization by the danger zone, in one data space. Here both are
 measured for a pair of models of any images, beside the level where a single switch decides, and
-held against three predictions that need no model which memorizes.
+held against three predictions that need no model which memorizes. And the zone is one of the images
+alone: with another network of the same ones, is as much decided in it?
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from geomem.diffusion.sampler import device_of
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Answer, Estimate, every
+from geomem.geometry.intervals import Answer, Estimate, Fraction, difference, every, little
 from geomem.geometry.overlap import overlap_coverage
 from geomem.geometry.regimes import find_crossing
 from geomem.geometry.window import Window
@@ -29,14 +30,18 @@ from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import Hump, lies_in
 from geomem.memorization.ratio_test import RateCurve, memorization_rates
 from geomem.memorization.samples import Samples
+from geomem.memorization.swaps import swap
 from geomem.memorization.switch import Switch
+from geomem.memorization.trajectories import Course, Settled, Within, share
 
 PREDICTIONS = ("zone", "copy edge", "overlap")
 TARGETS = ("hump", "switch")
+STEPS = 36  # levels of the sampler between which is known when a copy is settled
 HEADINGS = (
     "quantity [name]",
     "data set [name]",
     "dimension [pixels times channels]",
+    "network [name]",
     "sigma [data units]",
 )
 
@@ -49,6 +54,8 @@ class Measured:
     ----------
     name : str
         That of the data set.
+    network : str
+        As what the networks see an image, in words.
     reach : CopyRange
         Coverage, concentration, zone and copy edge of the training set.
     rate : RateCurve
@@ -63,9 +70,15 @@ class Measured:
         One model at large noise, the other below a level.
     small, large : Samples
         Of the two models, from the same initial noises.
+    settled : dict of "above", "inside", "below" to a Within
+        Where the small model's copies are settled, against the zone: see `Settled`.
+    without : array (n,) or None
+        Which of the same noises become copies with the large model in the zone, the small one
+        elsewhere; None where there is no zone, or where it holds no level of the sampler.
     """
 
     name: str
+    network: str
     reach: CopyRange
     rate: RateCurve
     hump: Hump
@@ -74,6 +87,8 @@ class Measured:
     switch: Switch
     small: Samples
     large: Samples
+    settled: dict[str, Within]
+    without: NDArray[np.bool_] | None
 
     @classmethod
     def of(
@@ -85,11 +100,13 @@ class Measured:
         sigmas: Floats,
         *,
         name: str,
+        network: str = "",
         n: int = 128,
         n_switched: int = 64,
         c: float = 5.0,
         level: float = 0.8,
         seed: int = 0,
+        solver: str = "heun",
         device: str | torch.device = "auto",
     ) -> Measured:
         """Measure everything of one pair of models.
@@ -104,14 +121,16 @@ class Measured:
             Images that no model has seen, data units.
         sigmas : array (S,)
             Noise levels of the hump, data units, ascending.
-        name : str
-            What the images are called.
+        name, network : str
+            What the images are called, and as what the models see them.
         n, n_switched : int
             Samples of each model, and at each level of the switch, >= 1.
         c, level
             As in `geomem.measure_regimes`.
         seed : int
             Of noise, samples and resampling.
+        solver : str
+            Of all samples, as in `geomem.sample`.
 
         Raises
         ------
@@ -125,11 +144,18 @@ class Measured:
         confused = find_crossing(overlap, weight, seed=seed)
         levels = karras_sigmas()
         edges = np.sqrt(levels[:-1] * levels[1:])[4:16]  # 16 to 0.013: beyond, nothing is decided
-        switch = Switch.of(small, large, train, n_switched, edges=edges, seed=seed)
-        home = device_of(small)
-        drawn = [Samples.of(model, train, n, seed=seed, device=home) for model in (small, large)]
-        hump = Hump.of(rate, seed=seed)
-        return cls(name, reach, rate, hump, overlap, confused, switch, *drawn)
+        switch = Switch.of(small, large, train, n_switched, edges=edges, seed=seed, solver=solver)
+        hump, zone = Hump.of(rate, seed=seed), reach.zone
+        how: dict[str, Any] = {"seed": seed, "solver": solver, "device": device_of(small)}
+        own, of_large = (Samples.of(model, train, n, **how) for model in (small, large))
+        settled, without = dict[str, Within](), None
+        if reach.geometry.regimes.medium:
+            course = Course.of(small, train, n, sigmas=karras_sigmas(STEPS), c=c, **how)
+            settled = Settled.of(course, zone).copies
+            if len(zone.steps(levels)):
+                without = Samples.of(swap(small, large, zone), train, n, **how).passed
+        found = reach, rate, hump, overlap, confused, switch
+        return cls(name, network, *found, own, of_large, settled, without)
 
     @property
     def d(self) -> int:
@@ -137,10 +163,15 @@ class Measured:
         return int(self.small.pictures[0].size)
 
     @property
+    def channels(self) -> int:
+        """1 for gray images, 3 for those in color."""
+        return int(self.small.pictures[0].shape[0])
+
+    @property
     def size(self) -> str:
         """How large the images are, as text."""
-        channels, height, width = self.small.pictures[0].shape
-        return f"{height}x{width}" + (" RGB" if channels == 3 else "")
+        _, height, width = self.small.pictures[0].shape
+        return f"{height}x{width}" + (" RGB" if self.channels == 3 else "")
 
     def copies_first(self, n: int) -> NDArray[np.intp]:
         """(n,) indices of samples of the small model, copies first."""
@@ -162,10 +193,20 @@ class Measured:
         return self.hump.share(self.zone) if self.zone else Estimate(np.nan)
 
     @property
+    def inside(self) -> Within:
+        """The share of the small model's copies that are settled in the zone."""
+        return self.settled.get("inside", Within(None, None))
+
+    @property
+    def undone(self) -> Fraction | None:
+        """The share of the copies that the large model in the zone undoes; None: not known."""
+        copies = self.small.passed
+        return None if self.without is None else share(~self.without, copies)
+
+    @property
     def place_in_words(self) -> str:
-        """The same with the hump's centre and the zone."""
-        at = f"σ = {self.hump.centre}, {self.place}"
-        return f"{self.name} {self.size}: {at} (zone {self.reach.geometry.zone_in_words})"
+        """The hump's centre, where it lies against the zone, and the zone, in words."""
+        return f"σ = {self.hump.centre}, {self.place} (zone {self.reach.geometry.zone_in_words})"
 
     @property
     def in_words(self) -> dict[str, str]:
@@ -248,11 +289,28 @@ def peak(one: Measured) -> Estimate:
     return one.rate.estimate(one.rate.peak)
 
 
+def titles(measured: Sequence[Measured]) -> list[str]:
+    """What each is called: data set, size, and the network where several have the same images."""
+    names = [f"{one.name}, {one.size}" for one in measured]
+    return [
+        f"{name}, {one.network}" if names.count(name) > 1 else name
+        for name, one in zip(names, measured, strict=True)
+    ]
+
+
+def networks(measured: Sequence[Measured]) -> list[Measured]:
+    """Those of the largest images that several networks have learned; none where no two have."""
+    of = [(one.name, one.size) for one in measured]
+    several = [one for one, images in zip(measured, of, strict=True) if of.count(images) > 1]
+    largest = max((one.d for one in several), default=0)
+    return [one for one in several if one.d == largest]
+
+
 def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
     """The columns of a table, one row a size: copies, zone, hump and switch."""
     edges = [one.reach.geometry.regimes for one in sizes]
     return {
-        "images": [f"{one.name}, {one.size}" for one in sizes],
+        "images": titles(sizes),
         "d": [one.d for one in sizes],
         "copies among samples": [one.small.copies for one in sizes],
         "zone": [f"{e.covered} to {e.concentrated}" if e.medium else "none" for e in edges],
@@ -264,10 +322,71 @@ def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
     }
 
 
+def by_network(same: Sequence[Measured]) -> dict[str, list[Any]]:
+    """The columns of a table, one row a network of the same images: where its copies are made."""
+    return {
+        "the network sees a": [one.network for one in same],
+        "copies among samples": [one.small.copies for one in same],
+        "hump's peak": [peak(one).percent for one in same],
+        "its centre": [one.hump.centre for one in same],
+        "switch decides at": [f"{one.switch.begun} and {one.switch.ended}" for one in same],
+        "settled in the zone, surely": [one.inside.surely for one in same],
+        "at most": [one.inside.at_most for one in same],
+        "undone by the large model there": [one.undone for one in same],
+    }
+
+
+def network_in_words(same: Sequence[Measured]) -> dict[str, str]:
+    """The networks, their copies, and what the zone is to these, in their order; as text."""
+
+    def listed(found: Iterable[Fraction | None]) -> str:
+        return ", ".join(one.percent if one else "none" for one in found)
+
+    if not same:
+        return {
+            "network_story": "In this run every size has one network.",
+            "n_networks": "one network",
+        }
+    names = [one.network for one in same]
+    copies, undone = listed(one.small.copies for one in same), listed(one.undone for one in same)
+    surely = listed(one.inside.surely for one in same)
+    at_most = listed(one.inside.at_most for one in same)
+    images, peaks = f"{same[0].name}, {same[0].size}", ", ".join(peak(one).percent for one in same)
+    return {
+        "of_networks": images,
+        "n_networks": f"{len(same)} networks",
+        "network_undone": f"{', '.join(names)}: {undone}",
+        "network_settled": f"{', '.join(names)}: surely {surely}; at most {at_most}",
+        "network_story": (
+            f"{len(same)} networks have learned {images}, seen as a {' and as a '.join(names)}. In "
+            f"this order {copies} of the small models' samples are copies, and the peak of the "
+            f"hump is {peaks}. The large model in the zone undoes {undone} of the copies; settled "
+            f"there are surely {surely}, at most {at_most}."
+        ),
+    }
+
+
+def as_much(same: Sequence[Measured], most: float = 0.1) -> Answer:
+    """Whether the large model in the zone undoes as large a share of the copies of every network.
+
+    Parameters
+    ----------
+    same : of the same images, the network that the others are held against first.
+    most : by how much the shares may differ.
+    """
+    first, *others = (one.undone for one in same)
+    return every(little(difference(one, first), most) if one and first else None for one in others)
+
+
+def mostly_inside(same: Sequence[Measured]) -> Answer:
+    """Whether of every network more than half of the copies are settled in the zone."""
+    return every(one.inside.above(0.5) for one in same)
+
+
 def level_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
     """The levels of every size with their units, one row each."""
     rows = [
-        (what, one.name, one.d, at.value, at.low, at.high)
+        (what, one.name, one.d, one.network, at.value, at.low, at.high)
         for one in sizes
         for what, at in one.levels.items()
     ]
@@ -278,7 +397,7 @@ def level_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
 def curve_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
     """The curves of every size with their units, one row a curve and level."""
     rows = [
-        (what, one.name, one.d, *row)
+        (what, one.name, one.d, one.network, *row)
         for one in sizes
         for what, curve in one.curves.items()
         for row in zip(curve.sigma, curve.mean, curve.low, curve.high, strict=True)
@@ -288,11 +407,19 @@ def curve_table(sizes: Sequence[Measured]) -> dict[str, Sequence[Any]]:
     return dict(zip(headings, zip(*rows, strict=True), strict=True))
 
 
-def growth(sizes: Sequence[Measured]) -> str:
-    """How the levels grow from the smallest to the largest of several sizes, in words; or ""."""
-    if len(sizes) < 2:
-        return ""
-    first, *_, last = sorted(sizes, key=lambda one: one.d)
+def growth(measured: Sequence[Measured]) -> str:
+    """How the levels grow from the smallest to the largest of several sizes, in words; or "".
+
+    Of each data set, gray or in color; where several networks have the same images, the first.
+    """
+    kinds = dict[tuple[str, int], dict[int, Measured]]()
+    for one in measured:
+        kinds.setdefault((one.name, one.channels), {}).setdefault(one.d, one)
+    ends = [(of[min(of)], of[max(of)]) for of in kinds.values() if len(of) > 1]
+    return " ".join(_grown(first, last) for first, last in ends)
+
+
+def _grown(first: Measured, last: Measured) -> str:
     levels: dict[str, Callable[[Measured], float]] = {
         "the middle of the zone": lambda one: one.predicted["zone"],
         "the centre of the hump": lambda one: one.measured["hump"].value,
@@ -354,8 +481,7 @@ def apart(one: Measured, target: str, factor: float = 2.0) -> bool:
 
 def compared(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
     """The columns of a table: each prediction over each target, and by what it is off."""
-    names = [f"{one.name}, {one.size}" for one in sizes]
-    return {"": [*names, "*off on average by*"]} | {
+    return {"": [*titles(sizes), "*off on average by*"]} | {
         f"{prediction} / {target}": [*found, off(found)]
         for (prediction, target), found in factors(sizes).items()
     }
@@ -364,7 +490,8 @@ def compared(sizes: Sequence[Measured]) -> dict[str, list[Any]]:
 def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
     """Which prediction is best for each target, zone and copy edge over both levels of the switch.
 
-    And the sizes at which these are too far `apart`, the peaks of the humps, the shares of copies.
+    And where these are too far `apart`, the places of the humps against the zones, their peaks, and
+    the shares of copies.
     """
     found, words = factors(sizes), dict[str, str]()
     for target in TARGETS:
@@ -374,7 +501,11 @@ def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
     for name in ("zone", "copy edge"):
         levels = ", ".join(over_switch(one, name) for one in sizes)
         words[f"{name.replace(' ', '_')}_levels"] = levels
-    far = [f"{one.name} {one.size}" for one in sizes if apart(one, "switch")]
-    peaks = ", ".join(peak(one).percent for one in sizes)
-    copies = ", ".join(one.small.copies.percent for one in sizes)
-    return words | {"apart": ", ".join(far) or "no size", "peaks": peaks, "copies": copies}
+    named = list(zip(titles(sizes), sizes, strict=True))
+    far = [title for title, one in named if apart(one, "switch")]
+    return words | {
+        "apart": "; ".join(far) or "none",
+        "places": "; ".join(f"{title}: {one.place_in_words}" for title, one in named),
+        "peaks": ", ".join(peak(one).percent for one in sizes),
+        "copies": ", ".join(one.small.copies.percent for one in sizes),
+    }

@@ -17,7 +17,7 @@ from geomem.geometry.intervals import Estimate, bars, columns
 from geomem.geometry.regimes import Geometry
 from geomem.memorization.copy_bound import CopyBound
 from geomem.memorization.copy_range import CopyRange
-from geomem.memorization.dimension import Measured, curve_table, level_table
+from geomem.memorization.dimension import Measured, curve_table, level_table, titles
 from geomem.memorization.distinct import THIRD
 from geomem.memorization.linearity import Linearity
 from geomem.memorization.ratio_test import neighbours
@@ -374,7 +374,9 @@ def levels_by_size(sizes: Sequence[Measured]) -> Drawn:
     fig, ax = plt.subplots(figsize=(COLUMN, 0.8 * len(sizes) + 0.5))
     for place, one in enumerate(sizes):
         _levels(ax, one, place, named=place == 0)
-    ax.set_yticks(range(len(sizes)), [f"{one.size}\n{one.name}\nd = {one.d:,}" for one in sizes])
+    named = zip(titles(sizes), sizes, strict=True)
+    rows = [f"{title}, d = {one.d:,}".replace(", ", "\n") for title, one in named]
+    ax.set_yticks(range(len(sizes)), rows)
     ax.set_ylim(len(sizes) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     sigma_axis(ax, probability=False)
@@ -386,11 +388,11 @@ def curves_by_size(sizes: Sequence[Measured]) -> Drawn:
     """What these levels are read from, one panel a size."""
     size = (COLUMN, 1.6 * len(sizes) + 0.4)
     fig, axes = plt.subplots(len(sizes), 1, figsize=size, sharex=True, squeeze=False)
-    for ax, one in zip(axes[:, 0], sizes, strict=True):
+    for ax, title, one in zip(axes[:, 0], titles(sizes), sizes, strict=True):
         _magnified(ax, one)
         sigma_axis(ax)
         ax.set(xlabel="", xlim=(0.02, 50))
-        ax.set_ylabel(f"{one.name}\n{one.size}", fontsize=SMALL_TEXT)
+        ax.set_ylabel(title.replace(", ", "\n"), fontsize=SMALL_TEXT)
     ax.set_xlabel(SIGMA_LABEL)
     legend_below(fig, *ax.get_legend_handles_labels())
     return fig, curve_table(sizes)
