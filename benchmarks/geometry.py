@@ -45,8 +45,10 @@ def seconds(action):
 
 
 def curves(train, heldout, queries=None):
-    geomem.max_posterior_weight(train, LEVELS, queries=queries, draws=WEIGHT_DRAWS)
-    geomem.shell_coverage(heldout, train, LEVELS, draws=COVERAGE_DRAWS)
+    """Both, on the CPU, where the products are."""
+    how = {"device": "cpu"}
+    geomem.max_posterior_weight(train, LEVELS, queries=queries, draws=WEIGHT_DRAWS, **how)
+    geomem.shell_coverage(heldout, train, LEVELS, draws=COVERAGE_DRAWS, **how)
 
 
 @contextlib.contextmanager

@@ -38,9 +38,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {"device": 40, "checks": 50, "tests": 80, "training": 90, "geometry": 70, "pair": 140}
-WRITES = {
+WRITES = {  # beside record.json and logs, as patterns
     "training": ["training.json"],
-    "pair": ["rates.csv", "rates.png", "swaps.csv", "swaps.png"],
+    "geometry": ["regimes-*.csv", "regimes-*.png"],
+    "pair": ["rates.csv", "rates.png", "swaps.csv", "swaps.png", "samples.png"],
 }
 MOST = 16e6  # bytes of all that is written
 LOG = 20_000  # characters of what a stage says, at its end, that are kept
@@ -77,8 +78,9 @@ def run(data: str, out: Path, quick: bool) -> int:
         quick = quick or not stages.get("device", {"cuda": True}).get("cuda")
         record["quick"] = quick
         part = out / f"{name}.part"
-        for left in (part, *(out / file for file in WRITES.get(name, ()))):  # by an earlier run
-            left.unlink(missing_ok=True)
+        for pattern in (part.name, *WRITES.get(name, ())):
+            for left in out.glob(pattern):  # by an earlier run
+                left.unlink()
         command = [sys.executable, __file__, data, str(out), "--stage", name]
         limit *= 1 + 2 * quick  # a CPU takes its time
         ended = attempt(command + ["--quick"] * quick, limit)

@@ -117,7 +117,12 @@ def _names(place: Path) -> tuple[Path, Path]:
 
 
 def _flush(path: Path) -> None:
-    """To the disk itself: a rename must not survive a power cut that its content does not."""
+    """To the disk itself: a rename must not survive a power cut that its content does not.
+
+    Windows flushes neither folders nor what is only read.
+    """
+    if os.name == "nt":
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -23,7 +23,7 @@ def cast(value: object, kind: type[Value]) -> Value:
     if kind in (int, float) and isinstance(value, (int, float, str)) and type(value) is not bool:
         with contextlib.suppress(ValueError, OverflowError):
             number = kind(value.encode("ascii") if isinstance(value, str) else value)
-            if number == float(value):
+            if number == (value if isinstance(value, float) else number):  # NaN equals nothing
                 return number
     raise ValueError(f"{value!r} is not of type {kind.__name__}")
 

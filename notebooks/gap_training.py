@@ -224,8 +224,15 @@ companion.quote(gap={"copy gap": "our copy window", "zone gap": "the danger zone
 companion.quote(trainings=every, over=every if trainings > 1 else "images")
 companion.quote(zone_trainings=every if repeat_all else "one training", zone=zone.in_words)
 companion.quote(zone_rule="" if zone_known else " (the rule finds none)")
+companion.quote(zone_is="the gap that this run was given" if gap_low else "the danger zone")
+companion.quote(zone_whose="the gap is given" if gap_low else "our zone")
+absent = "not in this run"
 companion.quote(paper_window=carried.in_words if carried else "none")
-companion.quote(paper_left_out=f"{carried.in_words}, all of it" if carried else "not in this run")
+companion.quote(paper_left_out=f"{carried.in_words}, all of it" if carried else absent)
+companion.quote(kept=f"{gap_keep:.0%} of them are kept" + (", or none" if none_kept else ""))
+companion.quote(
+    copy_here="" if copy_gap else f" ({absent})", dummy_here="" if dummy else f" ({absent})"
+)
 companion.quote(zone_mass=f"{left_out['zone gap'].mass(case.law):.0%}")
 companion.quote(zone_gap_error=ratios["zone gap"].in_words(zone.contains(sigmas)))
 companion.quote(plain_error=ratios["plain"].in_words(), window=window.in_words)

@@ -24,6 +24,7 @@ import numpy as np
 
 import geomem
 from geomem import Schedule, companion
+from geomem.geometry.intervals import Estimate
 from geomem.plots import clocks
 
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
@@ -41,7 +42,9 @@ found = geometry.regimes
 ddpm = [Schedule.ddpm(name) for name in ("linear", "scaled_linear", "cosine")]
 flows = [Schedule.flow(data_at=end) for end in (1, 0)]
 schedules = [Schedule.edm(), Schedule.vp(), *ddpm, *flows]
-ends = {"begins": found.covered, "ends": found.concentrated, "crossing": found.crossing}
+edges = found.covered, found.concentrated
+begins, stops = edges if found.medium else (Estimate(np.nan), Estimate(np.nan))
+ends = {"begins": begins, "ends": stops, "crossing": found.crossing}
 table = {"schedule": [s.name for s in schedules], "its time": [s.clock for s in schedules]}
 table |= {name: [s.read(end) for s in schedules] for name, end in ends.items()}
 (table := companion.Table(table))
@@ -87,9 +90,11 @@ companion.claim("same-on-clocks", says, same < 1e-3)
 clock = dict(
     zip(("edm", "vp", "linear", "scaled", "cosine", "flow", "sd3"), schedules, strict=True)
 )
-read = {n: f"{s.read(found.covered)} to {s.read(found.concentrated)}" for n, s in clock.items()}
+read = dict.fromkeys(clock, "none")
+if found.medium:
+    read = {name: f"{s.read(begins)} to {s.read(stops)}" for name, s in clock.items()}
 companion.quote(dataset=data.name, dimension=str(data.train[0].size), table=table, both=both)
 companion.quote(zone=geometry.zone_in_words, same=f"{same:.1g}", **read)
 spans = {name: clock[name].sigma([0, 999]) for name in ("linear", "scaled", "cosine")}
 spans = {n: " to ".join(f"{float(f'{x:.3g}'):,g}" for x in of) for n, of in spans.items()}
-companion.quote(levels=spans, half=found.covered / 2, half_end=found.concentrated / 2)
+companion.quote(levels=spans, half=begins / 2, half_end=stops / 2)

@@ -157,8 +157,10 @@ says = "more samples are copies than the hump's peak says"
 claim("samples-above-hump", says, less(peak, share), must=must)
 earlier = None if when.earlier is None else above(when.earlier, 0.9)
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
-says, usual = "memorized samples' states are covered more", float(on_heldout[middle])
-covered = above(states["small, memorized"].estimate(middle), usual) if memorized.any() else None
+says, usual = "memorized samples' states are covered more", coverage.interpolated(levels[middle])
+covered = None
+if memorized.any():
+    covered = less(usual, states["small, memorized"].estimate(middle))
 claim("copies-covered", says, covered, must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
     says = "most copies are settled inside the danger zone, however those on its edges are counted"

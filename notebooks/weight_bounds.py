@@ -26,7 +26,7 @@ scale_heldout: int = 500  # held-out images there, in [2, 1e6]
 c: float = 5.0  # shell parameter of Lemma 4.5, in [0.001, 1000]
 level: float = 0.8  # both curves at least this high: the danger zone, in (0, 1)
 bracket_datasets: str = "digits,fashion-mini"  # data sets of the brackets, by name or path
-bracket_train: int = 1000  # training images of each, in [2, 1e6]
+bracket_train: int = 1000  # training images of each (of fewer W stays above 0.3), in [4, 1e6]
 data_seed: int = -1  # seed of the random subset, -1 for the set's own order, in [-1, 1e12]
 seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
@@ -153,7 +153,8 @@ companion.Table({"W_sigma": ["measured", "promised"], **columns})
 # %%
 two = np.array([[0.0], [1.0]])
 pair = weight_bounds(two, [0.25, 0.5, 1.0], seed=seed)
-pair_lo, pair_hi = (edge[0] for edge in weight_thresholds(two, delta=delta, low=low, high=high))
+apart = low if low > 0.5 else (0.5 + high) / 2  # the largest of two weights is never below 1/2
+pair_lo, pair_hi = (edge[0] for edge in weight_thresholds(two, delta=delta, low=apart, high=high))
 sharp = {name: getattr(pair, name) for name in ("lower_sum", "upper_call", "lower_simplex")}
 companion.Table({"sigma": pair.sigma, **sharp}, digits=6)
 
@@ -197,7 +198,7 @@ companion.quote(cov_ratio=f"{min(begins):.2f} to {max(begins):.2f}")
 companion.quote(star_ratio=f"{min(ends):.2f} to {max(ends):.2f}", scale_n=str(max(counts)))
 companion.quote(scale_draws=DRAWS, part_a=f"{1 - delta:g}", two_quarter=f"{pair.lower_sum[0]:.3f}")
 companion.quote(two_half=f"{pair.lower_sum[1]:.3f}", two_one=f"{pair.lower_sum[2]:.3f}")
-companion.quote(two_lo=f"{pair_lo:.3f}", two_hi=f"{pair_hi:.2f}")
+companion.quote(two_lo=f"{pair_lo:.3f}", two_hi=f"{pair_hi:.2f}" if low > 0.5 else "∞")
 
 # %% [markdown]
 # ## A cell and a half-space

@@ -17,6 +17,7 @@ from test_arrays import FORMS, NONSENSE
 import geomem
 from geomem import Schedule
 from geomem.cli.main import main
+from geomem.diffusion.sampler import levels_of
 from geomem.errors import InputError
 from geomem.geometry.intervals import Fraction
 from geomem.memorization.distinct import DistinctImages
@@ -24,9 +25,10 @@ from geomem.memorization.ratio_test import neighbours
 from geomem.plots import STYLE, drawing
 from geomem.report import audit as auditing
 from geomem.report import samples
-from geomem.report.asked import QUICK, clocks
+from geomem.report.asked import QUICK, Asked, clocks
 from geomem.report.model import _loss, compared, levels_for
 from geomem.report.part import Part, stem
+from geomem.report.report import Report
 
 
 @pytest.fixture(scope="module")
@@ -374,6 +376,20 @@ def test_samples_may_reach_beyond_the_range_of_the_images(folder, data, capsys):
     assert "several ranges" in capsys.readouterr().err
 
 
+def test_a_range_of_many_bits_is_not_laid_on_bytes(folder, data, capsys):
+    """Copies are found whichever of images and samples are bytes, or nothing is measured."""
+    shares = (data.train + 1) / 2
+    deep, eight = (4095 * shares).astype(np.uint16), np.rint(255 * shares).astype(np.uint8)
+    np.save("deep.npy", deep)
+    np.savez("eight.npz", images=eight)
+    given = ["--range", "0", "4095", "--check", "memorized > 0.9"]
+    for drawn in ("deep.npy", "eight.npz"):
+        main(["audit", "deep.npy", "--samples", drawn, *given])
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit", "eight.npz", "--samples", "deep.npy", *given])
+    assert stopped.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -414,6 +430,57 @@ def test_a_model_is_known_by_what_it_answers_not_by_its_weights(data, models, be
     assert found[0].numbers["memorized"].value < 0.3 < found[1].numbers["memorized"].value
 
 
+def test_a_model_is_known_at_every_level_that_it_is_asked_for(data, models, monkeypatch):
+    """One that differs at one of these, or is sampled at others, is another model."""
+    smooth, heldout = models["smooth"], data.heldout
+    asked = Asked(data.train, heldout, clocks(), QUICK, 5.0, 0.8, 0, "cpu")
+    levels, way = levels_for(asked, [smooth]), levels_of(smooth)
+    monkeypatch.setattr(auditing, "_geometry_seconds", lambda asked: 0.0)
+
+    def key(denoise):
+        return auditing._steps(asked, {"": denoise}, None, "")[-1][2]
+
+    swapped = {
+        key(lambda x, sigma, at=at: 0 * x if sigma == at else smooth(x, sigma))
+        for at in (*levels[[0, 1, 7, -1]].tolist(), *way[[0, 1, 9, -1]].tolist())
+    }
+    assert len(swapped) == 8 and key(smooth) == key(smooth) not in swapped
+    still = [Wrapped(lambda x, sigma: 0 * x, sigma_min=least).eval() for least in (0.002, 0.003)]
+    assert key(still[0]) != key(still[1])
+
+
+def test_of_what_is_no_denoiser_nothing_is_cleared(data, models, report, begun):
+    noise = Wrapped(lambda x, sigma: (x - models["smooth"](x, sigma)) / sigma)
+    found = geomem.audit(data, model=noise, samples=data.train[:30], out=begun, quiet=True)
+    (warning,) = found.parts["model"].warnings
+    first, second, *_ = repr(found).splitlines()
+    assert "wrong" in first and warning in second and warning in found.html
+    for check in ("memorized < 1.1", "model/memorized < 0.01", "rate_peak < 1.1"):
+        with pytest.raises(InputError, match=r"not known .* predicts the noise"):
+            found.holds(check)
+    assert found.holds("zone_from > 0"), "the images are what they are"
+    alone = replace(found, parts={k: p for k, p in found.parts.items() if k != "samples"})
+    assert not alone.numbers["above_floor"].value
+    assert not any("Nothing now" in line for line in alone.answers["What to do?"])
+    assert not report.answers["What is probably wrong?"] and "wrong" not in repr(report)
+
+
+def test_where_there_is_no_zone_that_is_the_answer():
+    part = Part("The images", said=["Of 48 images none repeats."], warnings=["Mixed.", "No zone."])
+    gap = Part("The gap", said=["In training, weigh."])
+    found = Report({"images": part, "gap": gap}, {})
+    assert found.answers["At which noise levels?"] == ["No zone."]
+
+
+def test_a_model_of_another_range_is_warned_of_and_its_audit_ends(data, begun):
+    """It copies, on [0, 1]: images of [-1, 1] are nothing to it."""
+    copier = geomem.EmpiricalDenoiser((data.train + 1) / 2, device="cpu")
+    found = geomem.audit(data, model=copier, out=begun, quiet=True)
+    assert any("[0, 1]" in text for text in found.parts["model"].warnings)
+    with pytest.raises(InputError, match="bring them to one range"):
+        geomem.audit(data, samples=(data.train[:30] + 1) / 2, quiet=True)
+
+
 def test_losses_are_compared_at_the_same_noise_levels(data, models, begun):
     narrow = Wrapped(models["smooth"], sigma_min=0.1, sigma_max=5.0)
     pair = {"all levels": models["smooth"], "some": narrow}
@@ -448,8 +515,7 @@ def test_a_models_file_finds_its_neighbours_and_its_path_stays_private(folder, m
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     both = [f"{folder}/{where}/my.py:denoise" for where in ("one", "two")]
-    given = ["audit", "train.npy", "--model", both[0], "--model", both[1], "--out", "out"]
-    main([*given, "--check", "memorized < 0.3"])
+    main(["audit", "train.npy", "--model", both[0], "--model", both[1], "--out", "out"])
     capsys.readouterr()
     texts = [path.read_text() for path in (folder / "out").glob("report.*")]
     assert all("two/my.py" in text and str(folder) not in text for text in texts)

@@ -30,9 +30,11 @@ from geomem.diffusion.cost import parameters
 from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.presets import experiment
 from geomem.diffusion.sampler import sample
+from geomem.diffusion.train import Record, TrainConfig
 from geomem.digitized.stated import SWAP_STEPS
 from geomem.geometry.intervals import Fraction, paired_difference
 from geomem.geometry.window import Window
+from geomem.machine import in_time
 from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
 from geomem.memorization.swaps import swap
 
@@ -393,6 +395,21 @@ def test_a_bar_goes_on_where_the_training_does(models, monkeypatch):
     seen = [int(images) for images, _ in shown]
     assert seen == sorted(seen) and 15 * 16 < seen[0] <= 17 * 16 and seen[-1] == 960
     assert all(0 < float(loss) < 2 for _, loss in shown)
+
+
+@pytest.mark.parametrize("warm_up", [0.5, 60.0])
+def test_the_pace_is_that_of_the_steps_whenever_their_records_come(warm_up, capsys):
+    """On CUDA those of many come at once; on a CPU the first takes long, and is left out."""
+    config = TrainConfig(steps=200, batch=16)
+    progress = verbs._Progress("it", config, 40, first=True)
+    for step in range(41, 201):
+        seconds = warm_up if step == 41 else 0.5
+        progress(Record(step, step * 16, 1.0, 1e-3, seconds))
+    progress.bar.close()
+    said = re.findall(r"step (\d+): loss 1, (\S+) images/s, (.+) left", capsys.readouterr().out)
+    assert [int(step) for step, *_ in said] == [*range(60, 201, 20)]
+    for step, rate, left in said:
+        assert (rate, left) == ("32", in_time((200 - int(step)) * 0.5))
 
 
 def test_a_dry_run_downloads_and_writes_nothing(models, capsys, monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ from test_train import EACH, NETWORKS, UNET, assert_same, run, small
 from torch import distributed
 
 from geomem.diffusion import train as training
-from geomem.diffusion.network import EDMDenoiser
+from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.diffusion.sampler import sample
 from geomem.diffusion.train import Batch, DeviceDraws, HostDraws, TrainState
 
@@ -150,6 +150,14 @@ def test_one_process_of_a_group_trains_the_model_of_none(tmp_path, images):
     finally:
         distributed.destroy_process_group()
     np.testing.assert_allclose(grouped.losses, alone.losses, rtol=1e-2)
+
+
+@pytest.mark.parametrize("batch", [2047, 2048])
+def test_a_batch_of_more_groups_than_a_kernels_grid_has_rows(images, batch):
+    """32 groups an image: the first batch is the last that takes them all at once."""
+    network = ModelConfig(width=128, multipliers=(1,))
+    state, _ = run(on_cuda(network, images, batch=batch, steps=2), images, None)
+    assert np.isfinite(state.losses).all()
 
 
 @pytest.mark.usefixtures("float32")

@@ -8,7 +8,7 @@ from geomem import digitized
 from geomem.geometry.crossings import Crossings
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate, wilson
-from geomem.geometry.regimes import find_crossing, measure_regimes
+from geomem.geometry.regimes import Geometry, Regimes, find_crossing, measure_regimes
 from geomem.geometry.scale import scale_table, zone_scale
 
 
@@ -78,6 +78,17 @@ def test_values_between_levels():
     slope = Curve.from_table(np.array([0.1, 1.0, 10.0]), np.array([1.0, 0.5, 0.0]))
     assert slope.between(np.sqrt(10.0)) == pytest.approx(0.25) and slope.peak == 0
     assert np.isnan(slope.between(np.nan))
+    assert slope.between(0.1) == 1.0 and slope.between(10.0) == 0.0, "its ends are of its grid"
+    assert np.isnan([slope.between(0.09), slope.between(11.0)]).all()
+    down = Curve.from_table(slope.sigma[::-1], slope.mean[::-1])
+    assert down.between(np.sqrt(10.0)) == pytest.approx(0.25)
+
+
+def test_the_interval_between_levels_is_between_theirs(rng):
+    curve = ramp(np.array([1.0, 4.0]), 0.5, 10.0, 30, rng)
+    found = curve.interpolated(2.0)
+    assert found.numbers == pytest.approx([(a + b) / 2 for a, b in zip(
+        curve.estimate(0).numbers, curve.estimate(1).numbers, strict=True)])  # fmt: skip
 
 
 def test_regimes_of_known_ramps(rng):
@@ -214,8 +225,41 @@ def test_the_scale_of_a_zone_has_its_closed_form(rng):
 def test_held_out_queries_cross_earlier_than_the_training_images_themselves():
     data = geomem.load_dataset("digits", n_train=40, n_heldout=40)
     found = Crossings.of(data.heldout, data.train)
-    assert found.earlier and found.inside == (found.regimes.medium is not None)
+    assert found.has_zone and found.inside and found.earlier
     assert found.nearest > 0 and [*found.curves][:2] == ["C_sigma", "W_sigma"]
+
+
+def test_what_two_intervals_allow_both_of_is_not_known():
+    """Edges, and crossings, that differ by less than their intervals decide nothing."""
+
+    def found(covered, crossing, concentrated, heldout):
+        edges = (Estimate(x, x - 0.1, x + 0.1) for x in (covered, concentrated, crossing))
+        regimes = Regimes(0.8, *edges, 0.9, 0.01, 100.0)
+        geometry = Geometry(*table(np.ones(1), [0], [1]), regimes)
+        at = Estimate(heldout, heldout - 0.1, heldout + 0.1)
+        one = Crossings(geometry, geometry.weight, at, 1.0, 1.0)
+        return one.has_zone, one.inside, one.earlier
+
+    assert found(1.0, 2.0, 3.0, 1.5) == (True, True, True)
+    assert found(1.0, 2.0, 2.1, 1.9) == (True, None, None)
+    assert found(1.0, 1.1, 1.15, 1.05) == (None, None, None)
+    assert found(3.0, 2.0, 1.0, 2.5) == (False, False, False)
+
+
+def test_the_crossing_of_two_curves_of_the_same_queries_is_resampled_in_pairs(rng):
+    """What raises both curves of a query alike does not move where they cross."""
+    sigma, n, found = np.geomspace(0.1, 10, 9), 40, []
+    slope = np.linspace(-0.3, 0.3, 9)
+    for _ in range(100):
+        common, own = 0.1 * rng.normal(size=(n, 1)), 0.03 * rng.normal(size=(2, n, 1))
+        rows = (0.5 + slope + common + own[0], 0.5 - slope + common + own[1])
+        curves = [Curve.from_queries(sigma, each, indicator=False) for each in rows]
+        found.append([find_crossing(*curves, paired=p, resamples=200) for p in (True, False)])
+    holds = np.mean([[one.low <= 1 <= one.high for one in each] for each in found], axis=0)
+    assert holds[0] == pytest.approx(0.95, abs=0.05) and holds[1] == 1
+    few = Curve.from_queries(sigma, rows[0][:5], indicator=False)
+    with pytest.raises(ValueError, match="no pairs of 5 and 40"):
+        find_crossing(few, curves[1], paired=True)
 
 
 def test_below_is_at_all_levels_asked_for_by_the_intervals():

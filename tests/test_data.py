@@ -279,8 +279,12 @@ def test_class_numbers_of_any_kind_and_labels_of_ones_own(tmp_path, rng):
         heldout_labels=np.array([0, 1]),
     )
     assert len(load_dataset(path, classes=1).heldout) == 1
-    with pytest.raises(DataError, match="its classes are 0, 1"):
-        load_dataset(path, classes=7)
+    assert set(load_dataset(path, classes="1").labels.train) == {1}, "as a command line says it"
+    for unknown in (7, "7", "01", "9" * 5000):
+        with pytest.raises(DataError, match="its classes are 0, 1"):
+            load_dataset(path, classes=unknown)
+    with pytest.raises(DataError, match="no class '9'"):
+        load_dataset("fashion-mini", classes="9")  # its classes have names
     with pytest.raises(DataError, match="'labels' must be 6 whole numbers"):
         load_dataset(save(tmp_path / "b.npz", images=images, labels=np.arange(6.0)))
     whole = path.read_bytes()

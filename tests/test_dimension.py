@@ -7,13 +7,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from geomem.geometry.intervals import Estimate
+from geomem.diffusion.sampler import sample
+from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import measure_regimes
 from geomem.memorization import dimension
 from geomem.memorization.dimension import Measured
 from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.ratio_test import neighbours
+from geomem.memorization.swaps import swap
 from geomem.memorization.switch import Switch
+from geomem.memorization.trajectories import Within
 from geomem.plots import pictures
 
 
@@ -21,6 +25,8 @@ def size(d: int, zone: float, hump: tuple, switch: tuple):
     """What was measured at one size, with the copy edge at 1 and the overlap not known."""
     return SimpleNamespace(
         name="tiles",
+        network="grid",
+        channels=1,
         size=f"{d}x{d}",
         d=d * d,
         predicted={"zone": zone, "copy edge": 1.0, "overlap": np.nan},
@@ -86,8 +92,16 @@ def test_growth_is_from_the_smallest_to_the_largest():
     assert said.startswith(
         "On tiles, from 2x2 to 8x8, grow: the middle of the zone by a factor of 4"
     )
-    assert "the level of the switch by a factor of 4.5" in said
+    assert "the level of the switch by a factor of 4.5" in said and "nan" not in said
     assert dimension.growth([SMALL]) == ""
+    other = size(2, 5.0, (9.0, 8.0, 10.0), (9.0, 8.0, 10.0))
+    assert dimension.growth([SMALL, other, LARGE]) == said, "of one size the first network counts"
+    assert dimension.growth([SMALL, SimpleNamespace(**{**vars(LARGE), "channels": 3})]) == ""
+
+
+def model(images):
+    """The one that copies these."""
+    return lambda x, sigma: empirical_denoiser(x, images, sigma, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +112,9 @@ def measured():
     train, heldout = images[:8], images[8:]
     few = DistinctImages(train, "cpu")
 
-    def copying(x, sigma):
-        return empirical_denoiser(x, train, sigma, device="cpu")
-
-    def large(x, sigma):
-        return empirical_denoiser(x, heldout, sigma, device="cpu")
-
+    copying, large = model(train), model(heldout)
     levels = np.geomspace(0.05, 10, 9)
-    options = dict(name="tiles", n=16, n_switched=8, device="cpu")
+    options = dict(name="tiles", network="lookup", n=16, n_switched=8, device="cpu")
     return Measured.of(copying, large, few, heldout, levels, **options), train, heldout
 
 
@@ -127,7 +136,7 @@ def test_where_the_rule_finds_no_zone_nothing_is_said_to_lie_in_it(measured):
     one = measured[0]
     regimes = replace(one.reach.geometry.regimes, covered=Estimate(2.0), concentrated=Estimate(1.0))
     geometry = replace(one.reach.geometry, regimes=regimes)
-    found = replace(one, reach=replace(one.reach, geometry=geometry))
+    found = replace(one, reach=replace(one.reach, geometry=geometry), settled={}, without=None)
     assert regimes.medium is None and found.zone is None and found.in_zone is None
     assert found.place == "nowhere: there is no zone" in found.place_in_words
     table = dimension.overview([found])
@@ -163,3 +172,47 @@ def test_tables_have_what_is_drawn(measured):
     said = dimension.in_words([one])
     assert said["zone_levels"] == dimension.over_switch(one, "zone")
     assert said["peaks"] == one.rate.estimate(one.hump.peak).percent
+
+
+def test_what_is_undone_and_settled_is_counted_among_the_copies(measured):
+    one = measured[0]
+    assert one.zone and one.small.passed.all(), "a copier with a zone"
+    # The large model, which copies others, throughout the zone; the small one everywhere else.
+    mixed = swap(*(model(images) for images in measured[1:]), one.zone)
+    again = sample(mixed, (1, 4, 4), 16, seed=0, device="cpu")
+    passed = neighbours(again, DistinctImages(measured[1], "cpu")).memorized()
+    assert one.undone.count == (~passed).sum() and one.undone.n == 16
+    parts = one.settled.values()
+    assert sum(where.surely.count for where in parts) <= 16
+    assert sum(where.at_most.count for where in parts) >= 16
+    half = replace(one, without=np.arange(16) < 4)
+    assert (half.undone.count, half.undone.n) == (12, 16)
+    assert replace(one, without=None).undone is None
+
+
+def undoing(count: int, of: int, inside: tuple[int, int], network: str = "grid", d: int = 4):
+    """A network of tiles: of so many copies the zone undoes some, and from so to so many settle."""
+    surely, at_most = (Fraction.of(one, of) for one in inside)
+    return SimpleNamespace(
+        name="tiles", size=f"{d}x{d}", d=d * d, network=network,
+        undone=Fraction.of(count, of), inside=Within(surely, at_most),
+    )  # fmt: skip
+
+
+def test_networks_of_the_same_images_are_held_against_the_first():
+    coarse, fine = undoing(110, 1000, (610, 840)), undoing(440, 1000, (170, 280), "other")
+    assert dimension.as_much([coarse, fine]) is False
+    assert dimension.as_much([coarse, undoing(130, 1000, (0, 0))]) is True
+    assert dimension.as_much([undoing(1, 10, (0, 0)), undoing(2, 10, (0, 0))]) is None
+    assert dimension.as_much([coarse, SimpleNamespace(undone=None)]) is None
+    assert dimension.mostly_inside([coarse, fine]) is False
+    assert dimension.mostly_inside([coarse, coarse]) is True
+    assert dimension.mostly_inside([coarse, undoing(1, 1000, (400, 900))]) is None
+    large = [undoing(1, 9, (0, 9), name, d=8) for name in ("one", "two")]
+    assert dimension.networks([coarse, fine, *large, undoing(1, 9, (0, 9), d=16)]) == large
+    assert dimension.networks([coarse, large[0]]) == []
+    assert dimension.titles([coarse, *large]) == [
+        "tiles, 4x4",
+        "tiles, 8x8, one",
+        "tiles, 8x8, two",
+    ]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import pytest
 from conftest import fill
@@ -98,3 +99,19 @@ def test_what_only_looks_like_a_leftover_stays(tmp_path):
     before = sorted(tmp_path.iterdir())
     disk.recover(tmp_path / "one")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_on_windows_no_folder_and_nothing_read_only_is_flushed(folders, monkeypatch):
+    """There os.open of a folder is refused, and so is a flush of what is only read."""
+
+    def refused(path, flags):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    windows = SimpleNamespace(
+        name="nt", path=os.path, fsync=os.fsync, open=refused, O_RDONLY=os.O_RDONLY
+    )
+    monkeypatch.setattr(disk, "os", windows)
+    disk.replace(*folders)
+    assert held(folders[1]) == "new"
+    disk.write(folders[1] / "a", "newer")
+    assert (folders[1] / "a").read_text() == "newer"

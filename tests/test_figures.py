@@ -3,24 +3,34 @@
 import csv
 import json
 import re
+import subprocess
 import xml.etree.ElementTree as ET
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from conftest import HOSTILE
+from matplotlib.collections import PolyCollection
 from PIL import Image
 from pybtex.database import parse_string
+from test_study import judged
 
-from geomem import companion
+from geomem import Curve, companion
 from geomem.cli import book as cli
 from geomem.companion import figures, results
-from geomem.geometry.intervals import Fraction
-from geomem.plots import STYLE, drawing, shells
+from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.regimes import Regimes
+from geomem.memorization.study import Study
+from geomem.memorization.switch import Switch
+from geomem.memorization.trajectories import Course
+from geomem.plots import STYLE, drawing, pictures, remedies, shells
 
 WIDE = "a label of two hundred letters " * 7
 ID = "fig-test-picture"
+ENDS = Estimate(0.5), Estimate(2.0), Estimate(1.0)
+GEOMETRY = SimpleNamespace(regimes=Regimes(0.8, *ENDS, 0.9, 0.1, 10.0))
 TABLE = {"x [data units]": [1.0, 2.0], "y [probability]": np.array([0.25, np.pi])}
 
 
@@ -85,6 +95,20 @@ def test_its_citation_prints_any_title_and_no_command(text):
     title = entry.fields["title"]
     assert re.sub(pattern, lambda tex: marks[tex[0]], title) == " ".join(text.split())
     assert not re.search(r"[\\{}~^&%$#_]", re.sub(pattern, "", title)), "each of them is escaped"
+
+
+def test_what_git_does_not_know_yet_is_a_change_too(tmp_path, monkeypatch):
+    """A figure of a new notebook is not of the last commit, which lacks it."""
+    code = tmp_path / "geomem"
+    code.mkdir()
+    (code / "old.py").write_text("")
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm one"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    monkeypatch.setattr(figures, "__file__", str(code / "figures.py"))
+    assert figures.commit()["dirty"] is False
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "new.py").write_text("")
+    assert figures.commit()["dirty"] is True
 
 
 def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):
@@ -287,6 +311,66 @@ def test_rings_and_arrows_of_the_plane_are_where_they_should_be():
     (shown,) = ax.collections
     assert (shown.U[0], shown.V[0]) == pytest.approx((0.6, 0.8))
     np.testing.assert_array_equal(np.array(ax.lines[0].get_data()).T, points[1:])
+    plt.close("all")
+
+
+def tabled(numbers, table):
+    """Whether finite numbers are all in a table of columns."""
+    known = [x for column in table.values() for x in column if isinstance(x, (float, np.floating))]
+    return np.isin(np.round(numbers, 9), np.round(known, 9)).all()
+
+
+def ends_of_bands(fig):
+    """Where bands of curves end, upwards."""
+    bands = [band for ax in fig.axes for band in ax.collections if isinstance(band, PolyCollection)]
+    return [y for band in bands for path in band.get_paths() for y in path.vertices[:, 1]]
+
+
+def bands(rng):
+    sigma = np.array([0.5, 1.0, 2.0])
+    ours = {"a": Curve.from_queries(sigma, rng.random((9, 3)) < 0.5, indicator=True)}
+    return pictures.marks_and_curves(sigma, {"a": sigma / 4, "b": sigma / 5, "c": sigma / 6}, ours)
+
+
+def courses(rng):
+    sigma = np.array([2.0, 1.0, 0.5])
+    way = rng.random((9, 4)), rng.integers(0, 3, (9, 4)), rng.random((9, 3)) < 0.5
+    found = {"small": Course(sigma, *way, np.zeros((9, 1, 4, 4), np.float32))}
+    rate = Curve.from_queries(sigma[1:], rng.random((9, 2)) < 0.5, indicator=True)
+    return pictures.courses(GEOMETRY, found, rate, "held-out")
+
+
+@pytest.mark.parametrize("drawn", [bands, courses])
+def test_the_table_of_a_picture_has_the_ends_of_its_bands(drawn, rng):
+    fig, table = drawn(rng)
+    ends = ends_of_bands(fig)
+    assert ends and tabled(ends, table)
+    plt.close(fig)
+
+
+def test_the_table_has_the_bars_of_marks_and_the_lines_that_a_picture_is_read_against(rng):
+    sigma = np.array([0.5, 1.0, 2.0])
+    curve = Curve.from_table(sigma, sigma / 4)
+    for half in ([], [np.array([0.01, 0.02])]):
+        marks = {"W_sigma": (sigma[:2], sigma[:2] / 3, *half)}
+        table = drawing.noise_table({"W_sigma": curve}, "probability", marks=marks)
+        assert sum("half width" in heading for heading in table) == len(half)
+        assert not half or tabled(half[0], table)
+    passed = np.arange(200) < 200 * np.array([[0.0], [0.25], [1.0]])
+    alone = {"small": np.ones(200, bool), "large": np.zeros(200, bool)}
+    switch = Switch(sigma[::-1], {"small": passed, "large": passed[::-1]}, alone)
+    reach = SimpleNamespace(geometry=GEOMETRY, edge=Estimate(0.123, 0.1, 0.2))
+    _, table = pictures.switched(switch, reach)
+    assert tabled([*switch.begun.numbers, *switch.ended.numbers, 0.123], table)
+    lines = {"held-out": {"pca": Estimate(0.41, 0.4, 0.42)}, "training set": {"pca": Estimate(0.3)}}
+    study = Study({("plain", 0): judged(80, 2.0), ("dummy", 0): judged(45, 0.7)})
+    stop = SimpleNamespace(step=2, steps=[1, 2], losses=[Estimate(2.0, 1.9, 2.1)] * 2)
+    course = {"plain": [judged(10, 1.0), judged(80, 2.0)]}
+    for _, table in (
+        remedies.trade_off(study, study.first, lines, "pca"),
+        remedies.over_training({0: stop}, course, [1, 2], lines),
+    ):
+        assert tabled([0.41, 0.4, 0.42, 0.3], table) and len({*map(len, table.values())}) == 1
     plt.close("all")
 
 

@@ -28,7 +28,14 @@ def test_timesteps_have_the_weight_of_their_noise_level(name):
     alpha_bar = 1 / (1 + sigma**2)
     diffusers = SimpleNamespace(config={}, alphas_cumprod=torch.from_numpy(alpha_bar))
     diffusers.config["prediction_type"] = "epsilon"
-    every = [Schedule.ddpm(name), alpha_bar, [*alpha_bar], torch.from_numpy(alpha_bar), diffusers]
+    every = [
+        Schedule.ddpm(name),
+        Schedule.ddpm(name).between(0.1, 0.9),
+        alpha_bar,
+        [*alpha_bar],
+        torch.from_numpy(alpha_bar),
+        diffusers,
+    ]
     assert all(torch.equal(KEPT.timestep_weights(given), weights) for given in every)
 
 

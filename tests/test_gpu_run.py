@@ -1,6 +1,8 @@
 """The prepared run on a GPU: what fails or hangs ends alone, and a part of CIFAR-10 will do."""
 
+import ast
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -11,9 +13,15 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
-gpu = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(gpu)
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+gpu = benchmark("gpu")
 
 
 def test_a_command_that_fails_is_told_by_its_last_line():
@@ -50,12 +58,11 @@ def test_a_stage_that_fails_is_recorded_and_the_rest_goes_on(tmp_path, monkeypat
         return ended | ({"state": "failed", "error": "why"} if name == "training" else {})
 
     monkeypatch.setattr(gpu, "attempt", attempt)
-    for files in gpu.WRITES.values():  # of an earlier run, into the same folder
-        (tmp_path / files[0]).write_text("old")
+    old = {name.replace("*", "1000") for of in gpu.WRITES.values() for name in of}
+    for name in old:  # of an earlier run, into the same folder
+        (tmp_path / name).write_text("old")
     assert gpu.run("shipped", tmp_path, False) == 1
-    assert not {path.name for path in tmp_path.iterdir()} & {
-        f for of in gpu.WRITES.values() for f in of
-    }
+    assert not {path.name for path in tmp_path.iterdir()} & old
     assert asked == [(name, name != "device") for name in gpu.STAGES], "without CUDA it is quick"
     record = json.loads((tmp_path / "record.json").read_text())
     assert [*record["stages"]] == [*gpu.STAGES] == [*gpu.LIMITS]
@@ -63,6 +70,17 @@ def test_a_stage_that_fails_is_recorded_and_the_rest_goes_on(tmp_path, monkeypat
         assert stage["more"] == name and stage["limit_s"] >= gpu.LIMITS[name]
         assert stage.get("error") == ("why" if name == "training" else None)
     assert not [*tmp_path.glob("*.part")]
+
+
+@pytest.mark.parametrize("stage", gpu.STAGES)
+def test_what_a_stage_draws_and_tabulates_is_known_as_its_own(stage):
+    """Else what an earlier run left of it would stand beside a new record."""
+    written = set()
+    for node in ast.walk(ast.parse(inspect.getsource(gpu.STAGES[stage]))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("draw", "tabulate"):
+            name = re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).lstrip("f").strip("'"))
+            written.add(f"{name}.{'png' if ast.unparse(node.func) == 'draw' else 'csv'}")
+    assert written == {name for name in gpu.WRITES.get(stage, ()) if not name.endswith("json")}
 
 
 def test_all_stages_together_take_at_most_eight_minutes():
@@ -98,3 +116,16 @@ def test_published_files_are_known(cifar10):
 def test_the_checks_hold_where_the_device_is_the_cpu(check, rng):
     measure, allowed = gpu.CHECKS[check]
     assert measure(*rng.uniform(-1, 1, (2, 48, 3, 32, 32)).astype(np.float32)) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("name", "measure", "more"), [("geometry", "curves", ()), ("stream", "measured", (1, 1))]
+)
+def test_what_is_compared_with_a_cpu_is_measured_there(name, measure, more, monkeypatch):
+    """Also where there is CUDA, which the curves would take by themselves."""
+    asked, module = [], benchmark(name)
+    for curve in ("max_posterior_weight", "shell_coverage"):
+        noted = lambda *_, device="auto", **how: asked.append(device)  # noqa: E731
+        monkeypatch.setattr(module.geomem, curve, noted)
+    getattr(module, measure)(None, None, *more)
+    assert asked == ["cpu", "cpu"]

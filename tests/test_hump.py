@@ -35,6 +35,19 @@ def test_centre_and_areas_of_a_triangle():
     assert np.log([end.value for end in hump.half]) == pytest.approx([-2.5, -1])
 
 
+@pytest.mark.parametrize("counts, ends", [
+    ([0, 1, 1, 2, 0], (2.0, np.sqrt(20))),
+    ([0, 2, 1, 1, 0], (np.sqrt(2), 4.0)),
+    ([0, 0, 2, 0, 0], (np.sqrt(6), np.sqrt(12))),
+])  # fmt: skip
+def test_a_level_at_exactly_half_of_the_peak_reaches_it(counts, ends):
+    rows = np.arange(20)[:, None] < np.array(counts)
+    hump = Hump.of(rate(np.arange(1.0, 6.0), rows.mean(0), n=20))
+    assert [end.value for end in hump.half] == pytest.approx(ends)
+    thirds = Hump.of(rate(np.arange(1.0, 6.0), np.array(counts) / 3 * 0.1, n=20))
+    assert [end.value for end in thirds.half] == pytest.approx(ends), "however it is rounded"
+
+
 def test_scaling_the_levels_moves_the_centre_and_nothing_else(rng):
     shape = np.array([0.01, 0.2, 0.4, 0.1, 0.02])
     curve = rate(SIGMA, shape, 300, rng)

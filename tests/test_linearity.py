@@ -50,6 +50,26 @@ def test_a_constant_shift_is_all_in_common(images):
     assert found.variance == pytest.approx(variance)
 
 
+@pytest.mark.parametrize("n", [3, 20])
+def test_the_share_in_common_is_not_larger_of_fewer_inputs(rng, n):
+    """Off by a shift and by noise of as much: half of it is in common, of any number of inputs."""
+    d, shift = 20_000, rng.normal(size=20_000)
+    train = rng.normal(size=(5, d))
+    exact = gaussian(train)
+
+    def off(x, sigma):
+        return exact(x, sigma) + torch.as_tensor(shift + rng.normal(size=x.shape))
+
+    found = Linearity.of(off, train, rng.normal(size=(n, d)), SIGMAS[:1])
+    assert found.common[0] == pytest.approx(0.5, abs=0.02)
+
+
+def test_of_one_input_nothing_is_said_to_be_in_common(images):
+    train, heldout = images
+    found = Linearity.of(lambda x, s: x + 1, train, heldout[:1], SIGMAS)
+    assert np.isnan(found.common).all()
+
+
 def test_a_constant_is_no_nearer_than_the_mean_image(images):
     """Within any share of the variance at enough noise, and yet it knows nothing of its input."""
     train, heldout = images

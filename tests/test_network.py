@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import sympy
 import torch
 from torch import nn
 
+from geomem.diffusion import network as networks
 from geomem.diffusion.network import (
     DDPMPP,
     MLP,
@@ -20,6 +22,8 @@ from geomem.diffusion.network import (
     loss_weight,
     preconditioning,
 )
+from geomem.diffusion.sampler import device_of
+from geomem.geometry.denoiser import answer, weights
 
 SIGMAS = torch.logspace(-3, 3, 25, dtype=torch.float64)
 NETWORKS = {
@@ -246,6 +250,28 @@ def test_doubling_late_is_doubling_first():
     torch.testing.assert_close(block(x, steer), double(x) + h, rtol=1e-4, atol=1e-5)
 
 
+def test_more_groups_than_a_device_takes_at_once_change_no_answer_and_no_slope(monkeypatch):
+    h, film = torch.randn(5, 16, 3, 3), torch.randn(5, 32)
+    target = torch.randn(5, 16, 3, 3)
+
+    def found(most):
+        monkeypatch.setattr(networks, "GROUPS", {"cpu": most})
+        asked = []
+        real = nn.functional.group_norm
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                nn.functional, "group_norm", lambda h, n, *of: asked.append(n) or real(h, n, *of)
+            )
+            inputs = [h.clone().requires_grad_(), film.clone().requires_grad_()]
+            normed = networks._film_norm(inputs[0], 4, inputs[1])
+        return asked, [normed, *torch.autograd.grad(normed, inputs, target)]
+
+    (once, whole), (apart, parts) = found(20), found(19)
+    assert (once, apart) == ([20], [4])
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 def test_attention_sits_at_the_grids_asked_for():
     def sizes(config):
         """The grid of each attention layer, seen while the network runs."""
@@ -311,6 +337,19 @@ def test_classes_are_needed_or_refused_and_matter(config):
     for denoiser, label in ((classed, 3), (classed, -1), (plain, 0)):
         with pytest.raises(ValueError, match="no class"):
             denoiser.given(label)
+
+
+def test_a_network_is_seen_through_the_denoiser_of_one_class():
+    """With dropout, in training mode: it is asked in eval mode, and says so."""
+    network = awake(replace(known(NETWORKS["unet"]), n_classes=3, dropout=0.5))
+    one, x = network.given(1), noisy()
+    asked = answer(one, x, 0.5)
+    network.train()
+    with pytest.warns(UserWarning, match="training mode"):
+        torch.testing.assert_close(answer(one, x, 0.5), asked, rtol=0, atol=0)
+    assert network.training and all(map(torch.equal, weights(one), weights(network)))
+    assert device_of(network.to("meta").given(1)) == torch.device("meta")
+    assert pickle.loads(pickle.dumps(one)).label == 1
 
 
 # Nonsense

@@ -31,12 +31,23 @@ def test_every_profile_resolves_for_every_notebook():
             assert set(values) == set(notebook.parameters) and notebook.name in profile.seconds
 
 
+@pytest.mark.parametrize("name", ["digits", "fashion-mini"])
+def test_every_notebook_takes_every_data_set_of_the_package(name):
+    """In no notebook a default asks for more held-out images than any of them has."""
+    profile = notebooks.pick_profile(ROOT, "cpu")
+    for notebook in notebooks.notebooks(ROOT).values():
+        if "dataset" in notebook.parameters:
+            values = notebooks.resolve(notebook, profile, {"dataset": name})
+            fitted = runs.fit_to_data(notebook, values, fetch=True)
+            assert {key for key in values if fitted[key] != values[key]} <= {"n_heldout"}
+
+
 def test_the_paper_profile_is_the_gpu_profile_with_another_network():
     gpu, paper = (notebooks.pick_profile(ROOT, name) for name in ("gpu", "paper"))
     for notebook in notebooks.notebooks(ROOT).values():
         a, b = (notebooks.resolve(notebook, profile) for profile in (gpu, paper))
         differ = {name for name in a if a[name] != b[name]}
-        assert differ <= {"preset", "third_models", "changes", "n_train"}
+        assert differ <= {"preset", "models", "third_models", "changes", "n_train"}
         assert ("preset" in differ) == ("preset" in a), notebook.name
 
 

@@ -311,6 +311,24 @@ def test_photographs_are_turned_as_exif_says(tmp_path, orientation, form):
     assert ("turned upright" in data.source) == (orientation > 1 and form != "tiff")
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_exif_block_of_one_photograph_is_no_reason_to_refuse_them(
+    tmp_path, pixels, packed
+):
+    """Whatever is damaged there; the pixels are those that are there without it."""
+    plain = load_dataset(images_in(tmp_path / "plain", pixels, "jpeg")).train
+    exif = Image.Exif()
+    exif[0x011A], exif[0x010F] = 72.0, "a maker of cameras"
+    block = exif.tobytes()
+    cut = (block[:k] for k in range(12, len(block), 6))
+    wrong = (block[:k] + b"\xff" + block[k + 1 :] for k in range(6, len(block), 4))
+    for damaged in (*cut, *wrong):
+        folder = images_in(tmp_path / "set", pixels, "jpeg")
+        Image.fromarray(pixels[0]).save(folder / "0.jpeg", exif=damaged)
+        path = zipped(folder, tmp_path / "set.zip") if packed else folder
+        np.testing.assert_array_equal(load_dataset(path).train, plain)
+
+
 def test_transparent_pixels_lie_on_white(tmp_path, pixels, rng):
     alpha = rng.integers(0, 256, (10, 6, 6, 1), np.uint8)
     veiled = np.concatenate([pixels, alpha], 3)
@@ -405,6 +423,32 @@ def test_held_out_images_of_another_path(tmp_path, pixels, capsys):
         load_dataset(tmp_path / "mine", heldout=tmp_path / "c.npy")
     with pytest.raises(DataError, match="does not exist"):
         load_dataset(tmp_path / "mine", heldout=tmp_path / "nowhere")
+
+
+def test_a_range_is_not_laid_on_bytes_beside_other_numbers(tmp_path, rng):
+    """Whichever part has them; where both ranges fit, or none, that is said."""
+    eight = rng.integers(0, 256, (9, 4, 4), np.uint8)
+    eight[0, 0, 0] = 255
+    right = (eight / np.float32(127.5) - 1)[:, None]
+
+    def read(train, heldout, asked):
+        for name, images in (("train", train), ("new", heldout)):
+            np.save(tmp_path / f"{name}.npy", images)
+        return load_dataset(tmp_path / "train.npy", heldout=tmp_path / "new.npy", range=asked)
+
+    for asked in ((0, 4095), (-1000, 1000), (0, 1)):
+        other = asked[0] + eight / 255 * (asked[1] - asked[0])
+        for found in (read(other, eight, asked), read(eight, other, asked)):
+            np.testing.assert_allclose(found.heldout, right, atol=1e-5)
+            np.testing.assert_allclose(found.train, right, atol=1e-5)
+    masks = (eight > 99).astype(np.uint8)
+    assert {*np.unique(read(eight / 255, masks, (0, 1)).heldout)} == {-1.0, 1.0}
+    for train, heldout, asked in (
+        (1.5 * eight, eight, (0, 400)), (16.0 * eight, eight // 9, (0, 4095)),
+        (eight, eight, (0, 4095)),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match="bytes can be values of 0 to"):
+            read(train, heldout, asked)
 
 
 def test_a_fifth_that_is_held_out_is_said(tmp_path, pixels, capsys):

@@ -155,6 +155,8 @@ def test_settings_name_every_field():
     [
         ("train.steps", "100", 100),
         ("train.steps", 100.0, 100),
+        ("train.seed", "9007199254740993", 2**53 + 1),  # between two floats
+        ("train.seed", 2**64 - 1, 2**64 - 1),
         ("train.lr", "1e-3", 1e-3),
         ("train.lr", 1, 1.0),
         ("train.device", "cpu", "cpu"),
@@ -204,6 +206,7 @@ def test_text_is_read_as_the_settings_type(key, text, value):
         ("train.steps", {"a": 1}),
         ("train.lr", "fast"),
         ("train.lr", "nan"),
+        ("train.lr", math.nan),
         ("train.lr", 10**400),
         ("train.lr", None),
         ("train.compile", "yes"),

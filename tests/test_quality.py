@@ -106,6 +106,13 @@ def test_frechet_estimate_brackets_its_distance(rng):
     assert found.low == pytest.approx(max(found.value - half, 0))
 
 
+def test_the_jackknife_of_a_frechet_distance_needs_three_images(rng):
+    a, b = rng.standard_normal((2, 40, 3))
+    assert np.isfinite(frechet_estimate(a[:3], b).numbers).all()
+    with pytest.raises(ValueError, match="frechet_estimate: needs 3 images in a or more, got 2"):
+        frechet_estimate(a[:2], b)
+
+
 def test_sliced_wasserstein_of_a_shift_and_a_permutation(rng):
     a = rng.normal(size=(50, 1, 2, 2))
     assert sliced_wasserstein(a, a[rng.permutation(50)]) == pytest.approx(0, abs=1e-12)

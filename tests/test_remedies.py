@@ -83,6 +83,20 @@ def test_the_ratio_of_errors_holds_the_truth(rng, trainings):
     assert np.mean(held) == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.2])
+def test_the_ratio_of_errors_on_shared_images_holds_the_truth(rng, spread):
+    """All trainings meet the same 30 images: what these do, their spread does not show."""
+    held = []
+    for _ in range(300):
+        base = rng.gamma(4.0, 1.0, size=(30, 3))
+        image = rng.uniform(0.5, 1.5, size=base.shape)  # how much harder it is for the one kind
+        factors = np.exp(spread * rng.normal(size=(3, 3)))
+        ones = [ErrorCurve.from_queries(SIGMAS, 1.7 * base * image * k) for k in factors]
+        ratio = error_ratio(ones, [ErrorCurve.from_queries(SIGMAS, base)] * 3)
+        held.append((ratio.low <= 1.7) & (ratio.high >= 1.7))
+    assert np.mean(held) == pytest.approx(0.95, abs=0.04)
+
+
 def test_distances_are_told_apart_by_the_interval_of_their_difference():
     def around(*values):
         return [Estimate(v, v - 0.1, v + 0.1) for v in values]

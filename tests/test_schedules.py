@@ -169,6 +169,10 @@ def test_an_estimate_keeps_its_interval_and_says_where_a_schedule_ends():
     assert read.numbers == pytest.approx((0.5, 0.25, 0.8)), "in order, though t falls"
     assert str(Schedule.ddpm("linear").read(Estimate(200.0, 190.0, 210.0))) == "none"
     assert str(Schedule.flow().read(Estimate(np.nan))) == "none"
+    linear = Schedule.ddpm("linear")
+    value, last = linear.sigma(979), linear.ends[1]
+    half_known = linear.read(Estimate(value, value / 2, 2 * last))
+    assert str(half_known) == "979", "an end beyond its levels leaves no interval"
 
 
 @pytest.mark.parametrize("schedule", EVERY[1:], ids=lambda s: s.name)

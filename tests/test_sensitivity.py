@@ -32,7 +32,8 @@ def test_thicker_shells_and_lower_levels_begin_earlier(found):
     assert np.all(np.diff(starts[1:], axis=1) > 0) and np.all(np.diff(starts[:, :2], axis=0) < 0)
     there = np.array([[zone is not None and zone.medium is not None for zone in
                        (tried.zones[c, level] for level in LEVELS)] for c in CS])  # fmt: skip
-    assert tried.spread == pytest.approx(starts[there].max() / starts[there].min())
+    assert tried.spread.value == pytest.approx(starts[there].max() / starts[there].min())
+    assert 1 <= tried.spread.low <= tried.spread.value <= tried.spread.high
     ends = {level: {tried.zones[c, level].concentrated.value for c in CS[1:]} for level in LEVELS}
     assert all(len(one) == 1 for one in ends.values())  # they know no shells
 
@@ -44,9 +45,17 @@ def test_a_start_that_comes_after_the_end_is_none_of_a_zone(found):
     assert late and not late.medium and tried.columns()["level 0.99"][1] == f"({late.covered})"
     assert tried.columns()["level 0.8"][1] == str(tried.zones[5.0, 0.8].covered)
     only = Sensitivity({(5.0, 0.99): late})
-    assert np.isnan(only.spread)
-    both = Sensitivity({(5.0, 0.99): late, (5.0, 0.8): tried.zones[5.0, 0.8]})
-    assert both.spread == 1
+    assert np.isnan(only.spread.value)
+    assert only.in_words(5.0, 0.99).startswith("none: ")
+
+
+def test_one_zone_is_compared_with_none(found):
+    tried, _ = found
+    only = {(5.0, 0.8): tried.zones[5.0, 0.8]}
+    assert np.isnan(Sensitivity(only).spread.value)
+    late = {(5.0, 0.99): tried.zones[5.0, 0.99], (1.0, 0.99): None}
+    assert np.isnan(Sensitivity(only | late).spread.value), "what is no zone is not compared either"
+    assert Sensitivity(only | {(4.0, 0.8): tried.zones[5.0, 0.8]}).spread.value == 1
 
 
 def test_a_level_above_the_mass_of_a_shell_is_nowhere(found):

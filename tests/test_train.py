@@ -5,6 +5,7 @@ import functools
 import itertools
 import math
 from dataclasses import replace
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -150,13 +151,31 @@ def test_moments_of_another_shape_are_refused(tmp_path, images, labels):
         TrainState(small(UNET, images)).load(tmp_path / "state")
 
 
-def test_training_leaves_the_global_generators_alone(images, labels):
+@EACH
+def test_training_leaves_the_global_generators_alone(images, labels, network, monkeypatch):
+    """Those of CUDA too, which torch.manual_seed reseeds, and fork_rng may not put back."""
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002 (the global generator is what must stay as it was)
     before = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
-    run(small(NETWORKS["dropout"], images), images, labels)
+    reseeded = Mock()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", reseeded)
+    state = TrainState(small(network, images))
+    reseeded.assert_not_called()
+    run(state.config, images, labels, state)
+    if not network.dropout:  # the masks' seeds are given between two copies of CUDA's state
+        reseeded.assert_not_called()
     assert torch.equal(torch.get_rng_state(), before[0])
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seed", [0, 2**63, 2**64 - 1])
+def test_the_first_weights_are_those_of_torchs_seed(images, seed):
+    torch.manual_seed(seed)
+    config = small(UNET, images, seed=seed)
+    theirs = EDMDenoiser(config.model).state_dict()
+    torch.manual_seed(0)
+    ours = TrainState(config).model.state_dict()
+    assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
 
 
 def questions(config, images, steps):
@@ -309,6 +328,39 @@ def test_what_cuda_is_told_is_taken_back():
     assert told() == before != ("high", True, False, False)
     with training._kernels(torch.device("cpu")):
         assert told() == before
+
+
+@pytest.fixture
+def newer():
+    """Sets torch's newer switch of products, that of one device and the one above; both as new."""
+    products: Any = torch.backends.cuda.matmul
+    if not hasattr(products, "fp32_precision"):
+        pytest.skip("this torch has the older switch alone")
+
+    def told(one, every):
+        products.fp32_precision, torch.backends.fp32_precision = one, every
+
+    yield told
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.mkldnn.matmul.fp32_precision = "none"
+    told("none", "none")
+
+
+@pytest.mark.parametrize("every", ["none", "ieee", "tf32"])
+@pytest.mark.parametrize("one", ["none", "ieee", "tf32"])
+def test_what_torchs_newer_switch_told_is_taken_back(newer, one, every):
+    def told():
+        return torch.backends.cuda.matmul.fp32_precision.replace("none", "ieee")
+
+    newer(one, every)
+    before = told()
+    with pytest.raises(TrainingError), training._kernels(torch.device("cuda")):
+        assert told() == "tf32"
+        raise TrainingError("stop")
+    assert told() == before
+    if (one, every) == ("none", "tf32"):  # it still follows the one above
+        torch.backends.fp32_precision = "ieee"
+        assert told() == "ieee"
 
 
 # Each part of a step by hand

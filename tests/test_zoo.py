@@ -954,6 +954,30 @@ def test_the_states_of_a_store(shelf, whole):
         assert zoo.stored(bare.folder).state.startswith("in training")
 
 
+def test_who_only_looks_at_a_model_does_not_train_it(tmp_path):
+    """Two that look at once: each takes the lock for an instant."""
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        threading.Timer(zoo.LOOKS / 4, fcntl.flock, (handle, fcntl.LOCK_UN)).start()
+        assert not zoo._busy(tmp_path)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert zoo._busy(tmp_path)
+
+
+def test_a_link_to_a_model_is_another_name_of_it(whole, tmp_path):
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere" / whole.name
+    shutil.copytree(whole.folder, elsewhere)
+    store.mkdir()
+    for name in ("best", "paper"):
+        (store / name).symlink_to(elsewhere)
+    (store / "gone").symlink_to(tmp_path / "nowhere")
+    ((folder, state),) = [(s.folder, s.state) for s in models(store)]
+    assert (folder, state) == (elsewhere, "finished")
+    for name in ("best", "paper", whole.name, whole.name[:8]):
+        assert load_model(name, store).folder == elsewhere
+
+
 def test_beginning_anew_forgets_what_was(base, whole, tmp_path):
     folder = tmp_path / whole.name
     shutil.copytree(whole.folder, folder)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from geomem.cli.main import examples, value_range
 from geomem.cli.models import store_root
 from geomem.cli.processes import checked_device
-from geomem.data.named import open_source
-from geomem.data.sets import ImageSet, load_dataset
+from geomem.data.named import name_of, open_source
+from geomem.data.sets import ImageSet, laid_on, load_dataset
 from geomem.denoisers.recognise import denoiser
 from geomem.diffusion import zoo
 from geomem.diffusion.schedules import Schedule
@@ -113,11 +113,14 @@ def _loaded(options: argparse.Namespace) -> ImageSet:
 def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None:
     if options.samples is None:
         return None
+    asked = value_range(options.range)
+    if isinstance(asked, tuple):
+        theirs, ours = (open_source(of, None).train for of in (options.samples, options.images))
+        asked = laid_on(theirs, ours, asked, name_of(options.samples))
     with contextlib.redirect_stdout(io.StringIO()):  # what it says is of training images
         drawn = load_dataset(
-            options.samples, heldout=False, size=options.size,
-            range=value_range(options.range) or "unclipped",
-        )  # fmt: skip
+            options.samples, heldout=False, size=options.size, range=asked or "unclipped"
+        )
     low, high = drawn.train.min(), drawn.train.max()
     print(f"{len(drawn.train):,} samples of {options.samples}: values of {low:.3g} to {high:.3g}")
     if drawn.train.shape[1:] != data.train.shape[1:]:

@@ -125,22 +125,24 @@ class _Progress:
 
     def __init__(self, name: str, config: TrainConfig, begun: int, first: bool):
         self.config, self.begun, self.step, self.loss = config, begun, begun, math.nan
-        self.paced = begun, math.nan  # the pace is measured from this step and second on
+        self.since, self.seconds = begun, 0.0  # the steps after this one took so long
         self.bar = bar(config.images, name, " images") if first else None
         if self.bar is not None:
             self.bar.initial = self.bar.n = self.bar.last_print_n = begun * config.batch
 
     def __call__(self, record: Record) -> None:
         if self.step == self.begun:  # the first step warms up
-            self.loss, self.paced = record.loss, (record.step, time.perf_counter())
+            self.loss, self.since = record.loss, record.step
+        else:  # as the records say: on CUDA those of many steps come at once
+            self.seconds += record.seconds
         self.step, self.loss = record.step, SMOOTHING * self.loss + (1 - SMOOTHING) * record.loss
         if self.bar is None:
             return
         self.bar.set_postfix_str(f"loss {self.loss:.3g}", refresh=False)
         self.bar.update(record.images - self.bar.n)
-        (since, second), steps = self.paced, self.config.steps
-        if self.bar.disable and record.step % max(1, steps // 10) == 0 and record.step > since:
-            pace = (time.perf_counter() - second) / (record.step - since)  # seconds a step
+        steps, timed = self.config.steps, record.step - self.since
+        if self.bar.disable and record.step % max(1, steps // 10) == 0 and timed:
+            pace = self.seconds / timed  # seconds a step
             print(
                 f"  step {record.step:,}: loss {self.loss:.3g}, {self.config.batch / pace:,.0f} "
                 f"images/s, {in_time(pace * (steps - record.step))} left",

@@ -119,7 +119,7 @@ def commit() -> dict[str, str | bool | None]:
 
     paths = [":/geomem", ":/notebooks", ":/requirements*.lock"]
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", *paths)
+        changed = git("status", "--porcelain", "--", *paths)
         return {"commit": git("log", "-1", "--format=%H", "--", *paths), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

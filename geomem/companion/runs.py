@@ -76,9 +76,10 @@ def fit_to_data(
 ) -> dict[str, Value]:
     """The parameters with what only the data can tell checked, before anything runs.
 
-    Of a path, numbers of images larger than the set become all there are; of a set with a
-    name they are an error. With ``fetch``, since something will run, a set that is not on this
-    disk is downloaded now, in sight, and a GPU that is not there is an error.
+    Numbers of images larger than the set become all there are; but the training images of a set
+    with a name, which say what is reproduced, are an error. With ``fetch``, since something will
+    run, a set that is not on this disk is downloaded now, in sight, and a GPU that is not there is
+    an error.
     """
     fitted = dict(parameters)
     if fetch and fitted.get("device") == "cuda" and not torch.cuda.is_available():
@@ -93,8 +94,10 @@ def fit_to_data(
         for part, size in zip(("n_train", "n_heldout"), dataset_sizes(dataset), strict=True):
             asked = fitted.get(prefix + part)
             if isinstance(asked, int) and asked > size:
-                if dataset in LOADERS:
-                    raise DataError(f"{prefix}{part}: asked for {asked}; {dataset} has {size}.")
+                if dataset in LOADERS and part == "n_train":
+                    raise DataError(
+                        f"{notebook.name}: {prefix}{part}: asked for {asked}; {dataset} has {size}."
+                    )
                 fitted[prefix + part] = size
     return fitted
 

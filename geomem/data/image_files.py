@@ -255,7 +255,7 @@ def _image(place: _Images, file: str) -> Iterator[Image.Image]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with place.open(file) as opened:
             try:
-                image = Image.open(opened, formats=FORMATS)
+                image = _opened(opened)
             except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
                 raise DataError(
                     f"{shown} claims more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller."
@@ -267,6 +267,19 @@ def _image(place: _Images, file: str) -> Iterator[Image.Image]:
                         "convert it."
                     )
                 yield image
+
+
+def _opened(file: IO[bytes]) -> Image.Image:
+    """An open image, also one whose EXIF alone is damaged: only a TIFF's pixels depend on that.
+
+    Pillow reads it as it opens a JPEG, and warns of it as of a TIFF.
+    """
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UserWarning:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+            return Image.open(file, formats=[form for form in FORMATS if form != "TIFF"])
 
 
 def _turn(image: Image.Image) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +129,8 @@ def load_dataset(
         The values that become -1 and 1; "any" keeps values as they are. None recognises 0 to 255,
         0 to 1 and -1 to 1, and refuses what may be several; floats of other than 1 or 3
         channels are latents, and kept. "unclipped" is None for samples of a network: floats that
-        reach beyond -1 to 1 on both sides of 0 are kept.
+        reach beyond -1 to 1 on both sides of 0 are kept. A range that is given is that of both
+        parts, but bytes beside other numbers keep 0 to 255, where only that fits them.
     root : path or None
         Folder to look in before downloading; default the environment variable GEOMEM_DATA.
     share : (int, int) or None
@@ -292,11 +293,9 @@ def _bounds(
     if asked is not None and not unclipped:
         if asked == "any":
             return None, None
-        with suppress(TypeError, ValueError):
-            low, high = map(float, asked)
-            if -np.inf < low < high < np.inf:
-                return (low, high), (low, high)
-        raise DataError(f"{name}: range must be (low, high), 'any' or 'unclipped', not {asked!r}.")
+        given = _checked(asked, name)
+        train, new = source.train, source.heldout or source.train
+        return laid_on(train, new, given, name), laid_on(new, train, given, name)
     (first, float_first), (second, float_second) = (
         _recognised(part, name, unclipped) if part is not None else (None, False)
         for part in (source.train, source.heldout)
@@ -307,6 +306,39 @@ def _bounds(
             f"{_said([second])}; give range=."
         )
     return first, first if source.heldout is None else second
+
+
+def _checked(asked: Any, name: str) -> Range:
+    with suppress(TypeError, ValueError):
+        low, high = map(float, asked)
+        if -np.inf < low < high < np.inf:
+            return low, high
+    raise DataError(f"{name}: range must be (low, high), 'any' or 'unclipped', not {asked!r}.")
+
+
+def laid_on(part: Part, other: Part, asked: Range, name: str) -> Range:
+    """The range of a part beside another one, where one is asked for: that, or the own of bytes.
+
+    Of images of 12 bits the range is said, and those of 8 bits beside them are of 0 to 255 still.
+    """
+    own = RANGES[2]
+    if asked == own or not _has_bytes(part):
+        return asked
+    if not _has_bytes(other):
+        most = max(int(raw.max()) for raw in part.read(np.arange(len(part.labels))))
+        fitting = [of for of in (asked, own) if of[0] >= 0 and sum(of) / 2 < most <= of[1]]
+        if len(fitting) == 1:
+            return fitting[0]
+    elif asked[1] <= own[1]:
+        return asked
+    raise DataError(
+        f"{name}: bytes can be values of {asked[0]:g} to {asked[1]:g}, or their own 0 to 255: "
+        "bring all images to one kind of number."
+    )
+
+
+def _has_bytes(part: Part) -> bool:
+    return bool(next(iter(part.read(np.arange(1)))).dtype == np.uint8)
 
 
 def _recognised(part: Part, name: str, unclipped: bool) -> tuple[Range | None, bool]:
@@ -340,15 +372,18 @@ def _class_numbers(
         return None
     wanted: list[str | int]
     wanted = [classes] if isinstance(classes, (str, int, np.integer)) else list(classes)
+    labels = np.unique(source.train.labels[source.train.labels >= 0]).tolist()
+    # A command line and TOML have texts alone: classes without names are called by their numbers.
+    names = [*source.classes] or [*map(str, labels)]
+    of_names = [*range(len(names))] if source.classes else labels
     numbers = []
     for wish in wanted:
-        if wish in source.classes:
-            numbers.append(list(source.classes).index(str(wish)))
+        if wish in names:
+            numbers.append(of_names[names.index(str(wish))])
         elif isinstance(wish, Integral) and np.any(source.train.labels == wish):
             numbers.append(int(wish))
         else:
-            labels = np.unique(source.train.labels[source.train.labels >= 0])
-            known = ", ".join(source.classes or map(str, labels)) or "(none: it has no labels)"
+            known = ", ".join(names) or "(none: it has no labels)"
             raise DataError(f"{name}: no class {wish!r}; its classes are {known}.")
     return numbers
 

@@ -7,6 +7,7 @@ equations; no code of EDM is used.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from torch.nn import functional
 from geomem.geometry.denoiser import Denoiser
 from geomem.typed import check_ranges
 
+GROUPS = {"cuda": 65_535}  # of one image, at most: each is a row of the backward kernel's grid
 RANGES = {  # of `ModelConfig`
     "width": "[1, 1e5]",
     "multipliers": "[1, 1000]",
@@ -252,7 +254,21 @@ class EDMDenoiser(nn.Module):
         """The denoiser of one class of a class-conditional model."""
         if not 0 <= label < self.config.n_classes:
             raise ValueError(f"model: no class {label}; it has {self.config.n_classes}.")
-        return lambda x, sigma: self(x, sigma, torch.full((len(x),), label, device=x.device))
+        return OfClass(self, label)
+
+
+class OfClass:
+    """The denoiser of one class of a network, whose weights and mode are still seen through it."""
+
+    def __init__(self, network: EDMDenoiser, label: int):
+        self.__self__, self.label = network, label  # as a bound method names what it is of
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return self.__self__.parameters()
+
+    def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
+        label = torch.full((len(x),), self.label, device=x.device)
+        return self.__self__(x, sigma, label)
 
 
 class Embedding(nn.Module):
@@ -424,9 +440,13 @@ def _film_norm(h: Tensor, groups: int, film: Tensor) -> Tensor:
     """GroupNorm of h (B, C, H, W), times 1 + scale, plus shift; film is (B, 2 C), both of them.
 
     As the affine part of one normalization over B C channels: two to three times as fast on
-    a CPU as a normalization, a product and a sum, with their gradients.
+    a CPU as a normalization, a product and a sum, with their gradients. These it is where a
+    device cannot take as many groups at once.
     """
     scale, shift = film.chunk(2, 1)
+    if len(h) * groups > GROUPS.get(h.device.type, math.inf):
+        scale, shift = scale[:, :, None, None], shift[:, :, None, None]
+        return functional.group_norm(h, groups) * (1 + scale) + shift
     rows = h.reshape(1, -1, *h.shape[2:])
     rows = functional.group_norm(rows, len(h) * groups, 1 + scale.flatten(), shift.flatten())
     return rows.view_as(h)

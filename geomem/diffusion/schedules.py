@@ -234,7 +234,7 @@ class Schedule:
         return replace(self, ends=ends)
 
     def read(self, level: Estimate) -> Estimate:
-        """A measured noise level on this clock, with its interval; NaN for what it does not have.
+        """A measured noise level on this clock; NaN for what it does not have.
 
         Parameters
         ----------
@@ -244,10 +244,10 @@ class Schedule:
         Returns
         -------
         Estimate
-            Of the time; the ends of the interval in their order.
+            Of the time; the ends of the interval in their order, if it has both.
         """
         value, *ends = self.forward(np.array(level.numbers)).tolist()
-        return Estimate(value, *sorted(ends))
+        return Estimate(value) if np.isnan(ends).any() else Estimate(value, *sorted(ends))
 
     def _within(self, what: str, given: Floats, found: Floats) -> Floats:
         if not np.isfinite(found).all():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import copy
+import functools
 import math
 import textwrap
 import time
@@ -188,8 +189,8 @@ class TrainState:
     def __init__(self, config: TrainConfig):
         self.config = config
         self.device = torch.device(device_of(config.device))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(config.seed)  # torch's would reseed CUDA's, too
             self.model = EDMDenoiser(config.model)
         cuda = self.device.type == "cuda"
         low = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
@@ -493,15 +494,33 @@ def _kernels(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    precision, fixed = torch.get_float32_matmul_precision(), torch.backends.cudnn.deterministic
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.deterministic = True
+    fixed, torch.backends.cudnn.deterministic = torch.backends.cudnn.deterministic, True
     try:
-        with sdpa_kernel(SDPBackend.MATH):  # the fused ones add up gradients as they come
+        with _tf32(), sdpa_kernel(SDPBackend.MATH):  # the fused ones add up gradients as they come
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.deterministic = fixed
+
+
+@contextlib.contextmanager
+def _tf32() -> Iterator[None]:
+    """Products of float32 in TF32 meanwhile, by whichever of torch's two switches is in use."""
+    tell: Callable[[str], None]
+    try:
+        before, wanted = torch.get_float32_matmul_precision(), "high"
+        tell = torch.set_float32_matmul_precision
+    except RuntimeError:  # the newer one is set, of which the older cannot tell
+        newer: Any = torch.backends.cuda.matmul
+        before, wanted = newer.fp32_precision, "tf32"
+        tell = functools.partial(setattr, newer, "fp32_precision")
+    if before == wanted:  # perhaps from a switch above: to say it here again would outlast that
+        yield
+        return
+    tell(wanted)
+    try:
+        yield
+    finally:
+        tell(before)
 
 
 def device_of(name: str) -> str:

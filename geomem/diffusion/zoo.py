@@ -44,12 +44,14 @@ from geomem.reach import Reached, reached
 
 STORE_VARIABLE = "GEOMEM_MODELS"  # another folder than ./models
 # What does not change what a model is: another kind of device draws other batches and noise, as
-# another seed would, and the rest changes last digits at most.
+# another seed would; compiled, a network with dropout has other masks, as another seed would give
+# it; and the rest changes last digits at most.
 NOT_IN_KEY = {"device", "compile", "threads", "checkpoint"}
 TRAINING = "from geomem.diffusion.train import TrainState, train; (TrainState, train)"
 EXPERIMENT = "experiment.json"  # what a model is to be, from before its first step
 STEP = r"step-([0-9]{8}|[1-9][0-9]{8,})"  # a checkpoint, by the steps done
 OWN = ".of-"  # a folder that one process writes in, with its machine's name after it
+LOOKS = 0.5  # seconds in which those who only look at a lock are done
 LEFT = 86400.0  # seconds after which what another machine has left there is nobody's
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}
 
@@ -170,7 +172,8 @@ def load_model(name: str | Path, root: Path | None = None, *, device: str = "aut
     if not folder.is_dir():
         if folder.is_file():
             raise CheckpointError(f"{name}: not the folder of a model.")
-        found = [f for f in _folders(root) if f.name.startswith(str(name))]
+        named = ((own, f.resolve()) for f in _folders(root) for own in (f.name, f.resolve().name))
+        found = sorted({place for own, place in named if own.startswith(str(name))})
         if len(found) != 1:
             known = ", ".join(f.name for f in found or _folders(root)) or "none yet"
             raise CheckpointError(
@@ -192,7 +195,7 @@ class Stored:
     Attributes
     ----------
     folder : where it lies; its name is the model's.
-    finished, running : whether it is trained to its end, and whether a process trains it now.
+    finished : whether it is trained to its end.
     step : steps done, to the last checkpoint before which nothing is missing.
     experiment : what it is made of; None where that is not known (yet).
     record : of a finished model, as in `Trained`.
@@ -201,11 +204,15 @@ class Stored:
 
     folder: Path
     finished: bool
-    running: bool
     step: int
     experiment: Experiment | None
     record: dict[str, Any]
     faults: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def running(self) -> bool:
+        """Whether a process trains it, when this is asked first: to find out may take a while."""
+        return _busy(self.folder)
 
     @property
     def state(self) -> str:
@@ -221,8 +228,8 @@ class Stored:
 
 
 def models(root: Path | None = None) -> list[Stored]:
-    """Every model of the store; no weights are read."""
-    return [stored(folder) for folder in _folders(root)]
+    """Every model of the store, once, whatever links there are to it; no weights are read."""
+    return [stored(folder) for folder in sorted({f.resolve() for f in _folders(root)})]
 
 
 def stored(folder: Path, experiment: Experiment | None = None) -> Stored:
@@ -257,7 +264,7 @@ def stored(folder: Path, experiment: Experiment | None = None) -> Stored:
     finished = finished and missing == math.inf
     usable = (n for n in reversed(_checkpoints(folder)) if n < missing and whole(_checkpoint(n)))
     step = steps if finished else next(usable, 0)
-    return Stored(folder, finished, _busy(folder), step, experiment, record, faults)
+    return Stored(folder, finished, step, experiment, record, faults)
 
 
 def folder_of(experiment: Experiment, data: ImageSet, root: Path | None = None) -> Path:
@@ -322,12 +329,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _busy(folder: Path) -> bool:
-    """Whether a process trains this model now."""
+    """Whether a process trains this model now.
+
+    Looking takes the lock for an instant; so one that is taken is asked for again for a while, as
+    others may look at it, too.
+    """
     if not (folder / "lock").is_file():
         return False
     lock = FileLock(folder / "lock")
     try:
-        acquire(lock, blocking=False)
+        acquire(lock, timeout=LOOKS)
     except Timeout:
         return True
     except OSError:  # a store that only can be read
@@ -336,12 +347,15 @@ def _busy(folder: Path) -> bool:
     return False
 
 
-def acquire(lock: FileLock, *, blocking: bool = True) -> bool:
-    """Wait for a lock, or not (filelock's Timeout); whether there is such a thing on its disk."""
+def acquire(lock: FileLock, *, blocking: bool = True, timeout: float = -1) -> bool:
+    """Wait for a lock, or not, or for some seconds; whether there is such a thing on its disk.
+
+    Where others have it for longer, filelock's Timeout.
+    """
     try:
         # Without flock it would warn, and take a file for a lock, which outlives who is killed.
         with warnings.catch_warnings(action="error", category=UserWarning):
-            lock.acquire(blocking=blocking)
+            lock.acquire(timeout, blocking=blocking)
     except (UserWarning, NotImplementedError):  # what filelock says of such a disk, by its version
         return False
     except OSError as error:

@@ -13,7 +13,7 @@ import torch
 from geomem.geometry.arrays import Array
 from geomem.geometry.coverage_bounds import coverage_certificate
 from geomem.geometry.curve import Curve
-from geomem.geometry.intervals import Estimate
+from geomem.geometry.intervals import Answer, Estimate, every, less
 from geomem.geometry.posterior import max_posterior_weight
 from geomem.geometry.regimes import DRAWS, Geometry, Regimes, find_crossing, measure_regimes
 
@@ -55,7 +55,7 @@ class Crossings:
         weight = max_posterior_weight(
             train, grid, queries=heldout, draws=DRAWS, seed=seed, device=device
         )
-        crossing = find_crossing(found.coverage, weight, seed=seed)
+        crossing = find_crossing(found.coverage, weight, paired=True, seed=seed)
         certain = coverage_certificate(heldout, train, c=c, device=device)
         return cls(found, weight, crossing, float(np.median(certain.nearest)), certain.start(level))
 
@@ -73,15 +73,24 @@ class Crossings:
         }
 
     @property
-    def inside(self) -> bool:
-        """Whether the crossing lies inside the danger zone."""
-        low, high = self.regimes.medium or (np.inf, -np.inf)
-        return low < self.regimes.crossing.value < high
+    def has_zone(self) -> Answer:
+        """Whether there is a danger zone: the intervals of its edges do not meet."""
+        return less(self.regimes.covered, self.regimes.concentrated)
 
     @property
-    def earlier(self) -> bool:
-        """Whether held-out queries cross earlier than training queries."""
-        return self.heldout.value < self.regimes.crossing.value
+    def inside(self) -> Answer:
+        """Whether the crossing lies inside the danger zone: no two of the intervals meet.
+
+        Chance moves all three together, so that this rather leaves in doubt what is so.
+        """
+        begins, ends = self.regimes.covered, self.regimes.concentrated
+        crossing = self.regimes.crossing
+        return every([self.has_zone, less(begins, crossing), less(crossing, ends)])
+
+    @property
+    def earlier(self) -> Answer:
+        """Whether held-out queries cross earlier than training queries: as `inside`."""
+        return less(self.heldout, self.regimes.crossing)
 
     @property
     def in_words(self) -> dict[str, str]:

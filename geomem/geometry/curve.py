@@ -46,8 +46,22 @@ class Band:
         return int(self.mean.argmax())
 
     def between(self, sigma: float) -> float:
-        """Its mean at any noise level of its grid, data units: linear in log sigma."""
-        return float(np.interp(np.log(sigma), np.log(self.sigma), self.mean))
+        """Its mean at any noise level within its grid, data units; NaN beyond."""
+        return self.interpolated(sigma).value
+
+    def interpolated(self, sigma: float) -> Estimate:
+        """Its value with the interval at a noise level within its grid: linear in log sigma.
+
+        >>> print(Curve.from_table(np.array([4.0, 1.0]), np.array([1.0, 0.0])).interpolated(2.0))
+        0.5
+        """
+        order = np.argsort(self.sigma)
+        at, levels = np.log(sigma), np.log(self.sigma[order])
+        found = (
+            np.interp(at, levels, values[order], left=np.nan, right=np.nan)
+            for values in (self.mean, self.low, self.high)
+        )
+        return Estimate(*map(float, found))
 
     def passes(self, level: float) -> float:
         """The first sigma, from left to right, at which the mean passes ``level``; NaN: nowhere.

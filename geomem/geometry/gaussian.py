@@ -426,7 +426,7 @@ def cumulant_norm2(train: Array, order: int = 3, *, device: str | torch.device =
     """|kappa_3|^2 or |kappa_4|^2, squared Frobenius norms of the cumulants of the training set.
 
     |kappa_3|^2 = E <xi, xi'>^3 over all pairs, and
-    |kappa_4|^2 = E <xi, xi'>^4 - 6 E (xi' Sigma xi)^2 + 3 (tr Sigma^2)^2 + 6 tr Sigma^4:
+    |kappa_4|^2 = E <xi, xi'>^4 - 6 E (xi^T Sigma xi)^2 + 3 (tr Sigma^2)^2 + 6 tr Sigma^4:
     no tensor is formed, the pairs are streamed.
 
     Parameters
@@ -446,7 +446,7 @@ def cumulant_norm2(train: Array, order: int = 3, *, device: str | torch.device =
     total = quadratic = 0.0
     for products in _products(t, centre):
         total += float(products.pow(order).sum()) / len(t) ** 2
-        if order == 4:  # the mean of <xi, xi'>^2 over xi' is xi' Sigma xi
+        if order == 4:  # the mean of <xi, xi'>^2 over xi' is xi^T Sigma xi
             quadratic += float(products.square().mean(1).square().sum()) / len(t)
     if order == 4:
         squares, fourths = (float(variances.pow(k).sum()) for k in (2, 4))

@@ -272,8 +272,7 @@ def find_regimes(
                 f"{sigma[-1]:.3g}] (it runs from {values[0]:.3g} to {values[-1]:.3g}): "
                 "widen the grid or change the level."
             )
-    rng = np.random.default_rng(seed)
-    intervals = _edges(sigma, *_resampled((coverage, weight), resamples, rng), level)
+    intervals = _edges(sigma, *_resampled((coverage, weight), resamples, seed), level)
     return Regimes(
         level=level,
         covered=percentiles(covered, intervals[0]),
@@ -286,13 +285,19 @@ def find_regimes(
 
 
 def find_crossing(
-    rising: Curve, falling: Curve, *, resamples: int = 1000, seed: int = 0
+    rising: Curve,
+    falling: Curve,
+    *,
+    paired: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Estimate:
     """The noise level at which one curve rises through another, with its interval.
 
     Parameters
     ----------
     rising, falling : curves on one ascending grid.
+    paired : whether both are of the same queries in one order, which are then resampled together.
     resamples, seed : as in `find_regimes`.
 
     Returns
@@ -301,8 +306,9 @@ def find_crossing(
     """
     if not np.array_equal(rising.sigma, falling.sigma) or np.any(np.diff(rising.sigma) <= 0):
         raise ValueError("find_crossing: both curves must share one ascending grid.")
-    rng = np.random.default_rng(seed)
-    up, down = _resampled((rising, falling), resamples, rng)
+    if paired and rising.n != falling.n:
+        raise ValueError(f"find_crossing: no pairs of {rising.n} and {falling.n} queries.")
+    up, down = _resampled((rising, falling), resamples, seed, paired=paired)
     value = last_rise(rising.sigma, rising.mean - falling.mean, 0.0)
     return percentiles(float(value), last_rise(rising.sigma, up - down, 0.0))
 
@@ -324,11 +330,19 @@ def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[Floats, F
 
 
 def _resampled(
-    curves: tuple[Curve, Curve], resamples: int, rng: np.random.Generator
+    curves: tuple[Curve, Curve], resamples: int, seed: int, *, paired: bool = False
 ) -> tuple[Floats, Floats]:
-    """(resamples, S) curves as chance may move them; none where one has fewer than two queries."""
+    """(resamples, S) curves as chance may move them; none where one has fewer than two queries.
+
+    Each by chance of its own, or ``paired``: then the same queries of both are drawn together.
+    """
     if min(curve.n for curve in curves) < 2:
         none = np.empty((0, len(curves[0].sigma)))
         return none, none
-    up, down = (curve.resampled(resamples, rng)[:, np.argsort(curve.sigma)] for curve in curves)
+    first = np.random.default_rng(seed)
+    second = np.random.default_rng(seed) if paired else first
+    up, down = (
+        curve.resampled(resamples, rng)[:, np.argsort(curve.sigma)]
+        for curve, rng in zip(curves, (first, second), strict=True)
+    )
     return up, down

@@ -60,7 +60,7 @@ class Sensitivity:
         """From where to where the zone is, as text, or why there is none."""
         zone = self.zones[c, level]
         if zone is None:
-            return "none: never so high"
+            return "none: a curve never passes it"
         if zone.medium is None:
             return f"none: {zone.covered.value:.3g} comes after {zone.concentrated.value:.3g}"
         return f"{zone.covered.value:.3g} to {zone.concentrated.value:.3g}"
@@ -71,10 +71,17 @@ class Sensitivity:
         return [zone.covered if zone else NOWHERE for zone in found]
 
     @property
-    def spread(self) -> float:
-        """The highest start over the lowest, >= 1, of the zones that there are; NaN of none."""
-        values = [zone.covered.value for zone in self.zones.values() if zone and zone.medium]
-        return max(values) / min(values) if values else np.nan
+    def spread(self) -> Estimate:
+        """The highest start over the lowest, >= 1, of the zones there are; NaN of less than two.
+
+        From what the ends of the intervals of all starts leave at least to what they allow.
+        """
+        starts = [zone.covered.numbers for zone in self.zones.values() if zone and zone.medium]
+        if len(starts) < 2:
+            return NOWHERE
+        value, low, high = (np.array(numbers) for numbers in zip(*starts, strict=True))
+        least, most = max(low.max() / high.min(), 1.0), high.max() / low.min()
+        return Estimate(value.max() / value.min(), float(least), float(most))
 
     def columns(self) -> dict[str, list[str]]:
         """The columns of a table, one row a shell: where coverage passes each level.

@@ -343,10 +343,9 @@ def network_in_words(same: Sequence[Measured]) -> dict[str, str]:
         return ", ".join(one.percent if one else "none" for one in found)
 
     if not same:
-        return {
-            "network_story": "In this run every size has one network.",
-            "n_networks": "one network",
-        }
+        none = dict.fromkeys(("of_networks", "network_undone", "network_settled"), "none")
+        story = "In this run every size has one network."
+        return none | {"n_networks": "one network", "network_story": story}
     names = [one.network for one in same]
     copies, undone = listed(one.small.copies for one in same), listed(one.undone for one in same)
     surely = listed(one.inside.surely for one in same)
@@ -427,8 +426,10 @@ def _grown(first: Measured, last: Measured) -> str:
         "the copy edge": lambda one: one.predicted["copy edge"],
         "the overlap": lambda one: one.predicted["overlap"],
     }
-    times = (f"{what} by a factor of {at(last) / at(first):.2g}" for what, at in levels.items())
-    return f"On {first.name}, from {first.size} to {last.size}, grow: {', '.join(times)}."
+    times = {what: at(last) / at(first) for what, at in levels.items()}
+    known = [f"{what} by a factor of {by:.2g}" for what, by in times.items() if np.isfinite(by)]
+    between = f"On {first.name}, from {first.size} to {last.size}"
+    return f"{between}, grow: {', '.join(known)}." if known else f"{between}, nothing is known."
 
 
 def factors(sizes: Sequence[Measured]) -> dict[tuple[str, str], Floats]:

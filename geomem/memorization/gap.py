@@ -423,11 +423,12 @@ def _levels(scheduler: Any) -> Floats:
     if clock is None or not counts or (endless and not hasattr(scheduler, "timesteps")):
         what = repr(clock.schedule.name) if clock else type(scheduler).__name__
         raise InputError(f"scheduler: {what} has no timesteps; use flow_times, weights or redraw.")
-    schedule, highest = clock.schedule, clock.schedule.ends[1]
+    schedule = clock.schedule
     with np.errstate(divide="ignore"):
         if endless:  # a flow's, numbered from noise to images
             return schedule.backward(torch.as_tensor(scheduler.timesteps).double().cpu().numpy())
         if isinstance(scheduler, str | Schedule):
-            return schedule.backward(np.arange(round(float(schedule.time(highest))) + 1.0))
+            levels = schedule.backward(np.arange(2.0**20))  # NaN after the last timestep
+            return levels[np.isfinite(levels)]  # also those that a narrowed schedule leaves out
         kept = torch.as_tensor(alpha_bar).detach().double().cpu().numpy()
         return np.sqrt((1 - kept) / kept)

@@ -136,7 +136,7 @@ class Hump:
         Those of the rate, then those of each resampled one; NaN where there is none.
         """
         rates = np.vstack([self.curve.mean, self.resampled])
-        sigma, half = self.curve.sigma, rates.max(1) / 2
+        sigma, half = self.curve.sigma, rates.max(1) / 2 * (1 - 1e-12)  # half of it, rounded, is it
         with np.errstate(invalid="ignore"):  # of a rate without a copy
             centre = np.exp(self._moment(rates) / self._area(rates, np.inf))
         ends = first_fall(sigma, -rates, -half), last_rise(sigma, -rates, -half)

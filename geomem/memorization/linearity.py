@@ -96,7 +96,8 @@ class Linearity:
     gaussian, empirical : from the model to the Gaussian and to the empirical denoiser.
     gap : from the empirical to the Gaussian denoiser.
     mean : from the mean image, which does not look at its input, to the Gaussian denoiser.
-    common : (S,) the share of ``gaussian`` that is the same for every input, in [0, 1].
+    common : (S,) the share of ``gaussian`` that is the same for every input, in [0, 1]; NaN where
+        there was one input only.
     variance : tr Sigma of the training set, data units squared.
     """
 
@@ -147,7 +148,7 @@ class Linearity:
             ErrorCurve.from_queries(levels, per_query.T)
             for per_query in np.swapaxes(np.array(squared), 0, 1)
         )
-        return cls(gaussian, empirical, gap, mean, np.array(common), variance)
+        return cls(gaussian, empirical, gap, mean, _common(np.array(common), len(clean)), variance)
 
     @property
     def curves(self) -> dict[str, ErrorCurve]:
@@ -223,6 +224,16 @@ class Linearity:
             "common": f"{100 * self.common[last]:.0f}%",
             "astray": f"{np.sqrt(self.gaussian.mean[-1] * self.variance):.2g}",
         }
+
+
+def _common(shares: Floats, n: int) -> Floats:
+    """(S,) the share in common of all inputs, from |mean|^2 / mean |.|^2 of n of them.
+
+    What is not in common averages out to 1/n of it, which is no part of the share.
+    """
+    if n < 2:
+        return np.full_like(shares, np.nan)
+    return np.clip((n * shares - 1) / (n - 1), 0, 1)
 
 
 def _sign(differences: Floats) -> NDArray[np.int64]:

@@ -150,7 +150,8 @@ class Subsets:
             return "not measured in this run"
         first = self.sets[0]
         found = measure_regimes(first.heldout, first.train, **options).regimes
-        return f"{found.covered} to {found.concentrated}"
+        by = f"(by {len(first.heldout):,} held-out images)"
+        return f"{found.covered} to {found.concentrated} {by}"
 
 
 def _empirical(

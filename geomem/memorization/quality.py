@@ -168,9 +168,12 @@ def _jackknife(of: Callable[[NDArray[np.bool_]], float], n: int, groups: int) ->
 def frechet_estimate(a: Array, b: Array) -> Estimate:
     """`frechet_distance` with its 95% interval over the choice of the images ``a``.
 
-    a, b : features as there, 2 images in ``a`` or more; at most 20 groups are left out in turn.
+    a, b : features as there, 3 images in ``a`` or more: at most 20 groups of them are left out in
+        turn, and what is kept has a spread of its own.
     """
     distance = frechet_distance(a, b)
+    if len(a) < 3:
+        raise ValueError(f"frechet_estimate: needs 3 images in a or more, got {len(a)}.")
     groups = min(20, len(a))
     half = stdtrit(groups - 1, 0.975) * frechet_error(a, b, groups=groups)
     return Estimate(distance, max(distance - half, 0.0), distance + half)

@@ -233,18 +233,17 @@ def error_ratio(ones: Sequence[ErrorCurve], others: Sequence[ErrorCurve]) -> Rat
     ----------
     ones, others : the errors of n trainings of each kind on the same images with the same noise,
         those of equal seeds side by side. Of one training the interval is over the images (by
-        linearization, paired); of several it is Student's over trainings, of the log ratio.
+        linearization, paired). All trainings share these images, so their spread does not show what
+        other images would change: of several, Student's over trainings, of the log ratio, is added
+        to it as squares are.
     """
-    logs = np.log([a.mean / b.mean for a, b in zip(ones, others, strict=True)])  # (n, S)
-    sigma = ones[0].sigma
+    pairs = [*zip(ones, others, strict=True)]
+    logs = np.log([a.mean / b.mean for a, b in pairs])  # (n, S)
+    images = np.mean([a.per_query / a.mean - b.per_query / b.mean for a, b in pairs], 0)
+    value, half = np.exp(logs.mean(0)), student_half(images)  # half of the logarithm's interval
     if len(logs) > 1:
-        found = [mean_of(column) for column in logs.T]
-        value, low, high = np.exp([(e.value, e.low, e.high) for e in found]).T
-        return Ratio(sigma, value, low, high)
-    one, other = ones[0], others[0]
-    value = one.mean / other.mean
-    half = student_half(one.per_query - value * other.per_query) / one.mean  # of the logarithm
-    return Ratio(sigma, value, value * np.exp(-half), value * np.exp(half))
+        half = np.hypot(half, student_half(logs))
+    return Ratio(ones[0].sigma, value, value * np.exp(-half), value * np.exp(half))
 
 
 def in_words(each: Sequence[Judged]) -> dict[str, str]:

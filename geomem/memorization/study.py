@@ -131,7 +131,8 @@ class Study:
     """What became of remedies, each trained once or more, on one `Bench`.
 
     Two kinds are compared over the trainings whose seeds both have. The interval is Student's
-    over trainings; of one training it is over samples or images, paired.
+    over trainings, for copies and errors never narrower than samples or images alone allow; of one
+    training it is over these, paired.
 
     Attributes
     ----------

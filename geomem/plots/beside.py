@@ -23,8 +23,8 @@ def name_curves(ax: Axes, columns: int = 2) -> None:
 
     The last thing to be drawn. columns : of the legend, at most.
     """
-    fig = ax.get_figure(root=True)
-    assert fig is not None
+    fig = ax.figure
+    assert isinstance(fig, Figure)
     if not named_beside(ax):
         legend_below(fig, *ax.get_legend_handles_labels(), columns=columns)
 
@@ -40,8 +40,8 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
     lines = dict(zip(drawn, names, strict=True))
     if len(names) > most or not all(isinstance(line, Line2D) for line in lines):
         return False
-    fig = ax.get_figure(root=True)
-    assert fig is not None
+    fig = ax.figure
+    assert isinstance(fig, Figure)
     fig.draw_without_rendering()  # now it is known where everything lies
     paths = {line: _path(line) for line in ax.get_lines()}
     written: list[Text] = []

@@ -251,14 +251,16 @@ def noise_table(
 ) -> dict[str, Any]:
     """The table of curves on one grid of noise levels, under a quantity's name and their labels.
 
-    marks : quantity -> levels and values read off, added as columns of their own.
+    marks : as of `noise_curves`; added as columns of their own.
     """
     table: dict[str, Any] = {"sigma [data units]": next(iter(curves.values())).sigma}
     for label, curve in curves.items():
         table |= curve.table(", ".join(filter(None, (name, label))), unit)
-    for quantity, (sigma, values, *_) in (marks or {}).items():
+    for quantity, (sigma, values, *half) in (marks or {}).items():
         table["sigma read off [data units]"] = sigma
         table[f"{quantity} read off [{unit}]"] = values
+        for ends in half:
+            table[f"{quantity} read off, half width of the interval [{unit}, 95%]"] = ends
     return filled_up(table)
 
 

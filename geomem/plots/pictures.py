@@ -34,6 +34,7 @@ from geomem.plots.drawing import (
     SIGMA_LABEL,
     Drawn,
     Look,
+    filled_up,
     from_rows,
     image_grid,
     named_band,
@@ -121,7 +122,7 @@ def marks_and_curves(
         mark = next(mark for mark in marks if name.startswith(mark))
         label, known = f"ours: {mark}", ax.get_legend_handles_labels()[1]
         curve.plot(ax, None if label in known else label, color=looks[mark][0], ls="-", lw=1)
-        table[f"{name}, ours [fraction]"] = curve.mean
+        table |= curve.table(f"{name}, ours", "fraction")
     sigma_axis(ax)
     ax.set_ylabel("memorization rate")
     legend_below(fig)
@@ -326,8 +327,9 @@ def courses(geometry: Geometry, found: Mapping[str, Course], rate: Curve, named:
     table: dict[str, Any] = {"sigma [data units]": levels}
     for label, course in found.items():
         table |= course.table(label)
-    means = dict(zip(rate.sigma, rate.mean, strict=True))
-    table[f"{named} [fraction]"] = np.array([means.get(sigma, np.nan) for sigma in levels])
+    for heading, values in rate.table(named, "fraction").items():
+        known = dict(zip(rate.sigma, values, strict=True))
+        table[heading] = np.array([known.get(sigma, np.nan) for sigma in levels])
     return fig, table
 
 
@@ -366,7 +368,10 @@ def switched(switch: Switch, reach: CopyRange) -> Drawn:
     ax.set_ylabel("share of memorized samples")
     ax.set_xlabel(r"switch at noise level $\sigma$ (data units)")
     name_curves(ax)
-    return fig, switch.table()
+    table = switch.table()
+    table |= columns("half of the copies, small to large", "data units", [switch.begun])
+    table |= columns("half of the copies, large to small", "data units", [switch.ended])
+    return fig, filled_up(table | {"rule of thumb [data units]": [reach.edge.value]})
 
 
 def levels_by_size(sizes: Sequence[Measured]) -> Drawn:

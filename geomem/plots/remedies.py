@@ -53,6 +53,8 @@ SWEPT: dict[str, Look] = {  # kinds of a sweep that are not of `SERIES`
     "copy window": SERIES["copy gap, none kept"],
 }
 SHADES = colormaps["viridis"].resampled(20)  # of shares; few enough to be drawn as shapes
+# What a distance is read against: its name, which of the references it is, and its dash.
+LINES = {"real, held out": ("held-out", ":"), "training set": ("training set", "--")}
 CELEBA = "the paper (CelebA)"
 HIGHEST = 0.95  # where a name may stand beside its axes, of their height
 APART = 0.075  # from one name to the next, at least, likewise
@@ -178,6 +180,12 @@ def over_training(
     axes[-1].minorticks_off()
     legend_below(fig, *axes[1].get_legend_handles_labels())
     rows = [(*of, x, *y.numbers) for *of, xs, ys in curves for x, y in zip(xs, ys, strict=True)]
+    rows += [
+        (name, label, np.nan, *references[of][name].numbers)
+        for name in measures
+        if name != "memorized"
+        for label, (of, _) in LINES.items()
+    ]
     headings = ["quantity [name]", "model [name]", "step [count]"]
     headings += ["value [loss, fraction, feature units squared or data units]"]
     headings += ["low [95% interval]", "high [95% interval]"]
@@ -315,10 +323,18 @@ def trade_off(study: Study, kinds: Iterable[str], references: References, distan
     for (kind, _), one in study.judged.items():
         marks.append((_short(kind) if kind in unnamed else None, one, SERIES[kind]))
         unnamed.discard(kind)
-    names, seeds = zip(*study.judged, strict=True)
-    table = {"model [name]": names, "training seed [index]": seeds}
     fig = _planes({"": (marks, references, [])}, distance, log=False)
-    return fig, table | plane(study.judged.values(), distance)
+    names, seeds = zip(*study.judged, strict=True)
+    table = {
+        "model [name]": [*names, *LINES],
+        "training seed [index]": [*seeds, *[""] * len(LINES)],
+    }
+    lines = columns(
+        "distance", "feature units squared", [references[of][distance] for of, _ in LINES.values()]
+    )
+    for heading, column in plane(study.judged.values(), distance).items():
+        table[heading] = [*column, *lines.get(heading, [np.nan] * len(LINES))]
+    return fig, table
 
 
 def fronts(sweeps: Sequence[Swept], distance: str) -> Drawn:
@@ -474,8 +490,7 @@ def _distance_axis(ax: Axes, name: str, references: References, *, beside: bool 
 
     beside : their names are written at their beginnings, else left to a legend.
     """
-    lines = {"real, held out": ("held-out", ":"), "training set": ("training set", "--")}
-    for label, (of, dash) in lines.items():
+    for label, (of, dash) in LINES.items():
         value = references[of][name].value
         ax.axhline(value, color="0.4", ls=dash, label=None if beside else label)
         if beside:

@@ -40,6 +40,7 @@ PILOT = 64  # images of which the time is taken
 DRAWING = 4.0  # seconds of a part's pictures, about
 BOUNDING = 8.0  # of the bounds on the concentration of so many images as are bounded
 CHECKING = 32 * 5 * 10  # images that `check_denoiser` denoises, about
+KNOWN_BY = 8  # images whose answers a model is known by
 
 Step = tuple[str, Callable[[str], Part], str, float]  # a name, what finds it, its key, seconds
 
@@ -102,7 +103,7 @@ def audit(
     Returns
     -------
     Report
-        ``numbers`` by name, each with its interval; ``answers``, three sentences; ``gap``, for a
+        ``numbers`` by name, each with its interval; ``answers``, in words; ``gap``, for a
         training loop; ``holds("memorized < 0.01")``; ``html``, ``json``, ``write(folder)``.
 
     Raises
@@ -232,8 +233,8 @@ def _steps(
         )
     levels = levels_for(asked, [*models.values()]) if models else np.empty(0)
     for name, denoise in models.items():
-        seconds, answers = _pilot(asked, denoise, levels)
-        key = key_of("model", asked.key, repr(levels.tolist()), answers, name or "-")
+        seconds, answers = _pilot(asked, denoise, levels), _answers(asked, denoise, levels)
+        key = key_of("model", asked.key, answers, name or "-")
 
         def look(key: str, name: str = name, denoise: Denoiser = denoise) -> Part:
             return model_part(asked, name, denoise, levels, key)
@@ -253,22 +254,34 @@ def _geometry_seconds(asked: Asked) -> float:
     return DRAWING + bounds + 2.5 * taken * (len(new) + len(train)) / min(PILOT, len(new))
 
 
-def _pilot(asked: Asked, denoise: Denoiser, levels: Floats) -> tuple[float, str]:
-    """About how long a model takes, and the SHA-256 of some of its answers: what it is known by."""
+def _asked(asked: Asked, denoise: Denoiser, levels: Floats, n: int) -> Iterator[torch.Tensor]:
+    """The answers to the first n training images, on the host, at one noise level after another."""
     device = device_of(denoise) if asked.device == "auto" else asked.device
-    some = torch.as_tensor(asked.train[:PILOT]).float()
+    some = torch.as_tensor(asked.train[:n]).float()
     noise = torch.from_numpy(np.random.default_rng(asked.seed).standard_normal(some.shape)).float()
-    found = hashlib.sha256()
-    for level in levels[[-1, len(levels) // 2, 0]].tolist():
-        begun = time.perf_counter()
-        found.update(
-            answer(denoise, (some + level * noise).to(device), level).cpu().numpy().tobytes()
-        )
-        taken = time.perf_counter() - begun  # the last one's: the first warms up
+    for level in levels.tolist():
+        yield answer(denoise, (some + level * noise).to(device), level).cpu()
+
+
+def _answers(asked: Asked, denoise: Denoiser, levels: Floats) -> str:
+    """What a model is known by: SHA-256 of some answers, at all levels that its part asks for."""
+    every = np.concatenate([levels, levels_of(denoise)])
+    found = hashlib.sha256(repr(every.tolist()).encode())
+    for answered in _asked(asked, denoise, every, KNOWN_BY):
+        found.update(answered.numpy().tobytes())
+    return found.hexdigest()
+
+
+def _pilot(asked: Asked, denoise: Denoiser, levels: Floats) -> float:
+    """About how long a model takes, seconds."""
+    begun = time.perf_counter()
+    for _ in _asked(asked, denoise, levels[[-1, len(levels) // 2, 0]], PILOT):
+        taken, begun = time.perf_counter() - begun, time.perf_counter()
+    # The last one's time is taken: the first warms up.
     new = 0 if asked.heldout is None else len(asked.some(asked.heldout))
     images = asked.depth.levels * (len(asked.some(asked.train)) + new) + CHECKING
     images += asked.depth.samples * (2 * len(levels_of(denoise)) - 1)
-    return DRAWING + taken / len(some) * images, found.hexdigest()
+    return DRAWING + taken / min(PILOT, len(asked.train)) * images
 
 
 def _announce(steps: list[Step], folder: Path | None) -> None:

@@ -66,13 +66,21 @@ class Report:
 
         Beside samples, a single model's numbers that these have, too, are model/NAME.
         """
-        found: dict[str, Number] = {}
+        return {name: self.parts[of].numbers[key] for name, (of, key) in self._places().items()}
+
+    def _places(self) -> dict[str, tuple[str, str]]:
+        """Of each number by its name: the part that it is in, and what it is called there."""
+        found: dict[str, tuple[str, str]] = {}
         for name, part in self.parts.items():
             among = name.partition("/")[2]
-            for key, number in part.numbers.items():
+            for key in part.numbers:
                 whole = f"{among}/{key}" if among else key
-                found[whole if whole not in found else f"{name}/{key}"] = number
+                found[whole if whole not in found else f"{name}/{key}"] = name, key
         return found
+
+    def _doubts(self, name: str) -> list[str]:
+        """Why a part's numbers say nothing: whatever warns of a model, or of its images."""
+        return self.parts[name].warnings if name.partition("/")[0] == "model" else []
 
     @property
     def gap(self) -> SuggestedGap:
@@ -91,25 +99,32 @@ class Report:
 
     @property
     def answers(self) -> dict[str, list[str]]:
-        """What a user asks, and what can be said, each thing on a line of its own."""
+        """What a user asks, and what can be said, each thing on a line of its own; warnings first.
+
+        Where something warns of a model, nothing is cleared.
+        """
+        wrong = [f"{part.title}: {text}" for part in self.parts.values() for text in part.warnings]
         told = {name: part for name, part in self.parts.items() if "memorized" in part.numbers}
         copies = [f"{part.title}: {_copies(part)}." for part in told.values()]
         where = [f"{p.title}: {p.said[0]}" for p in told.values() if "rate_peak" in p.numbers]
         images = self.parts["images"]
+        zone = images.said[:1] if "zone_from" in images.numbers else images.warnings[-1:]
         asked = (self.parts[name] for name in ("compared", "gap") if name in self.parts)
         last = [(part.said or part.warnings)[0] for part in asked]
         floors = [part.numbers["above_floor"].value for part in told.values() if _floor(part)]
-        if floors and not any(floors):
+        if floors and not any(floors) and not any(map(self._doubts, self.parts)):
             last.insert(0, "Nothing now, by these samples. For a longer training:")
         return {
+            "What is probably wrong?": wrong,
             "Does it memorize?": copies or ["Neither samples nor a model were given."],
-            "At which noise levels?": [*where, *(images.said or images.warnings)[:1]],
+            "At which noise levels?": [*where, *zone],
             "What to do?": last,
         }
 
     def __repr__(self) -> str:
         """The answers, as the command line prints them."""
-        return "\n".join("\n  ".join([asked, *lines]) for asked, lines in self.answers.items())
+        said = {asked: lines for asked, lines in self.answers.items() if lines}
+        return "\n".join("\n  ".join([asked, *lines]) for asked, lines in said.items())
 
     def holds(self, check: str) -> bool:
         """Whether a number keeps what is asked, such as "memorized < 0.01".
@@ -123,13 +138,17 @@ class Report:
         Raises
         ------
         ValueError
-            In a line, if it is none of this, or the number is not known.
+            In a line, if it is none of this, or the number is not known: also where something
+            warns of the model that it is of.
         """
         name, end, sign, than = read_check(check)
-        numbers = self.numbers
+        numbers, places = self.numbers, self._places()
         meant = [of for of in numbers if of == name or of.endswith(f"/{name}")]
         if not meant:
             raise InputError(f"check: no number {name!r}; there are {', '.join(numbers)}.")
+        for of in meant:
+            for doubt in self._doubts(places[of][0]):
+                raise InputError(f"check: {of} is not known in this report. {doubt}")
         values = [getattr(numbers[of], (end or ".value")[1:]) for of in meant]
         if any(value != value for value in values):
             raise InputError(f"check: {name}{end or ''} is not known in this report.")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geomem.geometry.intervals import more_often, paired_difference
 from geomem.memorization.distinct import DistinctImages
-from geomem.memorization.ratio_test import Neighbours, memorized_fraction, neighbours
+from geomem.memorization.ratio_test import Neighbours, memorized_fraction, near, neighbours
 from geomem.memorization.thresholds import Thresholds
 from geomem.plots import drawing, pictures
 from geomem.report.asked import Asked
@@ -24,33 +24,34 @@ CHANCE = 0.025  # of a share above another one that is not
 def samples_part(asked: Asked, images: NDArray[Any], sampler: str, key: str) -> Part:
     """The share of copies with its interval and floor, the worst of them, and the threshold."""
     part = Part(f"Samples ({sampler})", key)
+    asked.distinct.check_range(images)
     judge(asked, images, sampler, part)
     return part
 
 
 def judge(asked: Asked, images: NDArray[Any], sampler: str, part: Part) -> Neighbours:
-    """All that is said of samples, into a part."""
-    near = neighbours(images, asked.distinct)
-    share = part.number("memorized", near.fraction, "share", f"copies, drawn by {sampler}")
+    """All that is said of samples, whatever their range, into a part."""
+    found = near(images, asked.distinct)
+    share = part.number("memorized", found.fraction, "share", f"copies, drawn by {sampler}")
     part.said.append(f"{share.text} of the samples are copies, drawn by {sampler}.")
-    copied = near.index[near.memorized()]
+    copied = found.index[found.memorized()]
     part.number("copied_images", len(np.unique(copied)), "count", "training images copied")
-    _floor(asked, near, part)
-    _otherwise(asked, images, near, part)
+    _floor(asked, found, part)
+    _otherwise(asked, images, found, part)
     if len(copied):
-        _copied(asked, near, part)
-    _thresholds(asked, near, part)
+        _copied(asked, found, part)
+    _thresholds(asked, found, part)
     if np.ndim(images) == 4 and np.shape(images)[1] in (1, 3):
-        _sheet(asked, np.asarray(torch.as_tensor(images)), near, part)
-    return near
+        _sheet(asked, np.asarray(torch.as_tensor(images)), found, part)
+    return found
 
 
-def _floor(asked: Asked, near: Neighbours, part: Part) -> None:
+def _floor(asked: Asked, found: Neighbours, part: Part) -> None:
     if asked.heldout is None:
         return
     held = memorized_fraction(asked.heldout, asked.distinct)
     floor = part.number("floor", held, "share", "held-out images that pass the same test")
-    above = more_often(near.fraction, held, CHANCE)
+    above = more_often(found.fraction, held, CHANCE)
     part.number("above_floor", float(above), "yes: 1", "whether that is more, beyond chance")
     if above:
         part.said.append(f"That is above the floor, {floor.text} of the held-out images.")
@@ -60,7 +61,7 @@ def _floor(asked: Asked, near: Neighbours, part: Part) -> None:
         )
 
 
-def _otherwise(asked: Asked, images: NDArray[Any], near: Neighbours, part: Part) -> None:
+def _otherwise(asked: Asked, images: NDArray[Any], found: Neighbours, part: Part) -> None:
     """By other rules, each against the paper's own on the same samples."""
     rules: dict[str, tuple[str, DistinctImages]] = {}
     if asked.merged is not None:
@@ -69,9 +70,9 @@ def _otherwise(asked: Asked, images: NDArray[Any], near: Neighbours, part: Part)
         mirrored = DistinctImages(asked.train, asked.device, augment="mirror")
         rules["memorized_mirrored"] = "mirror images are copies, too", mirrored
     for name, (words, distinct) in rules.items():
-        other = neighbours(images, distinct)
+        other = near(images, distinct)
         part.number(name, other.fraction, "share", f"samples that are copies, {words}")
-        change = paired_difference(near.memorized(), other.memorized())
+        change = paired_difference(found.memorized(), other.memorized())
         if change.value:
             part.said.append(
                 f"{words[0].upper()}{words[1:]}: {other.fraction.percent}, a change of {change}."

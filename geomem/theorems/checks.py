@@ -2,7 +2,7 @@
 
 - *symbolic* (`Identity`, `Sign`, `LimitValue`): sympy proves the formula, without floating point.
 - *instances* (`Instances`): sympy proves it in some finite cases; for all others that is evidence.
-- *rigorous* (`Enclosed`): interval arithmetic over a whole stated range that the proof uses.
+- *rigorous* (`Enclosed`): interval arithmetic over a whole stated range.
 - *simulated* (`Simulated`): both sides of the printed formula, from draws with a seed, such that
   a target moved by 5% would fail. Evidence, not proof.
 - *example* (`Enclosed` at one point, and its kin): a number that no proof uses, enclosed.
