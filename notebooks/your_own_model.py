@@ -313,7 +313,8 @@ claim("attack", says, every(beyond))
 
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"
-companion.quote(every=every, over="trainings" if trainings > 1 else "images and samples")
+over = "images and samples"
+companion.quote(every=every, over=f"trainings, {over}" if trainings > 1 else over)
 companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
 companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
 companion.quote(largest=f"{bench.sigmas[-1]:.2g}")
