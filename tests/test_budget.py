@@ -34,7 +34,7 @@ from geomem.memorization import gaps
 from geomem.memorization.case import Case
 
 KNOWN = notebooks.notebooks(ROOT)
-TRAINING = [n for n in KNOWN if "preset" in KNOWN[n].parameters or n == "covered"]
+TRAINING = [name for name, notebook in KNOWN.items() if notebook.trains]
 ASKS = r"Case\b|\.train(ed)?\(|train_or_load|Swept"  # in a cell that trains, or says what
 MORE = {"gaps": "nine", "second_dataset": "fashion-mini", "trainings": "4", "seed": "3"}
 LESS = {

@@ -111,6 +111,17 @@ def ddpm(kind):
     return path
 
 
+def respaced(path, every):
+    """Of every so many steps of a chain; log sigma is linear in log(1 + step) between them."""
+
+    def of_steps(t):
+        low = (t + 1e-4).floor()
+        start, step = (torch.log1p(every * v) for v in (low, t.clamp(min=low)))
+        return path(low + (step - start) / (torch.log1p(every * (low + 1)) - start))
+
+    return of_steps
+
+
 def edm(sigma_data, sign=1):
     """x_t = c_in (x + sigma z), F = (x - c_skip y) / c_out at c_noise = log(sigma) / 4."""
 
@@ -170,8 +181,10 @@ class EDMScheduler:
 
 
 class FlowScheduler:
-    config = SimpleNamespace(num_train_timesteps=1000)
     sigma_min = 0.001
+
+    def __init__(self, **config):
+        self.config = SimpleNamespace(num_train_timesteps=1000, **config)
 
     def scale_noise(self, sample, timestep, noise):
         pass
@@ -263,12 +276,15 @@ def with_attributes(net, **attributes):
 class Small(OfLevels):
     """As smalldiffusion's: one level at a time."""
 
+    cond_embed = None
+
     def rand_input(self, n):
         pass
 
     def predict_eps(self, x, sigma, cond=None):
-        assert sigma.shape == () and cond is None
-        return self.predict(x, sigma.expand(len(x)))
+        assert sigma.shape == ()
+        moved = 0 if cond is None else cond.reshape(-1, 1, 1, 1)
+        return self.predict(x, sigma.expand(len(x))) + moved
 
 
 class SmallPredFlow(Small):
@@ -322,6 +338,9 @@ CASES = {
     ),
     "EDM's F": lambda: quiet(Exact(edm(0.3)), prediction="edm", sigma_data=0.3),
     "diffusers, a flow": lambda: quiet(Sample(straight_back, 1000), FlowScheduler()),
+    "diffusers, a flow inverted": lambda: quiet(
+        Sample(straight, 1000), FlowScheduler(invert_sigmas=True)
+    ),
     "a flow, data at 1": lambda: quiet(Exact(straight), Schedule.flow(), prediction="velocity"),
     "a flow, data at 0": lambda: quiet(
         Exact(straight_back), Schedule.flow(data_at=0), prediction="velocity"
@@ -337,7 +356,7 @@ CASES = {
     "flow_matching, a path": lambda: quiet(
         Exact(cosine), SimpleNamespace(scheduler=Cosine(), velocity_to_target=None)
     ),
-    "guided": lambda: quiet(WithVariance(ddpm("epsilon")), Guided()),
+    "guided": lambda: quiet(WithVariance(respaced(ddpm("epsilon"), 4)), Guided()),
     "lucidrains, noise": lambda: quiet(Lucid("pred_noise", "epsilon")),
     "lucidrains, v": lambda: quiet(Lucid("pred_v", "v_prediction")),
     "lucidrains, x0": lambda: quiet(Lucid("pred_x0", "sample")),
@@ -456,6 +475,72 @@ def test_nearest_timesteps_are_whole():
     assert seen[0].dtype == torch.int64 and seen[0].tolist() == [0, 17, 999]
 
 
+@pytest.mark.parametrize(
+    ("schedule", "prediction", "of_steps"),
+    [
+        (FlowScheduler(), None, True),
+        (Guided(), None, True),
+        (Schedule.ddpm("linear"), "epsilon", True),
+        (Schedule.flow(), "velocity", False),
+        (Matcher(), None, False),
+        (Cosine(), None, False),
+        (None, "edm", False),
+    ],
+)
+def test_only_steps_are_rounded_to_whole_ones(schedule, prediction, of_steps):
+    """A time from 0 to 1 would be rounded to one of its ends, and so all levels to two."""
+    options = dict(prediction=prediction, timesteps="nearest")
+    if of_steps:
+        assert quiet(Exact(image), schedule, **options).whole_steps
+    else:
+        with pytest.raises(ValueError, match=r"takes whole timesteps, and .* not steps"):
+            quiet(Exact(image), schedule, **options)
+
+
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear"])
+@pytest.mark.parametrize("kept", [25, 50, 250])
+def test_the_levels_between_kept_steps_are_about_those_of_the_whole_chain(kind, kept):
+    whole = Schedule.ddpm(kind)
+    chosen = np.linspace(0, 999, kept).round().astype(int)
+    spaced = SimpleNamespace(
+        model_mean_type=SimpleNamespace(name="EPSILON"),
+        timestep_map=chosen.tolist(),
+        original_num_steps=1000,
+        alphas_cumprod=1 / (1 + whole.sigma(chosen) ** 2),
+    )
+    found = quiet(Exact(image), spaced)
+    assert "interpolated between them" in str(found)
+    np.testing.assert_allclose(found.schedule.sigma(chosen), whole.sigma(chosen), rtol=1e-9)
+    steps = np.linspace(0, 999, 2000)
+    sigmas = found.schedule.sigma(steps)
+    np.testing.assert_allclose(sigmas, whole.sigma(steps), rtol=0.25)
+    inside = np.clip(sigmas, found.sigma_min, found.sigma_max)
+    np.testing.assert_allclose(found.schedule.time(inside), steps, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("timesteps", ["interpolated", "nearest"])
+def test_a_function_of_a_float32_network_is_sampled_as_the_network_itself(timesteps):
+    net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.SiLU()).eval()
+
+    def function(x, t):
+        assert (t.dtype == torch.int64) == (timesteps == "nearest")
+        return net(x) + t.reshape(-1, 1, 1, 1) / 1000
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x, t):
+            return function(x, t)
+
+    one, other = (
+        quiet(f, LINEAR, prediction="epsilon", timesteps=timesteps) for f in (function, Network())
+    )
+    drawn, same = (geomem.sample(found, SHAPE, 2) for found in (one, other))
+    torch.testing.assert_close(drawn, same, rtol=0, atol=1e-4)
+
+
 def test_a_last_step_without_signal_is_left_out():
     rescaled = scheduler("v_prediction", rescale_betas_zero_snr=True)
     rescaled.alphas_cumprod = torch.cat([LINEAR[:-1], torch.zeros(1)])
@@ -491,6 +576,9 @@ def test_a_network_that_drops_its_label_at_random_is_told_when():
             assert cond_drop_prob in (0, 1)
             return self.predict(x, time) + (1 - cond_drop_prob) * classes.reshape(-1, 1, 1, 1)
 
+    never = with_attributes(Net(ddpm("sample")), cond_drop_prob=0, classes_emb=nn.Embedding(4, 2))
+    with pytest.raises(ValueError, match="needs label=, from 0 to 3"):
+        quiet(never, scheduler("sample"))
     for label, moved in ((None, 0), (3, 3)):
         found = quiet(Net(ddpm("sample")), scheduler("sample"), label=label)
         expected = exact(images(2), 1.0) + moved
@@ -512,11 +600,49 @@ def test_edm_takes_labels_as_one_hot_and_none_as_the_unconditional():
             return super().forward(x, sigma) + moved
 
     net = with_attributes(Net(image), sigma_data=0.5, img_channels=3, label_dim=4)
+    with pytest.raises(ValueError, match="needs label=, from 0 to 3"):
+        quiet(net)  # zeros are no label that it saw
+    net.model = with_attributes(nn.Module(), label_dropout=0.1)
     at = images(2), 1.0
     torch.testing.assert_close(quiet(net, label=3)(*at), exact(*at) + 3, rtol=0, atol=1e-5)
     torch.testing.assert_close(quiet(net)(*at), exact(*at), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="from 0 to 3"):
         quiet(net, label=4)
+
+
+def test_smalldiffusion_takes_a_label_where_it_has_classes_and_drops_it_where_it_learned_to():
+    def path(t):
+        return 1, t, 0, 1
+
+    x, sigma = images(2), 0.5
+    net = Small(path)
+    net.cond_embed = SimpleNamespace(null_cond=4, dropout_prob=0.1)
+    for label, cond in ((None, 4), (3, 3), (0, 0)):
+        wanted = exact(x, sigma) - sigma * cond  # its noise moved by the label
+        torch.testing.assert_close(quiet(net, label=label)(x, sigma), wanted, rtol=0, atol=1e-5)
+    for label in (4, -1):
+        with pytest.raises(ValueError, match="needs label=, from 0 to 3"):
+            quiet(net, label=label)
+    net.cond_embed.dropout_prob = 0
+    with pytest.raises(ValueError, match="needs label=, from 0 to 3"):
+        quiet(net)
+
+
+@pytest.mark.parametrize("nothing", ["class_embedding", "num_classes"])
+def test_a_label_is_refused_where_the_network_does_not_hear_it(nothing):
+    """It takes one, and drops it or fails; numbers of a class would be those of none."""
+
+    class Net(Exact):
+        def forward(self, x, timesteps, y=None):
+            assert y is None
+            return self.predict(x, timesteps)
+
+    net = with_attributes(Net(ddpm("epsilon")), **{nothing: None})
+    quiet(net, scheduler("epsilon"))(images(1), 1.0)
+    with pytest.raises(ValueError, match="Net takes no label"):
+        quiet(net, scheduler("epsilon"), label=1)
+    with pytest.raises(ValueError, match="takes no label"):
+        quiet(Small(lambda t: (1, t, 0, 1)), label=1)
 
 
 def test_further_inputs_are_repeated_and_named_where_they_are_missing():
@@ -547,6 +673,27 @@ def test_a_time_in_another_place_goes_by_its_name_where_its_count_is_known():
     torch.testing.assert_close(found(*at), exact(*at), rtol=0, atol=1e-3)
     with pytest.raises(ValueError, match="Other takes its time as 'timestep', not"):
         quiet(Other(straight_back, 1000), FlowScheduler(), inputs=empty)
+
+
+@pytest.mark.parametrize("scheme", [{}, {"use_flow_sigmas": True}])
+@pytest.mark.parametrize(
+    "name", ["PRXTransformer2DModel", "Lumina2Transformer2DModel", "LuminaNextDiT2DModel",
+             "Ideogram4Transformer2DModel", "HiDreamImageTransformer2DModel"],
+)  # fmt: skip
+def test_a_transformer_of_a_flow_is_asked_only_where_its_count_is_known(name, scheme):
+    flow = scheduler("flow_prediction", **scheme) if scheme else FlowScheduler()
+
+    def named(name):
+        net = type(name, (Sample,), {})(straight_back, 1000)
+        return with_attributes(net, config=SimpleNamespace())
+
+    with pytest.raises(ValueError, match=f"how {name} counts.*give a function of x and t"):
+        quiet(named(name), flow)
+    quiet(named(name), scheduler("epsilon"))  # DDPM's steps are counted in one way
+    found = quiet(named("WanTransformer3DModel"), flow)
+    torch.testing.assert_close(found(images(2), 1.0), exact(images(2), 1.0), rtol=0, atol=1e-3)
+    by_hand = quiet(lambda x, t: named(name)(x.float(), t).sample, flow)
+    torch.testing.assert_close(by_hand(images(2), 1.0), found(images(2), 1.0), rtol=0, atol=1e-3)
 
 
 def test_a_path_with_a_largest_noise_level_refuses_what_lies_beyond():
@@ -590,6 +737,23 @@ def test_latents_go_there_and_back_by_scale_and_shift(config, dtype):
     torch.testing.assert_close(found.latents.encode(x), coded, **close)
     torch.testing.assert_close(found.latents.decode(found.latents.encode(x)), x, **close)
     assert "latents" in str(found)
+
+
+@pytest.mark.parametrize("called", ["latents", "latent"])
+def test_latents_of_an_autoencoder_without_a_law(called):
+    class VAE(nn.Module):
+        config = SimpleNamespace(scaling_factor=0.5)
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def encode(self, x):
+            return SimpleNamespace(**{called: 3 * x})
+
+    pipeline = SimpleNamespace(unet=Sample(ddpm("sample")), vae=VAE())
+    pipeline.scheduler = scheduler("sample")
+    torch.testing.assert_close(quiet(pipeline).latents.encode(images(2)), 1.5 * images(2))
 
 
 # What is said, and what is refused
@@ -955,8 +1119,9 @@ def test_an_option_that_is_not_heard_is_refused():
     ):
         with pytest.raises(ValueError, match=f"takes no {next(iter(options))}="):
             denoiser(model, quiet=True, **options)
-    with pytest.raises(ValueError, match="the lowest and the highest"):
-        denoiser(exact, levels=(1.0,), quiet=True)
+    for levels in ((1.0,), 0.5):
+        with pytest.raises(ValueError, match="the lowest and the highest"):
+            denoiser(exact, levels=levels, quiet=True)
 
 
 def test_levels_apart_from_the_images_are_those_of_the_denoiser(train):

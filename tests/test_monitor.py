@@ -134,6 +134,22 @@ def test_a_network_in_training_is_asked_in_eval_mode_and_left_as_it_was(data):
     np.testing.assert_array_equal(look.losses, monitor.look(1, net.eval()).losses)
 
 
+def test_its_levels_are_within_those_of_the_network_unless_they_are_given(data):
+    plain = geomem.GaussianDenoiser(data.train)
+    everywhere = Monitor(data.train, data.heldout, samples=0, quiet=True).look(0, plain)
+    low, high = 0.2, 2.0
+    narrow = geomem.denoiser(plain, levels=(low, high), quiet=True)
+    monitor = Monitor(data.train, data.heldout, samples=2, quiet=True)
+    found = monitor.look(0, narrow).errors.sigma
+    clipped = np.unique(np.clip(everywhere.errors.sigma, low, high))
+    np.testing.assert_array_equal(found, clipped)
+    assert (found[0], found[-1]) == (low, high) and len(everywhere.errors.sigma) == 8
+    np.testing.assert_array_equal(monitor.look(1, plain).errors.sigma, found)  # comparable
+    given = Monitor(data.train, data.heldout, sigmas=[0.1], samples=0, quiet=True)
+    with pytest.raises(ValueError, match="outside the noise levels"):
+        given.look(0, narrow)
+
+
 def test_the_table_has_a_row_for_each_look(data):
     monitor = Monitor(data.train, data.heldout, samples=3, quiet=True)
     for step in (5, 50):

@@ -100,6 +100,11 @@ class Notebook:
         return _parameters(self.path, self.path.stat().st_mtime_ns)
 
     @property
+    def trains(self) -> bool:
+        """Whether it trains networks, of one preset or of several."""
+        return bool({"preset", "models"} & self.parameters.keys())
+
+    @property
     def title(self) -> str:
         match = re.search(r"^# # (.+)$", self.path.read_text(), re.M)
         return match.group(1) if match else self.name

@@ -320,8 +320,7 @@ def _keep_failed(root: Path, target: Path) -> str:
 def _environment(root: Path, work: Path, notebook: Notebook, slots: int) -> Iterator[None]:
     """What the kernel needs to know, and nothing left behind."""
     # Networks this small gain little from a second thread, and on a busy machine lose tenfold.
-    networks = "preset" in notebook.parameters
-    threads = 1 if networks else max(1, (os.cpu_count() or 1) // slots)
+    threads = 1 if notebook.trains else max(1, (os.cpu_count() or 1) // slots)
     new = {
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(threads),
         RUN_VARIABLE: str(work / results.RUN),

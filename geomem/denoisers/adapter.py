@@ -11,6 +11,7 @@ line of algebra; tests compare each row with the code of the libraries that it i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from geomem.geometry.denoiser import in_eval_mode, tensor_in, weights
 
 Target = Callable[[Floats], tuple[Floats, Floats]]  # (S,) noise levels -> p and q, (S,) each
 Ask = Callable[[Tensor, Tensor], Any]  # what it is shown (B, ...) and times (B,) -> an answer
+FAILURES = (AttributeError, LookupError, RuntimeError, TypeError)  # of who is asked wrongly
 SLACK = 1e-6  # of a noise level that a float32 or a power has rounded over an end of its range
 
 
@@ -98,7 +100,10 @@ class Latents:
         """Images (N, C, H, W) in [-1, 1] -> latents, whose units sigma and distances then have."""
         found = self.vae.encode(images.to(next(weights(self.vae))))
         law = getattr(found, "latent_dist", None)
-        mean = found.latents if law is None else law.mean
+        if law is None:
+            mean = found.latents if hasattr(found, "latents") else found.latent
+        else:
+            mean = law.mean
         scale, shift = (torch.as_tensor(a).to(mean) for a in (self.scale, self.shift))
         return ((mean - shift) * scale).to(images)
 
@@ -215,16 +220,23 @@ class AdaptedDenoiser:
         return denoised(y, out, s, self.target).to(x.dtype)
 
     def _asked(self, shown: Tensor, times: Tensor) -> Any:
-        """What the network answers, in eval mode; where it fails, a line that says how."""
-        try:
-            with in_eval_mode(self.net):
+        """What the network answers, in eval mode; where it fails, a line that says how.
+
+        A function does not tell the dtype of the network in it: it is asked once more in float32.
+        """
+        with in_eval_mode(self.net):
+            try:
                 return self.ask(shown, times)
-        except (AttributeError, LookupError, RuntimeError, TypeError) as error:
-            why = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise InputError(
-                f"{self.what}: failed on images {tuple(shown.shape)} at times "
-                f"{tuple(times.shape)} ({why})."
-            ) from error
+            except FAILURES as error:
+                first = error
+            if shown.dtype == torch.float64 and next(weights(self), None) is None:
+                with contextlib.suppress(*FAILURES):
+                    return self.ask(shown.float(), times if self.whole_steps else times.float())
+        why = f"{type(first).__name__}: {first}".partition("\n")[0]
+        raise InputError(
+            f"{self.what}: failed on images {tuple(shown.shape)} at times "
+            f"{tuple(times.shape)} ({why})."
+        ) from first
 
     def _levels(self, sigma: float | Tensor, batch: int) -> Floats:
         """(B,) float64, within the range, or an InputError that names it."""

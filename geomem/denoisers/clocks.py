@@ -144,7 +144,7 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
     if flow and (asked or hasattr(scheduler, "scale_noise") or kind == "velocity"):
         lowest = getattr(scheduler, "sigma_min", None)  # the t of theirs, in (0, 1)
         lowest = 1 / steps if lowest is None else float(lowest)
-        straight = Schedule.flow(data_at=0)
+        straight = Schedule.flow(data_at=int(option(config, "invert_sigmas", False)))
         thousand = replace(
             straight,
             clock="timestep",
@@ -170,7 +170,10 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
 
 
 def _guided(diffusion: Any, wanted: str | None) -> Clock | None:
-    """guided-diffusion, improved-diffusion, DiT: respaced steps are of the original's clock."""
+    """guided-diffusion, improved-diffusion, DiT: respaced steps are of the original's clock.
+
+    Between steps that are left out log sigma is about linear in log(1 + step), and not in the step.
+    """
     mean = getattr(getattr(diffusion, "model_mean_type", None), "name", "").lower()
     if not mean or not hasattr(diffusion, "alphas_cumprod"):
         return None
@@ -180,15 +183,17 @@ def _guided(diffusion: Any, wanted: str | None) -> Clock | None:
     schedule = Schedule.ddpm(diffusion.alphas_cumprod)
     own = np.asarray(getattr(diffusion, "timestep_map", np.arange(len(diffusion.alphas_cumprod))))
     count = getattr(diffusion, "original_num_steps", len(diffusion.alphas_cumprod))
+    bent, back = (np.log1p, np.expm1) if len(own) < count else (np.positive, np.positive)
     unit = 1000 / count if getattr(diffusion, "rescale_timesteps", False) else 1.0
 
     def forward(s: Floats) -> Floats:
-        return unit * np.interp(schedule.forward(s), np.arange(len(own)), own)
+        return unit * back(np.interp(schedule.forward(s), np.arange(len(own)), bent(own)))
 
     def backward(t: Floats) -> Floats:
-        return schedule.backward(np.interp(t / unit, own, np.arange(len(own))))
+        return schedule.backward(np.interp(bent(t / unit), bent(own), np.arange(len(own))))
 
-    name = f"{len(own):,} of {count:,} timesteps ({type(diffusion).__name__})"
+    between = ", interpolated between them" if len(own) < count else ""
+    name = f"{len(own):,} of {count:,} timesteps{between} ({type(diffusion).__name__})"
     return _predicting(replace(schedule, forward=forward, backward=backward), kind, name)
 
 

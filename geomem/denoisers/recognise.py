@@ -26,7 +26,13 @@ from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.denoiser import answer
 
-BY_NAME = ("SD3Transformer",)  # whose time has another place, and the scheduler's own count
+BY_NAME = (  # transformers whose time on a flow, wherever it stands, is the scheduler's count
+    "SD3Transformer",
+    "DiTTransformer",
+    "WanTransformer",
+    "HunyuanVideoTransformer3D",
+    "OmniGenTransformer",
+)
 TIMES = {"t", "time", "times", "timestep", "timesteps", "noise_labels"}
 LABELS = ("class_labels", "class_cond", "classes", "y", "label", "labels", "cond")
 NETWORKS = ("unet", "transformer", "model", "net")  # of what has a scheduler, too
@@ -146,7 +152,7 @@ def denoiser(
         what = f"{found.what}, of latents"
         found = replace(found, latents=_latents(vae), what=what)
     if levels is not None:
-        if len(levels) != 2:
+        if np.size(levels) != 2:
             raise InputError(f"denoiser: levels are the lowest and the highest, got {levels}.")
         found = replace(found, schedule=found.schedule.between(*levels))
     if not quiet:
@@ -192,13 +198,16 @@ def _k_diffusion(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None
 
 
 def _edm(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None:
-    """EDM's and EDM2's preconditioned networks: labels are one-hot, none are zeros."""
+    """EDM's and EDM2's preconditioned networks: labels are one-hot, none are zeros.
+
+    Zeros mean something only to one whose labels were dropped at random in training.
+    """
     answers = hasattr(net, "sigma_data") or hasattr(net, "round_sigma")
     if not (answers and hasattr(net, "img_channels")) or o.prediction == "edm":
         return None
     classes = int(getattr(net, "label_dim", 0) or 0)
-    if o.label is not None and not 0 <= o.label < classes:
-        raise _labels(_name(net), classes)
+    dropped = getattr(getattr(net, "model", None), "label_dropout", 0)
+    _check_label(net, o.label, classes, classes == 0 or dropped > 0)
     fixed = {"force_fp32": True} if "force_fp32" in _parameters(net) else {}
 
     def ask(y: Tensor, sigma: Tensor) -> Any:
@@ -242,8 +251,11 @@ def _smalldiffusion(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | N
     if not (hasattr(net, "predict_eps") and hasattr(net, "rand_input")):
         return None
     flow = any("PredFlow" in kind.__name__ for kind in type(net).__mro__)
-    null = getattr(getattr(net, "cond_embed", None), "null_cond", None)
-    label = null if o.label is None else o.label
+    embed = getattr(net, "cond_embed", None)
+    classes = getattr(embed, "null_cond", 0)  # its null label comes after its classes
+    dropped = embed is None or getattr(embed, "dropout_prob", 1.0) > 0
+    _check_label(net, o.label, classes, dropped)
+    label = (classes or None) if o.label is None else o.label
 
     def ask(x: Tensor, times: Tensor) -> Tensor:
         out = torch.empty_like(x)
@@ -272,6 +284,8 @@ def _scheduled(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None:
     if clock is None:
         return None
     config, named = getattr(net, "config", None), _parameters(net)
+    if hasattr(schedule, "config") and clock.schedule.name.startswith("flow"):
+        _check_count(net)
     if option(config, "guidance_embeds", False):
         raise InputError(f"denoiser: {_name(net)} is distilled with guidance: no posterior mean.")
     lacking = [p for p in ("encoder_hidden_states", "img_ids") if p in named and p not in o.inputs]
@@ -281,6 +295,11 @@ def _scheduled(net: Any, schedule: Any, o: _Options) -> AdaptedDenoiser | None:
             "of the empty prompt; with guidance its answer is no posterior mean."
         )
     whole = o.whole_steps or option(config, "time_embedding_type", "") == "learned"
+    if whole and clock.schedule.clock != "timestep":
+        raise InputError(
+            f"denoiser: {_name(net)} takes whole timesteps, and {clock.schedule.name!r} counts "
+            f"{clock.schedule.clock}, not steps."
+        )
     ask, which = _asking(net, o), "" if o.label is None else f", class {o.label}"
     what = f"{_name(net)}: {clock.what}{which}"
     return AdaptedDenoiser(ask, clock.schedule, clock.target, _module(net), what, whole)
@@ -349,6 +368,16 @@ def _asking(net: Any, o: _Options) -> Ask:
     return ask
 
 
+def _check_count(net: Any) -> None:
+    """That one of diffusers takes a flow's time as the scheduler counts it, or an InputError."""
+    transformer = any(word in _name(net) for word in ("Transformer", "DiT"))
+    if transformer and hasattr(net, "config") and not _name(net).startswith(BY_NAME):
+        raise InputError(
+            f"denoiser: how {_name(net)} counts a flow's time and what it predicts, says its "
+            "pipeline only; give a function of x and t that calls it in the scheduler's terms."
+        )
+
+
 def _label(net: Any, label: int | None, place: str | None) -> int | None:
     """The class to ask for: the given one, or the null label where the network has one."""
     config = getattr(net, "config", None)
@@ -356,14 +385,23 @@ def _label(net: Any, label: int | None, place: str | None) -> int | None:
     embedder = getattr(net, "y_embedder", None)
     if embedder is not None and len(embedder.embedding_table.weight) > embedder.num_classes:
         null = embedder.num_classes
-    if "cond_drop_prob" in _parameters(net):
+    if "cond_drop_prob" in _parameters(net) and getattr(net, "cond_drop_prob", True):
         null = 0  # of no effect: lucidrains' are told to drop it
-    classes = option(config, "num_class_embeds", None) or getattr(net, "num_classes", None)
+    if any(getattr(net, name, net) is None for name in ("class_embedding", "num_classes")):
+        place = None  # it has a place for a label, and nothing that hears it
+    rows = getattr(getattr(net, "classes_emb", None), "num_embeddings", None)
+    classes = option(config, "num_class_embeds", getattr(net, "num_classes", None)) or rows
     if label is None and (null is not None or place is None or not classes):
         return null
     if place is None or label is None or not 0 <= label < (classes or np.inf):
         raise _labels(_name(net), int(classes) if place and classes else 0)
     return label
+
+
+def _check_label(net: Any, label: int | None, classes: int, dropped: bool) -> None:
+    """That it is one of its classes; or none, where it was trained without one, too."""
+    if not (dropped if label is None else 0 <= label < classes):
+        raise _labels(_name(net), classes)
 
 
 def _labels(name: str, classes: int) -> InputError:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from geomem.denoisers.clocks import clock_of
+from geomem.denoisers.clocks import clock_of, option
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
@@ -416,6 +416,8 @@ def _edge(
 
 def _levels(scheduler: Any) -> Floats:
     """The noise level (T,) of each timestep; inf without signal."""
+    if option(getattr(scheduler, "config", {}), "invert_sigmas", False):
+        raise InputError("scheduler: with invert_sigmas its timesteps turn round; use flow_times.")
     alpha_bar = getattr(scheduler, "alphas_cumprod", scheduler)
     clock = clock_of(scheduler, "epsilon") or clock_of(alpha_bar, "epsilon")
     endless = clock is not None and math.isinf(clock.schedule.ends[1])

@@ -78,7 +78,8 @@ class Monitor:
         Images of the same kind that are not trained on, at least 2.
     sigmas : array (S,) or None
         Noise levels of the loss, data units, > 0; None for 8 that EDM's training draws equally
-        often.
+        often; those outside the ``sigma_min`` and ``sigma_max`` that the first denoiser has, if
+        any, move to these.
     images : int
         Held-out images for the loss, evenly spread, >= 2.
     samples : int
@@ -160,6 +161,7 @@ class Monitor:
         law = NoiseLaw().for_data(self.sigma_data)
         likely = law.quantile((np.arange(LEVELS) + 0.5) / LEVELS)
         self.sigmas = likely if sigmas is None else check_sigmas(sigmas)
+        self._given = sigmas is not None
         self.seed, self.quiet, self.device = seed, quiet, device
         self.looks: list[Look] = []
 
@@ -180,6 +182,10 @@ class Monitor:
         Look
         """
         options: dict[str, Any] = dict(seed=self.seed, device=self.device)
+        if not (self.looks or self._given):
+            least = float(getattr(denoise, "sigma_min", 0.0))
+            most = float(getattr(denoise, "sigma_max", np.inf))
+            self.sigmas = np.unique(np.clip(self.sigmas, least, most))
         with in_eval_mode(denoise):
             errors = denoising_error(denoise, self.images, self.sigmas, **options)
             copies = None
