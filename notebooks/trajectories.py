@@ -28,7 +28,7 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.diffusion import presets
-from geomem.geometry.intervals import above, below, less, percent
+from geomem.geometry.intervals import above, below, columns, less, percent
 from geomem.memorization import trajectories
 from geomem.memorization.case import Case
 from geomem.plots import drawing, pictures
@@ -107,15 +107,15 @@ companion.figure(fig, "fig-trajectories-strip", table, data=[data])
 # %%
 states = trajectories.shell_shares(course, other)
 coverage = geometry.coverage
-on_heldout = np.interp(np.log(levels), np.log(coverage.sigma), coverage.mean)
-middle = int(np.abs(on_heldout - 0.5).argmin())
+on_heldout = [coverage.interpolated(sigma) for sigma in levels]
+middle = int(np.nanargmin([abs(at.value - 0.5) for at in on_heldout]))
 drawn = {"held-out images": coverage, **states}
 looks = {"held-out images": drawing.SERIES["C_sigma"]}
 looks |= {"small, memorized": (small, "", "-"), "small, not memorized": (small, "", ":")}
 of_each = [looks[name] for name in drawn if name in looks]
 fig, _ = drawing.noise_curves(drawn, "share inside a shell", of_each, every=3, **look)
 table = drawing.noise_table(states, "fraction")
-table["C_sigma, held-out images [fraction]"] = on_heldout
+table |= columns("C_sigma, held-out images", "fraction", on_heldout)
 companion.figure(fig, "fig-trajectories-states", table, data=[data])
 
 # %% [markdown]
@@ -157,7 +157,7 @@ says = "more samples are copies than the hump's peak says"
 claim("samples-above-hump", says, less(peak, share), must=must)
 earlier = None if when.earlier is None else above(when.earlier, 0.9)
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
-says, usual = "memorized samples' states are covered more", coverage.interpolated(levels[middle])
+says, usual = "memorized samples' states are covered more", on_heldout[middle]
 covered = None
 if memorized.any():
     covered = less(usual, states["small, memorized"].estimate(middle))
@@ -174,7 +174,9 @@ companion.quote(sigma_peak=f"{inner[rate.peak]:.2g}")
 companion.quote(now_at_peak=course.passing_at(inner[rate.peak]))
 companion.quote(image_large=f"{trajectories.quarters(other.image_at)[1]:.2g}", **when.in_words)
 companion.quote(least=f"{course.ratio[:, -1].min():.2g}", most=f"{course.ratio[:, -1].max():.2g}")
-companion.quote(sigma_middle=f"{levels[middle]:.2g}", middle_heldout=percent(on_heldout[middle]))
+companion.quote(
+    sigma_middle=f"{levels[middle]:.2g}", middle_heldout=percent(on_heldout[middle].value)
+)
 companion.quote(middle_memorized=heights.get("small, memorized", "none"))
 companion.quote(middle_other=heights.get("small, not memorized", "none"))
 companion.quote(middle_large=heights["large"], steps_of_training=[*moment])
