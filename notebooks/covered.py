@@ -36,7 +36,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
-from geomem.geometry.intervals import Fraction, above, below, every, less, percent, some
+from geomem.geometry.intervals import Estimate, Fraction, above, below, every, less, percent, some
 from geomem.geometry.overlap import overlap
 from geomem.geometry.padding import Padding
 from geomem.geometry.regimes import DRAWS
@@ -44,6 +44,7 @@ from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization import candidates
 from geomem.memorization.case import Case
 from geomem.memorization.candidates import Comparison, Predicted
+from geomem.memorization.distinct import DistinctImages
 from geomem.plots import covered, drawing
 
 
@@ -63,7 +64,8 @@ rule, sizes = dict(c=c, level=level, **spent), [int(d) for d in spaces.split()]
 asked, sets = {dataset: n_train, other: second_n_train}, {}
 for name, n in asked.items():
     sets[name] = geomem.load_dataset(name, n_train=n, seed=data_seed)
-pairs = {name: (data.heldout[:n_heldout], data.train) for name, data in sets.items()}
+once = {name: DistinctImages(data.train, device).index for name, data in sets.items()}
+pairs = {k: (data.heldout[:n_heldout], data.train[once[k]]) for k, data in sets.items()}
 heldout, few = pairs[dataset][0], pairs[dataset][1][:n_padded]
 padding = companion.kept(Padding.of)(heldout, few, sizes, **rule)
 companion.Table(padding.columns())
@@ -213,13 +215,16 @@ companion.quote(narrow_start=begun[narrow], widest_start=begun[widest])
 companion.quote(sooner=f"{begun[narrow].value / begun[widest].value:.2g}")
 end, *others = (of.concentrated for of in regimes)
 moved = max((abs(one.value / end.value - 1) for one in others), default=0.0)
-companion.quote(end_moved=percent(moved), end_half=percent(end.half / end.value))
+companion.quote(end_moved=percent(moved), end_half=Estimate(end.half / end.value).percent)
+nothing = "an unknown size (fewer than two zones)"  # within a factor of which they begin
+spreads = {name: of.spread for name, of in tried.items()}
+spreads = {k: f"{of:.2g}" if np.isfinite(of.value) else nothing for k, of in spreads.items()}
 for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1]), strict=True):
     said = dict(name=name, start=begins, tries=f"{2 / overlaps[0]:,.0f}")
     shares = dict(zip(("overlap", "least", "most"), map("{:.2g}".format, overlaps), strict=True))
     table = companion.Table(tried[name].columns())
-    companion.quote(**{key: said | shares | dict(table=table, spread=f"{tried[name].spread:.2g}")})
-companion.quote(late=f"{max(late) - 1:.0%}", space=max(sizes))
+    companion.quote(**{key: said | shares | dict(table=table, spread=spreads[name])})
+companion.quote(late=candidates.latest(late), space=max(sizes))
 companion.quote(n_humps=len(found.cases), n_measured=len(humps))
 companion.quote(humps=companion.Table(candidates.measured(humps)), starts=starts, off=off)
 companion.quote(**candidates.in_words(found))

@@ -117,8 +117,8 @@ companion.figure(fig, "fig-gap-sheets", plotted, data=data[:1])
 
 # %%
 pairs = sweep.nested([*theirs])
-outer, inner = zip(*pairs, strict=True)
-companion.Table({"left out": outer, "instead of": inner, "change of copies": [*pairs.values()]})
+around = {"left out": [outer for outer, _ in pairs], "instead of": [inner for _, inner in pairs]}
+companion.Table(around | {"change of copies": [*pairs.values()]})
 
 # %%
 broken = [model for one in sweeps for model in one.broken]

@@ -26,6 +26,7 @@ import numpy as np
 
 import geomem
 from geomem import companion
+from geomem.data.named import LOADERS
 from geomem.geometry.distances import rms_radius
 from geomem.geometry.intervals import percent
 from geomem.geometry.paper_weights import PaperWeights
@@ -95,12 +96,13 @@ companion.Table({"largest error in single precision, nats": [error]})
 # ## What must hold
 #
 # $W_\sigma$ never rises with $\sigma$ (the intervals allow for chance) and never falls below its
-# floor. It starts at 1 where no training image stands twice. How near it comes to its floor depends
-# on the largest noise level, and is said.
+# floor. It starts at 1 where no training image stands twice, or nearly so: for the data sets of
+# this book that must hold, for your own it is said. How near it comes to its floor depends on the
+# largest noise level, and is said.
 
 # %%
 claim, mean = companion.claim, weight.mean
-single = len(np.unique(data.train, axis=0)) == n_train and sigma_min <= 0.01
+single = len(np.unique(data.train, axis=0)) == n_train and dataset in LOADERS
 claim("weight-falls", "W never rises with sigma", np.all(mean[1:] <= weight.high[:-1]))
 claim("weight-floor", "W is at least 1/N", np.all(mean >= 1 / n_train - 1e-12))
 one = bool(mean[0] > 0.99) if sigma_min <= 0.01 else None  # a grid may begin where it has fallen

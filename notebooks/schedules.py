@@ -25,11 +25,13 @@ import numpy as np
 import geomem
 from geomem import Schedule, companion
 from geomem.geometry.intervals import Estimate
+from geomem.memorization.distinct import DistinctImages
 from geomem.plots import clocks
 
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=n_heldout, seed=data_seed)
+images = data.train[DistinctImages(data.train, device).index]  # repeats count once
 how = dict(c=c, seed=seed, device=device)
-geometry = companion.kept(geomem.measure_regimes)(data.heldout, data.train, level=level, **how)
+geometry = companion.kept(geomem.measure_regimes)(data.heldout, images, level=level, **how)
 found = geometry.regimes
 
 # %% [markdown]
@@ -62,12 +64,12 @@ companion.figure(fig, "fig-zone-clocks", values, data=[data])
 
 # %%
 levels = np.geomspace(geometry.zone.low, geometry.zone.high, 3)
-cover = geomem.shell_coverage(data.heldout, data.train, levels, **how).mean
-weight = geomem.max_posterior_weight(data.train, levels, seed=seed, device=device).mean
+cover = geomem.shell_coverage(data.heldout, images, levels, **how).mean
+weight = geomem.max_posterior_weight(images, levels, seed=seed, device=device).mean
 apart = []
 for schedule in (Schedule.vp(), Schedule.flow()):
     for a, sigma, here, sharp in zip(schedule.scale(levels), levels, cover, weight, strict=True):
-        train, heldout = a * data.train, a * data.heldout
+        train, heldout = a * images, a * data.heldout
         there = geomem.shell_coverage(heldout, train, [a * sigma], **how).mean[0]
         points = geomem.max_posterior_weight(train, [a * sigma], seed=seed, device=device).mean[0]
         apart.append((schedule.name, sigma, here, there, sharp, points))

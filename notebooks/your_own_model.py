@@ -11,8 +11,8 @@
 
 # %% tags=["parameters"]
 dataset: str = "digits"  # data set: digits, fashion-mini, cifar10, fashion-mnist, or a path
-n_train: int = 32  # training images N, in [2, 1e6]
-n_heldout: int = 500  # held-out images: half choose, half judge, in [20, 1e6]
+n_train: int = 32  # training images N, in [20, 1e6]
+n_heldout: int = 500  # held-out images: half choose, half judge, in [40, 1e6]
 ddpm_steps: int = 2500  # training steps of the network that predicts noise, in [50, 1e6]
 flow_steps: int = 1500  # of the network that predicts velocity, in [50, 1e6]
 width: int = 192  # width of both networks, in [2, 1e5]
@@ -45,10 +45,18 @@ from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import split_heldout
 from geomem.memorization.study import Study
 from geomem.plots import drawing, remedies
+from geomem.report.asked import FEW
 
 torch.set_num_threads(1)  # networks this small gain nothing by a second one
 data = geomem.load_dataset(dataset, n_train=n_train)
 choosing, judging = split_heldout(data.heldout[:n_heldout])
+unseen = unseen_images(data.train, geomem.load_dataset(dataset).train)
+apart = len(np.unique(geomem.DistinctImages(data.train, device, twins=True).group))
+if min(apart, len(judging)) < FEW:  # before anything is trained: the audit at the end needs them
+    raise ValueError(
+        f"your_own_model: {apart} training images that are no near twins and {len(judging)} "
+        f"held-out ones that judge (half of them) are too few; take {FEW} or more of each."
+    )
 images, batch = torch.from_numpy(np.asarray(data.train)).float(), 64
 
 # %% [markdown]
@@ -182,7 +190,6 @@ print(gap.evidence)
 # real images that no network here has seen.
 
 # %%
-unseen = unseen_images(data.train, geomem.load_dataset(dataset).train)
 features = {"principal components": PrincipalComponents.of(unseen)}
 bench = Bench(
     geomem.DistinctImages(data.train, device), judging, unseen, features,

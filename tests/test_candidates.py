@@ -17,6 +17,7 @@ from geomem.memorization.candidates import (
     Comparison,
     Predicted,
     in_words,
+    latest,
     measured,
 )
 from geomem.memorization.distinct import DistinctImages
@@ -82,6 +83,13 @@ def test_one_data_set_fits_nothing_and_no_hump_is_no_case():
     none = Comparison.of([still], 0.8)
     assert len(none.cases) == 0 and none.within(SHELLS) is None
     assert str(none.off(SHELLS)["all"]) == "none" and str(measured([still])["centre"][0]) == "none"
+
+
+def test_the_latest_start_is_that_of_those_there_are_in_any_order():
+    for late in ([1.1, np.nan, 1.3], [np.nan, 1.3, 1.1], [1.3, 1.1, np.nan]):
+        assert latest(late).startswith("30%") and "1 of 3" in latest(late)
+    assert latest([1.1, 1.3]) == "30%"
+    assert "nan" not in latest([np.nan, np.nan]) and latest([np.nan, np.nan])
 
 
 def test_padding_moves_the_shells_alone(rng):

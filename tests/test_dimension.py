@@ -1,5 +1,6 @@
 """Sizes: predictions held against what was measured, by hand; and one pair measured whole."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -51,6 +52,18 @@ def test_factors_are_predicted_over_measured():
     assert np.isnan(found["overlap", "switch"]).all()
     assert dimension.off(found["copy edge", "hump"]) == pytest.approx(2)
     assert dimension.off(1 / found["copy edge", "hump"]) == pytest.approx(2)
+
+
+def test_where_no_prediction_is_known_none_is_nearest(measured):
+    one = measured[0]
+    known = dimension.in_words([one])
+    assert any(name in known["best_hump"] for name in dimension.PREDICTIONS)
+    nowhere = Estimate(np.nan)
+    regimes = replace(one.reach.geometry.regimes, covered=Estimate(2.0), concentrated=Estimate(1.0))
+    geometry = replace(one.reach.geometry, regimes=regimes)
+    reach = replace(one.reach, geometry=geometry, edge=nowhere)
+    said = dimension.in_words([replace(one, reach=reach, confused=nowhere)])
+    assert not any(re.search(r"\b(nan|inf)\b", text) for text in said.values()), said
 
 
 def test_near_means_near_to_all_of_where_the_target_may_lie():

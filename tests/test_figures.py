@@ -182,6 +182,21 @@ def test_an_image_grid_shows_each_image_in_its_cell_and_frames_the_memorized(rng
     plt.close(fig)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 16])
+def test_an_image_grid_shows_images_of_any_number_of_channels(channels, rng):
+    """Of latents their mean over the channels, from its least to its most; never as transparent."""
+    images = rng.normal(3, 9, (2, channels, 4, 2))
+    images[1] = images[1, 0, 0, 0]  # the same everywhere
+    fig = drawing.image_grid([("one", images)], ["a", "b"])
+    first, flat = (np.asarray(shown.get_array()) for shown in fig.axes[0].images)
+    assert first.shape == flat.shape == ((4, 2, 3) if channels == 3 else (4, 2))
+    assert first.min() >= 0 and first.max() <= 1 and np.ptp(flat) == 0 and np.isfinite(flat).all()
+    if channels not in (1, 3):
+        mean = images[0].mean(0)
+        np.testing.assert_allclose(first, (mean - mean.min()) / np.ptp(mean), atol=1e-12)
+    plt.close(fig)
+
+
 def test_what_is_shown_fainter_stands_in_the_table_as_it_is(monkeypatch, rng):
     sigma, images = np.array([0.5, 2.0]), rng.normal(size=(2, 1, 3, 3))
     shown = []

@@ -1,6 +1,8 @@
 """Gaps: how much they hold, where they are moved, and sweeps of known outcome."""
 
 import math
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +21,8 @@ from geomem.geometry.regimes import Geometry
 from geomem.geometry.window import Window
 from geomem.memorization import gaps
 from geomem.memorization.gap import Gap
-from geomem.memorization.gaps import Sweep
-from geomem.memorization.study import Study
+from geomem.memorization.gaps import Sweep, Swept
+from geomem.memorization.study import MISSING, Study
 from geomem.plots import STYLE, remedies
 from geomem.plots.drawing import misplaced
 
@@ -111,6 +113,29 @@ def test_a_sweep_of_known_outcome(sweep):
     assert sweep.rank == gaps.depth_rank([1, 1, 2], [0.0, 0.4, 0.8])
     with pytest.raises(ValueError, match="'dummy'"):
         sweep.change("dummy")
+
+
+def swept(sweep):
+    """The same, of a case that has no more than prose asks it for."""
+    law, geometry = NoiseLaw(-1.2, 1.2), SimpleNamespace(zone_in_words="1 to 4")
+    references = {of: {"pca": Estimate(1.0)} for of in ("held-out", "training set")}
+    case, reach = SimpleNamespace(law=law), SimpleNamespace(geometry=geometry, edge=Estimate(0.5))
+    return Swept(sweep.gaps, sweep.study, case, reach, {}, None, references, [])
+
+
+def test_a_gap_of_the_paper_that_is_nowhere_on_these_images_is_said_to_be_missing(sweep):
+    assert sweep.nested(["the paper's", "zone"]) == {}
+    said = swept(sweep).in_words({"zone": "zone", "widest": "the paper's"}, "pca")
+    there = {name.removeprefix("zone") for name in said if name.startswith("zone")} - {"_ends"}
+    assert {said[f"widest{part}"] for part in there} == {MISSING}
+
+
+def test_of_gaps_that_leave_equally_many_no_rank_is_known(sweep):
+    runs = {key: judged(30, 2.0) for key in sweep.study.judged}
+    said = swept(Sweep(sweep.gaps, Study(runs))).in_words({"zone": "zone"}, "pca")
+    assert not any(re.search(r"\bnan\b", text) for text in said.values()), said
+    table = sweep.table("pca", Window(11.0, 12.0))  # which holds no level measured
+    assert not any("nan" in str(cell) for column in table.values() for cell in column)
 
 
 def test_halves_that_differ_by_training_only_are_not_told_apart(sweep):

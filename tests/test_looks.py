@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
+from test_study import judged
 
 from geomem import Curve
 from geomem.companion import gallery
 from geomem.geometry.difference import Difference
-from geomem.plots import STYLE, beside, drawing
+from geomem.geometry.intervals import Estimate, Fraction
+from geomem.geometry.window import Window
+from geomem.memorization.study import Study
+from geomem.plots import STYLE, beside, drawing, remedies
 from geomem.plots.dark import PAGE, dark, dark_colour, linear_rgb, oklab
 from geomem.plots.files import picture
 
@@ -266,4 +270,54 @@ def test_no_name_lies_over_a_bar():
     fig.draw_without_rendering()
     bars = beside._bars(ax)
     assert not any(text.get_window_extent().contains(*place) for text in ax.texts for place in bars)
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("xlim", [(0.01, 100), (5, 100), (0.01, 0.02), (0.4, 0.9)])
+def test_a_name_stands_over_what_shows_of_its_line_or_band_and_else_nowhere(xlim):
+    """A name beyond the axes would take all their room."""
+    with plt.style.context(STYLE):
+        fig, (ax, lower) = plt.subplots(2, 1)
+    for one in (ax, lower):
+        one.set(xlim=xlim, ylim=(0, 1))
+        drawing.sigma_axis(one)
+    drawing.named_line(ax, "line", 0.3, 1.04)
+    drawing.named_band(lower, "band", (0.3, 1.2), 1.04)
+    assert drawing.misplaced(fig) == []
+    assert len(ax.texts) == (xlim[0] <= 0.3 <= xlim[1])
+    assert len(lower.texts) == (xlim[0] < 1.2 and xlim[1] > 0.3)
+    for text in (*ax.texts, *lower.texts):
+        assert xlim[0] <= text.get_position()[0] <= xlim[1]
+    plt.close(fig)
+
+
+@pytest.mark.parametrize("copies", [2, 90])
+@pytest.mark.parametrize("at_one_point", [1, 3, len(REMEDIES)])
+def test_the_names_of_marks_at_one_point_leave_room_for_the_marks(copies, at_one_point):
+    """However many there are, and whichever half of the axes they are on."""
+    places = [(copies, 2.0)] * at_one_point
+    places += [(45, 0.7), (20, 2.1), (60, 1.9)] if at_one_point < len(REMEDIES) else []
+    kinds = dict(zip(REMEDIES, places, strict=False))
+    study = Study({(kind, 0): judged(*of) for kind, of in kinds.items()})
+    references = {of: {"pca": Estimate(0.4)} for of in ("held-out", "training set")}
+    with plt.style.context(STYLE):
+        fig, _ = remedies.trade_off(study, study.first, references, "pca")
+    assert drawing.misplaced(fig) == []
+    (ax,) = fig.axes
+    said = ", ".join(" ".join(text.get_text().split()) for text in ax.texts).split(", ")
+    assert sorted(said) == sorted(", ".join(map(remedies._short, kinds)).split(", "))
+    assert ax.bbox.width > 0.3 * fig.bbox.width
+    plt.close(fig)
+
+
+def test_a_gap_that_ends_beyond_the_axes_has_its_share_beside_them():
+    with plt.style.context(STYLE):
+        fig, ax = plt.subplots()
+    gaps = [
+        ("zone", Window(0.1, 1.0), Fraction.of(1, 4)),
+        ("far", Window(0.1, 1e6), Fraction.of(2, 4)),
+    ]
+    remedies._gap_bars(ax, gaps, (0.05, 10))
+    assert drawing.misplaced(fig) == []
+    assert {text.get_text() for text in ax.texts} == {"25%", "50%"}
     plt.close(fig)

@@ -274,6 +274,14 @@ def test_every_number_of_a_notebook_has_a_range_with_ends():
                         parameter.check(far)
 
 
+def test_no_fewer_images_are_asked_for_than_your_own_model_needs():
+    parameters = notebooks.pick(ROOT, "your_own_model").parameters
+    for name, fewest in (("n_train", 20), ("n_heldout", 40)):
+        assert parameters[name].check(fewest) == fewest
+        with pytest.raises(ParameterError):
+            parameters[name].check(fewest - 1)
+
+
 def test_of_two_ends_the_lower_is_below_the_upper():
     smoke = notebooks.pick_profile(ROOT, "smoke")
     for notebook in notebooks.notebooks(ROOT).values():

@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,8 +11,9 @@ from conftest import ROOT
 from PIL import Image
 from safetensors.numpy import save_file
 
-from geomem import DataError, load_dataset
+from geomem import DataError, DistinctImages, companion, load_dataset, measure_regimes
 from geomem.cli.main import main
+from geomem.companion import notebooks
 from geomem.data.ranges import RANGES, recognise
 from geomem.data.sets import source_sha256
 
@@ -47,6 +49,73 @@ def test_a_notebook_goes_on_with_repeats_and_enlarged_images_in_colour(name, tmp
     main(["run", name, "--profile", "smoke", *data, "--out", str(tmp_path / "out")])
     run = json.loads((tmp_path / "out" / name / "run.json").read_text())
     assert run["inputs"]["parameters"]["n_train"] == 120
+
+
+@pytest.fixture
+def run_until(monkeypatch):
+    """The cells of a notebook, run here until one has given a name: all names then."""
+    for module, name in ((torch, "set_num_threads"), (companion, "figure")):
+        monkeypatch.setattr(module, name, lambda *args, **options: plt.close("all"))
+
+    def run(notebook, name, **parameters):
+        found = notebooks.read(notebooks.notebooks(ROOT)[notebook].path).cells
+        first, *cells = [cell.source for cell in found if cell.cell_type == "code"]
+        names = {}
+        exec(first, names)
+        names |= parameters
+        while name not in names:
+            exec(cells.pop(0), names)
+        return names
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "until", "found"),
+    [
+        ("regimes", "found", lambda names: names["found"]["first"].geometry),
+        ("schedules", "geometry", lambda names: names["geometry"]),
+        ("covered", "seldom", lambda names: names["beside"][names["dataset"]][0]),
+    ],
+)
+def test_one_set_with_repeats_has_one_danger_zone(name, until, found, run_until, tmp_path):
+    """That of its distinct images, as in the chapters with models."""
+    digits = load_dataset("digits", n_train=40, n_heldout=40)
+    parts = {"x_train": np.tile(digits.train, (3, 1, 1, 1)), "x_test": digits.heldout}
+    path = str(tmp_path / "mine.npz")
+    np.savez(path, **{k: np.round((x + 1) * 127.5).astype(np.uint8) for k, x in parts.items()})
+    own = dict(dataset=path, n_train=120, n_heldout=40, second_n_train=40, device="cpu")
+    geometry = found(run_until(name, until, **own))
+    data = load_dataset(path)
+    distinct = DistinctImages(data.train, "cpu").images
+    assert (len(distinct), len(data.train)) == (40, 120)
+    assert geometry.regimes == measure_regimes(data.heldout, distinct, device="cpu").regimes
+
+
+def test_near_twins_of_ones_own_break_nothing_that_must_hold(run_until, tmp_path, rng):
+    """Images one gray level apart, which noise of the lowest level hides from one another."""
+    eight = rng.integers(0, 255, (30, 4, 4), np.uint8)
+    twins = eight.copy()
+    twins[:, 0, 0] += 1
+    np.savez(tmp_path / "mine.npz", x_train=np.concatenate([eight, twins]), x_test=255 - eight)
+    own = dict(dataset=str(tmp_path / "mine.npz"), n_train=60, n_queries=60, device="cpu")
+    assert run_until("posterior", "off", **own)["mean"][0] < 0.9
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"n_train": 1297}, "smaller n_train"),
+        ({"n_heldout": 39}, "19 held-out"),
+        ({"n_heldout": 3}, "hold out 4"),
+        ({"n_train": 19}, "19 training"),
+    ],
+)
+def test_too_few_images_stop_your_own_model_before_it_trains(given, says, run_until):
+    with pytest.raises(ValueError, match=says) as caught:
+        run_until("your_own_model", "images", **given)
+    assert "\n" not in str(caught.value)
+    run_until("your_own_model", "images", n_train=20, n_heldout=40, device="cpu")
 
 
 def zipped(folder, path):

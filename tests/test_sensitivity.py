@@ -7,7 +7,9 @@ import pytest
 from geomem import load_dataset, measure_regimes, shell_coverage
 from geomem.geometry.regimes import DRAWS
 from geomem.geometry.sensitivity import Sensitivity
+from geomem.plots import STYLE
 from geomem.plots.covered import other_rules
+from geomem.plots.drawing import misplaced
 
 CS, LEVELS = (1.0, 5.0, 20.0), (0.5, 0.8, 0.99)
 
@@ -74,7 +76,12 @@ def test_a_level_that_is_none_is_not_taken_for_one_that_is_never_reached(found, 
 def test_where_no_rule_finds_a_zone_there_is_a_picture_without_bars(found):
     _, geometry = found
     never = Sensitivity.of({5.0: geometry.coverage}, geometry.weight, [1 - 1e-12])
-    fig, _ = other_rules({"digits": never})
+    other = Sensitivity(never.zones | {(20.0, level): None for _, level in never.zones})
+    for sets in ({"digits": never}, {"digits": other, "others": other}):
+        with plt.style.context(STYLE):
+            fig, _ = other_rules(sets)
+        assert misplaced(fig) == [], "it can be drawn"
+        assert {ax.get_yscale() for ax in fig.axes} == {"log"}
+        assert all(not np.isfinite(bar.get_height()) for ax in fig.axes for bar in ax.patches)
+        plt.close(fig)
     assert not any(zone and zone.medium for zone in never.zones.values())
-    assert fig.axes[0].get_yscale() == "log"
-    plt.close(fig)

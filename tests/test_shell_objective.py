@@ -1,13 +1,19 @@
 """Theorem 4.9: the threshold, the minimizers and their disagreement, on small clouds."""
 
+import json
+
+import matplotlib.pyplot as plt
 import mpmath
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
 import geomem
+from geomem import companion
+from geomem.companion import notebooks, results
 from geomem.geometry.shell_objective import (
     disagreement,
     disjoint_sigma,
@@ -219,3 +225,54 @@ def test_the_losses_of_a_denoiser_that_does_nothing_have_a_closed_form(rng):
     part = chi2.cdf(r_out**2, d + 2) - chi2.cdf(r_in**2, d + 2)
     assert whole == pytest.approx(sigma**2 * d, rel=0.02)
     assert on == pytest.approx(sigma**2 * d * part, rel=0.02)
+
+
+@pytest.fixture
+def executed(tmp_path, monkeypatch):
+    """Run its notebook here, without figures: the claims, and the names of the notebook."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(results.RUN_VARIABLE, raising=False)
+    monkeypatch.setattr(companion, "figure", lambda *rest, **options: plt.close("all"))
+    notebook = notebooks.pick(ROOT, "shell_objective")
+    few = dict(n_train=24, n_heldout=6, n_sigmas=5, draws=1, device="cpu")
+    defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
+
+    def execute(**values):
+        names = {**defaults, **few, **values}
+        for cell in notebooks.read(notebook.path).cells:
+            if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+                exec(compile(cell.source, notebook.name, "exec"), names)
+        kept = json.loads((tmp_path / "figures" / results.CLAIMS).read_text())
+        return {id: one["holds"] for id, one in kept.items()}, names
+
+    return execute
+
+
+def test_latents_are_answered_exactly_and_lose_no_more_than_is_said(executed, tmp_path, rng):
+    """They go beyond [-1, 1]; the worst answer that the bound is for is a corner of their range."""
+    np.savez(tmp_path / "a.npz", latents=(3 * rng.normal(size=(30, 4, 6, 6))).astype(np.float32))
+    claims, names = executed(dataset=str(tmp_path / "a.npz"))
+    assert claims["training-exact"] is True
+    train = names["train"].astype(float)
+    corner = np.where(train.mean(0) > 0, train.min(), train.max())
+    worst = np.linalg.norm((train - corner).reshape(len(train), -1), axis=1).max()
+    least = [most_lost(train[0].size, c, worst) for c in names["some_c"]]
+    assert np.all(np.array(names["lost"]) >= least)
+
+
+def test_of_images_within_the_usual_range_the_bound_is_the_books(executed):
+    _, names = executed(sigma_max=10.0)
+    assert names["lost"] == [most_lost(64, c, 2 * np.sqrt(64)) for c in names["some_c"]]
+
+
+@pytest.mark.parametrize("grid", [dict(sigma_max=1.0), dict(sigma_min=1.0)])
+def test_what_a_grid_does_not_reach_is_neither_so_nor_not(executed, grid):
+    assert executed(**grid)[0]["small-noise-only"] is None
+
+
+def test_a_new_image_that_is_none_stops_nothing(executed, tmp_path, rng):
+    images = rng.integers(0, 256, (30, 4, 4), np.uint8)
+    images[4] = images[0]  # the fifth is held out
+    np.save(tmp_path / "a.npy", images)
+    claims, _ = executed(dataset=str(tmp_path / "a.npy"))
+    assert claims["small-noise-only"] is False

@@ -115,6 +115,8 @@ class Sensitivity:
             ax.bar(place, high - low, 0.16, low, color=shade, label=label)
         ax.set_xticks(range(len(cs)), [f"c = {c:g}" for c in cs])
         ax.set_yscale("log")
+        if not any(zone and zone.medium for zone in self.zones.values()):  # no bar sets the limits
+            ax.set(xlim=(-0.5, len(cs) - 0.5), ylim=(0.5, 5))
 
 
 def _cell(zone: Regimes | None) -> str:

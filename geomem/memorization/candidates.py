@@ -228,6 +228,22 @@ def errors(found: Comparison) -> dict[str, list[Any]]:
     }
 
 
+def latest(late: Sequence[float]) -> str:
+    """By how much a candidate passes the level later than coverage itself, at most, as text.
+
+    Parameters
+    ----------
+    late : the one noise level over the other, of each training set; NaN: it never passes the level.
+
+    >>> latest([1.05, 1.2]), latest([np.nan, 1.2]), latest([np.nan])
+    ('20%', '20% (nowhere on 1 of 2)', 'an unknown amount (nowhere on 1 of 1)')
+    """
+    known = [one for one in late if np.isfinite(one)]
+    most = f"{max(known) - 1:.0%}" if known else "an unknown amount"
+    missing = len(late) - len(known)
+    return most + (f" (nowhere on {missing} of {len(late)})" if missing else "")
+
+
 def in_words(found: Comparison) -> dict[str, str]:
     """Which candidate is nearest, both ways, by how much, and the levels fitted, as text.
 

@@ -8,7 +8,7 @@ alone: with another network of the same ones, is as much decided in it?
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -337,31 +337,33 @@ def by_network(same: Sequence[Measured]) -> dict[str, list[Any]]:
 
 
 def network_in_words(same: Sequence[Measured]) -> dict[str, str]:
-    """The networks, their copies, and what the zone is to these, in their order; as text."""
-
-    def listed(found: Iterable[Fraction | None]) -> str:
-        return ", ".join(one.percent if one else "none" for one in found)
-
+    """The networks, their copies, and what the zone is to these; as text."""
     if not same:
         none = dict.fromkeys(("of_networks", "network_undone", "network_settled"), "none")
         story = "In this run every size has one network."
         return none | {"n_networks": "one network", "network_story": story}
-    names = [one.network for one in same]
-    copies, undone = listed(one.small.copies for one in same), listed(one.undone for one in same)
-    surely = listed(one.inside.surely for one in same)
-    at_most = listed(one.inside.at_most for one in same)
-    images, peaks = f"{same[0].name}, {same[0].size}", ", ".join(peak(one).percent for one in same)
+
+    def said(found: Fraction | None) -> str:
+        return found.percent if found else "none"
+
+    undone, settled, story = [], [], []
+    for one in same:
+        undone.append(f"{one.network}: {said(one.undone)}")
+        surely, at_most = said(one.inside.surely), said(one.inside.at_most)
+        settled.append(f"{one.network}: surely {surely}, at most {at_most}")
+        story.append(
+            f"Seen as a {one.network}, {one.small.copies.percent} of the small model's samples are "
+            f"copies, and the hump's peak is {peak(one).percent}; of the copies the large model in "
+            f"the zone undoes {said(one.undone)}, and {surely} surely, {at_most} at most, are "
+            "settled there."
+        )
+    images = f"{same[0].name}, {same[0].size}"
     return {
         "of_networks": images,
         "n_networks": f"{len(same)} networks",
-        "network_undone": f"{', '.join(names)}: {undone}",
-        "network_settled": f"{', '.join(names)}: surely {surely}; at most {at_most}",
-        "network_story": (
-            f"{len(same)} networks have learned {images}, seen as a {' and as a '.join(names)}. In "
-            f"this order {copies} of the small models' samples are copies, and the peak of the "
-            f"hump is {peaks}. The large model in the zone undoes {undone} of the copies; settled "
-            f"there are surely {surely}, at most {at_most}."
-        ),
+        "network_undone": "; ".join(undone),
+        "network_settled": "; ".join(settled),
+        "network_story": f"{len(same)} networks have learned {images}. {' '.join(story)}",
     }
 
 
@@ -497,8 +499,8 @@ def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
     found, words = factors(sizes), dict[str, str]()
     for target in TARGETS:
         by, best = min((off(found[name, target]), name) for name in PREDICTIONS)
-        words[f"best_{target}"] = best if np.isfinite(by) else "one not known"
-        words[f"best_{target}_off"] = f"{by:.2g}"
+        near = f"the {best}, off by a factor of {by:.2g}"
+        words[f"best_{target}"] = near if np.isfinite(by) else "none that is known"
     for name in ("zone", "copy edge"):
         levels = ", ".join(over_switch(one, name) for one in sizes)
         words[f"{name.replace(' ', '_')}_levels"] = levels

@@ -29,10 +29,11 @@ from geomem.memorization.gap import Gap
 from geomem.memorization.quality import PrincipalComponents
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import Stopping
-from geomem.memorization.study import ROUGH, Course, Study, broken_down, judge_all
+from geomem.memorization.study import MISSING, ROUGH, Course, Study, broken_down, judge_all
 
 HALVES = ("low half", "high half")
 COLUMNS = ("coverage", "max_weight")  # of the paper's curves, read off
+EQUAL = "not known, as all gaps leave equally many"  # in place of a `Sweep.rank`
 REPEATED = ("plain", "zone", *HALVES)  # what a sweep trains several times
 
 
@@ -342,7 +343,7 @@ class Sweep:
             "change": ["" if k in ("plain", "large") else self.change(k) for k in first],
             "Frechet distance": [one.distance[distance] for one in first.values()],
             ROUGH: [one.rough for one in first.values()],
-            "error": [f"{error:.2f}" for error in errors],
+            "error": [f"{Estimate(float(error)):.2f}" for error in errors],
             "images seen": [f"{self.study.cost(kind):.0%}" for kind in first],
         }
 
@@ -447,10 +448,14 @@ class Swept(Sweep):
         ----------
         kinds : name in the prose -> kind: NAME is the copies of its first training, NAME_change
             their change against plain, NAME_distance one of its distances, NAME_window and
-            NAME_mass what a gap leaves out.
+            NAME_mass what a gap leaves out. Of a kind that is not there each says so.
         """
         first, found = self.study.first, dict[str, str]()
         for name, kind in kinds.items():
+            if kind not in self.study:  # a gap of the paper that has no window on these images
+                parts = ("", "_distance", "_rough", "_change", "_window", "_mass")
+                found |= dict.fromkeys([f"{name}{part}" for part in parts], MISSING)
+                continue
             found[name] = str(first[kind].copies)
             found[f"{name}_distance"] = str(first[kind].distance[distance])
             found[f"{name}_rough"] = str(self.study.rough(kind))
@@ -466,7 +471,7 @@ class Swept(Sweep):
             "halves_verdict": self.verdict,
             "halves_apart": str(sum(change.low > 0 for change in self.apart.values())),
             "effective": "; ".join(self.effective) or "none",
-            "rank_floor": f"{self.rank:.2f}",
+            "rank_floor": EQUAL if math.isnan(self.rank) else f"{self.rank:.2f}",
             "front": "; ".join(self.front(distance)),
             "held_out_distance": str(self.references["held-out"][distance]),
             "copier_distance": str(self.references["training set"][distance]),

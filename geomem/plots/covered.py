@@ -55,8 +55,7 @@ def other_rules(sets: Mapping[str, Sensitivity]) -> Drawn:
         found.plot(ax)
         ax.set(title=name, ylabel=SIGMA_LABEL.replace("noise level", "zone,"))
         low, high = ax.get_ylim()
-        if low > 0:  # else there is no zone to be seen
-            ax.set_ylim(0.8 * low, 1.2 * high)
+        ax.set_ylim(0.8 * low, 1.2 * high)
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter("")

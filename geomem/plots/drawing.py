@@ -232,15 +232,20 @@ def noise_curves(
 
 
 def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style: Any) -> None:
-    """A vertical band with its name above it, at the height ``y`` of the data axis."""
+    """A vertical band, its name at the height ``y`` of the data axis, over what shows of it."""
     ax.axvspan(*band, lw=0, zorder=0, **style)
-    ax.text(np.sqrt(band[0] * band[1]), y, name, ha="center", va="bottom", fontsize=SMALL_TEXT)
+    left, right = ax.get_xlim()
+    low, high = max(left, band[0]), min(right, band[1])
+    if low < high:  # a name beyond the axes would take their room
+        ax.text(np.sqrt(low * high), y, name, ha="center", va="bottom", fontsize=SMALL_TEXT)
 
 
 def named_line(ax: Axes, name: str, sigma: float, y: float) -> None:
-    """A vertical line with its name above it, at the height ``y`` of the data axis."""
+    """A vertical line, its name at the height ``y`` of the data axis, where it shows."""
     ax.axvline(sigma, color="k", ls=(0, (1, 1)), lw=1.2)
-    ax.text(sigma, y, name, ha="center", va="bottom")
+    left, right = ax.get_xlim()
+    if left <= sigma <= right:
+        ax.text(sigma, y, name, ha="center", va="bottom")
 
 
 def noise_table(
@@ -300,7 +305,8 @@ def image_grid(
 ) -> Figure:
     """Rows of images, (n, C, H, W) or fewer, in [-1, 1] and clipped to it, under column titles.
 
-    The names of rows stand left of them or, where that would take room from the images, above.
+    The names of rows stand left of them or, where that would take room from the images, above. Of
+    latents, whose channels are no colours, the mean of these is shown, from its least to its most.
 
     framed : for each row the (n,) booleans of the images with the sign of a copy, or None.
     xlabel : what the column titles are.
@@ -339,10 +345,8 @@ def image_grid(
     for y, (_, images), red in zip(places, rows, frames, strict=True):
         marked = np.zeros(n, bool) if red is None else red[: len(images)]
         for x, (image, memorized) in enumerate(zip(images, marked, strict=False)):
-            pixels = np.clip((image + 1) / 2, 0, 1)
-            pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
             place = (x - 0.43, x + 0.43, y + 0.43, y - 0.43)
-            ax.imshow(pixels, vmin=0, vmax=1, extent=place, aspect=height / width)
+            ax.imshow(_shown(image), vmin=0, vmax=1, extent=place, aspect=height / width)
             if memorized:
                 sign_of_copy(ax, x, y, 0.43)
     ax.set(xlim=(-0.5, n - 0.5), ylim=(places[-1] + 0.5, top))
@@ -351,6 +355,18 @@ def image_grid(
         fig.draw_without_rendering()
         fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
     return fig
+
+
+def _shown(image: np.ndarray) -> np.ndarray:
+    """A (C, H, W) image as matplotlib takes it, grey or RGB in [0, 1].
+
+    Of a number of channels other than 1 or 3 it is their mean, taken to [-1, 1] by its own range.
+    """
+    if len(image) not in (1, 3):
+        mean = image.mean(0, keepdims=True)
+        image = np.interp(mean, [mean.min(), mean.max()], [-1, 1])
+    pixels = np.clip((image + 1) / 2, 0, 1)
+    return pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
 
 
 def sign_of_copy(ax: Axes, x: float, y: float, half: float) -> None:

@@ -57,7 +57,8 @@ SHADES = colormaps["viridis"].resampled(20)  # of shares; few enough to be drawn
 LINES = {"real, held out": ("held-out", ":"), "training set": ("training set", "--")}
 CELEBA = "the paper (CelebA)"
 HIGHEST = 0.95  # where a name may stand beside its axes, of their height
-APART = 0.075  # from one name to the next, at least, likewise
+APART = 0.075  # from one line of names to the next, at least, likewise
+ABREAST = 16  # letters of the names of marks at one point, in a line
 LETTER = 0.085  # how wide one of a name is, of the axes' width, as a mean and rather too much
 
 
@@ -267,7 +268,7 @@ def _planes(
             ax.set_ylim(0, None)
         ax.set(title=title, xlim=(-0.03, 1.03))
         bars_of = [(one.copies.numbers, one.distance[distance].numbers) for _, one, _ in marks]
-        names = {point: ", ".join(labels) for point, labels in named.items()}
+        names = {point: fill(", ".join(labels), ABREAST) for point, labels in named.items()}
         _name(names, np.array(bars_of), ax)
     ax.set_xlabel("memorized share")
     legend_below(fig, *ax.get_legend_handles_labels(), columns=3)
@@ -293,23 +294,29 @@ def _name(points: Mapping[tuple[float, float], str], marks: Floats, ax: Axes) ->
     for at in (column, 1.04):
         some = [point for point in named if at == 1.04 or point[0] < 0.5]
         places = np.array([to_axes.transform(point)[1] for point in some])
-        most = HIGHEST - APART * np.arange(len(some))[::-1]  # so that all stay below the title
-        for point, height in zip(some, np.minimum(spread(places, APART), most), strict=True):
-            under = (low < height + 0.7 * APART) & (high > height - 0.7 * APART)
-            under &= (left < at + LETTER * len(points[point])) & (right > at)
-            if at == 1.04 or (not under.any() and at + LETTER * len(points[point]) < 1):
+        lines = np.array([1 + points[point].count("\n") for point in some])
+        middles = APART * (np.cumsum(lines) - lines / 2)  # of names, all written below one another
+        most = HIGHEST - APART * (lines.sum() - 0.5) + middles  # so that all stay below the title
+        heights = np.minimum(spread(places, middles), most)
+        for point, height, of in zip(some, heights, lines, strict=True):
+            half = APART * (of / 2 + 0.2)
+            under = (low < height + half) & (high > height - half)
+            end = at + LETTER * max(map(len, points[point].split("\n")))
+            under &= (left < end) & (right > at)
+            if at == 1.04 or (not under.any() and end < 1):
                 named.remove(point)
                 note["zorder"] = 5 - at  # no leader to a name outside runs over one inside
                 ax.annotate(points[point], point, (at, height), annotation_clip=False, **note)
 
 
-def spread(places: Floats, apart: float) -> Floats:
-    """Ascending places (n,), moved so that each lies ``apart`` from the one before, or farther.
+def spread(places: Floats, steps: Floats) -> Floats:
+    """Ascending places (n,), moved so that each lies as far from the one before as ``steps`` do.
 
-    >>> spread(np.array([0.0, 1.0, 1.0]), 0.5).tolist()
+    Or farther.
+
+    >>> spread(np.array([0.0, 1.0, 1.0]), np.array([0.0, 0.5, 1.0])).tolist()
     [0.0, 0.75, 1.25]
     """
-    steps = apart * np.arange(len(places))
     up, down = np.maximum.accumulate, np.minimum.accumulate
     return np.asarray(steps + (up(places - steps) + down((places - steps)[::-1])[::-1]) / 2)
 
@@ -471,7 +478,9 @@ def _gap_bars(ax: Axes, bars: Bars, ends: tuple[float, float]) -> None:
         height, color = 0.7 if window else 0.12, SHADES(share.value)
         ax.barh(place, high - low, left=low, height=height, color=color, zorder=2)
         text = f"{share.value:.0%}"
-        ax.annotate(text, (high, place), fontsize=SMALL_TEXT, annotation_clip=False, **note)
+        ax.annotate(
+            text, (min(high, ends[1]), place), fontsize=SMALL_TEXT, annotation_clip=False, **note
+        )
     ax.set_yticks(range(len(bars)), [_short(name) for name, *_ in bars])
     ax.invert_yaxis()
     ax.set_xlim(ends)
