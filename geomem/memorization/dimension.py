@@ -340,13 +340,13 @@ def network_in_words(same: Sequence[Measured]) -> dict[str, str]:
     """The networks, their copies, and what the zone is to these; as text."""
     if not same:
         none = dict.fromkeys(("of_networks", "network_undone", "network_settled"), "none")
-        story = "In this run every size has one network."
-        return none | {"n_networks": "one network", "network_story": story}
+        alone = "In this run every size has one network."
+        return none | {"n_networks": "one network", "network_story": alone}
 
     def said(found: Fraction | None) -> str:
         return found.percent if found else "none"
 
-    undone, settled, story = [], [], []
+    undone, settled, story = list[str](), list[str](), list[str]()
     for one in same:
         undone.append(f"{one.network}: {said(one.undone)}")
         surely, at_most = said(one.inside.surely), said(one.inside.at_most)
