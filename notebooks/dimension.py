@@ -101,7 +101,8 @@ same = dimension.networks(found)  # none where every size has one
 # what the large model makes of the same noise.
 
 # %%
-largest, images = max(zip(found, data, strict=True), key=lambda each: each[0].d)
+at = max(range(len(found)), key=lambda i: found[i].d)
+largest, images = found[at], data[at]
 small, chosen = largest.small, largest.copies_first(6)
 ratio, copied = small.near.ratio[chosen], small.passed[chosen]
 fig, table = pictures.copies_and_others(largest, images.train, 6)
@@ -149,11 +150,12 @@ numbers = [len(of.train) for of in data], [len(case.heldout) for case in cases]
 n_trained, n_new = (" and ".join(dict.fromkeys(map(str, each))) for each in numbers)
 companion.quote(n_train=n_trained, n_heldout=n_new)
 companion.quote(images=found[0].name)
-companion.quote(sizes=(sizes := [*dict.fromkeys(one.size for one in found)]), n_sizes=len(sizes))
-inside = [of for of, one in zip(dimension.titles(found), found, strict=True) if one.in_zone]
+companion.quote(sizes=(sizes := [*dict.fromkeys(one.size for one in found)]), n_pairs=len(found))
+titles = dimension.titles(found)
+inside = [title for title, one in zip(titles, found, strict=True) if one.in_zone]
 named = f"{len(inside)} of {len(found)} pairs of models ({'; '.join(inside)})"
 companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of models")
 companion.quote(table=companion.Table(dimension.overview(found)), factors=compared)
-companion.quote(largest=f"{largest.name} at {largest.size}", six=copied.sum())
+companion.quote(largest=titles[at], six=copied.sum())
 companion.quote(growth=dimension.growth(found), **dimension.in_words(found))
 companion.quote(networks=beside if same else "", **dimension.network_in_words(same))

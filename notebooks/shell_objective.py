@@ -173,6 +173,7 @@ companion.claim("training-exact", says, max(whole_of) == 0)
 r_out, mass = geomem.shell_radii(d, c)[1], float(geomem.shell_mass(0.0, d, c))
 at_threshold = cover([threshold], seed=seed).mean[0]
 companion.quote(dataset=data.name, dimension=str(d), delta=2 * threshold * r_out)
+companion.quote(lowest=f"{lowest:.2g}", highest=f"{highest:.2g}")
 companion.quote(r_out=f"{r_out:.2f}", threshold=threshold, missed=f"{1 - mass:.2g}")
 companion.quote(coverage_at_threshold=f"{at_threshold:.2g}", sigma_half=apart.passes(0.5))
 companion.quote(promised=f"{2 * np.exp(-c):.2g}", n_points=len(points), touch=touch)

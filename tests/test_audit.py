@@ -376,18 +376,16 @@ def test_samples_may_reach_beyond_the_range_of_the_images(folder, data, capsys):
     assert "several ranges" in capsys.readouterr().err
 
 
-def test_a_range_of_many_bits_is_not_laid_on_bytes(folder, data, capsys):
-    """Copies are found whichever of images and samples are bytes, or nothing is measured."""
+def test_a_range_of_many_bits_is_not_laid_on_bytes(folder, data):
+    """Copies are found whichever of images and samples are bytes."""
     shares = (data.train + 1) / 2
     deep, eight = (4095 * shares).astype(np.uint16), np.rint(255 * shares).astype(np.uint8)
     np.save("deep.npy", deep)
     np.savez("eight.npz", images=eight)
     given = ["--range", "0", "4095", "--check", "memorized > 0.9"]
-    for drawn in ("deep.npy", "eight.npz"):
-        main(["audit", "deep.npy", "--samples", drawn, *given])
-    with pytest.raises(SystemExit) as stopped:
-        main(["audit", "eight.npz", "--samples", "deep.npy", *given])
-    assert stopped.value.code == 2 and capsys.readouterr().err.count("\n") == 1
+    for images, drawn in (("deep", "deep"), ("deep", "eight"), ("eight", "deep")):
+        names = {"deep": "deep.npy", "eight": "eight.npz"}
+        main(["audit", names[images], "--samples", names[drawn], *given])
 
 
 @pytest.mark.parametrize(

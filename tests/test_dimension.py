@@ -12,6 +12,7 @@ from geomem.diffusion.sampler import sample
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import measure_regimes
+from geomem.geometry.window import Window
 from geomem.memorization import dimension
 from geomem.memorization.dimension import Measured
 from geomem.memorization.distinct import DistinctImages
@@ -208,7 +209,7 @@ def undoing(count: int, of: int, inside: tuple[int, int], network: str = "grid",
     surely, at_most = (Fraction.of(one, of) for one in inside)
     return SimpleNamespace(
         name="tiles", size=f"{d}x{d}", d=d * d, network=network,
-        undone=Fraction.of(count, of), inside=Within(surely, at_most),
+        zone=None, undone=Fraction.of(count, of), inside=Within(surely, at_most),
     )  # fmt: skip
 
 
@@ -224,6 +225,9 @@ def test_networks_of_the_same_images_are_held_against_the_first():
     large = [undoing(1, 9, (0, 9), name, d=8) for name in ("one", "two")]
     assert dimension.networks([coarse, fine, *large, undoing(1, 9, (0, 9), d=16)]) == large
     assert dimension.networks([coarse, large[0]]) == []
+    fewer = SimpleNamespace(**{**vars(coarse), "network": "other", "zone": Window(1.0, 2.0)})
+    assert dimension.networks([coarse, fewer]) == [], "other training images, with another zone"
+    assert dimension.networks([coarse, coarse]) == [], "one network twice"
     assert dimension.titles([coarse, *large]) == [
         "tiles, 4x4",
         "tiles, 8x8, one",

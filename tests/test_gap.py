@@ -1,5 +1,6 @@
 """A gap for any training loop, and the one that images suggest, against brute force."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,6 +38,17 @@ def test_timesteps_have_the_weight_of_their_noise_level(name):
         diffusers,
     ]
     assert all(torch.equal(KEPT.timestep_weights(given), weights) for given in every)
+
+
+def test_a_schedule_has_its_own_timesteps_and_no_more():
+    """Whatever its clock says beyond the last one."""
+    whole = Schedule.ddpm("linear")
+    clamped = replace(whole, backward=lambda t: whole.backward(np.minimum(t, 999)))
+    assert torch.equal(KEPT.timestep_weights(clamped), KEPT.timestep_weights(whole))
+    straight = Schedule.flow(data_at=0)
+    flow = replace(straight, clock="timestep", ends=(0.01, 50.0))
+    with pytest.raises(ValueError, match="does not number its steps"):
+        KEPT.timestep_weights(flow)
 
 
 def test_a_timestep_without_signal_counts():

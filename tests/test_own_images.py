@@ -513,11 +513,14 @@ def test_a_range_is_not_laid_on_bytes_beside_other_numbers(tmp_path, rng):
     masks = (eight > 99).astype(np.uint8)
     assert {*np.unique(read(eight / 255, masks, (0, 1)).heldout)} == {-1.0, 1.0}
     for train, heldout, asked in (
-        (1.5 * eight, eight, (0, 400)), (16.0 * eight, eight // 9, (0, 4095)),
-        (eight, eight, (0, 4095)),
-    ):  # fmt: skip
+        (1.5 * eight, eight, (0, 400)),
+        (16.0 * eight, eight // 9, (0, 4095)),
+    ):
         with pytest.raises(DataError, match="bytes can be values of 0 to"):
             read(train, heldout, asked)
+    for asked, lowest in (((0, 4095), -1), ((0, 256), -1), ((-128, 383), 0)):  # bytes alone
+        assert read(eight, eight, asked).train.min() == pytest.approx(lowest, abs=0.01)
+        assert read(eight, eight, asked).train.max() > -0.5
 
 
 def test_a_fifth_that_is_held_out_is_said(tmp_path, pixels, capsys):

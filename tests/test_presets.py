@@ -541,3 +541,9 @@ def test_what_cannot_be_resized_is_refused():
     ):
         with pytest.raises(ConfigError, match="resized"):
             presets.resized(presets.PRESETS[name], side)
+
+
+@pytest.mark.parametrize("text", ["fashion-unet", "digits-mlp 0; fashion-unet n_train=8"])
+def test_a_preset_without_a_side_is_refused(text):
+    with pytest.raises(ConfigError, match="fashion-unet needs the sides"):
+        list(presets.listed(text))

@@ -130,7 +130,7 @@ def load_dataset(
         0 to 1 and -1 to 1, and refuses what may be several; floats of other than 1 or 3
         channels are latents, and kept. "unclipped" is None for samples of a network: floats that
         reach beyond -1 to 1 on both sides of 0 are kept. A range that is given is that of both
-        parts, but bytes beside other numbers keep 0 to 255, where only that fits them.
+        parts, but bytes keep 0 to 255 where only that fits them: beside images of more bits.
     root : path or None
         Folder to look in before downloading; default the environment variable GEOMEM_DATA.
     share : (int, int) or None
@@ -324,13 +324,12 @@ def laid_on(part: Part, other: Part, asked: Range, name: str) -> Range:
     own = RANGES[2]
     if asked == own or not _has_bytes(part):
         return asked
-    if not _has_bytes(other):
-        most = max(int(raw.max()) for raw in part.read(np.arange(len(part.labels))))
-        fitting = [of for of in (asked, own) if of[0] >= 0 and sum(of) / 2 < most <= of[1]]
-        if len(fitting) == 1:
-            return fitting[0]
-    elif asked[1] <= own[1]:
+    if _has_bytes(other) and asked[1] <= 2 * own[1]:  # beyond, no byte reaches its middle
         return asked
+    most = max(int(raw.max()) for raw in part.read(np.arange(len(part.labels))))
+    fitting = [of for of in (asked, own) if of[0] >= 0 and sum(of) / 2 < most <= of[1]]
+    if len(fitting) == 1:
+        return fitting[0]
     raise DataError(
         f"{name}: bytes can be values of {asked[0]:g} to {asked[1]:g}, or their own 0 to 255: "
         "bring all images to one kind of number."

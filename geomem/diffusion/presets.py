@@ -153,8 +153,8 @@ SNAPSHOTS = (1 / 32, 1 / 16, 3 / 32, 0.125, 3 / 16, 0.25, 3 / 8, 0.5)
 # fashion-coarse and cifar10-fine have the images of fashion-unet and cifar10-rgb, and see them on
 # another grid, 4x4 and 16x16 instead of 8x8, with about the same arithmetic. The large model of
 # cifar10-rgb samples grain, that of cifar10-fine images, 1.5 times as rough as new ones; the small
-# one copies in 68% of its samples, but makes a copy of next to no noisy new image (0.4%): it has no
-# hump to hold against the zone, so the chapters about the hump have the other.
+# one copies in 68% of its samples, but makes a copy of next to no noisy new image (0.4%), and has
+# next to no hump: the other chapters have cifar10-rgb.
 # cifar10-fast has the same images, 10 million weights, most of them where the grid is coarse, and a
 # fiftieth of the arithmetic. That is counted; its trainings are not measured. Those of others are:
 # with 56 million weights, N = 1,000 and a constant rate 13%, 38%, 60% and 79% of the samples are
@@ -339,8 +339,14 @@ def listed(models: str) -> Iterator[dict[str, Any]]:
     ----------
     models : presets, each with the sides of its images, 0 as they are, and what it changes;
         "cifar10-luma 8 16 n_train=64 train.steps=1600; cifar10-rgb 0" are three models.
+
+    Raises
+    ------
+    ConfigError : a preset without a side.
     """
     for preset, *words in (one.split() for one in models.split(";") if one.strip()):
+        if all("=" in word for word in words):
+            raise ConfigError(f"models: {preset} needs the sides of its images, 0 as they are.")
         n_train = sum(int(word[8:]) for word in words if word.startswith("n_train="))
         changes = [word for word in words if "=" in word and not word.startswith("n_train=")]
         one = {"preset": preset, "n_train": n_train, "changes": " ".join(changes)}

@@ -47,7 +47,7 @@ class PaperWeights:
 
     @property
     def apart(self) -> Floats:
-        """(K,) how far each cross is from our curve."""
+        """(K,) how far each cross is from our curve; NaN beyond its levels."""
         ours = [self.curve.between(sigma) for sigma in self.source["sigma"]]
         return np.abs(self.source["max_weight"] - ours)
 
@@ -59,7 +59,10 @@ class PaperWeights:
     @property
     def in_words(self) -> dict[str, str]:
         """The largest difference and the noise level of it, as text."""
-        worst = self.apart.argmax()
+        reached = np.isfinite(self.apart)
+        if not reached.any():
+            return {"difference": "none", "sigma": "none"}
+        worst = np.nanargmax(self.apart)
         return {
             "difference": f"{self.apart[worst]:.3f}",
             "sigma": f"{self.source['sigma'][worst]:.3g}",

@@ -299,11 +299,15 @@ def titles(measured: Sequence[Measured]) -> list[str]:
 
 
 def networks(measured: Sequence[Measured]) -> list[Measured]:
-    """Those of the largest images that several networks have learned; none where no two have."""
-    of = [(one.name, one.size) for one in measured]
-    several = [one for one, images in zip(measured, of, strict=True) if of.count(images) > 1]
-    largest = max((one.d for one in several), default=0)
-    return [one for one in several if one.d == largest]
+    """Those of the largest images that several networks have learned; none where no two have.
+
+    The training set is the same where its zone is.
+    """
+    sets = dict[tuple[int, str, str], dict[str, Measured]]()
+    for one in measured:
+        sets.setdefault((one.d, one.name, str(one.zone)), {}).setdefault(one.network, one)
+    several = [key for key, by_network in sets.items() if len(by_network) > 1]
+    return [*sets[max(several)].values()] if several else []
 
 
 def overview(sizes: Sequence[Measured]) -> dict[str, list[Any]]:

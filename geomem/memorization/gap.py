@@ -430,7 +430,14 @@ def _levels(scheduler: Any) -> Floats:
         if endless:  # a flow's, numbered from noise to images
             return schedule.backward(torch.as_tensor(scheduler.timesteps).double().cpu().numpy())
         if isinstance(scheduler, str | Schedule):
-            levels = schedule.backward(np.arange(2.0**20))  # NaN after the last timestep
-            return levels[np.isfinite(levels)]  # also those that a narrowed schedule leaves out
+            steps = np.arange(
+                2.0**17
+            )  # after the last one there is no level, or not one of its own
+            levels = schedule.backward(steps)  # also those that a narrowed schedule leaves out
+            if levels[0] > 0:
+                return levels[np.isclose(schedule.forward(levels), steps)]
+            raise InputError(
+                f"scheduler: a Schedule of {schedule.name!r} does not number its steps."
+            )
         kept = torch.as_tensor(alpha_bar).detach().double().cpu().numpy()
         return np.sqrt((1 - kept) / kept)

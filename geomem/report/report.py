@@ -103,12 +103,17 @@ class Report:
 
         Where something warns of a model, nothing is cleared.
         """
-        wrong = [f"{part.title}: {text}" for part in self.parts.values() for text in part.warnings]
         told = {name: part for name, part in self.parts.items() if "memorized" in part.numbers}
         copies = [f"{part.title}: {_copies(part)}." for part in told.values()]
         where = [f"{p.title}: {p.said[0]}" for p in told.values() if "rate_peak" in p.numbers]
         images = self.parts["images"]
         zone = images.said[:1] if "zone_from" in images.numbers else images.warnings[-1:]
+        wrong = [
+            f"{part.title}: {text}"
+            for name, part in self.parts.items()
+            for text in part.warnings
+            if name != "gap" and text not in zone  # these are answers below
+        ]
         asked = (self.parts[name] for name in ("compared", "gap") if name in self.parts)
         last = [(part.said or part.warnings)[0] for part in asked]
         floors = [part.numbers["above_floor"].value for part in told.values() if _floor(part)]
