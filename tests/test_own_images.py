@@ -518,7 +518,8 @@ def test_a_range_is_not_laid_on_bytes_beside_other_numbers(tmp_path, rng):
     ):
         with pytest.raises(DataError, match="bytes can be values of 0 to"):
             read(train, heldout, asked)
-    for asked, lowest in (((0, 4095), -1), ((0, 256), -1), ((-128, 383), 0)):  # bytes alone
+    # Of bytes alone.
+    for asked, lowest in (((0, 4095), -1), ((0, 256), -1), ((-128, 383), -0.5)):
         assert read(eight, eight, asked).train.min() == pytest.approx(lowest, abs=0.01)
         assert read(eight, eight, asked).train.max() > -0.5
 
