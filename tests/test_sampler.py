@@ -8,7 +8,7 @@ import torch
 
 from geomem import EDMDenoiser, ModelConfig, empirical_denoiser, karras_sigmas
 from geomem.diffusion import sampler
-from geomem.diffusion.sampler import SOLVERS, initial_noise, sample
+from geomem.diffusion.sampler import SOLVERS, initial_noise, sample, sample_swapped
 
 SHAPE = (1, 2, 3)
 BOTH = pytest.mark.parametrize("solver", SOLVERS)
@@ -162,6 +162,37 @@ def test_any_number_of_threads_gives_the_same_samples(rng, network):
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
     assert asked == {(threading.get_ident(), 70, 3)}
     torch.testing.assert_close(found[0], alone, rtol=1e-3, atol=1e-4)
+
+
+@BOTH
+def test_plans_of_several_models_are_those_of_each_alone_and_share_their_beginnings(
+    rng, train, solver
+):
+    levels, asked = karras_sigmas(6), []
+
+    def watched(i):
+        def denoise(x, sigma):
+            asked.append((i, sigma, x.numpy().tobytes()))
+            return empirical_denoiser(x, train + i, sigma)
+
+        return denoise
+
+    who = rng.integers(3, size=(9, 6))
+    who[3], who[7, :4] = who[2], who[1, :4]  # equal to another; parting late
+    models, how = [watched(i) for i in range(3)], dict(sigmas=levels, seed=4, solver=solver)
+    found = sample_swapped(models, who, SHAPE, 5, batch=2, **how)
+    once, n = {*asked}, len(asked)
+    asked.clear()
+    for samples, plan in zip(found, who, strict=True):
+        turns = dict(zip(levels.tolist(), plan, strict=True))
+        alone = sample(lambda x, sigma: models[turns[sigma]](x, sigma), SHAPE, 5, batch=2, **how)  # noqa: B023
+        assert torch.equal(samples, alone)
+    assert once == {*asked} and n < 0.85 * len(asked)
+    assert n - len(once) <= 3 * 9  # each plan asks again at the one level where it takes over
+    with pytest.raises(ValueError, match=r"plans \(P, 6\), got \(9, 5\)"):
+        sample_swapped(models, who[:, 1:], SHAPE, 5, **how)
+    with pytest.raises(ValueError, match="heun, euler"):
+        sample_swapped(models, who, SHAPE, 5, sigmas=levels, solver="dpm")
 
 
 def test_the_noise_is_that_of_its_seed():

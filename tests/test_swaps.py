@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from geomem.diffusion.noise import karras_sigmas
+from geomem.diffusion.sampler import sample
 from geomem.digitized.stated import FIGURE_10, SWAP_STEPS
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.posterior import empirical_denoiser
@@ -217,7 +218,7 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     small, large, distinct, asked = two
     ends = {"all": Window(0.0, np.inf), "zone": Window(1.0, 1.0), "narrow": Window(0.7, 0.71)}
     table = SwapTable.of(small, large, ends, distinct, 12, solver="euler", device="cpu")
-    assert len(asked) == 4 * 18 and {name for _, name in table.passed} == {"", "all"}
+    assert len(asked) == 2 * 18 and {name for _, name in table.passed} == {"", "all"}
     assert (table.share("small").count, table.share("large").count) == (12, 0)
     assert (table.share("small", "all").count, table.share("large", "all").count) == (0, 12)
     assert table.change("small", "all").value == -1 and table.change("large", "all").value == 1
@@ -319,13 +320,17 @@ def test_stopping_and_swapping_are_judged_on_one_bench(monkeypatch):
             experiment=SimpleNamespace(train=config),
         )
 
-    def judge(denoise, images, seed=None):
+    def judge(denoise, images, seed=None, pictures=None):
+        if pictures is not None:  # of one seed, that of the training: it is found again by them
+            of = {s: sample(denoise, (1, 1, 1), 2, seed=s) for s in (3, 4)}
+            (seed,) = (s for s, own in of.items() if torch.equal(pictures, own))
         return float(denoise(x, 1.0)), images, seed
 
     monkeypatch.setattr(Stopping, "of", lambda *a, **k: SimpleNamespace(best=0.25, step=25))
     windows = {"zone": Window(1.0, 2.0), "copy": Window(0.6, 0.61)}
     found = StopOrSwap.of(
-        SimpleNamespace(judge=judge, seed=0), [model(8, 100, 3), model(8, 100, 4)],
+        SimpleNamespace(judge=judge, seed=0, heldout=x, n=2, solver="heun", device="cpu"),
+        [model(8, 100, 3), model(8, 100, 4)],
         model(2, 200), windows, None, 0.5,
     ).judged  # fmt: skip
     assert found["plain"] == [(8, 200, 3), (8, 200, 4)] and "copy" not in found  # of no level

@@ -10,11 +10,12 @@ slope at its end, which costs a second call of the denoiser and wins an order of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from geomem.diffusion.network import EDMDenoiser
@@ -66,6 +67,12 @@ def euler(denoise: Denoiser, x: Tensor, sigmas: Floats) -> Iterator[Step]:
 ENDS = {"min": 0.002, "max": 80.0}  # of the paper's levels, data units
 SOLVERS = {"heun": heun, "euler": euler}
 SOLVER_NAMES = {"heun": "Heun's method", "euler": "Euler's method"}  # for prose
+
+
+def _solver(name: str) -> Callable[[Denoiser, Tensor, Floats], Iterator[Step]]:
+    if name not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {name!r}.")
+    return SOLVERS[name]
 
 
 @torch.no_grad()
@@ -160,12 +167,11 @@ def follow(
     ValueError
         As in `sample`.
     """
-    if solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}.")
+    solve = _solver(solver)
     levels = check_sigmas(levels_of(denoise) if sigmas is None else sigmas)
     device = device_of(denoise) if device == "auto" else device
     noise = initial_noise(shape, [(seed, i) for i in which], levels[0]).to(device)
-    return SOLVERS[solver](denoise, noise, levels)
+    return solve(denoise, noise, levels)
 
 
 def sample(
@@ -233,22 +239,96 @@ def sample(
     if min(seed, first) < 0:
         raise ValueError(f"seed and first must be at least 0, got {seed=} and {first=}.")
     check_memory(n, shape)
-    numbers = range(first, first + n)
     options: dict[str, Any] = dict(seed=seed, sigmas=sigmas, solver=solver, device=device)
-    shared = _may_be_shared(denoise)
-    size = min(batch, WORKER_BATCH) if shared else batch
 
     def integrate(some: range) -> Tensor:
         for step in follow(denoise, shape, some, **options):
             sampled = step.x
         return sampled.float().cpu()
 
-    samples, parts = [], ((numbers[i : i + size],) for i in range(0, n, size))
-    with workers(None if shared else 1) as team, bar(n, "sampling", "image", delay=5) as shown:
+    return _in_parts(integrate, range(first, first + n), batch, [denoise])
+
+
+def sample_swapped(
+    models: Sequence[Denoiser],
+    who: ArrayLike,
+    shape: tuple[int, ...],
+    n: int,
+    *,
+    sigmas: Floats,
+    seed: int = 0,
+    solver: str = "heun",
+    batch: int = 256,
+    device: str | torch.device = "auto",
+) -> Tensor:
+    """Samples of several models that take turns, by several plans, from the same initial noises.
+
+    What plans have in common, from the first level on, is integrated once.
+
+    Parameters
+    ----------
+    models : sequence of denoisers of the same images.
+    who : int array (P, S), of each plan the model that answers at each level, by its index.
+    sigmas : (S,) noise levels, data units, > 0, strictly descending.
+    shape, n, seed, solver, batch, device : as in `sample`; "auto" is that of the first model.
+
+    Returns
+    -------
+    tensor (P, n, C, H, W) float32, on the CPU, data units: of each plan what `sample` gives of a
+    denoiser that is at each level the model of the plan, up to the rounding of its batches.
+
+    Raises
+    ------
+    ValueError : as in `sample`, and for plans of another number of levels.
+    """
+    plans, levels, solve = np.asarray(who), check_sigmas(sigmas), _solver(solver)
+    if plans.ndim != 2 or plans.shape[1] != len(levels):
+        raise ValueError(f"who: needs plans (P, {len(levels)}), got {plans.shape}.")
+    n, batch = check_count("n", n), check_count("batch", batch)
+    check_memory(n * len(plans), shape)
+    device = device_of(models[0]) if device == "auto" else device
+    distinct, row = np.unique(plans, axis=0, return_inverse=True)  # sorted: each beside its likes
+
+    def integrate(some: range) -> Tensor:
+        path = [initial_noise(shape, [(seed, i) for i in some], levels[0]).to(device)]
+        found, before = [], distinct[0]
+        for plan in distinct:
+            # The state at a level is that of the plan before, where the models agree up to there.
+            agree = int(np.cumprod(plan == before).sum())
+            path, before = path[: max(agree, 1)], plan
+            at = len(path) - 1
+            taking_turns = _in_turns(models, dict(zip(levels.tolist(), plan, strict=True)))
+            path += [step.x for step in solve(taking_turns, path.pop(), levels[at:])]
+            found.append(path[-1].float().cpu())
+        return torch.stack(found)
+
+    return _in_parts(integrate, range(n), batch, models, dim=1)[row]
+
+
+def _in_turns(models: Sequence[Denoiser], who: Mapping[float, int]) -> Denoiser:
+    """The model, by its index, that answers at each level."""
+    return lambda x, sigma: answer(models[who[float(sigma)]], x, sigma, finite=False)
+
+
+def _in_parts(
+    integrate: Callable[[range], Tensor],
+    numbers: range,
+    batch: int,
+    models: Sequence[Denoiser],
+    dim: int = 0,
+) -> Tensor:
+    """All samples, batch by batch, joined along ``dim``; side by side where threads may be."""
+    shared = all(_may_be_shared(model) for model in models)
+    size = min(batch, WORKER_BATCH) if shared else batch
+    samples, parts = [], ((numbers[i : i + size],) for i in range(0, len(numbers), size))
+    with (
+        workers(None if shared else 1) as team,
+        bar(len(numbers), "sampling", "image", delay=5) as shown,
+    ):
         for sampled in team.in_order(integrate, parts):
             samples.append(sampled)
-            shown.update(len(sampled))
-    return torch.cat(samples)
+            shown.update(sampled.shape[dim])
+    return torch.cat(samples, dim)
 
 
 def _may_be_shared(denoise: Denoiser) -> bool:

@@ -102,7 +102,14 @@ class Bench:
         self.targets = {name: of(unseen) for name, of in features.items()}
         self.unseen = np.random.default_rng(seed).permutation(unseen)[: self.compared]
 
-    def judge(self, denoise: Denoiser, images: int, *, seed: int | None = None) -> Judged:
+    def judge(
+        self,
+        denoise: Denoiser,
+        images: int,
+        *,
+        seed: int | None = None,
+        pictures: Array | None = None,
+    ) -> Judged:
         """Sample a denoiser and measure everything.
 
         Parameters
@@ -110,10 +117,14 @@ class Bench:
         denoise : any denoiser of these images.
         images : how many its training took.
         seed : of its samples, where not the bench's own: that of its training, say.
+        pictures : (n, C, H, W) its samples, where they are drawn already.
         """
         own, shape = self.seed if seed is None else seed, tuple(self.heldout.shape[1:])
-        drawn = sample(denoise, shape, self.n, seed=own, solver=self.solver, device=self.device)
-        pictures = drawn.numpy()
+        if pictures is None:
+            pictures = sample(
+                denoise, shape, self.n, seed=own, solver=self.solver, device=self.device
+            )
+        pictures = np.asarray(pictures)
         error = denoising_error(
             denoise, self.heldout, self.sigmas, seed=self.seed, device=self.device
         )

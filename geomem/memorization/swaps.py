@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from geomem.diffusion.noise import karras_sigmas
-from geomem.diffusion.sampler import device_of, sample
+from geomem.diffusion.sampler import sample_swapped
 from geomem.diffusion.zoo import Trained
 from geomem.digitized.stated import FIGURE_10, SWAP_STEPS, TABLE_1
 from geomem.geometry.arrays import Array, Floats, check_sigmas
@@ -49,6 +49,7 @@ from geomem.memorization.stopping import Stopping
 
 Condition = tuple[str, str]  # a base, and the window in which the other model answers
 NOWHERE = Window(0.0, 0.0)
+BASES = ("small", "large")
 
 # How the windows are called in pictures, in the order of the noise, each before its controls. The
 # last two are no windows, but the small model stopped early.
@@ -101,6 +102,16 @@ def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
         return result
 
     return denoise
+
+
+def turns(window: Window, sigmas: Floats, base: str) -> NDArray[np.int64]:
+    """Who answers at each level of a descending grid (S,), for `sample_swapped`.
+
+    By its index in `BASES`: the base, and inside the window the other one.
+    """
+    own = BASES.index(base)
+    inside = np.isin(np.arange(len(sigmas)), window.steps(sigmas))
+    return np.where(inside, 1 - own, own)
 
 
 def windows_for(reach: CopyRange, sigmas: Floats) -> dict[str, Window]:
@@ -180,26 +191,15 @@ class SwapTable:
         """
         found = cls(dict(windows), {}, {})
         levels = karras_sigmas() if sigmas is None else check_sigmas(sigmas)
-        shape, home = (
-            tuple(train.images.shape[1:]),
-            device_of(small) if device == "auto" else device,
-        )
-        drawn = dict[tuple[str, tuple[int, ...]], torch.Tensor]()
-        models, wanted = (
-            {"small": (small, large), "large": (large, small)},
-            {"": NOWHERE, **windows},
-        )
-        for base, name in [("small", ""), ("large", ""), *product(models, windows)]:
-            window = wanted[name]
-            if name and not len(window.steps(levels)):
-                continue  # nothing can be swapped there
-            same = base, tuple(window.steps(levels).tolist())
-            if same not in drawn:
-                drawn[same] = sample(
-                    swap(*models[base], window), shape, n,
-                    seed=seed, sigmas=levels, solver=solver, device=home,
-                )  # fmt: skip
-            found.add((base, name), drawn[same], neighbours(drawn[same], train).memorized())
+        shape = tuple(train.images.shape[1:])
+        who = {(base, ""): turns(NOWHERE, levels, base) for base in BASES}
+        for base, (name, window) in product(BASES, windows.items()):
+            if len(window.steps(levels)):  # else nothing can be swapped there
+                who[base, name] = turns(window, levels, base)
+        how: dict[str, Any] = {"seed": seed, "solver": solver, "device": device}
+        drawn = sample_swapped((small, large), [*who.values()], shape, n, sigmas=levels, **how)
+        for condition, pictures in zip(who, drawn, strict=True):
+            found.add(condition, pictures, neighbours(pictures, train).memorized())
         return found
 
     def add(self, condition: Condition, pictures: Any, passed: NDArray[np.bool_]) -> None:
@@ -337,15 +337,20 @@ class StopOrSwap:
             The share of the steps of "stop_share", a snapshot, in (0, 1).
         """
         stops = [Stopping.of(trained, choosing, seed=bench.seed) for trained in trainings]
-        judged = dict[str, list[Judged]]()
+        judged, shape = dict[str, list[Judged]](), tuple(bench.heldout.shape[1:])
         for trained, stop in zip(trainings, stops, strict=True):
             config, levels = trained.experiment.train, karras_sigmas()
             both = config.images + large.experiment.train.images
-            found = {"plain": bench.judge(trained.denoise, config.images, seed=config.seed)}
-            for name, window in windows.items():
-                if len(window.steps(levels)):
-                    mixed = swap(trained.denoise, large.denoise, window)
-                    found[name] = bench.judge(mixed, both, seed=config.seed)
+            models = trained.denoise, large.denoise
+            there = {name: at for name, at in windows.items() if len(at.steps(levels))}
+            who = [turns(at, levels, "small") for at in (NOWHERE, *there.values())]
+            how: dict[str, Any] = {"seed": config.seed, "solver": bench.solver}
+            drawn = sample_swapped(
+                models, who, shape, bench.n, sigmas=levels, device=bench.device, **how
+            )
+            found = {"plain": bench.judge(models[0], config.images, pictures=drawn[0])}
+            for (name, window), pictures in zip(there.items(), drawn[1:], strict=True):
+                found[name] = bench.judge(swap(*models, window), both, pictures=pictures)
             for name, share in (("stop_loss", stop.best), ("stop_share", part)):
                 images = config.step_of(share) * config.batch
                 found[name] = bench.judge(trained.at(share), images, seed=config.seed)

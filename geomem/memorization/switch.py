@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from geomem.diffusion.noise import karras_sigmas
-from geomem.diffusion.sampler import device_of, sample
+from geomem.diffusion.sampler import sample_swapped
 from geomem.geometry.arrays import Floats, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
@@ -20,7 +20,7 @@ from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import lies_in, place
 from geomem.memorization.ratio_test import neighbours
-from geomem.memorization.swaps import swap
+from geomem.memorization.swaps import BASES
 
 SHOWN = 8  # samples that are kept to be seen, as many as in the paper's Figure 10
 
@@ -83,26 +83,18 @@ class Switch:
         at = np.sqrt(levels[:-1] * levels[1:]) if edges is None else check_sigmas(edges)
         if np.any(np.diff(at) >= 0):
             raise ValueError("switch: its levels must strictly descend.")
-        home = device_of(small) if device == "auto" else device
         shape = tuple(train.images.shape[1:])
-
-        def drawn(denoise: Denoiser) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-            images = sample(denoise, shape, n, seed=seed, sigmas=levels, solver=solver, device=home)
-            return neighbours(images, train).memorized(), images[:SHOWN].numpy()
-
-        models, below = {"small": small, "large": large}, [Window(0.0, float(edge)) for edge in at]
-        alone = {name: drawn(model) for name, model in models.items()}
-        rows = {
-            base: [
-                alone[other],
-                *(drawn(swap(models[base], models[other], window)) for window in below),
-                alone[base],
-            ]
-            for base, other in (("small", "large"), ("large", "small"))
-        }
-        passed = {base: np.array([copies for copies, _ in of[1:-1]]) for base, of in rows.items()}
-        shown = {base: np.stack([images for _, images in of]) for base, of in rows.items()}
-        return cls(at, passed, {name: copies for name, (copies, _) in alone.items()}, seed, shown)
+        # At each level of the switch, before it infinity and after it 0, who answers where.
+        other = levels < np.array([np.inf, *at, 0.0])[:, None]
+        who = np.concatenate([other, ~other]).astype(np.int64)
+        how: dict[str, Any] = {"seed": seed, "solver": solver, "device": device}
+        drawn = sample_swapped((small, large), who, shape, n, sigmas=levels, **how)
+        copies = [neighbours(pictures, train).memorized() for pictures in drawn]
+        rows = dict(zip(BASES, np.array(copies).reshape(2, -1, n), strict=True))
+        first = drawn[:, :SHOWN].numpy()
+        shown = dict(zip(BASES, first.reshape(2, -1, *first.shape[1:]), strict=True))
+        passed = {base: of[1:-1] for base, of in rows.items()}
+        return cls(at, passed, {base: of[-1] for base, of in rows.items()}, seed, shown)
 
     def shares(self, base: str) -> list[Fraction]:
         """The share of memorized samples at each level, by the model that begins."""
