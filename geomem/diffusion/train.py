@@ -436,10 +436,13 @@ def _loss(state: TrainState, network: nn.Module, batch: Batch) -> Tensor:
     clean, sigma, noise, label, dropout = batch
     assert config.sigma_data is not None
     noisy = clean + sigma[:, None, None, None] * noise
-    devices = range(torch.cuda.device_count() if config.dropout > 0 else 0)
-    with torch.random.fork_rng(devices, enabled=config.dropout > 0):
-        if config.dropout > 0:
-            torch.manual_seed(dropout)
+    masks, cuda = config.dropout > 0, state.device.type == "cuda"
+    # Only the device that draws: others may be those of other processes.
+    with torch.random.fork_rng([torch.cuda.current_device()] if masks and cuda else [], masks):
+        if masks:
+            torch.default_generator.manual_seed(dropout)
+        if masks and cuda:
+            torch.cuda.manual_seed(dropout)
         error = (network(noisy, sigma, label) - clean).square().mean((1, 2, 3))
     return (loss_weight(sigma, config.sigma_data) * error).mean()
 
