@@ -209,7 +209,7 @@ PRESETS: dict[str, Experiment] = {
         "cifar10-fine",
         DataConfig("cifar10"),
         64,
-        TrainConfig(ModelConfig(width=32, patch=2), steps=3000, lr=3e-3, snapshots=SNAPSHOTS),
+        TrainConfig(ModelConfig(width=32, patch=2), steps=4000, lr=3e-3, snapshots=SNAPSHOTS),
     ),
     **_pair(
         "cifar10",
