@@ -197,7 +197,9 @@ if found.cases:
     says = "at the rule's level the paper's shells are nearer to the humps than what padding leaves"
     claim("shells-nearer", says, farther, must=False)
     nearer = below(found.against(candidates.PADDED, paper), 1)
-    claim("padded-nearer", "and the same shells, padded, are nearer still", nearer, must=False)
+    padded = any(case.d < max(sizes) for case in found.cases)
+    says = "and the same shells, padded, are nearer still"
+    claim("padded-nearer", says, nearer if padded else None, must=False)
     near = some(found.within(name, fitted=how) for name in found.at_level for how in (False, True))
     says = "one of the zones is within a factor of two of every hump, at both ends and its centre"
     claim("within-two", says, near, must=False)
@@ -224,7 +226,8 @@ for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1
     shares = dict(zip(("overlap", "least", "most"), map("{:.2g}".format, overlaps), strict=True))
     table = companion.Table(tried[name].columns())
     companion.quote(**{key: said | shares | dict(table=table, spread=spreads[name])})
-companion.quote(late=candidates.latest(late), space=max(sizes))
+spaces = sorted({max(*sizes, one.d) for one in humps})  # larger images stay as they are
+companion.quote(late=candidates.latest(late), space=spaces)
 companion.quote(n_humps=len(found.cases), n_measured=len(humps))
 companion.quote(humps=companion.Table(candidates.measured(humps)), starts=starts, off=off)
 companion.quote(**candidates.in_words(found))

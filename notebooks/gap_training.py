@@ -41,6 +41,7 @@ import numpy as np
 
 from geomem import companion, digitized
 from geomem.diffusion import presets
+from geomem.digitized.stated import CARS_GAP
 from geomem.geometry.intervals import below
 from geomem.geometry.window import Window
 from geomem.memorization import gaps, study, swaps
@@ -70,7 +71,8 @@ reach = companion.kept(case.copy_range)(many.denoise, c=c, level=level)
 zone, window = gaps.zone_and_window(reach, gap_low, gap_high)
 ours = {"copy gap": Gap(window, gap_keep)}
 ours |= {"copy gap, none kept": Gap(window)} if none_kept else {}
-asked = paper_gap and not gap_low
+given = bool(gap_low or gap_high)  # else by our rule
+asked = paper_gap and not given
 carried = gaps.carried_over(gaps.PAPER_BALANCES, reach.geometry) if asked else None
 left_out = {"zone gap": Gap(zone)} | ({"paper gap": Gap(carried)} if carried else {})
 left_out |= ours if copy_gap else {}
@@ -173,7 +175,8 @@ companion.figure(fig, "fig-gap-samples", plotted, data=data)
 # %%
 must, claim = case.own, partial(companion.claim, must=False)
 companion.claim("gap-trainings", "every training went well", not broken, must=must)
-zone_known = bool(reach.geometry.regimes.medium or gap_low)  # by the rule, or given
+theirs_too = (gap_low, gap_high) == CARS_GAP
+zone_known = theirs_too or bool(reach.geometry.regimes.medium and not given)
 if zone_known:
     claim("zone-fewer", "without the danger zone: fewer copies than plain", found.fewer("zone gap"))
     claim("zone-nearer", "zone gap: nearer to unseen images than plain", found.nearer("zone gap"))
@@ -220,12 +223,13 @@ every = f"{trainings} trainings" if trainings > 1 else "one training"
 companion.quote(**case.in_words(stops, stop_share), **bench.in_words())
 companion.quote(**found.in_words(("plain", "stopped", *others), pairs))
 companion.quote(**gaps.in_words(found, gap, left_out[gap].window))
-companion.quote(gap={"copy gap": "our copy window", "zone gap": "the danger zone"}[gap])
+zone_is = "the gap that this run was given" if given else "the danger zone"
+companion.quote(gap={"copy gap": "our copy window", "zone gap": zone_is}[gap])
+companion.quote(gap_trainings=every if copy_gap or repeat_all else "one training")
 companion.quote(trainings=every, over=f"{every} and images" if trainings > 1 else "images")
 companion.quote(zone_trainings=every if repeat_all else "one training", zone=zone.in_words)
-companion.quote(zone_rule="" if zone_known else " (the rule finds none)")
-companion.quote(zone_is="the gap that this run was given" if gap_low else "the danger zone")
-companion.quote(zone_whose="the gap is given" if gap_low else "our zone")
+companion.quote(zone_rule="" if zone_known or given else " (the rule finds none)")
+companion.quote(zone_is=zone_is, zone_whose="the gap is given" if given else "our zone")
 absent = "not in this run"
 companion.quote(paper_window=carried.in_words if carried else "none")
 companion.quote(paper_left_out=f"{carried.in_words}, all of it" if carried else absent)

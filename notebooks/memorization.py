@@ -263,10 +263,14 @@ companion.quote(sigma_peak=f"{sigmas[top]:.2g}", empirical_peak=percent(exact.me
 companion.quote(empirical_low=exact.estimate(0).percent)
 at_ends = few.high[np.any(ends, axis=0)]
 companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none")
-far = "" if beyond <= sigmas[-1] else " (not measured)"
-companion.quote(beyond=f"{beyond:.2g}{far}", large_most=percent(many.mean.max()))
+low, high = ("" if at else " (not measured)" for at in reached)
+companion.quote(near=f"σ ≤ 0.02{low}", beyond=f"{beyond:.2g}{high}")
+companion.quote(large_most=percent(many.mean.max()))
 companion.quote(large_high=percent(many.high.max()))
-companion.quote(**geometry.in_words, **hump.in_words(geometry.zone))
+said = hump.in_words(geometry.zone)
+against = "where", "below", "above", *(f"area_{name}" for name in area)  # a zone, if there is one
+said |= {} if zone_found else dict.fromkeys(against, "nowhere: there is no zone")
+companion.quote(**geometry.in_words, **said)
 companion.quote(coverage_centre=Estimate(geometry.coverage.between(centre)).percent)
 companion.quote(weight_centre=Estimate(geometry.weight.between(centre)).percent)
 companion.quote(steps=[name.removeprefix("step ") for name in course])

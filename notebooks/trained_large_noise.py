@@ -127,10 +127,11 @@ says = "both: where the closed forms still differ by 1 to 10%, nearer to the emp
 claim("follow-empirical", says, every(follow), must=must)
 farther = [less(of.gap.estimate(last), of.gaussian.estimate(last)) for of in found.values()]
 says = "both: where training's reach ends, farther from it than the empirical denoiser is"
-claim("farther-at-reach", says, every(farther), must=must)
+at_reach = every(farther) if reached.any() else None  # a grid beyond it says nothing of it
+claim("farther-at-reach", says, at_reach, must=must)
 astray = [less(*map(of.gaussian.estimate, (last, -1))) for of in found.values()]
 says = "both: hardly trained, they stray: farther at the last level than there"
-claim("astray", says, every(astray), must=False)
+claim("astray", says, every(astray) if reached.any() else None, must=False)
 says = "both: at large noise nearer to the Gaussian denoiser than the mean image is"
 claim("than-mean", says, every(of.than_mean(at) for of, at in agreed), must=False)
 
@@ -139,7 +140,8 @@ d = heldout[0].size
 for kind, of in found.items():
     companion.quote(**{kind: {"n": len(sets[kind]), **of.in_words(reached)}})
 companion.quote(dataset=data.name, dimension=f"{d}", n_heldout=len(heldout), often=f"{often:.2g}")
-companion.quote(reach=f"{reach:.2g}", reach_level=f"{sigmas[last]:.2g}")
+far = "" if reached.any() else " (beyond it)"
+companion.quote(reach=f"{reach:.2g}", reach_level=f"{sigmas[last]:.2g}{far}")
 companion.quote(sigma_last=f"{sigmas[-1]:.2g}", noise_last=f"{sigmas[-1] * np.sqrt(d):,.0f}")
 companion.quote(noisy=config.images, noisy_beyond=f"{beyond[reach]:,.0f}")
 companion.quote(noisy_last=f"{beyond[sigma_max]:.1f}", zone=geometry.zone_in_words)

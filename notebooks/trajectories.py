@@ -172,7 +172,12 @@ companion.quote(n_train=len(data.train), n_heldout=len(heldout), small=course.fr
 companion.quote(large=other.fraction, lost=course.lost, **geometry.in_words, rate_peak=peak.percent)
 companion.quote(sigma_peak=f"{inner[rate.peak]:.2g}")
 companion.quote(now_at_peak=course.passing_at(inner[rate.peak]))
-companion.quote(image_large=f"{trajectories.quarters(other.image_at)[1]:.2g}", **when.in_words)
+said = when.in_words
+if not geometry.regimes.medium:  # of a zone that there is not
+    ends = "named", "already", "kept", "sigma_edge"
+    against = [key for key in said if key in ends or key.startswith(("surely_", "at_most_"))]
+    said |= dict.fromkeys(against, "nothing (there is no zone)")
+companion.quote(image_large=f"{trajectories.quarters(other.image_at)[1]:.2g}", **said)
 companion.quote(least=f"{course.ratio[:, -1].min():.2g}", most=f"{course.ratio[:, -1].max():.2g}")
 companion.quote(
     sigma_middle=f"{levels[middle]:.2g}", middle_heldout=percent(on_heldout[middle].value)

@@ -157,17 +157,31 @@ def test_the_weighted_loss_of_what_answers_with_nothing(data):
     assert part.numbers["heldout_loss"].value == pytest.approx(expected, rel=1e-5)
 
 
-def test_of_models_that_lose_as_little_the_one_that_copies_least_is_kept():
+@pytest.fixture
+def parts():
     def part(copies, losses):
         made = Part("", "")
         made.number("memorized", Fraction.of(copies, 64), "share", "")
         made.series["heldout_loss"] = losses
         return made
 
-    parts = {"a": part(9, [1.0, 1.1, 0.9]), "b": part(0, [1.1, 1.0, 1.0]), "c": part(0, [5, 6, 7])}
+    return {"a": part(9, [1.0, 1.1, 0.9]), "b": part(0, [1.1, 1.0, 1.0]), "c": part(0, [5, 6, 7])}
+
+
+def test_of_models_that_lose_as_little_the_one_that_copies_least_is_kept(parts):
     said = compared(parts, "").said
     assert said[0].startswith("Keep b")
     assert "is that of a; not told apart from it (paired over images, 95%): b." in said[1]
+
+
+def test_a_model_that_something_is_wrong_with_is_never_preferred(parts):
+    parts["a"].warnings.append("Your held-out images look trained on.")
+    said = compared(parts, "").said
+    assert said[0].startswith("Keep b") and "loss on held-out images is that of b." in said[1]
+    assert "wrong with a, which cannot be chosen" in said[2]
+    for part in parts.values():
+        part.warnings.append("Something.")
+    assert compared(parts, "").said == ["None can be preferred: something is wrong with each."]
 
 
 def test_a_stopped_audit_keeps_what_is_done(data, tmp_path, monkeypatch):
@@ -236,6 +250,25 @@ def test_held_out_images_that_a_model_was_trained_on_are_noticed(data, begun):
     assert "floor" not in alone.numbers and "membership" not in alone.numbers
     assert "zone_from" in alone.numbers and "memorized" in alone.numbers
     assert "held-out" in alone.about["missing"]
+
+
+def test_what_was_trained_on_is_no_floor(data):
+    copies = data.train[:30]
+    found = geomem.audit(data.train, data.train, samples=copies, quiet=True)
+    assert "floor" not in found.numbers and found.numbers["memorized"].value == 1
+    assert not any("Nothing now" in text for text in found.answers["What to do?"])
+    mixed = np.concatenate([data.train, data.heldout[:20]])
+    found = geomem.audit(data.train, mixed, samples=copies, quiet=True)
+    assert found.numbers["floor"].text.startswith("0 of 20")
+    assert found.numbers["above_floor"].value == 1
+
+
+def test_samples_that_begin_below_the_data_are_said_to_say_nothing(data):
+    """A sampler's 80 hides images of [-1, 1], and none of twelve bits."""
+    deep = (data.train + 1) * 2047.5
+    model = geomem.GaussianDenoiser(deep, device="cpu")
+    found = geomem.audit(deep, model=model, quiet=True)
+    assert any("begin at sigma 80" in text for text in found.parts["model"].warnings)
 
 
 def test_a_check_by_a_last_name_is_of_every_model(report):
@@ -309,6 +342,10 @@ def test_near_twins_do_not_hide_copies_or_move_the_zone(data, report):
     between = (data.train + twins)[:30] / 2
     found = geomem.audit(both, data.heldout, samples=between, quiet=True)
     assert found.numbers["memorized"].value < 0.1 and found.numbers["memorized_merged"].value == 1
+    assert found.numbers["above_floor"].value == 1
+    says = found.answers
+    assert "with near twins as one image 30 of 30" in says["Does it memorize?"][0]
+    assert not says["What to do?"][0].startswith("Nothing now")
     ends = [found.numbers[name].value for name in ("zone_from", "zone_to")]
     alone = [report.numbers[name].value for name in ("zone_from", "zone_to")]
     assert ends == pytest.approx(alone, rel=0.02)
@@ -324,6 +361,8 @@ def test_a_number_is_what_is_written_into_the_json(report):
     kept = json.loads(report.json)["parts"]["images"]["numbers"]["zone_from"]
     assert kept["value"] == report.numbers["zone_from"].value
     assert kept["low"] < kept["value"] < kept["high"]
+    counted = Part("").number("images", 12_345, "count", "training images")
+    assert (counted.value, counted.text) == (12_345, "12,345")
 
 
 def test_parts_come_back_as_they_were_kept(report, tmp_path):
@@ -340,6 +379,8 @@ def folder(data, tmp_path, monkeypatch):
         np.save(f"{name}.npy", images)
     torch.save({}, "pickle.pt")
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "model_index.json").write_text('{"unet": ["diff')
     return tmp_path
 
 
@@ -394,6 +435,7 @@ def test_a_range_of_many_bits_is_not_laid_on_bytes(folder, data):
         ["train.npy", "--model", "nowhere.py:denoise"],
         ["train.npy", "--model", "pickle.pt"],
         ["train.npy", "--model", "broken.py:denoise"],
+        ["train.npy", "--model", "cut"],
         ["train.npy", "--samples", "nowhere.npy"],
         ["train.npy", "--range", "low", "high"],
         ["train.npy", "--out", "."],

@@ -73,6 +73,11 @@ def test_the_level_that_suits_the_other_sets_is_found():
     assert said["fitted_off_shells"] == f"{found.off(SHELLS, fitted=True)['all']:.2f}"
 
 
+def test_without_any_pair_of_models_that_is_said():
+    with pytest.raises(ValueError, match="no pair of models was named"):
+        Comparison.of([], 0.8)
+
+
 def test_one_data_set_fits_nothing_and_no_hump_is_no_case():
     alone = case("a", 1.0, dict.fromkeys((SHELLS, *STAY), 1.0))
     found = Comparison.of([alone], 0.8)

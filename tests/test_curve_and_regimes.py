@@ -238,6 +238,7 @@ def test_what_two_intervals_allow_both_of_is_not_known():
         geometry = Geometry(*table(np.ones(1), [0], [1]), regimes)
         at = Estimate(heldout, heldout - 0.1, heldout + 0.1)
         one = Crossings(geometry, geometry.weight, at, 1.0, 1.0)
+        assert one.in_words["zone"].startswith("none: " if covered > concentrated else "σ from ")
         return one.has_zone, one.inside, one.earlier
 
     assert found(1.0, 2.0, 3.0, 1.5) == (True, True, True)

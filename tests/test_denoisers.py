@@ -5,6 +5,7 @@ to noise an image; all of them must become the one denoiser that is known in clo
 """
 
 import functools
+import json
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from torch import nn
 
 import geomem
 from geomem import EmpiricalDenoiser, Schedule, check_denoiser, denoiser
+from geomem.errors import InputError
 from geomem.geometry.denoiser import answer, tensor_in
 from geomem.geometry.window import Window
 from geomem.memorization.swaps import swap
@@ -702,6 +704,65 @@ def test_a_path_with_a_largest_noise_level_refuses_what_lies_beyond():
     assert quiet(Exact(cosine), Cosine()).sigma_max > 1e15
     with pytest.raises(ValueError, match="sigma"):
         found(images(1), 1.01 * found.sigma_max)
+
+
+def test_a_time_that_a_clock_does_not_have_has_no_level():
+    """One counted to 1,000 where the clock ends at 1, or in steps where it counts to 1,000."""
+    net = Sample(ddpm("epsilon"))
+    flows = [Matcher(c) for c in (0.0, 0.1)] + [TargetConditionalFlowMatcher(0.1)]
+    for model in (*flows, VariancePreservingConditionalFlowMatcher(0.0), Guided()):
+        clock = denoiser(net, model, quiet=True).schedule
+        last, beyond = (999.75 * 3996 / 3999, 2000.0) if isinstance(model, Guided) else (1.0, 1.2)
+        assert np.isfinite(clock.sigma(0.9 * last))
+        for wrong in (beyond, 250 * beyond, -0.5):
+            with pytest.raises(ValueError):
+                clock.sigma(wrong)
+    whole = denoiser(net, Guided(), quiet=True).schedule
+    assert whole.sigma(999.0) == pytest.approx(whole.ends[1])
+
+
+def test_a_flow_of_one_timestep_that_begins_at_one():
+    """As OmniGen's scheduler, which counts from 0 to 1 and has images at 1."""
+    flow = FlowScheduler(invert_sigmas=True)
+    flow.config.num_train_timesteps, flow.sigma_min = 1, 1.0
+    clock = denoiser(Sample(ddpm("epsilon")), flow, quiet=True).schedule
+    assert clock.time(1.0) == pytest.approx(0.5) and clock.ends[0] == 0
+
+
+def test_of_a_pipeline_with_two_networks_none_is_taken(tmp_path):
+    net = Sample(ddpm("epsilon"))
+    both = SimpleNamespace(transformer=net, transformer_2=net, scheduler=scheduler("epsilon"))
+    with pytest.raises(InputError, match="two networks, one for each range of noise"):
+        denoiser(both, quiet=True)
+    parts = {name: ["diffusers", "Wan"] for name in ("transformer", "transformer_2")}
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Wan", **parts}))
+    with pytest.raises(InputError, match="two networks"):
+        denoiser(str(tmp_path), quiet=True)
+
+
+def test_latents_of_videos_are_scaled_channel_by_channel():
+    class VAE(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+            mean, std = [0.5 * i for i in range(4)], [1.0 + i for i in range(4)]
+            self.config = SimpleNamespace(latents_mean=mean, latents_std=std)
+
+        def encode(self, x):
+            return SimpleNamespace(latent_dist=SimpleNamespace(mean=x))
+
+        def decode(self, z):
+            return SimpleNamespace(sample=z)
+
+    net = Sample(ddpm("epsilon"))
+    pipeline = SimpleNamespace(unet=net, scheduler=scheduler("epsilon"), vae=VAE())
+    latents = quiet(pipeline).latents
+    for frames in (1, 3, 4):
+        x = torch.randn(2, 4, frames, 2, 2)
+        coded = latents.encode(x)
+        for i in range(4):
+            torch.testing.assert_close(coded[:, i], (x[:, i] - 0.5 * i) / (1.0 + i))
+        torch.testing.assert_close(latents.decode(coded), x)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])

@@ -128,6 +128,13 @@ def test_the_noise_law_keeps_its_share_of_the_mass():
     assert share == pytest.approx(KEPT.mass(KEPT.noise_law()), abs=2e-4)
 
 
+def test_levels_are_read_as_they_are_written():
+    """0.7 is less in float32."""
+    for levels in ([0.7], np.array([0.7])):
+        assert Gap(Window(0.7, 2.0)).weights(levels).tolist() == [0.0]
+        assert Gap(Window(0.1, 0.7)).weights(levels).tolist() == [1.0]
+
+
 def test_weights_of_levels_at_the_ends():
     got = KEPT.weights([0.0, 0.05, 0.1, 0.8, np.inf])
     assert got.dtype == np.float64 and got.tolist() == [1, 0.1, 0.1, 1, 1]

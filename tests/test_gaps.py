@@ -40,6 +40,16 @@ def test_halves_adjoin_and_are_equally_wide():
     assert (low, high) == (Window(0.5, 1.0), Window(1.0, 2.0))
 
 
+@pytest.mark.parametrize("zone", [(1.02, 1.28), (1.32, 1.41), (0.73, 1.7), (0.999, 1.001)])
+def test_rounded_halves_adjoin_make_up_the_zone_and_are_about_as_wide(zone):
+    tried = gaps.gaps_to_try(Window(*zone), Window(0.1, 2.0), {})
+    low, high, whole = (tried[name].window for name in (*gaps.HALVES, "zone"))
+    assert low.high == high.low and (whole.low, whole.high) == (low.low, high.high)
+    wide = [math.log(one.high / one.low) for one in (low, high)]
+    assert min(wide) > 0 and max(wide) <= 1.1 * min(wide)
+    assert [whole.low, whole.high] == pytest.approx(zone, rel=0.02)
+
+
 def test_the_papers_gaps_stay_where_they_are_by_the_papers_own_curves():
     paper = gaps.paper_gaps(digitized.load("fig5_celeba_gaps"))
     windows = {name: one.window for name, one in paper.items() if one.window}

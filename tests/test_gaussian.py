@@ -253,7 +253,10 @@ def test_a_gap_holds_its_law_where_it_meets_it():
     sigma, law = np.array([1.0, 2.0, 4.0]), np.array([16.0, 1.0, 1 / 16])
     two = np.tile([1.0, 1.0, 1 / 16], (2, 1))  # equal images: no spread
     found = GapLaw(ErrorCurve.from_queries(sigma, two), law)
-    assert found.from_where(2) == 2.0
+    down = GapLaw(ErrorCurve.from_queries(sigma[::-1], two[:, ::-1]), law[::-1])
+    assert found.from_where(2) == down.from_where(2) == 2.0
+    one = GapLaw(ErrorCurve.from_queries(sigma, two[:1]), law)  # of one image no error is known
+    assert one.holds(sigma > 1) is True and one.holds(sigma > 0) is False
     assert found.holds(sigma > 1) is True and found.holds(sigma > 0) is False
     assert found.holds(sigma > 9) is None, "of no level nothing is known"
     assert [round(one.value, 2) for one in found.ratio] == [0.06, 1.0, 1.0]

@@ -49,6 +49,16 @@ def test_equal_arguments_are_answered_from_disk_and_others_are_not(tmp_path, mon
     assert kept(count) is count, "without a folder nothing is kept"
 
 
+def test_of_code_that_changed_since_it_was_imported_nothing_is_kept(tmp_path, monkeypatch, rng):
+    """What is read on the disk would stand for what computes."""
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+    calls, values = str(tmp_path / "calls"), rng.normal(size=4)
+    monkeypatch.setattr(memory, "BEGUN", 0.0)
+    for _ in range(2):
+        kept(count)(calls, values)
+    assert len(Path(calls).read_text()) == 2 and not (tmp_path / "kept").exists()
+
+
 class Told:
     """What a stranger's file would do."""
 

@@ -10,6 +10,7 @@ from conftest import HOSTILE, ROOT
 from geomem import load_dataset
 from geomem.companion import fresh, notebooks, runs
 from geomem.companion.notebooks import Parameter, ParameterError
+from geomem.companion.verdicts import tests_of
 
 
 def test_every_notebook_has_typed_parameters_with_help():
@@ -215,6 +216,40 @@ def test_a_bad_profile_or_parameters_cell_is_refused(tmp_path):
     )
     with pytest.raises(ParameterError, match="seed needs a plain type"):
         _ = notebooks.pick(root, "posterior").parameters
+
+
+def test_a_profile_like_another_has_its_times_and_where_they_are_from(tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    shutil.copy(ROOT / "_toc.yml", root)
+    with (root / "notebooks" / "profiles.toml").open("a") as file:
+        file.write('[mine]\nabout = "other seeds"\nlike = "gpu"\n')
+        file.write("[mine.parameters]\nposterior = { seed = 3 }\n")
+    found = notebooks.profiles(root)
+    mine, gpu = found["mine"], found["gpu"]
+    assert (mine.seconds, mine.training, mine.basis) == (gpu.seconds, gpu.training, gpu.basis)
+    assert mine.parameters["posterior"]["seed"] == 3
+
+
+def test_code_that_is_none_names_its_notebook_and_a_comment_is_no_magic(written):
+    broken = written("broken", "a: int = (1  # help")
+    with pytest.raises(ParameterError, match=r"broken\.py: .*: 'a: int"):
+        _ = broken.parameters
+    with pytest.raises(ParameterError, match=r"broken\.py"):
+        tests_of(broken)
+    good = written("good", "a: int = 1  # help")
+    comment = "# copy window: reaches further down"
+    good.path.write_text(good.path.read_text() + f"\n# %%\n{comment}\nprint(2)\n")
+    assert notebooks.read(good.path).cells[-1].source.splitlines()[0] == comment
+
+
+def test_several_data_sets_are_named_as_one_is(project, tmp_path):
+    (tmp_path / "images").mkdir()
+    several = Parameter("bracket_datasets", "str", "digits", "data sets, by name or path")
+    found = several.check(f"digits,{tmp_path / 'images'}")
+    assert found.startswith("digits,") and str(tmp_path) not in found
+    with pytest.raises(ParameterError, match="no data set 'nowhere'"):
+        several.check("digits,nowhere")
 
 
 @pytest.fixture

@@ -238,6 +238,7 @@ def test_masks_of_bytes_are_not_taken_for_black_images(tmp_path, rng):
     with pytest.raises(DataError, match=r"0 or 1: give range=\(0, 1\)"):
         load_dataset(tmp_path / "a.npy")
     assert {*load_dataset(tmp_path / "a.npy", range=(0, 1)).train.ravel()} == {-1, 1}
+    assert load_dataset(tmp_path / "a.npy", range=(0, 255)).train.max() == np.float32(1 / 127.5) - 1
     np.save(tmp_path / "b.npy", rng.random((10, 4, 4)) < 0.5)
     assert {*load_dataset(tmp_path / "b.npy").train.ravel()} == {-1, 1}
 

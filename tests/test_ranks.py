@@ -15,7 +15,10 @@ from conftest import forked
 from torch import distributed
 
 import geomem
+from geomem.cli import regimes as verb
 from geomem.cli.main import main
+from geomem.cli.processes import processes
+from geomem.errors import InputError
 from geomem.report import regimes
 
 LEVELS = np.geomspace(0.05, 20, 9)
@@ -138,6 +141,57 @@ def test_files_of_its_own_are_replaced_and_those_of_others_are_not(tmp_path, cap
         said = capsys.readouterr().err
         assert "regimes.csv, regimes.svg, regimes.json, not written by this verb" in said
         assert (tmp_path / "regimes.json").read_text() == other
+
+
+def test_stopped_while_writing_its_files_are_still_known_as_its_own(tmp_path, capsys, monkeypatch):
+    command, write = [*WORDS, str(tmp_path)], verb.disk.write
+
+    def stopped(place, content):
+        if place.suffix == ".svg":
+            raise KeyboardInterrupt
+        write(place, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verb.disk, "write", stopped)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            main(command)
+    assert "nothing is written" not in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["regimes.json"]
+    main(command)
+    assert "regimes.csv" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written_into_is_refused_before_anything_is_measured(
+    tmp_path, monkeypatch, capsys
+):
+    def refused(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(verb.tempfile, "TemporaryFile", refused)
+    monkeypatch.setattr(verb.MeasuredRegimes, "of", None)
+    with pytest.raises(SystemExit):
+        main([*WORDS, str(tmp_path)])
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def test_few_new_images_and_copies_among_them_are_said(tmp_path, capsys, rng):
+    train = rng.random((40, 4, 4), np.float32)
+    np.save(tmp_path / "train.npy", train)
+    np.save(tmp_path / "new.npy", np.concatenate([train[:3], rng.random((22, 4, 4), np.float32)]))
+    sets = [str(tmp_path / "train.npy"), "--heldout", str(tmp_path / "new.npy")]
+    main(["regimes", *sets, "--draws", "2", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "3 held-out images are training images too, and covered" in said
+    assert "so few held-out images (25) certify no level" in said and "not known" not in said
+
+
+def test_more_processes_than_gpus_are_refused_in_a_line(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    for name, value in {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(InputError, match="2 processes here, and 1 GPUs"), processes("cuda"):
+        pass
 
 
 @pytest.fixture(scope="module")

@@ -231,6 +231,32 @@ def executed(monkeypatch):
     return called
 
 
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (("n=str(n)", "n=str(n + 1)"), "its code or data changed while it ran"),
+        (("n: int", "m: int = 1  # more, in [1, 9]\nn: int"), "its parameters changed"),
+    ],
+)
+def test_what_changed_while_it_ran_is_not_published(project, executed, edit, said):
+    notebook, parameters = prepare(project)
+    runs.run(project, notebook, parameters)
+    good = everything(project / "results")
+    executed.append(lambda: notebook.path.write_text(notebook.path.read_text().replace(*edit)))
+    with pytest.raises(runs.RunError, match=said):
+        runs.run(project, notebook, parameters)
+    assert everything(project / "results") == good
+
+
+def test_what_was_answered_from_what_is_kept_is_not_said_to_take_no_longer(project, executed):
+    notebook, parameters = prepare(project)
+    runs.run(project, notebook, parameters)
+    result = results.Result(project, "quick")
+    results.write_run(result.folder, {**result.run, "seconds": 123.0})
+    runs.run(project, notebook, parameters)
+    assert result.run["seconds"] == 123.0
+
+
 def everything(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 

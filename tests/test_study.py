@@ -58,6 +58,8 @@ def test_fewer_and_little_are_of_whole_intervals(study):
     assert study.fewer("gap") is True and study.fewer("plain", "gap") is False
     assert study.fewer("once", by=-0.5) is True and study.fewer("once", by=-0.75) is None
     assert study.little("plain", 0.02, "plain") is True and study.little("gap", 0.1) is False
+    none = Study({(kind, 0): judged(0, 2.0) for kind in ("plain", "gap")})
+    assert none.little("gap", 0.5) is None, "of nothing nothing is left alone"
 
 
 def test_errors_and_distances_of_known_ratio(study):

@@ -13,6 +13,7 @@ from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import Geometry, Regimes, measure_regimes
 from geomem.geometry.window import Window
+from geomem.memorization import switch as switching
 from geomem.memorization.copy_range import CopyRange, copy_edge
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.remedies import Judged, in_words
@@ -225,11 +226,50 @@ def test_a_swap_everywhere_turns_the_table_round_and_nowhere_leaves_it(two):
     assert table.change("small", "", since="all").value == 1
     assert table.little("all", 0.5) is False
     assert table.little("", 1.01) is True and table.little("", 1e-3) is None
+    passed = {
+        (base, name): np.zeros(256, bool) for base in ("small", "large") for name in ("", "all")
+    }
+    assert SwapTable(ends, {}, passed).little("all", 0.1) is None, "without a copy"
     assert str(table.change("small", "all")).startswith("-100% [-100%, -")
     torch.testing.assert_close(table.pictures["small", "all"], table.pictures["large", ""])
     said = table.in_words  # of a window that holds no level: that there is no swap
     assert said["small_narrow_change"] == said["large_zone"] == said["beyond_zone"] == "–"
     assert not any(sign.isdigit() for sign in said["zone_swap"])
+
+
+def test_two_networks_are_asked_where_both_know_the_noise(two):
+    small, large, distinct, _ = two
+
+    class Bounded:
+        def __init__(self, of, low, high):
+            self.of, self.sigma_min, self.sigma_max = of, low, high
+
+        def __call__(self, x, sigma):
+            assert self.sigma_min <= float(sigma) <= self.sigma_max
+            return self.of(x, sigma)
+
+    pair = Bounded(small, 0.01, 157.0), Bounded(large, 0.002, 40.0)
+    mixed = swap(*pair, Window(0.5, 2.0))
+    assert (mixed.sigma_min, mixed.sigma_max) == (0.01, 40.0)
+    assert not hasattr(swap(small, large, Window(0.5, 2.0)), "sigma_min")
+    how = dict(solver="euler", device="cpu")
+    table = SwapTable.of(*pair, {"all": Window(0.0, np.inf)}, distinct, 9, **how)
+    assert table.share("small").count == 9
+    switch = Switch.of(*pair, distinct, 9, **how)
+    assert 0.01 < switch.sigma[-1] < switch.sigma[0] < 40
+    assert sample(mixed, (1, 3, 3), 2, **how).shape == (2, 1, 3, 3)
+
+
+def test_a_switch_of_many_samples_is_drawn_in_parts(two, monkeypatch):
+    small, large, distinct, _ = two
+    how = dict(solver="euler", device="cpu", sigmas=karras_sigmas(5))
+    whole = Switch.of(small, large, distinct, 300, **how)
+    monkeypatch.setattr(switching, "memory", lambda: 0.0)  # 256 at a time
+    parts = Switch.of(small, large, distinct, 300, **how)
+    for base in ("small", "large"):
+        assert np.array_equal(parts.passed[base], whole.passed[base])
+        assert np.array_equal(parts.alone[base], whole.alone[base])
+        assert np.array_equal(parts.shown[base], whole.shown[base])
 
 
 def test_beside_the_paper_the_first_eight_are_counted(two):

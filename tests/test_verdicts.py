@@ -103,6 +103,7 @@ def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
     [
         ('id = "rise"\n', "", "needs an id of its own"),
         ('item = "Figure 1"', 'item = "Figure 1"\nwhose = "nobody"', "whose = 'nobody'"),
+        ('item = "Figure 1"', 'item = "Figure 1"\nwhose_there = "us"', "whose_there = 'us'"),
         ('["rises", "falls"]', '["rise", "falls"]', "makes no test 'rise'"),
         ('["rises", "falls"]', '["rises"]', "has the test falls of quick"),
         ('["floor"]', '["flor"]', "makes no test 'flor'"),
@@ -125,6 +126,13 @@ def test_an_id_is_one_claim_s(project):
     path.write_text(written + written[written.index("[[claim]]") :])
     with pytest.raises(verdicts.PaperError, match="an id of its own, not 'rise'"):
         verdicts.claims(path.parents[1])
+
+
+@pytest.mark.parametrize(("n_train", "whose"), [(1000, "paper"), (7, "our zone")])
+def test_at_the_papers_scale_a_test_may_be_the_papers_own(project, n_train, whose):
+    added = 'item = "Figure 1"\nwhose = "our zone"\nwhose_there = "paper"'
+    root = change(project(True, True, n_train, "big"), 'item = "Figure 1"', added)
+    assert [found.whose for found in verdicts.claims(root)] == [whose]
 
 
 def test_a_test_of_ours_has_verdicts_of_its_own(project):

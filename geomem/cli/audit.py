@@ -37,7 +37,7 @@ def add_audit(verb: argparse.ArgumentParser) -> None:
         geomem audit train/ --heldout new/ --samples samples.npz --sampler "DDIM, 50 steps"
         geomem audit train/ --heldout new/ --model checkpoint-1000 --model checkpoint-4000
         geomem audit train.npy --heldout new.npy --model my_model.py:denoise
-        geomem audit digits --model digits-64-mlp --check "memorized < 0.01"
+        geomem audit digits --n-train 64 --model digits-64-mlp --check "memorized < 0.01"
         """,
     )
     verb.set_defaults(verb=audit_images)
@@ -77,7 +77,7 @@ def audit_images(options: argparse.Namespace) -> None:
         read_check(check)
     data = _loaded(options)
     samples = _samples(options, data)
-    models = {name: _model(name, device) for name in options.model}
+    models = {name: _model(name, device, data) for name in options.model}
     folder = Path(options.out)
     if folder.exists() and any(folder.iterdir()) and not (folder / "parts").is_dir():
         raise InputError(f"--out: {folder} holds other things than a report; name another one.")
@@ -129,8 +129,8 @@ def _samples(options: argparse.Namespace, data: ImageSet) -> NDArray[Any] | None
     return np.asarray(drawn.train)
 
 
-def _model(name: str, device: str) -> Denoiser:
-    """A denoiser of a Python file, of a folder, or of the store."""
+def _model(name: str, device: str, data: ImageSet) -> Denoiser:
+    """A denoiser of a Python file, of a folder, or of the store; this one says on which images."""
     path, _, variable = name.rpartition(":")
     if path.endswith(".py"):
         if not Path(path).is_file():
@@ -145,12 +145,25 @@ def _model(name: str, device: str) -> Denoiser:
         given: Denoiser = found[variable]
         return given
     if Path(name).exists():
-        adapted = denoiser(name, quiet=True)
+        try:
+            adapted = denoiser(name, quiet=True)
+        except InputError:
+            raise
+        except (OSError, ValueError, RuntimeError) as error:  # of another library, a damaged file
+            why = str(error).partition("\n")[0]
+            raise InputError(f"--model: {name}: {type(error).__name__}: {why}") from error
         if adapted.net is not None:
             adapted.net.to(device)
         print(adapted)
         return adapted
-    return zoo.load_model(name, store_root(), device=device).denoise
+    trained = zoo.load_model(name, store_root(), device=device)
+    own = trained.record["images"][0] // (2 if trained.experiment.data.dummy else 1)
+    if own != len(data.train):
+        print(
+            f"{trained.name} was trained on {own:,} images, and here are {len(data.train):,}: what "
+            "is said of it holds where they are the same ones; see --n-train."
+        )
+    return trained.denoise
 
 
 def _short(models: dict[str, Denoiser]) -> dict[str, Denoiser] | None:

@@ -96,7 +96,7 @@ def add_book(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--jobs", type=int, metavar="N", help=about)
     about = "also the whole book as one file, _build/geomem.pdf: needs Chromium"
     verb.add_argument("--pdf", action="store_true", help=about)
-    about = "print what would run and what it would take, and run nothing"
+    about = "print what would run and what it would take, and run nothing (fetches what is absent)"
     verb.add_argument("--dry-run", action="store_true", help=about)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TypeVar
@@ -37,6 +38,12 @@ def processes(device: str, patience: timedelta | None = None) -> Iterator[tuple[
     if told.world == 1:
         yield True, 1
         return
+    here = int(os.environ.get("LOCAL_WORLD_SIZE") or told.local_rank + 1)
+    if cuda and here > torch.cuda.device_count():  # said by all: only the first one is heard
+        raise ConfigError(
+            f"{here} processes here, and {torch.cuda.device_count()} GPUs: start as many processes "
+            "as GPUs, or compute on the CPU."
+        )
     place = torch.device("cuda", told.local_rank) if cuda else None
     if place is not None:
         torch.cuda.set_device(place)  # what "cuda" means from here on

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import tempfile
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -69,11 +71,16 @@ def measure(options: argparse.Namespace) -> None:
             found = MeasuredRegimes.of(data.heldout, data.train, **how, group=group)
             if first:
                 print(_said(found))
-                _write(found, options, world)
+                contents = _contents(found, options, world)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; nothing is written") from None
     except ValueError as error:
         raise InputError(str(error)) from error
+    if first:
+        places = _files(Path(options.out))
+        for place, content in reversed([*zip(places, contents, strict=True)]):
+            disk.write(place, content)  # first that by which they are known as this verb's
+        print(*places, sep="\n")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -115,6 +122,8 @@ def _make_place(folder: Path) -> None:
         raise InputError(
             f"--out: {folder} holds {', '.join(there)}, not written by this verb; choose another."
         )
+    with tempfile.TemporaryFile(dir=folder):  # whether it may be written into
+        pass
 
 
 def _files(folder: Path) -> list[Path]:
@@ -136,9 +145,13 @@ def _said(found: MeasuredRegimes) -> str:
         else f"no danger zone: coverage reaches {regimes.level:g} at sigma {said['zone_from']}, "
         f"and concentration has fallen below it from {said['zone_to']} on",
         f"both curves cross at {said['crossing']}",
-        f"coverage reaches {regimes.level:g} at {said['zone_from_latest']} at the latest, "
+        f"so few held-out images ({len(found.certificate.nearest)}) certify no level of coverage"
+        if math.isnan(found.numbers["zone_from_latest"].value)
+        else f"coverage reaches {regimes.level:g} at {said['zone_from_latest']} at the latest, "
         "with 95% confidence",
     ]
+    if copies := int(np.count_nonzero(found.certificate.nearest == 0)):
+        lines.append(f"{copies} held-out images are training images too, and covered at any noise")
     if found.weight is not None:
         lines.append(
             f"concentration falls below {regimes.level:g} between {said['zone_to_least']} and "
@@ -147,7 +160,9 @@ def _said(found: MeasuredRegimes) -> str:
     return "\n".join([*rows, *lines])
 
 
-def _write(found: MeasuredRegimes, options: argparse.Namespace, world: int) -> None:
+def _contents(
+    found: MeasuredRegimes, options: argparse.Namespace, world: int
+) -> tuple[str, bytes, str]:
     """Curves and bounds as CSV and SVG; as JSON what was found, and of what."""
     sets = {"data": options.data, "heldout": options.heldout}
     about = {
@@ -164,8 +179,5 @@ def _write(found: MeasuredRegimes, options: argparse.Namespace, world: int) -> N
             "geomem": version("geomem"), "torch": torch.__version__, "numpy": np.__version__
         },
     }  # fmt: skip
-    places = table, picture, numbers = _files(Path(options.out))
-    disk.write(table, files.csv_text(found.table))
-    disk.write(picture, found.picture)
-    disk.write(numbers, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-    print(*places, sep="\n")
+    numbers = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    return files.csv_text(found.table), found.picture, numbers

@@ -17,7 +17,7 @@ from typing import Any
 
 from geomem import disk
 from geomem.companion.figures import commit
-from geomem.companion.notebooks import Notebook, read
+from geomem.companion.notebooks import Notebook, parsed, read
 from geomem.companion.results import Result, write_run
 from geomem.data.sets import source_sha256
 from geomem.reach import reached, without_words
@@ -32,6 +32,7 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
     """Everything that a result depends on, by kind, as plain values and SHA-256 sums."""
     code = [c for c in read(notebook.path).cells if c.cell_type == "code"]
     cells = [cell.source for cell in code if not _is(cell, PARAMETERS)]
+    parsed(notebook.path, "\n".join(cells))
     stands_on = reached("\n".join(cells))
     return {
         "notebook": {f"cell {i}": _hash(without_words(cell)) for i, cell in enumerate(cells, 1)},
@@ -44,7 +45,7 @@ def inputs(notebook: Notebook, parameters: Mapping[str, Value]) -> dict[str, dic
 
 def data_sets(notebook: Notebook, parameters: Mapping[str, Value]) -> set[str]:
     """The data sets that parameters name: one, several, or in the settings of models."""
-    found = set[str]()
+    found = {"cifar10"} if parameters.get("paper_subset") else set[str]()
     for name, parameter in notebook.parameters.items():
         text = str(parameters[name])
         if parameter.is_dataset:

@@ -187,7 +187,11 @@ def _exact(images: NDArray) -> NDArray:
 
 
 def _shrunk(images: torch.Tensor) -> torch.Tensor:
-    """Images (n, C, H, W), halved until no side is above `SIDE`."""
+    """Images (n, C, H, W), halved until no side is above `SIDE`; latents as pictures show them."""
+    if images.shape[1] not in (1, 3):
+        images = images.mean(1, keepdim=True)
+        low, high = (end((1, 2, 3), keepdim=True) for end in (images.amin, images.amax))
+        images = 2 * (images - low) / (high - low).clamp(min=1e-12) - 1
     while max(images.shape[2:]) > SIDE:
         images = torch.nn.functional.avg_pool2d(images, 2)
     return images

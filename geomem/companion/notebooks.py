@@ -57,6 +57,8 @@ class Parameter:
             raise ParameterError(f"{self.name}: {value!r} is out of range ({self.help}).")
         if self.is_dataset and (value or self.default):  # some may be left out
             return _dataset(str(value))
+        if self.name.endswith("_datasets"):
+            return ",".join(_dataset(one) for one in str(value).split(",") if one)
         if isinstance(value, str) and not TEXT.fullmatch(value):
             raise ParameterError(f"{self.name}: letters, digits and {MARKS} only, not {value!r}.")
         return value
@@ -116,7 +118,7 @@ def _parameters(path: Path, changed: int) -> dict[str, Parameter]:
     for cell in read(path).cells:
         if "parameters" in cell.metadata.get("tags", []):
             lines = cell.source.encode().splitlines()
-            for line in ast.parse(cell.source).body:
+            for line in parsed(path, cell.source).body:
                 rest = lines[(line.end_lineno or 0) - 1][line.end_col_offset :].decode()
                 parameter = _parameter(path, line, rest.lstrip().removeprefix("#").strip())
                 parameters[parameter.name] = parameter
@@ -138,11 +140,21 @@ def _parameter(path: Path, line: ast.stmt, about: str) -> Parameter:
     )
 
 
+def parsed(path: Path, source: str) -> ast.Module:
+    """Code of a notebook; ParameterError where it is none."""
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        line = str(error.text).strip()
+        raise ParameterError(f"{path.name}: {error.msg}: {line!r}.") from error
+
+
 def read(path: Path) -> Any:
     """A percent file as a notebook object with a kernelspec."""
     import jupytext
 
-    notebook = jupytext.read(path)
+    # Without their magics, for which jupytext would take a comment like "# copy window of ...".
+    notebook = jupytext.read(path, fmt={"format_name": "percent", "comment_magics": False})
     python = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata.setdefault("kernelspec", python)
     return notebook
@@ -194,21 +206,21 @@ def profiles(root: Path) -> dict[str, Profile]:
     found = dict[str, Profile]()
     for name, entry in tomllib.loads((root / "notebooks" / "profiles.toml").read_text()).items():
         changes = entry.get("parameters", {})
-        for notebook in {*changes, *entry["seconds"]} - {*known}:
+        for notebook in {*changes, *entry.get("seconds", {})} - {*known}:
             raise ParameterError(f"profile {name}: no notebook {notebook!r}.")
         checked = {
             notebook: {key: _known(known[notebook], key).check(value) for key, value in new.items()}
             for notebook, new in changes.items()
         }
-        seconds, first = entry["seconds"], entry.get("training", 0)
+        other = Profile(name, "", {}, {}, basis="on two cores")
         if "like" in entry:
             other = found[entry["like"]]
-            seconds = other.seconds | seconds
             checked = other.parameters | {
                 notebook: other.parameters.get(notebook, {}) | new
                 for notebook, new in checked.items()
             }
-        basis = entry.get("basis", "on two cores")
+        seconds = other.seconds | entry.get("seconds", {})
+        first, basis = entry.get("training", other.training), entry.get("basis", other.basis)
         found[name] = Profile(name, entry["about"], seconds, checked, first, basis)
     return found
 

@@ -26,7 +26,7 @@ from geomem import disk
 from geomem.children import end_with
 from geomem.companion import results
 from geomem.companion.figures import commit
-from geomem.companion.fresh import inputs, key, page
+from geomem.companion.fresh import data_sets, inputs, key, page
 from geomem.companion.memory import KEPT_VARIABLE, trim
 from geomem.companion.notebooks import Notebook, ParameterError, notebooks, read
 from geomem.companion.results import Result
@@ -99,6 +99,9 @@ def fit_to_data(
                         f"{notebook.name}: {prefix}{part}: asked for {asked}; {dataset} has {size}."
                     )
                 fitted[prefix + part] = size
+    for name in data_sets(notebook, fitted) if fetch else ():
+        if source_sha256(name) == "absent":  # of several sets, say: now, or refused in one line
+            dataset_sizes(name)
     return fitted
 
 
@@ -210,6 +213,7 @@ def _compute(
 ) -> None:
     import nbformat
 
+    _unchanged(notebook, parameters)
     dependencies = inputs(notebook, parameters)
     started = time.time()
     slot, slots = line
@@ -217,17 +221,33 @@ def _compute(
     if sys.stderr.isatty():  # for the bars of long cells
         state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
     disk.write(work / results.RUN, json.dumps(state))
-    executed = page(notebook, _execute(root, notebook, parameters, work, line), parameters)
-    nbformat.write(executed, work / f"{notebook.name}.ipynb")
+    ran, target = _execute(root, notebook, parameters, work, line), work / f"{notebook.name}.ipynb"
+    took = time.time() - started
+    _unchanged(notebook, parameters)
+    if inputs(notebook, parameters) != dependencies:
+        raise RunError(
+            f"{notebook.name}: its code or data changed while it ran; run it again. What came out "
+            f"stands in {_keep_failed(root, target)}"
+        )
+    nbformat.write(page(notebook, ran, parameters), target)
+    with suppress(OSError, ValueError):  # it may have been answered from what is kept
+        last = Result(root, notebook.name).run
+        if last["inputs"]["parameters"] == dict(parameters):
+            took = max(took, float(last["seconds"]))
     made = {
         "key": key(dependencies),
         "inputs": dependencies,
         "files": results.files(work),
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(took, 1),
         "date": time.strftime("%Y-%m-%d", time.gmtime(started)),
         **commit(),
     }
     results.write_run(work, made)
+
+
+def _unchanged(notebook: Notebook, parameters: Mapping[str, Value]) -> None:
+    if notebook.parameters.keys() != parameters.keys():
+        raise RunError(f"{notebook.name}: its parameters changed meanwhile; start again.")
 
 
 def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geomem.companion.notebooks import Notebook, notebooks
+from geomem.companion.notebooks import Notebook, notebooks, parsed
 from geomem.companion.prose import numbers
 from geomem.companion.results import CLAIMS, Result, keep
 from geomem.errors import InputError
@@ -118,8 +118,9 @@ def check(root: Path) -> dict[str, Any]:
 
     Raises
     ------
-    PaperError : two claims of one id, one without, a ``whose`` that is none of `WHOSE`, a test
-        that the claim's notebook does not make, or one that neither a claim nor ``[checks]`` lists.
+    PaperError : two claims of one id, one without, a ``whose`` or ``whose_there`` that is none of
+        `WHOSE`, a test that the claim's notebook does not make, or one that neither a claim nor
+        ``[checks]`` lists.
     """
     listed, known = _listed(root), set[str]()
     tests = {name: tests_of(notebook) for name, notebook in notebooks(root).items()}
@@ -129,9 +130,10 @@ def check(root: Path) -> dict[str, Any]:
         id, notebook = entry.get("id", ""), entry["notebook"]
         if not id or id in known:
             raise PaperError(f"paper.toml: {entry['says']!r} needs an id of its own, not {id!r}.")
-        if entry.setdefault("whose", "paper") not in WHOSE:
-            whose = ", ".join(map(repr, WHOSE))
-            raise PaperError(f"paper.toml: {id}: whose = {entry['whose']!r}: one of {whose}.")
+        for key, usual in (("whose", "paper"), ("whose_there", entry.get("whose", "paper"))):
+            if entry.setdefault(key, usual) not in WHOSE:
+                whose = ", ".join(map(repr, WHOSE))
+                raise PaperError(f"paper.toml: {id}: {key} = {entry[key]!r}: one of {whose}.")
         known.add(id)
         unlisted -= {(notebook, test) for test in _known(id, notebook, entry["decided_by"], tests)}
     for notebook, listed_tests in checks.items():
@@ -159,7 +161,7 @@ def tests_of(notebook: Notebook) -> list[str]:
     PaperError : an id that is not written out, or twice in one notebook.
     """
     found = list[str]()
-    for node in ast.walk(ast.parse(notebook.path.read_text())):
+    for node in ast.walk(parsed(notebook.path, notebook.path.read_text())):
         if not isinstance(node, ast.Call) or ast.unparse(node.func) not in NAMES:
             continue
         id = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
@@ -241,6 +243,8 @@ def _judge(
     parameters = result.run["inputs"]["parameters"]
     wanted = scales.get(entry.get("paper_scale", ""))  # without it no run is the paper's
     there = wanted is not None and wanted.items() <= parameters.items()
+    if there:
+        fixed["whose"] = entry["whose_there"]
     return Claim(
         **fixed, **texts, verdict=verdict(outcomes, paper_scale=there, whose=fixed["whose"])
     )

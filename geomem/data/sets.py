@@ -182,8 +182,9 @@ def load_dataset(
             )
         labels, indices = new.labels[b], new.index[b]
     _check_memory(label, source.train.shape, (len(a) + len(b), *shape))
-    train = _pixels(source.train, a, shape, bounds[0], label)
-    held = held if new is None else _pixels(new, b, shape, bounds[1], label)
+    told = range not in (None, "unclipped")
+    train = _pixels(source.train, a, shape, bounds[0], label, told)
+    held = held if new is None else _pixels(new, b, shape, bounds[1], label, told)
     both = Split(source.train.labels[a], labels), Split(source.train.index[a], indices)
     digest = hashlib.sha256(str((train.shape, held.shape)).encode())
     for array in (train, held, *both[0], *both[1]):
@@ -192,7 +193,8 @@ def load_dataset(
     if str(name) not in LOADERS or heldout is not None:
         smaller = source.train.sizes or source.train.shape[1:] != shape[1:]
         scaled = [f"central squares scaled to {_times(shape[1:])}"] if smaller else []
-        notes = "; ".join((*source.notes, *scaled, _said(bounds), *_repeats(train, held)))
+        again = _repeats(train, held) if len(a) == whole else ()  # of a share it is not known
+        notes = "; ".join((*source.notes, *scaled, _said(bounds), *again))
         part = "" if len(a) == whole else f", {len(a)} of them here,"
         print(f"{said}: {whole} training{part} and {len(b)} held-out, {_times(shape)}; {notes}")
         said = f"{said}; {notes}"
@@ -452,7 +454,9 @@ def _pixels(
     shape: tuple[int, int, int],
     bounds: Range | None,
     name: str,
+    told: bool,
 ) -> NDArray[np.float32]:
+    """The images of some rows; ``told`` where the range of their values was given."""
     order = np.argsort(rows)
     result = np.empty((len(rows), *shape), np.float32)
     done, most = 0, 0
@@ -468,7 +472,7 @@ def _pixels(
                 images = np.clip(images, -1, 1)  # a mean of values in [-1, 1]
         result[order[done : done + len(images)]] = images
         done += len(images)
-    if most == 1 and bounds == RANGES[2]:
+    if most == 1 and bounds == RANGES[2] and not told:
         raise DataError(
             f"{name}: all bytes are 0 or 1: give range=(0, 1), or (0, 255) if so meant."
         )

@@ -81,6 +81,12 @@ def column(numbers: Floats, like: Tensor) -> Tensor:
     return torch.from_numpy(np.atleast_1d(numbers)).to(like.device).view(-1, *[1] * (like.ndim - 1))
 
 
+def _of_channels(numbers: Any, like: Tensor) -> Tensor:
+    """A number, or one for each channel (C,), to multiply latents (N, C, ...) with."""
+    found = torch.as_tensor(numbers).to(like)
+    return found.view(1, -1, *[1] * (like.ndim - 2)) if found.ndim else found
+
+
 @dataclass(frozen=True)
 class Latents:
     """The autoencoder of a latent model: z = scale (mean - shift), and back.
@@ -88,7 +94,7 @@ class Latents:
     Parameters
     ----------
     vae : an autoencoder of diffusers.
-    scale, shift : numbers, or tensors (1, C, 1, 1): of its config.
+    scale, shift : numbers, or tensors (C,): of its config.
     """
 
     vae: Any
@@ -104,14 +110,14 @@ class Latents:
             mean = found.latents if hasattr(found, "latents") else found.latent
         else:
             mean = law.mean
-        scale, shift = (torch.as_tensor(a).to(mean) for a in (self.scale, self.shift))
+        scale, shift = (_of_channels(a, mean) for a in (self.scale, self.shift))
         return ((mean - shift) * scale).to(images)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> images (N, C, H, W), about in [-1, 1]."""
         z = latents.to(next(weights(self.vae)))
-        scale, shift = (torch.as_tensor(a).to(z) for a in (self.scale, self.shift))
+        scale, shift = (_of_channels(a, z) for a in (self.scale, self.shift))
         z = z / scale + shift
         return tensor_in(self.vae.decode(z)).to(latents)
 

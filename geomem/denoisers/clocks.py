@@ -150,7 +150,7 @@ def _diffusers(scheduler: Any, wanted: str | None) -> Clock | None:
             clock="timestep",
             forward=lambda s: steps * straight.forward(s),
             backward=lambda t: straight.backward(t / steps),
-            ends=(lowest / (1 - lowest), np.inf),
+            ends=(lowest / (1 - lowest) if lowest < 1 else 0.0, np.inf),
         )
         kind = kind if kind in PREDICTIONS else "velocity"
         return _predicting(thousand, kind, f"a flow's {steps:,} timesteps ({name})")
@@ -190,7 +190,9 @@ def _guided(diffusion: Any, wanted: str | None) -> Clock | None:
         return unit * back(np.interp(schedule.forward(s), np.arange(len(own)), bent(own)))
 
     def backward(t: Floats) -> Floats:
-        return schedule.backward(np.interp(bent(t / unit), bent(own), np.arange(len(own))))
+        inside = np.clip(t / unit, own[0], own[-1])
+        known = np.where(np.isclose(t / unit, inside, rtol=1e-9), inside, np.nan)
+        return schedule.backward(np.interp(bent(known), bent(own), np.arange(len(own))))
 
     between = ", interpolated between them" if len(own) < count else ""
     name = f"{len(own):,} of {count:,} timesteps{between} ({type(diffusion).__name__})"
@@ -249,8 +251,13 @@ def _torchcfm(matcher: Any, wanted: str | None) -> Clock | None:
             return np.ones_like(s), -(1 - t) / (s * t)
 
         scale = time
+
+    def back(t: Floats) -> Floats:
+        known = (t > 0) & (t <= 1 + 1e-9)
+        return np.where(known, sigma(np.where(known, t, 1.0)), np.nan)
+
     name = f"{type(matcher).__name__}, its sigma {c:g}"
-    schedule = Schedule(name, "t", time, sigma, scale, (lowest, np.inf))
+    schedule = Schedule(name, "t", time, back, scale, (lowest, np.inf))
     if wanted not in (None, "velocity"):
         return _predicting(schedule, wanted, name)
     return Clock(schedule, target, f"predicts velocity on {name}")

@@ -37,6 +37,11 @@ TIMES = {"t", "time", "times", "timestep", "timesteps", "noise_labels"}
 LABELS = ("class_labels", "class_cond", "classes", "y", "label", "labels", "cond")
 NETWORKS = ("unet", "transformer", "model", "net")  # of what has a scheduler, too
 AUTOENCODERS = ("vae", "vqvae")
+SECOND = "transformer_2"  # of a pipeline with two networks
+TWO = (
+    "has two networks, one for each range of noise levels; give one of them, with the scheduler "
+    "and levels= of that range."
+)
 INNER = {  # of torch.compile, of averages of weights, of solvers, of networks on several devices
     "OptimizedModule": "_orig_mod",
     "EMA": "ema_model",
@@ -450,6 +455,8 @@ def _opened(model: Any, schedule: Any) -> tuple[Any, Any, Any]:
         schedule = own if schedule is None else schedule
     scheduler = getattr(model, "scheduler", None) or getattr(model, "noise_scheduler", None)
     inner = next((n for n in NETWORKS if callable(getattr(model, n, None))), None)
+    if getattr(model, SECOND, None) is not None:
+        raise InputError(f"denoiser: {_name(model)} {TWO}")
     if scheduler is not None and inner is not None:
         vae = next((v for n in AUTOENCODERS if (v := getattr(model, n, None)) is not None), None)
         model, schedule = getattr(model, inner), scheduler if schedule is None else schedule
@@ -467,6 +474,8 @@ def _read(path: Path) -> tuple[Any, Any, Any]:
     index, single = path / "model_index.json", path / "config.json"
     if index.is_file():
         parts = {name: of for name, of in json.loads(index.read_text()).items() if name[0] != "_"}
+        if any(parts.get(SECOND, ())):
+            raise InputError(f"{path}: {TWO}")
         kinds = (NETWORKS, ("scheduler",), AUTOENCODERS)
         here = [next((n for n in names if any(parts.get(n, ()))), None) for names in kinds]
         network, scheduler, vae = (_part(path / n, parts[n][1]) if n else None for n in here)
@@ -510,6 +519,6 @@ def _latents(vae: Any) -> Latents:
     scale, shift = option(config, "scaling_factor", 1.0), option(config, "shift_factor", 0.0)
     mean, std = option(config, "latents_mean", None), option(config, "latents_std", None)
     if mean is not None and std is not None:
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (mean, std))
+        mean, std = torch.tensor(mean), torch.tensor(std)
         scale, shift = scale / std, mean
     return Latents(vae, scale, shift)

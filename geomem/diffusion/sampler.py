@@ -108,9 +108,10 @@ def device_of(denoise: Denoiser) -> torch.device:
     return next((weight.device for weight in weights(denoise)), default)
 
 
-def levels_of(denoise: Denoiser) -> Floats:
-    """The paper's levels; of a denoiser that says its sigma_min and sigma_max, between those."""
-    low, high = (float(getattr(denoise, f"sigma_{end}", edge)) for end, edge in ENDS.items())
+def levels_of(*models: Denoiser) -> Floats:
+    """The paper's levels; of denoisers that say their sigma_min and sigma_max, between those."""
+    low = max(float(getattr(of, "sigma_min", 0.0)) for of in models)
+    high = min(float(getattr(of, "sigma_max", math.inf)) for of in models)
     return karras_sigmas(18, max(low, ENDS["min"]), min(high, ENDS["max"]))
 
 
@@ -125,16 +126,18 @@ def initial_noise(
     return sigma_max * torch.from_numpy(np.stack(noise))
 
 
-def check_memory(n: int, shape: Sequence[int]) -> None:
-    """ValueError where ``n`` samples of a shape are beyond this machine's memory.
+def check_memory(n: int, shape: Sequence[int], plans: int = 1) -> None:
+    """ValueError where ``n`` samples of a shape, by each plan, are beyond this machine's memory.
 
-    They are kept in float32, batch by batch and then joined; who measures them takes float64.
+    They are kept in float32, batch by batch and then joined; who measures them takes float64, one
+    plan after the other.
     """
-    needed = (4 + 4 + 8) * n * math.prod(shape)
+    needed = (plans * (4 + 4) + 8) * n * math.prod(shape)
     if needed > memory():
+        each = f", of {plans} plans each," if plans > 1 else ""
         raise ValueError(
-            f"n: {n:,} samples of {'x'.join(map(str, shape))} would take {in_bytes(needed)} of "
-            f"memory; here are {in_bytes(memory())}: ask for fewer."
+            f"n: {n:,} samples of {'x'.join(map(str, shape))}{each} would take {in_bytes(needed)} "
+            f"of memory; here are {in_bytes(memory())}: ask for fewer."
         )
 
 
@@ -257,10 +260,11 @@ def sample_swapped(
     *,
     sigmas: Floats,
     seed: int = 0,
+    first: int = 0,
     solver: str = "heun",
     batch: int = 256,
     device: str | torch.device = "auto",
-) -> Tensor:
+) -> list[Tensor]:
     """Samples of several models that take turns, by several plans, from the same initial noises.
 
     What plans have in common, from the first level on, is integrated once.
@@ -270,12 +274,14 @@ def sample_swapped(
     models : sequence of denoisers of the same images.
     who : int array (P, S), of each plan the model that answers at each level, by its index.
     sigmas : (S,) noise levels, data units, > 0, strictly descending.
-    shape, n, seed, solver, batch, device : as in `sample`; "auto" is that of the first model.
+    shape, n, seed, first, solver, batch, device
+        As in `sample`; "auto" is the device of the first model.
 
     Returns
     -------
-    tensor (P, n, C, H, W) float32, on the CPU, data units: of each plan what `sample` gives of a
-    denoiser that is at each level the model of the plan, up to the rounding of its batches.
+    list of P tensors (n, C, H, W) float32, on the CPU, data units: of each plan what `sample` gives
+    of a denoiser that is at each level the model of the plan, up to the rounding of its batches.
+    Those of equal plans are one.
 
     Raises
     ------
@@ -285,9 +291,9 @@ def sample_swapped(
     if plans.ndim != 2 or plans.shape[1] != len(levels):
         raise ValueError(f"who: needs plans (P, {len(levels)}), got {plans.shape}.")
     n, batch = check_count("n", n), check_count("batch", batch)
-    check_memory(n * len(plans), shape)
     device = device_of(models[0]) if device == "auto" else device
     distinct, row = np.unique(plans, axis=0, return_inverse=True)  # sorted: each beside its likes
+    check_memory(n, shape, len(distinct))
 
     def integrate(some: range) -> Tensor:
         path = [initial_noise(shape, [(seed, i) for i in some], levels[0]).to(device)]
@@ -302,7 +308,8 @@ def sample_swapped(
             found.append(path[-1].float().cpu())
         return torch.stack(found)
 
-    return _in_parts(integrate, range(n), batch, models, dim=1)[row]
+    found = _in_parts(integrate, range(first, first + n), batch, models, dim=1)
+    return [found[i] for i in row.reshape(-1)]  # NumPy 2.0.0 gives (P, 1)
 
 
 def _in_turns(models: Sequence[Denoiser], who: Mapping[float, int]) -> Denoiser:

@@ -94,9 +94,17 @@ class Crossings:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """The zone, both crossings and the nearest distance, as text."""
+        """The zone, both crossings and the nearest distance, as text.
+
+        "zone" says so where the rule finds none; "covered" and "concentrated" are then two levels
+        with no zone between them.
+        """
         zone = self.regimes
+        between = f"σ from {zone.covered} to {zone.concentrated}"
+        none = f"none: coverage passes {zone.level:g} at σ = {zone.covered}, where concentration "
+        none += f"is below it from {zone.concentrated} on"
         return {
+            "zone": between if zone.medium else none,
             "covered": str(zone.covered),
             "concentrated": str(zone.concentrated),
             "crossing": str(zone.crossing),

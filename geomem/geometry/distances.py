@@ -232,8 +232,12 @@ def like(result: torch.Tensor, example: Any, *, dtype: bool = False) -> Any:
     if isinstance(example, torch.Tensor):
         same = dtype and example.is_floating_point()
         return result.to(example.device, example.dtype if same else None)
-    host, kind = result.cpu().numpy(), np.asarray(example).dtype
-    return host.astype(kind, copy=False) if dtype and kind.kind == "f" else host
+    host = result.cpu().numpy()
+    if not dtype:
+        return host
+    known = getattr(example, "dtype", None)  # to ask NumPy would read a streamed array
+    kind = np.asarray(example).dtype if known is None else np.dtype(known)
+    return host.astype(kind, copy=False) if kind.kind == "f" else host
 
 
 def per_query(sigma: float | Array, queries: Points) -> torch.Tensor:

@@ -59,12 +59,13 @@ class GapLaw:
 
         With a tenth allowed for the terms that it leaves out, or four standard errors.
         """
-        margin = np.maximum(0.1 * self.law, 4 * self.gap.error)
+        margin = np.fmax(0.1 * self.law, 4 * self.gap.error)  # of one query the error is not known
         met = (np.abs(self.gap.mean - self.law) <= margin)[where]
         return bool(met.all()) if met.size else None
 
     def from_where(self, factor: float = 2.0) -> float:
         """From which level on the gap stays within a factor of its law; NaN: from none."""
         off = np.maximum(self.gap.mean / self.law, self.law / self.gap.mean) > factor
-        within = self.gap.sigma[np.flatnonzero(off).max(initial=-1) + 1 :]
+        order = np.argsort(self.gap.sigma)
+        within = self.gap.sigma[order][np.flatnonzero(off[order]).max(initial=-1) + 1 :]
         return float(within[0]) if len(within) else float("nan")

@@ -25,7 +25,7 @@ def padded(points: Array, d: int) -> Floats:
     [[1.0, 2.0, 0.0, 0.0]]
     """
     array = check_array("points", points)
-    host = array.cpu().numpy() if isinstance(array, torch.Tensor) else array
+    host = array.double().cpu().numpy() if isinstance(array, torch.Tensor) else array
     flat = host.reshape(len(host), -1).astype(np.float64)
     if d < flat.shape[1]:
         raise ValueError(f"padded: {d} numbers do not hold points of {flat.shape[1]}.")

@@ -164,12 +164,13 @@ def promised_level(
     side : "lower", "upper", or one of them with "proved_" before it.
     value : in (0, 1).
     """
-    reached = np.flatnonzero(getattr(bounds, side) >= value)
+    order = np.argsort(bounds.sigma)
+    sigma, reached = bounds.sigma[order], np.flatnonzero(getattr(bounds, side)[order] >= value)
     if not len(reached):
         return np.nan
     last = int(reached[-1])
-    after = min(last + 1, len(bounds.sigma) - 1)
-    fine = np.geomspace(bounds.sigma[last], bounds.sigma[after], 9)
+    after = min(last + 1, len(sigma) - 1)
+    fine = np.geomspace(sigma[last], sigma[after], 9)
     again = getattr(weight_bounds(train, fine, seed=seed), side)
     return Curve.from_table(fine, again).passes(value)
 

@@ -61,7 +61,8 @@ def zone_scale(
     """
     found = measure_regimes(heldout, train, c=c, level=level, seed=seed, device=device)
     n, d = len(train), int(np.prod(np.shape(train)[1:]))
-    nearest = float(np.median(np.asarray(nearest_distances(heldout, train, device=device))))
+    distances = torch.as_tensor(nearest_distances(heldout, train, device=device))
+    nearest = float(np.median(distances.cpu().numpy()))
     star = rms_radius(train, device=device) / np.sqrt(2 * np.log(n))
     return ZoneScale(n, d, found.regimes, float(coverage_sigma(nearest, d, c)), float(star))
 

@@ -40,10 +40,15 @@ class Window:
     def rounded(self, digits: int = 2) -> Window:
         """With ends of so many significant digits, which the last bit of a sum does not move.
 
-        >>> Window(0.05812, 0.8449).rounded()
-        Window(low=0.058, high=0.84)
+        More where its ends would meet.
+
+        >>> Window(0.05812, 0.8449).rounded(), Window(1.02, 1.04).rounded()
+        (Window(low=0.058, high=0.84), Window(low=1.02, high=1.04))
         """
-        return Window(*(float(f"{end:.{digits}g}") for end in (self.low, self.high)))
+        low, high = (float(f"{end:.{digits}g}") for end in (self.low, self.high))
+        if low == high and self.low < self.high and digits < 17:
+            return self.rounded(digits + 1)
+        return Window(low, high)
 
     @classmethod
     def of_steps(cls, first: int, last: int, sigmas: ArrayLike) -> Window:

@@ -142,7 +142,14 @@ class Comparison:
 
     @classmethod
     def of(cls, cases: Sequence[Predicted], level: float, seed: int = 0) -> Comparison:
-        """Of the humps of one or several data sets; of one alone nothing is fitted: NaN."""
+        """Of the humps of one or several data sets; of one alone nothing is fitted: NaN.
+
+        Raises
+        ------
+        ValueError : no hump at all.
+        """
+        if not cases:
+            raise ValueError("models: no pair of models was named, so that there is no hump.")
         known = [one for one in cases if np.isfinite(one.hump.levels[0]).all()]
         names, asked = np.array([one.name for one in known]), [*LEVELS, level]
         at_level, fitted, levels = dict[str, Floats](), dict[str, Floats](), {}

@@ -138,7 +138,7 @@ class Case:
 
     @property
     def judging(self) -> NDArray:
-        """The other half, which chooses nothing."""
+        """The other half, which does not choose when to stop; the zone is measured on both."""
         return split_heldout(self.heldout)[1]
 
     @property
@@ -189,7 +189,7 @@ class Case:
         features: Mapping[str, Features] | None = None,
         inception: bool = False,
     ) -> Bench:
-        """The bench of its models, judged by the held-out images that chose nothing.
+        """The bench of its models, judged by the held-out images of `judging`.
 
         Parameters
         ----------

@@ -111,7 +111,8 @@ class Gap:
         ValueError
             If a level is negative or NaN.
         """
-        levels = torch.as_tensor(sigmas).detach().double().cpu()
+        given = sigmas if isinstance(sigmas, torch.Tensor) else np.asarray(sigmas, np.float64)
+        levels = torch.as_tensor(given).detach().double().cpu()
         if not (levels >= 0).all():
             raise InputError("sigmas: every noise level must be a number >= 0.")
         return np.where(self.window.contains(levels), self.keep, 1.0)

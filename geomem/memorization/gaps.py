@@ -200,6 +200,16 @@ def halves(zone: Window) -> dict[str, Window]:
     return dict(zip(HALVES, (Window(zone.low, middle), Window(middle, zone.high)), strict=True))
 
 
+def _rounded_halves(zone: Window) -> dict[str, Window]:
+    """With ends of two digits, or of as many as leave them equally wide to a tenth."""
+    for digits in range(2, 17):
+        found = {name: half.rounded(digits) for name, half in halves(zone).items()}
+        low, high = (math.log(half.high / half.low) for half in found.values())
+        if abs(high - low) <= 0.1 * min(low, high):
+            break
+    return found
+
+
 def gaps_to_try(
     zone: Window, copy_window: Window, others: Mapping[str, Window], *, keep: float = 0.1
 ) -> dict[str, Gap]:
@@ -213,10 +223,14 @@ def gaps_to_try(
 
     Returns
     -------
-    Gaps with ends of two digits, so that the last bit of a sum makes no other model.
+    Gaps with ends of two digits, so that the last bit of a sum makes no other model; of more where
+    the halves would not be equally wide.
     """
-    windows = {"zone": zone, **halves(zone), **others}
-    gaps = {name: Gap(window.rounded()) for name, window in windows.items()}
+    parts = _rounded_halves(zone)
+    low, high = parts.values()
+    gaps = {"zone": Gap(Window(low.low, high.high))}
+    gaps |= {name: Gap(half) for name, half in parts.items()}
+    gaps |= {name: Gap(window.rounded()) for name, window in others.items()}
     gaps["copy window"] = Gap(copy_window.rounded())
     return gaps | {f"copy window, {keep:.0%} kept": Gap(copy_window.rounded(), keep)}
 

@@ -18,7 +18,7 @@ from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.distances import Points
 from geomem.geometry.gaussian import GaussianDenoiser
-from geomem.geometry.intervals import Answer, decided, student_half
+from geomem.geometry.intervals import Answer, Estimate, decided, student_half
 from geomem.geometry.posterior import EmpiricalDenoiser
 from geomem.geometry.window import span
 
@@ -221,7 +221,7 @@ class Linearity:
                 for name, curve in curves.items()
                 for moment, i in moments.items()
             },
-            "common": f"{100 * self.common[last]:.0f}%",
+            "common": Estimate(float(self.common[last])).percent,
             "astray": f"{np.sqrt(self.gaussian.mean[-1] * self.variance):.2g}",
         }
 

@@ -74,7 +74,7 @@ class Bench:
     Parameters
     ----------
     train : array (N, C, H, W), the training set that would be copied.
-    heldout : array (Q, C, H, W), images that no model has seen and that chose nothing.
+    heldout : array (Q, C, H, W), images that no model has seen, nor were stops chosen by.
     unseen : array (M, C, H, W), other real images that the samples are compared with.
     features : name -> features of the Frechet distances (see `quality.features_of`).
     n : samples of each denoiser.

@@ -193,9 +193,13 @@ class Study:
         return None if change is None else below(change, by)
 
     def little(self, kind: str, share: float, other: str = "plain") -> Answer:
-        """Whether `copies` is smaller than a share, either way; as `fewer`."""
+        """Whether `copies` is smaller than a share, either way; as `fewer`.
+
+        Where the other makes no copies, nothing is known.
+        """
         change = self.copies(kind, other)
-        return None if change is None else little(change, share)
+        some = any(one.passed.any() for one in self.of(other, kind))
+        return little(change, share) if change is not None and some else None
 
     def error(self, kind: str, other: str) -> Ratio | None:
         """The held-out error of ``kind`` over that of ``other``; None where no seed has both."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from geomem.diffusion.noise import karras_sigmas
-from geomem.diffusion.sampler import sample_swapped
+from geomem.diffusion.sampler import levels_of, sample_swapped
 from geomem.diffusion.zoo import Trained
 from geomem.digitized.stated import FIGURE_10, SWAP_STEPS, TABLE_1
 from geomem.geometry.arrays import Array, Floats, check_sigmas
@@ -101,6 +101,10 @@ def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
             result[rows] = answer(chosen, x[rows], sigma[rows]).to(x.dtype)
         return result
 
+    for end, strictest in (("sigma_min", max), ("sigma_max", min)):  # that both know
+        ends = [getattr(one, end) for one in (base, donor) if hasattr(one, end)]
+        if ends:
+            setattr(denoise, end, strictest(ends))
     return denoise
 
 
@@ -190,7 +194,7 @@ class SwapTable:
             As in `geomem.sample` and `geomem.neighbours`.
         """
         found = cls(dict(windows), {}, {})
-        levels = karras_sigmas() if sigmas is None else check_sigmas(sigmas)
+        levels = levels_of(small, large) if sigmas is None else check_sigmas(sigmas)
         shape = tuple(train.images.shape[1:])
         who = {(base, ""): turns(NOWHERE, levels, base) for base in BASES}
         for base, (name, window) in product(BASES, windows.items()):
@@ -223,7 +227,12 @@ class SwapTable:
         return {name: self.change("small", of, since=name) for name, of in pairs.items()}
 
     def little(self, name: str, share: float) -> Answer:
-        """Whether the other model's answers there change less than a share, of either base."""
+        """Whether the other model's answers there change less than a share, of either base.
+
+        Where the small model makes no copies, nothing is known.
+        """
+        if not self.passed["small", ""].any():
+            return None
         return every(little(self.change(base, name), share) for base in ("small", "large"))
 
     def undoes_part(self, name: str) -> Answer:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geomem.diffusion.noise import karras_sigmas
-from geomem.diffusion.sampler import sample_swapped
-from geomem.geometry.arrays import Floats, check_sigmas
+from geomem.diffusion.sampler import levels_of, sample_swapped
+from geomem.geometry.arrays import Floats, check_count, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Answer, Estimate, Fraction, columns, every
 from geomem.geometry.window import Window
+from geomem.machine import memory
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import lies_in, place
 from geomem.memorization.ratio_test import neighbours
@@ -79,7 +79,7 @@ class Switch:
         ValueError
             As there, and for levels that do not descend.
         """
-        levels = karras_sigmas() if sigmas is None else check_sigmas(sigmas)
+        levels = levels_of(small, large) if sigmas is None else check_sigmas(sigmas)
         at = np.sqrt(levels[:-1] * levels[1:]) if edges is None else check_sigmas(edges)
         if np.any(np.diff(at) >= 0):
             raise ValueError("switch: its levels must strictly descend.")
@@ -88,10 +88,14 @@ class Switch:
         other = levels < np.array([np.inf, *at, 0.0])[:, None]
         who = np.concatenate([other, ~other]).astype(np.int64)
         how: dict[str, Any] = {"seed": seed, "solver": solver, "device": device}
-        drawn = sample_swapped((small, large), who, shape, n, sigmas=levels, **how)
-        copies = [neighbours(pictures, train).memorized() for pictures in drawn]
-        rows = dict(zip(BASES, np.array(copies).reshape(2, -1, n), strict=True))
-        first = drawn[:, :SHOWN].numpy()
+        copies, first = list[NDArray[np.bool_]](), np.empty(0, np.float32)
+        some = 256 * max(1, int(memory() / 8 / (256 * 8 * len(who) * math.prod(shape))))  # at once
+        for i in range(0, check_count("n", n), some):
+            m = min(some, n - i)
+            drawn = sample_swapped((small, large), who, shape, m, first=i, sigmas=levels, **how)
+            copies.append(np.array([neighbours(of, train).memorized() for of in drawn]))
+            first = first if i else np.stack([of[:SHOWN].numpy() for of in drawn])
+        rows = dict(zip(BASES, np.concatenate(copies, 1).reshape(2, -1, n), strict=True))
         shown = dict(zip(BASES, first.reshape(2, -1, *first.shape[1:]), strict=True))
         passed = {base: of[1:-1] for base, of in rows.items()}
         return cls(at, passed, {base: of[-1] for base, of in rows.items()}, seed, shown)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from geomem.diffusion import sampler
-from geomem.diffusion.noise import karras_sigmas
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.arrays import Array, Floats, check_count, check_sigmas
 from geomem.geometry.coverage import shell_radii
@@ -98,7 +97,7 @@ class Course:
         distinct = train if isinstance(train, DistinctImages) else DistinctImages(train, device)
         images = torch.as_tensor(distinct.images)
         shape, points = tuple(images.shape[1:]), images.flatten(1).double().cpu().numpy()
-        levels = check_sigmas(karras_sigmas() if sigmas is None else sigmas)
+        levels = check_sigmas(sampler.levels_of(denoise) if sigmas is None else sigmas)
         radii = shell_radii(points.shape[1], c)
         numbers, parts = range(check_count("n", n)), []
         for i in range(0, n, check_count("batch", batch)):

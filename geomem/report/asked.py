@@ -108,6 +108,16 @@ class Asked:
         return DistinctImages(self.train, self.device, twins=True) if self.twins.grouped else None
 
     @cached_property
+    def single(self) -> DistinctImages:
+        """One image of each group of near twins, which would hide copies of one another."""
+        return self.distinct if self.merged is None else DistinctImages(self.apart, self.device)
+
+    @cached_property
+    def mirrored(self) -> DistinctImages:
+        """The training images, of which mirror images are copies, too."""
+        return DistinctImages(self.train, self.device, augment="mirror")
+
+    @cached_property
     def apart(self) -> NDArray[Any]:
         """The training images, one of each group of near twins."""
         if self.merged is None:

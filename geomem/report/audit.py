@@ -27,6 +27,7 @@ from geomem.geometry.arrays import Array, Floats, check_array
 from geomem.geometry.coverage import shell_coverage
 from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.regimes import DRAWS, GRID
+from geomem.memorization.distinct import DistinctImages
 from geomem.plots import STYLE
 from geomem.report.asked import QUICK, THOROUGH, Asked, clocks, digest, identity
 from geomem.report.images import BOUNDED, gap_part, images_part
@@ -227,13 +228,15 @@ def _steps(
     ]
     if drawn is not None:
         key, images = key_of("samples", asked.key, digest(drawn), sampler), drawn
-        seconds = geometry * len(drawn) / (len(asked.train) * len(GRID))
+        seconds = geometry * len(drawn) / (len(asked.train) * len(GRID)) + _grouping_seconds(asked)
         steps.append(
             ("samples", lambda key: samples_part(asked, images, sampler, key), key, seconds)
         )
     levels = levels_for(asked, [*models.values()]) if models else np.empty(0)
     for name, denoise in models.items():
         seconds, answers = _pilot(asked, denoise, levels), _answers(asked, denoise, levels)
+        if drawn is None and name == next(iter(models)):  # once, for whatever comes first
+            seconds += _grouping_seconds(asked)
         key = key_of("model", asked.key, answers, name or "-")
 
         def look(key: str, name: str = name, denoise: Denoiser = denoise) -> Part:
@@ -252,6 +255,14 @@ def _geometry_seconds(asked: Asked) -> float:
         taken = time.perf_counter() - begun
     bounds = (len(train) / BOUNDED) ** 2 * BOUNDING if len(train) <= BOUNDED else 0.0
     return DRAWING + bounds + 2.5 * taken * (len(new) + len(train)) / min(PILOT, len(new))
+
+
+def _grouping_seconds(asked: Asked) -> float:
+    """Of holding all training images against their mirror images, which grows as N squared."""
+    some = asked.train[: 8 * PILOT]
+    begun = time.perf_counter()
+    DistinctImages(some, asked.device, augment="mirror")
+    return (time.perf_counter() - begun) * (len(asked.train) / len(some)) ** 2
 
 
 def _asked(asked: Asked, denoise: Denoiser, levels: Floats, n: int) -> Iterator[torch.Tensor]:

@@ -29,6 +29,7 @@ from geomem.report.samples import judge
 ENDS = (0.02, 40.0)  # of the noise levels, over the standard deviation of the pixels
 CERTIFIED = 0.05  # of answers that are copies, at most
 SOLVER = "heun"
+HIDDEN = 5.0  # deviations of the pixels: noise that hides the images
 TOLD = 0.75  # the AUC of membership that one that copies has somewhere, by far, if all is right
 
 
@@ -51,7 +52,7 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, levels: Floats, key: 
         _errors({"training images": train}, part)
     else:
         bound = copy_bound(
-            denoise, asked.some(asked.heldout), asked.distinct, levels,
+            denoise, asked.some(asked.heldout), asked.single, levels,
             seed=asked.seed, device=asked.device,
         )  # fmt: skip
         new = ErrorCurve.from_queries(levels, bound.error**2)
@@ -158,7 +159,12 @@ def _membership(found: Membership, part: Part) -> None:
 
 
 def _samples(asked: Asked, denoise: Denoiser, part: Part) -> None:
-    levels = levels_of(denoise)
+    levels, spread = levels_of(denoise), float(np.std(asked.train, dtype=np.float64))
+    if levels[0] < HIDDEN * spread:
+        part.warnings.append(
+            f"Its samples begin at sigma {levels[0]:.3g}, which does not hide images whose pixels "
+            f"have a deviation of {spread:.3g}: they are not what the model samples in its own way."
+        )
     course = Course.of(
         denoise, asked.distinct, asked.depth.samples, sigmas=levels, seed=asked.seed,
         solver=SOLVER, c=asked.c, device=asked.device,
@@ -218,7 +224,11 @@ def compared(parts: Mapping[str, Part], key: str) -> Part:
         texts = [of.numbers[name].text if name in of.numbers else "-" for of in parts.values()]
         columns[heading] = [*texts]
     part.table("The models", columns)
-    losses = {name: np.array(of.series.get("heldout_loss", [])) for name, of in parts.items()}
+    sound = {name: of for name, of in parts.items() if not of.warnings}
+    losses = {name: np.array(of.series.get("heldout_loss", [])) for name, of in sound.items()}
+    if not losses:
+        part.said.append("None can be preferred: something is wrong with each.")
+        return part
     if not all(map(len, losses.values())):
         part.said.append("Without held-out images none can be preferred.")
         return part
@@ -235,4 +245,6 @@ def compared(parts: Mapping[str, Part], key: str) -> Part:
         f"The lowest loss on held-out images is that of {best}{tie} "
         "These images chose it: only others can judge it."
     )
+    if wrong := ", ".join(name for name in parts if name not in sound):
+        part.said.append(f"Something is wrong with {wrong}, which cannot be chosen.")
     return part

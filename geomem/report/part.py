@@ -53,7 +53,8 @@ class Number:
             percent = unit == "share" and not isinstance(found, Fraction)
             said = found.percent if percent else str(found)
             return cls(*found.numbers, unit, what, text or said)
-        said = "not known" if math.isnan(found) else f"{found:,.4g}"
+        said = f"{found:,.0f}" if unit == "count" else f"{found:,.4g}"
+        said = "not known" if math.isnan(found) else said
         return cls(float(found), math.nan, math.nan, unit, what, text or said)
 
     @property

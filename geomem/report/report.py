@@ -253,6 +253,9 @@ def _copies(part: Part) -> str:
     if floor:
         above = "above" if part.numbers["above_floor"].value else "not beyond chance above"
         said += f", {above} the floor, {floor.text} of held-out images"
+    merged = part.numbers.get("memorized_merged")
+    if merged and merged.value != share.value:
+        said += f"; with near twins as one image {merged.text}"
     if "membership" in part.numbers:
         auc = part.numbers["membership"].text
         said += f"; its error tells training from held-out images with an AUC of {auc}"

@@ -9,7 +9,18 @@
     const canvas = html("canvas", { width, height }), caption = html("figcaption");
     const element = html("figure", { class: "live-tile" }, canvas, caption), area = width * height;
     const context = canvas.getContext("2d"), image = context.createImageData(width, height);
-    function show(pixels, { text = "", label = text, copy = false } = {}) {
+    /** Of latents the mean of their channels, over its own range, as in the still pictures. */
+    function grey(pixels) {
+      const mean = Float32Array.from({ length: area }, (_, p) => {
+        let sum = 0;
+        for (let m = 0; m < channels; m++) sum += pixels[m * area + p];
+        return sum / channels;
+      });
+      const low = Math.min(...mean), high = Math.max(...mean);
+      return mean.map((value) => (2 * (value - low)) / Math.max(high - low, 1e-12) - 1);
+    }
+    function show(values, { text = "", label = text, copy = false } = {}) {
+      const pixels = channels === 1 || channels === 3 ? values : grey(values);
       for (let p = 0; p < area; p++) {
         for (let m = 0; m < 3; m++)
           image.data[4 * p + m] = 127.5 * (pixels[(channels === 3 ? m * area : 0) + p] + 1);
