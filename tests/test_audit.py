@@ -26,7 +26,7 @@ from geomem.plots import STYLE, drawing
 from geomem.report import audit as auditing
 from geomem.report import samples
 from geomem.report.asked import QUICK, Asked, clocks
-from geomem.report.model import _loss, compared, levels_for
+from geomem.report.model import _loss, _samples, compared, levels_for
 from geomem.report.part import Part, stem
 from geomem.report.report import Report
 
@@ -252,23 +252,31 @@ def test_held_out_images_that_a_model_was_trained_on_are_noticed(data, begun):
     assert "held-out" in alone.about["missing"]
 
 
+def asked_of(train, heldout):
+    return Asked(train, heldout, clocks(), QUICK, 5.0, 0.8, 0, "cpu")
+
+
 def test_what_was_trained_on_is_no_floor(data):
-    copies = data.train[:30]
-    found = geomem.audit(data.train, data.train, samples=copies, quiet=True)
-    assert "floor" not in found.numbers and found.numbers["memorized"].value == 1
-    assert not any("Nothing now" in text for text in found.answers["What to do?"])
-    mixed = np.concatenate([data.train, data.heldout[:20]])
-    found = geomem.audit(data.train, mixed, samples=copies, quiet=True)
-    assert found.numbers["floor"].text.startswith("0 of 20")
-    assert found.numbers["above_floor"].value == 1
+    copies, mixed = data.train[:30], np.concatenate([data.train, data.heldout[:20]])
+    for heldout, floor in ((data.train, None), (mixed, "0 of 20")):
+        with plt.style.context(STYLE):
+            part = samples.samples_part(asked_of(data.train, heldout), copies, "hand", "")
+        found = Report({"samples": part, "images": Part("")}, {})
+        assert found.numbers["memorized"].value == 1
+        assert not any("Nothing now" in text for text in found.answers["What to do?"])
+        assert ("floor" in found.numbers) == (floor is not None)
+        if floor:
+            assert found.numbers["floor"].text.startswith(floor)
+            assert found.numbers["above_floor"].value == 1
 
 
 def test_samples_that_begin_below_the_data_are_said_to_say_nothing(data):
     """A sampler's 80 hides images of [-1, 1], and none of twelve bits."""
-    deep = (data.train + 1) * 2047.5
-    model = geomem.GaussianDenoiser(deep, device="cpu")
-    found = geomem.audit(deep, model=model, quiet=True)
-    assert any("begin at sigma 80" in text for text in found.parts["model"].warnings)
+    for train, wrong in ((data.train, False), ((data.train + 1) * 2047.5, True)):
+        part = Part("")
+        with plt.style.context(STYLE):
+            _samples(asked_of(train, None), geomem.GaussianDenoiser(train, device="cpu"), part)
+        assert any("begin at sigma 80" in text for text in part.warnings) == wrong
 
 
 def test_a_check_by_a_last_name_is_of_every_model(report):

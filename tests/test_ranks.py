@@ -188,7 +188,9 @@ def test_few_new_images_and_copies_among_them_are_said(tmp_path, capsys, rng):
 def test_more_processes_than_gpus_are_refused_in_a_line(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    for name, value in {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}.items():
+    told = {"RANK": 1, "LOCAL_RANK": 1, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29500}
+    for name, value in told.items():
         monkeypatch.setenv(name, str(value))
     with pytest.raises(InputError, match="2 processes here, and 1 GPUs"), processes("cuda"):
         pass
