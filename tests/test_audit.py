@@ -352,7 +352,9 @@ def test_near_twins_do_not_hide_copies_or_move_the_zone(data, report):
     assert found.numbers["memorized"].value < 0.1 and found.numbers["memorized_merged"].value == 1
     assert found.numbers["above_floor"].value == 1
     says = found.answers
-    assert "with near twins as one image 30 of 30" in says["Does it memorize?"][0]
+    said = says["Does it memorize?"][0]
+    assert "not beyond chance above the floor" in said and "one image 30 of 30" in said
+    assert ", above the floor, 0 of 60" in said
     assert not says["What to do?"][0].startswith("Nothing now")
     ends = [found.numbers[name].value for name in ("zone_from", "zone_to")]
     alone = [report.numbers[name].value for name in ("zone_from", "zone_to")]

@@ -190,7 +190,8 @@ def test_twins_are_counted(rng):
     [
         (dict(augment="turn"), "augment: 'mirror' and 'shift'"),
         (dict(mean_of=0), "mean_of must be a whole number"),
-        (dict(mean_of=1), "at least 2 distinct"),
+        (dict(mean_of=1), "mean_of must be at least 2"),
+        (dict(features=lambda x: x.flatten(1).mean(1)), "features: expected finite values"),
         (dict(mean_of=7), "at least 7 distinct images; of 6 there are 6"),
         (dict(features=lambda x: x[:1]), "features: expected finite values"),
         (dict(features=lambda x: x.flatten(1) * torch.nan), "features: expected finite values"),

@@ -40,7 +40,9 @@ def test_halves_adjoin_and_are_equally_wide():
     assert (low, high) == (Window(0.5, 1.0), Window(1.0, 2.0))
 
 
-@pytest.mark.parametrize("zone", [(1.02, 1.28), (1.32, 1.41), (0.73, 1.7), (0.999, 1.001)])
+@pytest.mark.parametrize(
+    "zone", [(1.02, 1.28), (1.32, 1.41), (0.73, 1.7), (0.999, 1.001), (1.151, 1.349)]
+)
 def test_rounded_halves_adjoin_make_up_the_zone_and_are_about_as_wide(zone):
     tried = gaps.gaps_to_try(Window(*zone), Window(0.1, 2.0), {})
     low, high, whole = (tried[name].window for name in (*gaps.HALVES, "zone"))

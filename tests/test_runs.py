@@ -235,7 +235,9 @@ def executed(monkeypatch):
     ("edit", "said"),
     [
         (("n=str(n)", "n=str(n + 1)"), "its code or data changed while it ran"),
-        (("n: int", "m: int = 1  # more, in [1, 9]\nn: int"), "its parameters changed"),
+        (("n: int", "m: int = 1  # more, in [1, 9]\nn: int"), "its code or data changed"),
+        (("n=str(n)", "n=str(n"), "its code or data changed"),  # in the middle of an edit
+        (("n: int", "n int"), "its code or data changed"),
     ],
 )
 def test_what_changed_while_it_ran_is_not_published(project, executed, edit, said):
@@ -243,7 +245,7 @@ def test_what_changed_while_it_ran_is_not_published(project, executed, edit, sai
     runs.run(project, notebook, parameters)
     good = everything(project / "results")
     executed.append(lambda: notebook.path.write_text(notebook.path.read_text().replace(*edit)))
-    with pytest.raises(runs.RunError, match=said):
+    with pytest.raises(runs.RunError, match=f"^quick failed; its copy: .*: {said} while it ran"):
         runs.run(project, notebook, parameters)
     assert everything(project / "results") == good
 

@@ -190,6 +190,7 @@ def test_plans_of_several_models_are_those_of_each_alone_and_share_their_beginni
     assert once == {*asked} and n < 0.85 * len(asked)
     assert n - len(once) <= 3 * 9  # each plan asks again at the one level where it takes over
     assert found[2].data_ptr() == found[3].data_ptr(), "equal plans are drawn once"
+    assert found[0].untyped_storage().nbytes() == found[0].nbytes, "what is kept is no more"
     later = sample_swapped(models, who, SHAPE, 3, first=2, batch=2, **how)
     assert all(torch.equal(a, b[2:]) for a, b in zip(later, found, strict=True))
     with pytest.raises(ValueError, match="samples of 1x2x3, of 8 plans each, would take"):

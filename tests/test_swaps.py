@@ -250,7 +250,9 @@ def test_two_networks_are_asked_where_both_know_the_noise(two):
 
     pair = Bounded(small, 0.01, 157.0), Bounded(large, 0.002, 40.0)
     mixed = swap(*pair, Window(0.5, 2.0))
-    assert (mixed.sigma_min, mixed.sigma_max) == (0.01, 40.0)
+    assert (mixed.sigma_min, mixed.sigma_max) == (0.01, 157.0)  # there the other is never asked
+    experts = swap(Bounded(small, 7.0, 80.0), Bounded(large, 0.002, 7.0), Window(0.0, 7.0))
+    assert sample(experts, (1, 3, 3), 2, solver="euler", device="cpu").shape == (2, 1, 3, 3)
     assert not hasattr(swap(small, large, Window(0.5, 2.0)), "sigma_min")
     how = dict(solver="euler", device="cpu")
     table = SwapTable.of(*pair, {"all": Window(0.0, np.inf)}, distinct, 9, **how)

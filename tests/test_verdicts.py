@@ -205,6 +205,9 @@ def test_every_scale_is_one_that_a_profile_reaches():
     listed, known = verdicts._listed(ROOT), notebooks.notebooks(ROOT)
     profiles = notebooks.profiles(ROOT).values()
     scaled = [entry for entry in listed["claim"] if "paper_scale" in entry]
+    scaled += [
+        {**e, "paper_scale": e["whose_scale"]} for e in listed["claim"] if "whose_scale" in e
+    ]
     assert {entry["paper_scale"] for entry in scaled} == set(listed["scales"])
     for entry in scaled:
         wanted = listed["scales"][entry["paper_scale"]]

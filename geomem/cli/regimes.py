@@ -162,7 +162,7 @@ def _said(found: MeasuredRegimes) -> str:
 
 def _contents(
     found: MeasuredRegimes, options: argparse.Namespace, world: int
-) -> tuple[str, bytes, str]:
+) -> tuple[str | bytes, ...]:
     """Curves and bounds as CSV and SVG; as JSON what was found, and of what."""
     sets = {"data": options.data, "heldout": options.heldout}
     about = {

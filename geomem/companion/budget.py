@@ -187,7 +187,7 @@ def wanted(name: str, p: Parameters, reach: Reach = lambda p: None) -> Iterator[
 
 def _gap_training(p: Parameters, small: Experiment, reach: Reach) -> Iterator[Wanted]:
     found, low, high, zone, window = reach(p), p["gap_low"], p["gap_high"], None, None
-    carried = {"paper gap": gaps.PAPER_BALANCES} if p["paper_gap"] and not low else {}
+    carried = {"paper gap": gaps.PAPER_BALANCES} if p["paper_gap"] and not (low or high) else {}
     moved = gaps.carried_over_all(carried, found.geometry) if found else dict.fromkeys(carried)
     if found:
         zone, window = gaps.zone_and_window(found, low, high)

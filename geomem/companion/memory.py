@@ -75,7 +75,9 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
 
 def _edited() -> bool:
     """Whether this package was changed on disk since: what is read there is not what computes."""
-    return any(path.stat().st_mtime > BEGUN for path in PACKAGE.rglob("*.py"))
+    with suppress(OSError):  # a file that goes meanwhile
+        return any(path.lstat().st_mtime > BEGUN for path in PACKAGE.rglob("*.py"))
+    return True
 
 
 def _seal(name: str, content: bytes) -> bytes:

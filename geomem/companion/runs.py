@@ -213,7 +213,8 @@ def _compute(
 ) -> None:
     import nbformat
 
-    _unchanged(notebook, parameters)
+    if notebook.parameters.keys() != parameters.keys():
+        raise RunError(f"{notebook.name}: its parameters changed while it waited; start again.")
     dependencies = inputs(notebook, parameters)
     started = time.time()
     slot, slots = line
@@ -223,12 +224,9 @@ def _compute(
     disk.write(work / results.RUN, json.dumps(state))
     ran, target = _execute(root, notebook, parameters, work, line), work / f"{notebook.name}.ipynb"
     took = time.time() - started
-    _unchanged(notebook, parameters)
-    if inputs(notebook, parameters) != dependencies:
-        raise RunError(
-            f"{notebook.name}: its code or data changed while it ran; run it again. What came out "
-            f"stands in {_keep_failed(root, target)}"
-        )
+    if not _unchanged(notebook, parameters, dependencies):
+        kept = _keep_failed(root, target)
+        raise RunError(f"{kept}: its code or data changed while it ran; run it again.")
     nbformat.write(page(notebook, ran, parameters), target)
     with suppress(OSError, ValueError):  # it may have been answered from what is kept
         last = Result(root, notebook.name).run
@@ -245,9 +243,15 @@ def _compute(
     results.write_run(work, made)
 
 
-def _unchanged(notebook: Notebook, parameters: Mapping[str, Value]) -> None:
-    if notebook.parameters.keys() != parameters.keys():
-        raise RunError(f"{notebook.name}: its parameters changed meanwhile; start again.")
+def _unchanged(
+    notebook: Notebook, parameters: Mapping[str, Value], dependencies: Mapping[str, Any]
+) -> bool:
+    """Whether all that a result depends on is still what it was."""
+    try:
+        same = notebook.parameters.keys() == parameters.keys()
+        return same and inputs(notebook, parameters) == dependencies
+    except (SyntaxError, InputError, OSError):  # in the middle of an edit
+        return False
 
 
 def _publish(root: Path, name: str, work: Path, out: Path | None) -> list[Path]:

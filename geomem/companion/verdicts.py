@@ -243,7 +243,8 @@ def _judge(
     parameters = result.run["inputs"]["parameters"]
     wanted = scales.get(entry.get("paper_scale", ""))  # without it no run is the paper's
     there = wanted is not None and wanted.items() <= parameters.items()
-    if there:
+    theirs = scales.get(entry.get("whose_scale", ""), wanted)
+    if theirs is not None and theirs.items() <= parameters.items():
         fixed["whose"] = entry["whose_there"]
     return Claim(
         **fixed, **texts, verdict=verdict(outcomes, paper_scale=there, whose=fixed["whose"])

@@ -125,8 +125,9 @@ def check_denoiser(
     train : array (N, ...)
         Images that it was trained on, data units, at least 2; on others one that memorizes fails.
     sigmas : array (S,) or None
-        Noise levels, data units, > 0; None for 5 from 0.05 to 10 times the root mean square of
-        the pixels, within the denoiser's own sigma_min and sigma_max.
+        Noise levels, data units, > 0; None for 5 from 0.05 to 10 times the root mean square
+        deviation of the pixels from the mean image, within the denoiser's own sigma_min and
+        sigma_max.
     images : int
         How many of them are taken, evenly spread, >= 2. Each is denoised once a level, if nothing
         is wrong nine times more, and else up to thirty.

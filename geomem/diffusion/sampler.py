@@ -26,6 +26,7 @@ from geomem.machine import in_bytes, memory
 from geomem.progress import bar
 from geomem.workers import workers
 
+HIDDEN = 5.0  # deviations of the pixels: noise that hides images, from which samples may begin
 WORKER_BATCH = 32  # samples that a worker of a CPU integrates at once
 
 
@@ -309,7 +310,8 @@ def sample_swapped(
         return torch.stack(found)
 
     found = _in_parts(integrate, range(first, first + n), batch, models, dim=1)
-    return [found[i] for i in row.reshape(-1)]  # NumPy 2.0.0 gives (P, 1)
+    each = [one.clone() for one in found]  # whoever keeps a view keeps the whole of it
+    return [each[i] for i in row.reshape(-1)]  # NumPy 2.0.0 gives (P, 1)
 
 
 def _in_turns(models: Sequence[Denoiser], who: Mapping[float, int]) -> Denoiser:

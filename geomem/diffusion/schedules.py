@@ -102,7 +102,8 @@ class Schedule:
             name, alpha_bar = f"DDPM, {alphas_cumprod}", _named(alphas_cumprod)
         else:
             name, alpha_bar = "DDPM", _values(alphas_cumprod)
-        alpha_bar = alpha_bar[:-1] if alpha_bar[-1:] == 0 else alpha_bar
+        if alpha_bar.ndim == 1 and len(alpha_bar) > 1 and alpha_bar[-1] == 0:
+            alpha_bar = alpha_bar[:-1]
         falling = alpha_bar.ndim == 1 and len(alpha_bar) > 1 and np.all(np.diff(alpha_bar) < 0)
         if not falling or not 0 < alpha_bar[-1] < alpha_bar[0] < 1:
             raise ValueError("alphas_cumprod: expected (T,) numbers that fall strictly in (0, 1).")
@@ -338,5 +339,5 @@ def _named(name: str) -> Floats:
 
 
 def _values(numbers: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
-    host = numbers.detach().cpu() if isinstance(numbers, torch.Tensor) else numbers
+    host = numbers.detach().double().cpu() if isinstance(numbers, torch.Tensor) else numbers
     return np.asarray(host, dtype=np.float64)

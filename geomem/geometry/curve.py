@@ -172,12 +172,13 @@ class Curve(Band):
         Of a whole set, ``share`` 1, only the noise is left to chance, and its variance is that
         within each query's draws. Of a random part of it the choice is, too, with the correction
         for a finite population (Cochran 1977, two-stage sampling). One draw cannot be told from
-        its query: then the interval is that of `from_queries`, which is too wide.
+        its query: then the interval is that of `from_queries`, which is too wide. So it is of one
+        query of several, which says nothing of the others.
         """
         n, draws, _ = values.shape
         per_query = values.mean(1)
         mean = per_query.mean(0)
-        if draws == 1:
+        if draws == 1 or (n == 1 and share < 1):
             return cls.from_queries(sigma, per_query, indicator=False)
         within = values.var(1, ddof=1).mean(0) / (n * draws)
         between = per_query.var(0, ddof=1) / n if n > 1 else np.zeros_like(mean)

@@ -253,7 +253,7 @@ def linear_gap(
 
     References
     ----------
-    To Theorem 4.11 of the paper, our reconstruction; here :prf:ref:`theorem-4-11-noisy`.
+    To Theorem 4.11 of the paper, ours; here :prf:ref:`theorem-4-11-noisy`.
 
     Examples
     --------
@@ -313,7 +313,7 @@ def linear_gap_law(
 
     References
     ----------
-    To Theorem 4.11 of the paper, our reconstruction; here :prf:ref:`theorem-4-11-noisy`.
+    To Theorem 4.11 of the paper, ours; here :prf:ref:`theorem-4-11-noisy`.
 
     Examples
     --------
@@ -371,7 +371,8 @@ def linear_gap_bound(
     [0.00145]
     """
     levels = check_sigmas(sigmas)
-    r = np.asarray(radius, dtype=np.float64)
+    host = radius.detach().double().cpu() if isinstance(radius, torch.Tensor) else radius
+    r = np.asarray(host, dtype=np.float64)
     if r.shape not in ((), levels.shape) or not np.all(np.isfinite(r) & (r >= 0)):
         raise ValueError(f"radius: expected one finite number >= 0, or {len(levels)} of them.")
     t = Points(train, "train", device)
@@ -411,7 +412,7 @@ def linear_mmse(train: Array, sigmas: Array, *, device: str | torch.device = "au
 
     References
     ----------
-    To Theorem 4.11 of the paper, our reconstruction; here :prf:ref:`theorem-4-11-mmse`.
+    To Theorem 4.11 of the paper, ours; here :prf:ref:`theorem-4-11-mmse`.
 
     Examples
     --------

@@ -142,7 +142,8 @@ def _near(heldout: Array, train: Array, device: str | torch.device) -> Floats:
 def _two_nearest(near: Floats) -> Estimate:
     near = near[near[:, 0] > 0]
     steps = np.log(near[:, 1] / near[:, 0])
-    if np.count_nonzero(steps) < 2:
+    steps = steps[steps > 0]  # a nearest image that is there twice says nothing of the dimension
+    if len(steps) < 2:
         raise ValueError(
             "intrinsic_dimension: needs two held-out images, no copies, whose nearest training "
             "image is nearer than all others."

@@ -8,6 +8,7 @@ sigma^2): how much output pixel i listens to input pixel j depends on their dist
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ class Locality:
     def plot(self, ax: Any) -> None:
         """Draw into matplotlib axes: sensitivities as marks, their bounds as lines."""
         handles = []
-        for values, most, marker in zip(self.sensitivity, self.most, "os^", strict=True):
+        for values, most, marker in zip(self.sensitivity, self.most, cycle("os^"), strict=False):
             (line,) = ax.loglog(self.distance, most)
             style = dict(color=line.get_color(), ms=5, mec="k", mew=0.5)
             handles.append((line, *ax.loglog(self.distance, values, marker, **style)))

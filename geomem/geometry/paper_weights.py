@@ -37,7 +37,8 @@ class PaperWeights:
         """(K,) half the 95% interval of an experiment of the paper's size, at each cross."""
         deviation = self.curve.per_query.std(0)
         at = np.log(self.source["sigma"])
-        found: Floats = np.interp(at, np.log(self.curve.sigma), deviation)
+        order = np.argsort(self.curve.sigma)
+        found: Floats = np.interp(at, np.log(self.curve.sigma[order]), deviation[order])
         return 1.96 / np.sqrt(POINTS) * found
 
     @property

@@ -318,14 +318,16 @@ def _edges(sigma: Floats, c: Floats, w: Floats, level: float) -> tuple[Floats, F
 
     Where both curves reach ``level``, the edges are the ends of the run around their
     highest common value, so that a curve that passes the level more than once (coverage
-    with a small c is humped) does no harm. Elsewhere: C's last rise and W's first fall.
+    with a small c is humped) does no harm. Elsewhere: C's last rise and W's first fall. Each curve
+    is interpolated by itself: between two levels the lower of both may be one, then the other.
     """
     both, place = np.minimum(c, w), np.arange(len(sigma))
     peak = both.argmax(-1)[..., None]
-    left, right = (np.where(part, both, np.inf) for part in (place <= peak, place >= peak))
     there = both.max(-1) >= level
-    covered = np.where(there, last_rise(sigma, left, level), last_rise(sigma, c, level))
-    concentrated = np.where(there, first_fall(sigma, right, level), first_fall(sigma, w, level))
+    rises = [last_rise(sigma, np.where(place <= peak, curve, np.inf), level) for curve in (c, w)]
+    falls = [first_fall(sigma, np.where(place >= peak, curve, np.inf), level) for curve in (c, w)]
+    covered = np.where(there, np.fmax(*rises), last_rise(sigma, c, level))
+    concentrated = np.where(there, np.fmin(*falls), first_fall(sigma, w, level))
     return covered, concentrated, last_rise(sigma, c - w, 0.0)
 
 

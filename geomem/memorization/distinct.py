@@ -128,7 +128,9 @@ class DistinctImages:
         self.group = self.groups(THIRD if twins else 0.0) if merged else np.arange(len(images))
         self._needed = self.mean_of or 2
         sizes = np.sort(np.bincount(self.group))[::-1]
-        if len(sizes) < max(2, self._needed) or self.mean_of == 1:
+        if self.mean_of == 1:
+            raise ValueError("mean_of must be at least 2, got 1.")
+        if len(sizes) < max(2, self._needed):
             raise ValueError(
                 f"train: the ratio test needs a second neighbour, at least {max(2, self._needed)} "
                 f"distinct images; of {len(points)} there are {len(sizes)}."
@@ -192,7 +194,8 @@ class DistinctImages:
             with torch.no_grad():
                 parts = [self.features(part) for part in tensor.float().split(BATCH)]
             tensor = torch.cat([torch.as_tensor(part) for part in parts])
-            if len(tensor) != len(images) or not torch.isfinite(tensor).all():
+            strange = tensor.ndim < 2 or len(tensor) != len(images)
+            if strange or not torch.isfinite(tensor).all():
                 raise ValueError(
                     "features: expected finite values (B, D) of images (B, ...), got shape "
                     f"{tuple(tensor.shape)} for {len(images)} images."

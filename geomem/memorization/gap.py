@@ -241,7 +241,11 @@ class Gap:
             known = [Estimate(*np.clip(end.numbers, *schedule.ends).tolist()) for end in self.ends]
             first, last = sorted(map(schedule.read, known), key=lambda end: end.value)
             found[f"{schedule.clock} of {schedule.name}"] = first, last
-        return {unit: f"{first} to {last}" for unit, (first, last) in found.items()}
+        texts = {
+            unit: ["inf" if math.isinf(end.value) else str(end) for end in ends]
+            for unit, ends in found.items()
+        }
+        return {unit: " to ".join(ends) for unit, ends in texts.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
 
 import numpy as np
@@ -202,12 +202,13 @@ def halves(zone: Window) -> dict[str, Window]:
 
 def _rounded_halves(zone: Window) -> dict[str, Window]:
     """With ends of two digits, or of as many as leave them equally wide to a tenth."""
-    for digits in range(2, 17):
-        found = {name: half.rounded(digits) for name, half in halves(zone).items()}
-        low, high = (math.log(half.high / half.low) for half in found.values())
-        if abs(high - low) <= 0.1 * min(low, high):
+    middle = math.sqrt(zone.low * zone.high)
+    for digits in range(2, 18):
+        ends = [float(f"{end:.{digits}g}") for end in (zone.low, middle, zone.high)]
+        low, high = (math.log(above / below) for below, above in pairwise(ends))
+        if min(low, high) > 0 and abs(high - low) <= 0.1 * min(low, high):
             break
-    return found
+    return dict(zip(HALVES, (Window(*ends[:2]), Window(*ends[1:])), strict=True))
 
 
 def gaps_to_try(

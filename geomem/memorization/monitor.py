@@ -6,6 +6,7 @@ noise: what changes between two looks is the network.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from geomem.diffusion.noise import NoiseLaw
-from geomem.diffusion.sampler import sample
+from geomem.diffusion.sampler import HIDDEN, levels_of, sample
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_sigmas
 from geomem.geometry.curve import ErrorCurve
 from geomem.geometry.denoiser import Denoiser, in_eval_mode
@@ -154,7 +155,8 @@ class Monitor:
         self.patience = check_count("patience", patience)
         self.images = _spread(heldout, check_count("images", images))
         if len(self.images) < 2:
-            raise ValueError("monitor: needs at least 2 held-out images.")
+            few = "images must be at least 2" if len(heldout) > 1 else "needs at least 2"
+            raise ValueError(f"monitor: {few} held-out images.")
         self.distinct.check_range(self.images)
         self.floor = near(_spread(heldout, FLOOR), self.distinct).fraction
         self.sigma_data = float(torch.as_tensor(self.distinct.images).double().std())
@@ -186,6 +188,13 @@ class Monitor:
             least = float(getattr(denoise, "sigma_min", 0.0))
             most = float(getattr(denoise, "sigma_max", np.inf))
             self.sigmas = np.unique(np.clip(self.sigmas, least, most))
+        if self.samples and not self.looks and levels_of(denoise)[0] < HIDDEN * self.sigma_data:
+            warnings.warn(
+                f"monitor: samples begin at sigma {levels_of(denoise)[0]:.3g}, which does not hide "
+                f"images whose pixels have a deviation of {self.sigma_data:.3g}: copies are not "
+                "counted as the model samples in its own way.",
+                stacklevel=2,
+            )
         with in_eval_mode(denoise):
             errors = denoising_error(denoise, self.images, self.sigmas, **options)
             copies = None

@@ -7,7 +7,7 @@ the base. Whatever samples, measures or draws a denoiser can do so with a swap.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -101,11 +101,28 @@ def swap(base: Denoiser, donor: Denoiser, window: Window) -> Denoiser:
             result[rows] = answer(chosen, x[rows], sigma[rows]).to(x.dtype)
         return result
 
-    for end, strictest in (("sigma_min", max), ("sigma_max", min)):  # that both know
-        ends = [getattr(one, end) for one in (base, donor) if hasattr(one, end)]
-        if ends:
-            setattr(denoise, end, strictest(ends))
+    _bounded(denoise, base, donor, window)
     return denoise
+
+
+def _bounded(denoise: Denoiser, base: Denoiser, donor: Denoiser, window: Window) -> None:
+    """Give a swap the ends of the noise levels that both models know where they are asked.
+
+    An end counts where a level beyond it would be asked of that model.
+    """
+    low, high = window.low, window.high
+    counted: dict[str, tuple[Any, Callable[[float], bool], Callable[[float], bool]]] = {
+        "sigma_min": (max, lambda end: low > 0 or end > high, lambda end: end > low),
+        "sigma_max": (min, lambda end: high < math.inf or end < low, lambda end: end < high),
+    }
+    for name, (strictest, *counts) in counted.items():
+        known = [
+            end
+            for model, counts_here in zip((base, donor), counts, strict=True)
+            if (end := getattr(model, name, None)) is not None and counts_here(end)
+        ]
+        if known:
+            setattr(denoise, name, strictest(known))
 
 
 def turns(window: Window, sigmas: Floats, base: str) -> NDArray[np.int64]:

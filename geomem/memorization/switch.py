@@ -89,7 +89,8 @@ class Switch:
         who = np.concatenate([other, ~other]).astype(np.int64)
         how: dict[str, Any] = {"seed": seed, "solver": solver, "device": device}
         copies, first = list[NDArray[np.bool_]](), np.empty(0, np.float32)
-        some = 256 * max(1, int(memory() / 8 / (256 * 8 * len(who) * math.prod(shape))))  # at once
+        room = memory() / 8 / (8 * len(who) * math.prod(shape))  # samples that are kept at once
+        some = 256 * max(1, int(min(n + 255, room) / 256))
         for i in range(0, check_count("n", n), some):
             m = min(some, n - i)
             drawn = sample_swapped((small, large), who, shape, m, first=i, sigmas=levels, **how)

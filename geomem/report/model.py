@@ -9,7 +9,7 @@ import torch
 
 from geomem.denoisers.check import check_denoiser
 from geomem.diffusion.network import loss_weight
-from geomem.diffusion.sampler import SOLVER_NAMES, levels_of
+from geomem.diffusion.sampler import HIDDEN, SOLVER_NAMES, levels_of
 from geomem.errors import InputError
 from geomem.geometry.arrays import Floats
 from geomem.geometry.curve import ErrorCurve
@@ -29,7 +29,6 @@ from geomem.report.samples import judge
 ENDS = (0.02, 40.0)  # of the noise levels, over the standard deviation of the pixels
 CERTIFIED = 0.05  # of answers that are copies, at most
 SOLVER = "heun"
-HIDDEN = 5.0  # deviations of the pixels: noise that hides the images
 TOLD = 0.75  # the AUC of membership that one that copies has somewhere, by far, if all is right
 
 

@@ -250,12 +250,14 @@ def _copies(part: Part) -> str:
     """The share of copies beside its floor, and what its errors tell of the training images."""
     share, floor = part.numbers["memorized"], part.numbers.get("floor")
     said = f"{share.text} of the samples are copies"
+    merged, theirs = (part.numbers.get(name) for name in ("memorized_merged", "floor_merged"))
     if floor:
-        above = "above" if part.numbers["above_floor"].value else "not beyond chance above"
+        more = part.numbers["above_floor"].value and not theirs  # else that is what decided
+        above = "above" if more else "not beyond chance above"
         said += f", {above} the floor, {floor.text} of held-out images"
-    merged = part.numbers.get("memorized_merged")
     if merged and merged.value != share.value:
         said += f"; with near twins as one image {merged.text}"
+        said += f", above the floor, {theirs.text}" if theirs else ""
     if "membership" in part.numbers:
         auc = part.numbers["membership"].text
         said += f"; its error tells training from held-out images with an AUC of {auc}"

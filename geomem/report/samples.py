@@ -19,7 +19,6 @@ from geomem.report.part import Part
 
 WORST = 8  # copies on the sheet
 CHANCE = 0.025  # of a share above another one that is not
-TWINS = "Near twins hide copies from the test; with these as one image: "
 
 
 def samples_part(asked: Asked, images: NDArray[Any], sampler: str, key: str) -> Part:
@@ -60,13 +59,16 @@ def _floor(asked: Asked, images: NDArray[Any], found: Neighbours, part: Part) ->
         return
     held = Fraction.of(int(seen.memorized()[new].sum()), int(new.sum()))
     floor = part.number("floor", held, "share", "held-out images that pass the same test")
-    above, how = more_often(found.fraction, held, CHANCE), ""
+    risk = CHANCE / (1 if asked.merged is None else 2)  # of two tests
+    above, how, by = more_often(found.fraction, held, risk), "That", floor
     if asked.merged is not None and not above:  # near twins hide copies
         theirs = memorized_fraction(asked.heldout[new], asked.merged)
-        above, how = more_often(near(images, asked.merged).fraction, theirs, CHANCE), TWINS
+        if above := more_often(near(images, asked.merged).fraction, theirs, risk):
+            how, what = "With near twins as one image that", "the floor of that, which decides"
+            by = part.number("floor_merged", theirs, "share", what)
     part.number("above_floor", float(above), "yes: 1", "whether that is more, beyond chance")
     if above:
-        part.said.append(f"{how}That is above the floor, {floor.text} of the held-out images.")
+        part.said.append(f"{how} is above the floor, {by.text} of the held-out images.")
     else:
         part.said.append(
             f"That is not above the floor beyond chance, {floor.text} of the held-out images."

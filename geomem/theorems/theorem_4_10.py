@@ -95,9 +95,12 @@ def _box_sum(difference: sp.Expr) -> sp.Expr:
 # Exact instances ---------------------------------------------------------------------------
 
 
+CIRCLES = "three pixels, one of them opposite, of circles of 2 to 8"
+
+
 def _circles() -> Iterator[Mapping[Any, Any]]:
     for size in range(2, 9):
-        for pixel in range(min(size, 2)):
+        for pixel in sorted({0, 1, size // 2}):
             yield {n: size, j: pixel, m: pixel, g_[0]: g_[size]}
 
 
@@ -241,12 +244,12 @@ CIRCLE = Statement(
                 sp.Sum(row(g_, l) * row(s_, m - l), (l, 1, n)),
                 sp.Sum(g_[k] * s_[k] * omega ** (k * m), (k, 1, n)) / n,
             ),
-            Instances("circles of 2 to 8 pixels", _circles, _on_circle),
+            Instances(CIRCLES, _circles, _on_circle),
         ),
         Step(
             r"Times $\omega^j - 1$ it is a sum over differences of neighbouring gains.",
             equal((omega**j - 1) * row(g_, j), SHIFTED),
-            Instances("circles of 2 to 8 pixels", _circles, _on_circle),
+            Instances(CIRCLES, _circles, _on_circle),
         ),
         Step(
             r"Powers of $\omega$ have modulus one, so $|\omega^j - 1|$ times $|a_j|$ is at most "

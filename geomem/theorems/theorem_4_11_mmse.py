@@ -97,10 +97,9 @@ def _spectra(rng: np.random.Generator) -> Values:
 MMSE_STATEMENT = Statement(
     label="theorem-4-11-mmse",
     number="Theorem 4.11",
-    part="(gain)",
     kind="proposition",
     title="The gap as the gain of nonlinearity",
-    whose="reconstruction",
+    whose="ours",
     assumptions=say(
         "As in the proposition on noisy inputs; {lam} are the eigenvalues of {Sigma}.",
         lam=lam_[k],

@@ -219,10 +219,9 @@ def _loud(n: int) -> tuple[Values]:
 NOISY_STATEMENT = Statement(
     label="theorem-4-11-noisy",
     number="Theorem 4.11",
-    part="(noisy inputs)",
     kind="proposition",
     title="The law on noisy inputs",
-    whose="reconstruction",
+    whose="ours",
     assumptions=say(
         "As in the theorem, with the input {noisy}, the clean {X} from the same law. With {xi} "
         "for {centred}, the third and fourth cumulants are {kappa_3:display}{kappa_4:display}and "

@@ -273,12 +273,12 @@ THEOREM_A = Statement(
         ),
         Step(
             "which changes sign. But a level above one half asks for a sum, hence for every term, "
-            "below one, and that is to say for an exponent",
-            less(rising.subs(u, 2 * t / d + v), 0),
-            Sign(),
+            "below one, and up to twice $q_\\eta/d_{ij}$ no exponent is negative;",
+            at_least(rising, 0),
+            Sign(where={u: 2 * t / d * v / (1 + v)}),
         ),
         Step(
-            "there every term falls with $u$: the solution is unique,",
+            "beyond that every term falls with $u$: the solution is unique,",
             less(sp.Derivative(rising, u), 0),
             Sign(where={u: 2 * t / d + v}),
         ),

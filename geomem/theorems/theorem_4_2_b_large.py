@@ -292,7 +292,12 @@ LARGE = Statement(
         ),
         Step(
             "and least where its derivative vanishes, that is, where as many options are expected "
-            "to pay as there are maxima. There only the first half of the prices is left:",
+            "to pay as there are maxima:",
+            BEST,
+            Simulated(_best_strikes),
+        ),
+        Step(
+            "There only the first half of the prices is left:",
             BEST_CALL,
             Simulated(_best_strikes),
         ),
@@ -373,13 +378,6 @@ LARGE = Statement(
             "weight_bounds().upper_call",
             BEST_CALL,
             lambda v: call_bound(np.asarray(v[s_])[None])[0] * v[N],
-            lambda rng: (world := _ball_in_range(rng)) | {K: _best(world[s_])},
-            tolerance=1e-7,
-        ),
-        Computed(
-            "call_bound's strike",
-            BEST,
-            lambda v: evaluate(BEST.lhs, v),
             lambda rng: (world := _ball_in_range(rng)) | {K: _best(world[s_])},
             tolerance=1e-7,
         ),

@@ -389,9 +389,12 @@ COMPARISON = Statement(
             Simulated(_simplices),
         ),
         Step(
-            "For two of them the derivative by $k/\\sqrt2$ is, after integrating by parts, that of "
-            "the two-point formula $F(k/2)$.",
-            equal(sp.Integral(f(z - k) * f(z), (z, -sp.oo, sp.oo)), f(k / sp.sqrt(2)) / sp.sqrt(2)),
+            "For two of them both are one half at $k = 0$, and the derivative by $k/\\sqrt2$ is, "
+            "after integrating by parts, that of the two-point formula $F(k/2)$.",
+            equal(
+                sp.Integral(f(z - k / sp.sqrt(2)) * f(z), (z, -sp.oo, sp.oo)),
+                f(k / 2) / sp.sqrt(2),
+            ),
             Identity(),
         ),
         Step(
