@@ -75,7 +75,7 @@ def run(data: str, out: Path, quick: bool) -> int:
     record = {"date": now, "data": Path(data).name, "quick": quick, **commit(), "stages": {}}
     stages = record["stages"]
     for name, limit in LIMITS.items():
-        quick = quick or not stages.get("device", {"cuda": True}).get("cuda")
+        quick = quick or stages.get("device", {}).get("cuda") is False
         record["quick"] = quick
         part = out / f"{name}.part"
         for pattern in (part.name, *WRITES.get(name, ())):

@@ -86,6 +86,9 @@ def test_memory_is_linear_in_the_batch_and_time_in_the_images():
     assert longer.hours == pytest.approx(3 * one.hours) and more.hours < longer.hours
 
 
+PRECISIONS = ("auto", "float32")
+
+
 def test_what_a_gpu_would_take_is_arithmetic_memory_and_the_start_of_each_step():
     """Large networks are bound by arithmetic, small ones in small batches by their steps."""
     wide = replace(UNET, width=1024, size=64, attention=())
@@ -95,6 +98,8 @@ def test_what_a_gpu_would_take_is_arithmetic_memory_and_the_start_of_each_step()
         assert found.rate < 150e12 / found.training_flops and found.rate < batch / 2e-3
         rates[network, batch] = found.rate * found.training_flops / 150e12, found.rate * 2e-3
     assert rates[wide, 4096][0] > 0.8
+    full = [cost(TrainConfig(wide, batch=4096, device="cuda", precision=p)) for p in PRECISIONS]
+    assert full[0].rate == pytest.approx(2 * full[1].rate, rel=0.01), "products in TF32, all bytes"
     assert rates[UNET, 1][1] > 0.99 and rates[UNET, 4096][0] < 0.2
 
 

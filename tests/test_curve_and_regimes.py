@@ -113,6 +113,26 @@ def test_regimes_of_known_ramps(rng):
     assert again.covered.value == pytest.approx(found.covered.value)
 
 
+@pytest.mark.parametrize("late", [0.95, 0.9001, 0.8999, 0.87])
+def test_each_edge_is_where_its_own_curve_passes_however_narrow_the_zone(late):
+    """Between two levels the lower of both curves may be one, then the other."""
+    sigma = np.array([0.4, 0.5, 0.6, 0.7])
+    covered, concentrated = np.array([0.7, 0.88, 0.96, 0.97]), np.array([0.99, 0.95, late, 0.6])
+    curves = [Curve.from_table(sigma, values) for values in (covered, concentrated)]
+    found = geomem.find_regimes(*curves, 0.9)
+    assert found.covered.value == pytest.approx(np.exp(np.interp(0.9, covered, np.log(sigma))))
+    falls = np.interp(-0.9, -concentrated, np.log(sigma))
+    assert found.concentrated.value == pytest.approx(np.exp(falls))
+
+
+def test_one_query_of_many_says_nothing_of_the_others(rng):
+    values = 0.3 + 0.1 * rng.normal(size=(1, 4, 3))
+    found = Curve.from_draws(np.arange(1.0, 4.0), values, 1e-3)
+    assert np.all(found.high - found.low > 0.5)
+    whole = Curve.from_draws(np.arange(1.0, 4.0), values, 1.0)
+    assert np.all(whole.high - whole.low < 0.5)
+
+
 def test_no_danger_zone_when_coverage_comes_too_late(rng):
     sigma = np.geomspace(0.01, 100, 81)
     weight = Curve.from_queries(sigma, 1 - ramp(sigma, 0.1, 1.0, 50, rng).per_query, indicator=True)

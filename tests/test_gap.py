@@ -145,6 +145,10 @@ def test_weights_of_levels_at_the_ends():
         Gap(WINDOW, 1.5)
 
 
+def test_an_open_end_is_said_to_be_open():
+    assert Gap(Window(1.0, np.inf)).in_words()["sigma"] == "1 to inf"
+
+
 def test_ends_are_read_on_every_clock():
     found = Gap(Window(0.001, 1.0)).in_words("cosine")
     step = float(Schedule.ddpm("cosine").time(1.0))

@@ -47,6 +47,19 @@ def test_a_command_that_hangs_ends_with_all_that_it_started(tmp_path):
     raise AssertionError("what it started runs on")
 
 
+def test_a_device_that_does_not_answer_in_time_makes_no_run_quick(tmp_path, monkeypatch):
+    """A cold disk, say: only where there is no CUDA the sizes are cut down."""
+    asked = []
+
+    def attempt(command, limit):
+        asked.append("--quick" in command)
+        return {"state": "stopped", "seconds": 40.0, "said": "", "error": "more than 40 s"}
+
+    monkeypatch.setattr(gpu, "attempt", attempt)
+    gpu.run("shipped", tmp_path, False)
+    assert not any(asked)
+
+
 def test_a_stage_that_fails_is_recorded_and_the_rest_goes_on(tmp_path, monkeypatch):
     asked = []
 

@@ -55,3 +55,7 @@ def test_copies_say_nothing(rng):
     assert intrinsic_dimension(new, cloud[100:]).numbers == alone.numbers
     with pytest.raises(ValueError, match="no copies"):
         intrinsic_dimension(cloud[100:], cloud[100:])
+    doubled = np.concatenate([cloud[100:], cloud[100:150]])  # nor do training images twice there
+    nearest = np.linalg.norm(cloud[:100, None] - cloud[100:], axis=2).argmin(1)
+    left = intrinsic_dimension(cloud[:100][nearest >= 50], cloud[100:])
+    assert intrinsic_dimension(cloud[:100], doubled).numbers == pytest.approx(left.numbers)

@@ -186,6 +186,12 @@ def test_a_ruler_marks_times_where_their_noise_is(schedule):
     plt.close(fig)
 
 
+def test_times_may_be_of_any_kind_of_tensor():
+    times = torch.tensor([0.25, 0.5], dtype=torch.bfloat16)
+    assert Schedule.flow().sigma(times).tolist() == Schedule.flow().sigma([0.25, 0.5]).tolist()
+    assert Schedule.flow().sigma(times.float().requires_grad_()).shape == (2,)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -206,6 +212,8 @@ def test_a_ruler_marks_times_where_their_noise_is(schedule):
         lambda: Schedule.ddpm([0.9, 0.5, 0.5]),
         lambda: Schedule.ddpm([1.0, 0.5]),
         lambda: Schedule.ddpm([[0.9, 0.5]]),
+        lambda: Schedule.ddpm(0.5),
+        lambda: Schedule.ddpm([]),
         lambda: Schedule.flow(2),
         lambda: Schedule.ddpm("linear").between(200.0, 300.0),
         lambda: Schedule.edm().between(2.0, 1.0),

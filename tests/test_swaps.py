@@ -135,6 +135,19 @@ def test_a_copy_range_needs_no_more_than_its_parts(rng):
     assert found.geometry.regimes == alone.regimes and found.zone == alone.zone
 
 
+def test_a_copy_range_takes_tensors_of_a_device_to_the_host(rng, monkeypatch):
+    """Which NumPy does not do, where they are on CUDA."""
+    images = torch.from_numpy(rng.normal(scale=0.3, size=(20, 1, 2, 2)))
+    heldout, median = rng.normal(scale=0.3, size=(30, 1, 2, 2)), np.median
+
+    def of_arrays(found, *rest, **how):
+        assert not isinstance(found, torch.Tensor)
+        return median(found, *rest, **how)
+
+    monkeypatch.setattr(np, "median", of_arrays)
+    CopyRange.of(SimpleNamespace(images=images), heldout, lambda x, sigma: x, level=0.5)
+
+
 def regimes(covered, concentrated, crossing):
     ends = map(Estimate, (covered, concentrated, crossing))
     return Regimes(0.8, *ends, 0.5, 0.01, 100.0)

@@ -534,7 +534,7 @@ def test_nothing_that_is_damaged_or_missing_stays_so(base, whole, stopped, damag
 @EACH_DAMAGE
 @pytest.mark.parametrize("part", ["model", "step-00000015"])
 def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
-    base, whole, tmp_path, part, damage
+    base, whole, tmp_path, part, damage, monkeypatch
 ):
     folder = Path(shutil.copytree(whole.folder, tmp_path / whole.name))
     damage(folder / part)
@@ -544,6 +544,19 @@ def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
     here = zoo.stored(folder, whole.experiment)
     assert (here.finished, here.step, [*here.faults]) == (False, 0, [part])
     assert_equal_to(fit(base, root=tmp_path), whole)
+    shutil.rmtree(folder / part)  # as the line says, and then as a notebook does
+    monkeypatch.setattr(
+        fitting, "_side_by_side", lambda todo, jobs: fit(*todo.values(), root=tmp_path)
+    )
+    assert_equal_to(*train_or_load([base], root=tmp_path), whole)
+
+
+def test_images_that_a_network_cannot_take_are_one_line(rng):
+    images = SimpleNamespace(train=rng.normal(size=(4, 1, 50, 50)), name="photos")
+    small = experiment("fashion-unet-small")
+    for ask in (lambda: zoo.folder_of(small, images), lambda: presets.dummy(small, images.train)):
+        with pytest.raises(ConfigError, match="size 50 do not divide by 4"):
+            ask()
 
 
 def test_weights_of_another_model_are_refused_wherever_they_lie(base, whole, tmp_path):

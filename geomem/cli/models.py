@@ -19,7 +19,7 @@ from geomem.cli.main import examples, torchrun
 from geomem.cli.processes import in_turn, processes
 from geomem.data.sets import ImageSet
 from geomem.diffusion import fitting, presets, zoo
-from geomem.diffusion.cost import cost, parameters, planned
+from geomem.diffusion.cost import COPIES, cost, parameters, planned
 from geomem.diffusion.presets import ConfigError, Experiment, settings
 from geomem.diffusion.train import Record, TrainConfig, TrainingError, device_of
 from geomem.errors import InputError, WorkError
@@ -167,6 +167,10 @@ def _fit(
         if progress.step:
             raise
         raise ConfigError(str(error)) from error  # not one step: what was asked for is wrong
+    except RuntimeError as error:
+        if torchrun().world == 1:
+            raise
+        raise WorkError("a process has ended, or cannot be reached") from error
     finally:
         if progress.bar is not None:
             progress.bar.close()
@@ -202,6 +206,7 @@ def _complete(chosen: Experiment, data: ImageSet) -> Experiment:
 def _print_cost(asked: Experiment, name: str) -> None:
     config = planned(asked)
     counted = cost(config)
+    held = ", and what is held of them to go back to" if counted.copies > COPIES else ""
     n_train = "all" if asked.data.n_train is None else f"{asked.data.n_train:,}"
     print(
         f"{name}: nothing is trained, this is what it would take on one device\n"
@@ -213,7 +218,7 @@ def _print_cost(asked: Experiment, name: str) -> None:
         f"  time: {in_time(counted.hours * 3600)} at {counted.rate:,.4g} images/s "
         f"({counted.basis})\n"
         f"  memory: {in_bytes(counted.memory)}: {in_bytes(counted.state_bytes)} of weights, "
-        f"gradients, Adam's moments and average,\n"
+        f"gradients, Adam's moments and average{held},\n"
         f"    and {config.batch:,} x {in_bytes(counted.activation_bytes)} of activations in "
         f"float32 (bfloat16 saves up to half of these)\n"
         f"{_settings(asked)}"

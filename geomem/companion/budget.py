@@ -264,7 +264,7 @@ def _missing(needed: Iterable[Wanted]) -> Iterator[Missing]:
 
 
 def _there(experiment: Experiment, data: ImageSet) -> bool:
-    return zoo.finished(zoo.folder_of(experiment, data))
+    return zoo.stored(zoo.folder_of(experiment, data)).finished
 
 
 def _gaps(experiment: Experiment, data: ImageSet, there: Iterable[zoo.Stored]) -> int:

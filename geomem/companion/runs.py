@@ -40,6 +40,7 @@ from geomem.typed import Value
 PACKAGE = Path(__file__).resolve().parents[1]
 # What the library raises, in a kernel, where a parameter or a file does not fit: no traceback.
 WRONG_INPUT = {"ValueError", "InputError", "ConfigError", "DataError", "CheckpointError"}
+WRONG_INPUT |= {"DamagedError", "TrainingError"}
 KEPT = Path("_build", "kept")  # what `geomem.companion.memory` keeps, safe to delete
 
 

@@ -98,7 +98,7 @@ def cost(config: TrainConfig) -> Cost:
     counted = _counted(config)
     training = counted.training_flops
     if on_cuda(config):
-        rate, basis = _computed(counted), CUDA_BASIS
+        rate, basis = _computed(counted, config.precision == "float32"), CUDA_BASIS
     elif training > MEASURED_BELOW:
         rate = CPU_RATE * config.threads / training
         basis = f"assumes {CPU_RATE / 1e9:.0f} GFLOP/s a CPU thread, not measured"
@@ -187,11 +187,15 @@ def count(config: ModelConfig, n: int = 1) -> tuple[int, int]:
     return counter.get_total_flops(), sum(s.nbytes() for s in kept - weights)
 
 
-def _computed(counted: Cost) -> float:
-    """Images per second on an H100: arithmetic, then memory, then the start of each step."""
+def _computed(counted: Cost, wide: bool) -> float:
+    """Images per second on an H100: arithmetic, then memory, then the start of each step.
+
+    In bfloat16; in float32, ``wide``, products in TF32 take twice as long, and there are twice the
+    bytes.
+    """
     arithmetic = counted.training_flops / CUDA_RATE
-    memory = PASSES * counted.activation_bytes / 2 / CUDA_BYTES  # bfloat16 has half the bytes
-    return 1 / (arithmetic + memory + STEP_SECONDS / counted.batch)
+    memory = PASSES * counted.activation_bytes / 2 / CUDA_BYTES
+    return 1 / ((arithmetic + memory) * (2 if wide else 1) + STEP_SECONDS / counted.batch)
 
 
 def _measured(config: TrainConfig, training_flops: int) -> float:

@@ -82,7 +82,7 @@ def train_or_load(
     (2,)
     """
     folders = [folder_of(e, e.data.load(), root) for e in experiments]
-    todo = {f: e for f, e in zip(folders, experiments, strict=True) if not zoo.finished(f)}
+    todo = {f: e for f, e in zip(folders, experiments, strict=True) if not zoo.stored(f).finished}
     if todo:
         first = experiments[0].train
         cuda = training.device_of(first.device) == "cuda"

@@ -327,7 +327,10 @@ def dummy(small: Experiment, real: NDArray) -> dict[str, Any]:
     It keeps the real images' mean and standard deviation: those of both classes together
     would shift the noise levels that it is trained at.
     """
-    own = small.train.for_images(real).model
+    try:
+        own = small.train.for_images(real).model
+    except ValueError as error:  # images that the network cannot take
+        raise ConfigError(str(error)) from error
     classes = {"data.dummy": True, "train.model.n_classes": 2}
     return classes | {"train.model.mean": own.mean, "train.model.sigma_data": own.sigma_data}
 

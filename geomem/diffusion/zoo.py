@@ -269,7 +269,10 @@ def stored(folder: Path, experiment: Experiment | None = None) -> Stored:
 
 def folder_of(experiment: Experiment, data: ImageSet, root: Path | None = None) -> Path:
     """Where the model of an experiment lies, trained or not; ``data`` is ``experiment.data``'s."""
-    config = experiment.train.for_images(data.train)
+    try:
+        config = experiment.train.for_images(data.train)
+    except ValueError as error:  # images that the network cannot take
+        raise ConfigError(str(error)) from error
     name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
     return _root(root) / name
 
@@ -468,11 +471,11 @@ def _publish(folder: Path, part: str, write: Callable[[Path], None]) -> None:
 
 
 def begin(folder: Path, experiment: Experiment) -> None:
-    """Write down what a model is to be."""
+    """Write down what a model is to be; without its lock, so not where its owner sweeps."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _aside(folder) as own:
-        (own / EXPERIMENT).write_text(json.dumps(settings(experiment)))
-        (own / EXPERIMENT).replace(folder / EXPERIMENT)
+    new = folder / f".{EXPERIMENT}-{socket.gethostname()}-{os.getpid()}"
+    new.write_text(json.dumps(settings(experiment)))
+    new.replace(folder / EXPERIMENT)
 
 
 def forget(folder: Path) -> None:

@@ -59,7 +59,8 @@ class CopyRange:
         images = distinct.images
         geometry = measure_regimes(heldout, images, c=c, level=level, seed=seed, device=device)
         error = denoising_error(denoise, heldout, GRID[GRID < 4], seed=seed, device=device)
-        nearest = float(np.median(nearest_distances(images, images, 2, device=device)[:, 1]))
+        near = torch.as_tensor(nearest_distances(images, images, 2, device=device))
+        nearest = float(np.median(near[:, 1].cpu().numpy()))
         # The larger the error, the lower the level that reaches a given one.
         value, low, high = copy_edge(
             error.sigma, np.stack([error.mean, error.high, error.low]), nearest
