@@ -20,6 +20,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,12 +28,12 @@ import torch
 from conftest import SIGNALS, forked
 
 from geomem import disk, progress
-from geomem.diffusion import checkpoint, fitting, zoo
+from geomem.diffusion import checkpoint, fitting, presets, zoo
 from geomem.diffusion import train as training
 from geomem.diffusion.checkpoint import CheckpointError
 from geomem.diffusion.fitting import fit, train_or_load
 from geomem.diffusion.network import ModelConfig
-from geomem.diffusion.presets import DataConfig, Experiment, changed
+from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, changed
 from geomem.diffusion.train import TrainConfig, TrainingError, TrainState
 from geomem.diffusion.zoo import load_model, models
 
@@ -545,15 +546,14 @@ def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
     assert (here.finished, here.step, [*here.faults]) == (False, 0, [part])
     assert_equal_to(fit(base, root=tmp_path), whole)
     shutil.rmtree(folder / part)  # as the line says, and then as a notebook does
-    monkeypatch.setattr(
-        fitting, "_side_by_side", lambda todo, jobs: fit(*todo.values(), root=tmp_path)
-    )
+    here = lambda todo, jobs: fit(*todo.values(), root=tmp_path)  # noqa: E731
+    monkeypatch.setattr(fitting, "_side_by_side", here)
     assert_equal_to(*train_or_load([base], root=tmp_path), whole)
 
 
 def test_images_that_a_network_cannot_take_are_one_line(rng):
     images = SimpleNamespace(train=rng.normal(size=(4, 1, 50, 50)), name="photos")
-    small = experiment("fashion-unet-small")
+    small = presets.experiment("fashion-unet-small")
     for ask in (lambda: zoo.folder_of(small, images), lambda: presets.dummy(small, images.train)):
         with pytest.raises(ConfigError, match="size 50 do not divide by 4"):
             ask()
