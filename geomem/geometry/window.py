@@ -116,11 +116,14 @@ class Window:
 
 
 def span(sigmas: ArrayLike, chosen: ArrayLike) -> str:
-    """The noise levels from the first to the last chosen one, as text.
+    """The noise levels that are chosen, from the first to the last of each run of them, as text.
 
     >>> span([0.5, 1.0, 2.0], [False, True, True]), span([0.5, 1.0], [False, False])
     ('1 to 2', 'no level')
+    >>> span([0.5, 1.0, 2.0, 4.0], [True, True, False, True])
+    '0.5 to 1 and 4'
     """
-    levels = check_sigmas(sigmas)[np.asarray(chosen, dtype=bool)]
-    ends = [f"{level:.2g}" for level in levels[[0, -1]]] if len(levels) else ["no level"]
-    return " to ".join(ends[:1] if len(levels) == 1 else ends)
+    levels, picked = check_sigmas(sigmas), np.flatnonzero(np.asarray(chosen, dtype=bool))
+    runs = np.split(picked, np.flatnonzero(np.diff(picked) > 1) + 1) if len(picked) else []
+    ends = [dict.fromkeys((run[0], run[-1])) for run in runs]
+    return " and ".join(" to ".join(f"{levels[i]:.2g}" for i in of) for of in ends) or "no level"

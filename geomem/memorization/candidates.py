@@ -263,7 +263,7 @@ def in_words(found: Comparison) -> dict[str, str]:
         best = min(known, key=lambda name: known[name].value) if known else "none known"
         words |= {f"{how}_best": best, f"{how}_off": f"{known.get(best, Estimate(np.nan)):.2f}"}
         words |= {f"{how}_off_{name.split()[0]}": f"{off[name]:.2f}" for name in off}
-        for name in STAY:
+        for name in (PADDED, *STAY):
             ratio = found.against(name, SHELLS, fitted=fitted)
             words[f"{how}_{name.split()[0]}"] = f"{ratio:.2f}, {_beside(ratio)}"
     for name in (SHELLS, *STAY):

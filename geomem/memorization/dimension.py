@@ -248,7 +248,9 @@ class Measured:
         """
         low, high = sorted((self.switch.begun.value, self.switch.ended.value))
         switch = Estimate(float(np.sqrt(low * high)), low, high)
-        return {"hump": self.hump.centre, "switch": switch}
+        centre = self.hump.centre
+        known = np.isfinite(centre.low)  # else there are too few copies
+        return {"hump": centre if known else Estimate(np.nan), "switch": switch}
 
     @property
     def targets(self) -> dict[str, list[Estimate]]:

@@ -359,7 +359,7 @@ class Sweep:
             "Frechet distance": [one.distance[distance] for one in first.values()],
             ROUGH: [one.rough for one in first.values()],
             "error": [f"{Estimate(float(error)):.2f}" for error in errors],
-            "images seen": [f"{self.study.cost(kind):.0%}" for kind in first],
+            "images seen": [f"{100 * self.study.cost(kind):.3g}%" for kind in first],
         }
 
     @property

@@ -297,7 +297,7 @@ class Study:
                 for name in self.distances
             },
             ROUGH: [*(first[kind].rough for kind in names), *blank],
-            "images seen": [*(f"{self.cost(kind):.0%}" for kind in names), *blank],
+            "images seen": [*(f"{100 * self.cost(kind):.3g}%" for kind in names), *blank],
         }
 
     def overview(
@@ -330,7 +330,7 @@ class Study:
             **errors,
             "Frechet distance": [over([x.distance[distance] for x in e]) for e in every.values()],
             ROUGH: [self.rough(kind) for kind in names],
-            "images seen": [f"{self.cost(kind):.0%}" for kind in names],
+            "images seen": [f"{100 * self.cost(kind):.3g}%" for kind in names],
         }
 
     def comparisons(self, pairs: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:

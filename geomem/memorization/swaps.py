@@ -432,7 +432,7 @@ class StopOrSwap:
         found = {name: in_words(each) for name, each in self.judged.items()}
         for name, each in self.judged.items():
             pairs = zip(each, self.judged["plain"], strict=False)  # of the large one there is one
-            shares = [f"{one.images / whole.images:.0%}" for one, whole in pairs]
+            shares = [f"{100 * one.images / whole.images:.3g}%" for one, whole in pairs]
             found[name]["seen"] = ", ".join(shares if len({*shares}) > 1 else shares[:1])
         none = dict.fromkeys(found["plain"], "–")  # of a window in which nothing can be swapped
         found = {"zone": none, "copy": none} | found

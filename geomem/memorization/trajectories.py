@@ -290,17 +290,17 @@ def against(low: Floats, high: Floats, window: Window) -> dict[str, Within]:
 
 
 def quarters(at: Floats) -> tuple[float, float, float]:
-    """The quartiles of (n,) levels as a sampler meets them: upper, median, lower.
+    """By which of (n,) levels, as a sampler meets them, a quarter, half, three quarters are done.
 
     Each is one of the levels; NaN do not count, and of none all three are NaN.
 
     >>> quarters(np.array([4.0, 3.0, 2.0, 1.0]))
-    (3.0, 2.0, 1.0)
+    (4.0, 3.0, 2.0)
     """
     known = at[np.isfinite(at)]
     if not len(known):
         return (np.nan, np.nan, np.nan)
-    early, median, late = np.quantile(known, [0.75, 0.5, 0.25], method="inverted_cdf")
+    early, median, late = -np.quantile(-known, [0.25, 0.5, 0.75], method="inverted_cdf")
     return float(early), float(median), float(late)
 
 
