@@ -180,6 +180,20 @@ def test_the_page_computes_what_geomem_does(visit, plane):
                 np.testing.assert_allclose(edges, expected, rtol=5e-3)
 
 
+@pytest.mark.parametrize("late", [0.95, 0.9001, 0.8999, 0.87])
+def test_in_a_narrow_zone_each_curve_of_the_page_passes_by_itself_too(visit, late):
+    table = {
+        "sigma": [0.4, 0.5, 0.6, 0.7],
+        "c": [0.7, 0.88, 0.96, 0.97],
+        "w": [0.99, 0.95, late, 0.6],
+    }
+    found = visit().evaluate("(table) => geomem.plane.edges(table, 0.9)", table)
+    sigma, c, w = map(np.array, table.values())
+    wanted = geomem.find_regimes(*(geomem.Curve.from_table(sigma, of) for of in (c, w)), 0.9)
+    assert found["covered"] == pytest.approx(wanted.covered.value)
+    assert found["concentrated"] == pytest.approx(wanted.concentrated.value)
+
+
 def state(page):
     """What the page shows: sigma as its slider says it, and where the points and the cross are."""
     places = page.eval_on_selector_all(".handle", "all => all.map(e => e.ariaValueText)")

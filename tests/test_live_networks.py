@@ -200,6 +200,7 @@ def test_a_share_is_written_as_in_the_book(denoisers):
     shares = [0.0625, 0.125, 0.135]  # midway between two
     shares += [0, 1e-5, 0.003, 0.00717, 0.063, 0.0994, 0.0996, 0.5, 0.8163, 0.9968, 0.99987]
     shares += [1 - 1e-9, 1]
+    shares += [0.575, 0.545, 0.0115, 0.99125]  # nearly midway, and midway near 1
     written = denoisers().evaluate("(shares) => shares.map(geomem.live.percent)", shares)
     assert [text.replace("0.0010%", "0.001%") for text in written] == [*map(percent, shares)]
     levels = denoisers().evaluate("() => [0.05, 3.14159, 99.6, 1000].map(geomem.live.digits)")
@@ -278,6 +279,19 @@ def test_networks_that_do_not_load_are_said_to_be_missing(opened, beside, heldou
         "document.querySelector('.live-words').textContent.includes('did not load')"
     )
     assert captions(page)[2:] == ["did not load"] * 2 and "ratio" in captions(page)[0]
+
+
+def test_networks_of_another_build_are_not_shown_as_those_of_the_page(
+    opened, beside, heldout, tmp_path
+):
+    attach(beside, heldout)
+    file = tmp_path / "figures" / "live-denoisers-networks.js"
+    (version,) = re.findall(r'"version": ?"(\w+)"', file.read_text())
+    file.write_text(file.read_text().replace(version, "another"))
+    page = opened("denoisers", "pictures.js", "live-denoisers.js", "denoisers.js")
+    page.wait_for_function(
+        "document.querySelector('.live-words').textContent.includes('did not load')"
+    )
 
 
 def test_half_precision_changes_what_it_is_said_to(beside, heldout):

@@ -103,6 +103,7 @@ def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
     [
         ('id = "rise"\n', "", "needs an id of its own"),
         ('item = "Figure 1"', 'item = "Figure 1"\nwhose = "nobody"', "whose = 'nobody'"),
+        ('item = "Figure 1"\n', "", "rise: lacks item"),
         ('item = "Figure 1"', 'item = "Figure 1"\nwhose_there = "us"', "whose_there = 'us'"),
         ('["rises", "falls"]', '["rise", "falls"]', "makes no test 'rise'"),
         ('["rises", "falls"]', '["rises"]', "has the test falls of quick"),

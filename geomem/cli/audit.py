@@ -37,7 +37,7 @@ def add_audit(verb: argparse.ArgumentParser) -> None:
         geomem audit train/ --heldout new/ --samples samples.npz --sampler "DDIM, 50 steps"
         geomem audit train/ --heldout new/ --model checkpoint-1000 --model checkpoint-4000
         geomem audit train.npy --heldout new.npy --model my_model.py:denoise
-        geomem audit digits --n-train 64 --model digits-64-mlp --check "memorized < 0.01"
+        geomem audit digits --n-train 64 --model MODEL --check "memorized < 0.01"
         """,
     )
     verb.set_defaults(verb=audit_images)

@@ -40,8 +40,8 @@ def add_sample(verb: argparse.ArgumentParser) -> None:
     examples(
         verb,
         """
-        geomem sample digits-64-mlp
-        geomem sample digits-64-mlp -n 256 --seed 1 --solver euler --out try.npz
+        geomem sample MODEL
+        geomem sample MODEL -n 256 --seed 1 --solver euler --out try.npz
         """,
     )
     verb.set_defaults(verb=sample_images)
@@ -53,9 +53,9 @@ def add_swap(verb: argparse.ArgumentParser) -> None:
     examples(
         verb,
         """
-        geomem swap digits-64-mlp digits-1297-mlp --window medium
-        geomem swap digits-64-mlp digits-1297-mlp --low 0.05 --high 0.9 --out mixed.npz
-        geomem swap digits-1297-mlp digits-64-mlp --steps 11 14 --solver euler
+        geomem swap BASE DONOR --window medium
+        geomem swap BASE DONOR --low 0.05 --high 0.9 --out mixed.npz
+        geomem swap BASE DONOR --steps 11 14 --solver euler
         """,
     )
     verb.set_defaults(verb=swap_denoisers)

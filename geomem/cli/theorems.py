@@ -8,7 +8,7 @@ import sys
 from geomem.cli.main import examples
 from geomem.errors import InputError
 from geomem.theorems import STATEMENTS, verify
-from geomem.theorems.statement import Checked
+from geomem.theorems.statement import WHOSE, Checked
 
 VERIFY_SECONDS = 60  # every check of every statement, measured
 
@@ -32,6 +32,7 @@ def verify_theorems(options: argparse.Namespace) -> None:
     print(f"checking {len(chosen)} statements (all take about {VERIFY_SECONDS} s)", flush=True)
     rows = []
     for label in chosen:
+        print(f"{STATEMENTS[label].name}: {WHOSE[STATEMENTS[label].whose]}")
         for row in verify(STATEMENTS[label]):
             rows.append(row)
             state = "--" if row.kind == "in words" else "ok"

@@ -126,7 +126,8 @@ def attach_denoisers(
     }
     if (heavy := _weight([networks, values])) > MOST:
         networks, values = {}, {"heavy": f"{heavy / 1e6:.1f} MB"}
-    attach_live("denoisers-networks", **networks)
+    version = values.get("version", "")  # that of the page, which may be of another build
+    attach_live("denoisers-networks", version=version, networks=networks)
     attach_live("denoisers", **values)
 
 

@@ -134,6 +134,8 @@ def check(root: Path) -> dict[str, Any]:
             if entry.setdefault(key, usual) not in WHOSE:
                 whose = ", ".join(map(repr, WHOSE))
                 raise PaperError(f"paper.toml: {id}: {key} = {entry[key]!r}: one of {whose}.")
+        if lacking := {"says", "item", "scale", "ours", "paper"} - entry.keys():
+            raise PaperError(f"paper.toml: {id}: lacks {', '.join(sorted(lacking))}.")
         known.add(id)
         unlisted -= {(notebook, test) for test in _known(id, notebook, entry["decided_by"], tests)}
     for notebook, listed_tests in checks.items():

@@ -75,7 +75,9 @@
   async function models(scripts, version) {
     await loaded(`network.js?v=${scripts}`);
     await loaded(`live-denoisers-networks.js?v=${version}`);
-    return geomem.networks(geomem.live.unpacked(geomem.data["denoisers-networks"]));
+    const found = geomem.live.unpacked(geomem.data["denoisers-networks"]);
+    if (found.version !== version) throw Error("networks of another build"); // the page is older
+    return geomem.networks(found.networks);
   }
 
   function inSight(element) {

@@ -40,9 +40,11 @@
 
   /** A multiple of a power of ten; of two that are as near the even one, as Python rounds. */
   function rounded(number, power) {
-    const share = number / 10 ** power, low = Math.floor(share);
-    const tie = Math.abs(share - low - 0.5) < 1e-9;
-    return Number(`${tie ? low + Math.abs(low % 2) : Math.round(share)}e${power}`);
+    if (power > 0) return Number(`${Math.round(number / 10 ** power)}e${power}`);
+    // By all decimals that the number has: of ties toFixed takes the larger, Python the even one.
+    const up = number.toFixed(-power), exact = number.toFixed(60 - power);
+    const tie = /^50*$/.test(exact.slice(exact.length - 60));
+    return Number(tie && Number(up.at(-1)) % 2 ? (Number(up) - 10 ** power).toFixed(-power) : up);
   }
 
   /** Two digits, without an exponent: 0.05, 12, 120. */
@@ -52,8 +54,11 @@
   /** A share: two digits, none of them lost near 0 and 1, as geomem.geometry.intervals.percent. */
   function percent(share) {
     const value = 100 * share, left = 100 - Math.abs(value);
-    if (left > 0 && left < 1)
-      return left < 1e-4 ? "above 99.9999%" : `${value.toFixed(1 - Math.floor(Math.log10(left)))}%`;
+    if (left > 0 && left < 1e-4) return "above 99.9999%";
+    if (left > 0 && left < 1) {
+      const decimals = 1 - Math.floor(Math.log10(left));
+      return `${rounded(value, -decimals).toFixed(decimals)}%`;
+    }
     return Math.abs(value) >= 9.95 ? `${rounded(value, 0)}%` : `${digits(value)}%`;
   }
 

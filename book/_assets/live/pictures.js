@@ -85,6 +85,7 @@
   function between({ sigma, mean }, at) {
     const i = sigma.findIndex((one) => one >= at);
     if (i <= 0) return mean[i ? sigma.length - 1 : 0];
+    if (sigma[i] === at) return mean[i];
     const share = Math.log(at / sigma[i - 1]) / Math.log(sigma[i] / sigma[i - 1]);
     return mean[i - 1] + share * (mean[i] - mean[i - 1]);
   }

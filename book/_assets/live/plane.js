@@ -103,10 +103,15 @@
   function edges({ sigma, c, w }, level) {
     const both = c.map((one, i) => Math.min(one, w[i])), top = Math.max(...both), peak = both.indexOf(top);
     if (top < level) return { covered: lastRise(sigma, c, level), concentrated: firstFall(sigma, w, level) };
-    const part = (inside) => both.map((one, i) => (inside(i) ? one : 9)); // 9: above every level
+    // Each curve by itself: between two levels the lower may be one, then the other.
+    const part = (values, inside) => values.map((one, i) => (inside(i) ? one : 9)); // 9: above every level
+    const pick = (of, ends) => {
+      const known = ends.filter((one) => !Number.isNaN(one));
+      return known.length ? of(...known) : NaN;
+    };
     return {
-      covered: lastRise(sigma, part((i) => i <= peak), level),
-      concentrated: firstFall(sigma, part((i) => i >= peak), level),
+      covered: pick(Math.max, [c, w].map((one) => lastRise(sigma, part(one, (i) => i <= peak), level))),
+      concentrated: pick(Math.min, [c, w].map((one) => firstFall(sigma, part(one, (i) => i >= peak), level))),
     };
   }
 
