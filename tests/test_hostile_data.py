@@ -10,11 +10,12 @@ import subprocess
 import tracemalloc
 import zipfile
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import HOSTILE
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from geomem import DataError, load_dataset
 from geomem.data import named, sets
@@ -169,10 +170,13 @@ FOREIGN = {
 
 @pytest.mark.parametrize(("content", "message"), FOREIGN.values(), ids=FOREIGN)
 def test_a_program_or_a_bomb_called_an_image(folder, monkeypatch, content, message):
-    monkeypatch.setattr(subprocess, "Popen", None)  # no program is started
+    started = []
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")  # as if it were there
+    monkeypatch.setattr(subprocess, "Popen", lambda *given, **how: started.append(given))
     (folder / "x.png").write_bytes(content)
     with refused(rf"^folder set: x\.png .*{message}", peak=5e6):
         load_dataset(folder)
+    assert not started, "no program is"
 
 
 @pytest.mark.parametrize("form", ["bmp", "gif", "jpeg", "png", "tiff", "webp"])
@@ -279,8 +283,13 @@ def test_the_name_of_ones_own_set_is_text_alone(tmp_path, folder, name):
         load_dataset(images)
 
 
-def test_ones_own_set_is_never_taken_for_a_named_one(tmp_path, folder):
-    assert load_dataset(folder.rename(tmp_path / "cifar10")).name == "own-cifar10"
+def test_ones_own_set_is_never_taken_for_a_named_one(tmp_path, folder, monkeypatch):
+    own = folder.rename(tmp_path / "digits")
+    assert load_dataset(own).name == "own-digits"
+    monkeypatch.chdir(tmp_path)
+    for path in (Path("digits"), Path("./digits")):
+        assert load_dataset(path).name == "own-digits"
+    assert load_dataset("digits").name == "digits"
 
 
 @pytest.mark.parametrize("path", ["x" * 5000, "~nobody-of-this-name/a", "a\0b", "two\nlines"])

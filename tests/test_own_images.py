@@ -325,6 +325,11 @@ def test_folders_called_train_and_test(tmp_path, pixels):
     assert "held out are those in test" in data.source and "left out" not in data.source
     images_in(tmp_path / "val" / "a", pixels[:2] ^ 2)
     assert "2 of 6 images left out" in load_dataset(tmp_path).source
+    images_in(tmp_path, pixels[:1] ^ 4)  # a preview, and a third folder
+    images_in(tmp_path / "unlabeled", pixels[:3] ^ 8)
+    found = load_dataset(tmp_path)
+    assert len(found.train) == len(found.heldout) == 2
+    assert "6 of 10 images left out" in found.source
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -146,6 +146,8 @@ def _open_shards(place: _Place) -> Source:
     files = [file for file, top in zip(place.images, tops, strict=True) if top in known]
     train, heldout, notes = _parts([top for top in tops if top in known])
     shards = Shards(place.path, [files[i] for i in (*train, *heldout)], place.name)
+    if not shards.rows:
+        raise DataError(f"{place.name}: holds no image.")
     every, seen = _pictures(shards, shards.rows, shards.labels)
     if left := len(place.images) - len(train) - len(heldout):
         notes.append(f"{left} of {len(place.images)} files left out")
@@ -173,7 +175,7 @@ def _below(files: list[str]) -> list[tuple[str, ...]]:
 def _parts(tops: list[str]) -> tuple[list[int], list[int], list[str]]:
     """Which are training and which held-out images, where the folders they are in are called so."""
     held = next((word for word in HELD_OUT if word in tops), None)
-    if held is None or TRAIN not in tops or not {*tops} <= {TRAIN, *HELD_OUT}:
+    if held is None or TRAIN not in tops:  # what lies beside both is left out
         return [*range(len(tops))], [], []
     train, heldout = ([i for i, top in enumerate(tops) if top == w] for w in (TRAIN, held))
     return train, heldout, [f"held out are those in {held}"]

@@ -73,9 +73,8 @@ FASHION_DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
 
 def open_source(name: str | os.PathLike[str], root: Root) -> Source:
-    loader = LOADERS.get(str(name))
-    if loader is not None:
-        return loader(root)
+    if is_named(name):
+        return LOADERS[str(name)](root)
     path = path_of(name)
     suffix = path.suffix.lower()
     if _is_zarr(path) or (path.is_file() and suffix in READERS):
@@ -94,13 +93,18 @@ def open_source(name: str | os.PathLike[str], root: Root) -> Source:
     )
 
 
+def is_named(name: str | os.PathLike[str]) -> bool:
+    """Whether it is one of `LOADERS`: a path, as `pathlib` has it, never is."""
+    return isinstance(name, str) and name in LOADERS
+
+
 def _is_zarr(path: Path) -> bool:
     return path.is_dir() and path.suffix.lower() == ".zarr"
 
 
 def name_of(name: str | os.PathLike[str]) -> str:
     """What a data set is called in every output: its own name, or the last part of its path."""
-    return str(name) if str(name) in LOADERS else own_name(path_of(name).resolve().name)
+    return str(name) if is_named(name) else own_name(path_of(name).resolve().name)
 
 
 def own_name(text: str) -> str:

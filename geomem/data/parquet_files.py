@@ -65,8 +65,8 @@ class Shards:
                 return np.full(sum(counts), -1)
             self.label = label
             self.classes = self.classes or _names(schema.metadata or {}, label)
-            column = opened.read(columns=[label]).column(0).fill_null(-1)
-            return column.to_numpy().astype(np.int64)
+            column = opened.read(columns=[label]).column(0).cast("int64").fill_null(-1)
+            return column.to_numpy()
 
     def _column(self, schema: Any, file: str) -> str:
         found = {field.name: path for field in schema if (path := _bytes_in(field)) is not None}

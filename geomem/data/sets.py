@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geomem.data.files import DataError, Part, Root, Source, rows_of
-from geomem.data.named import LOADERS, name_of, open_source, path_of, source_files
+from geomem.data.named import is_named, name_of, open_source, path_of, source_files
 from geomem.data.ranges import RANGES, Range, recognise
 from geomem.machine import in_bytes, memory
 
@@ -190,7 +190,7 @@ def load_dataset(
     for array in (train, held, *both[0], *both[1]):
         digest.update(np.ascontiguousarray(array).data)
     said = source.description
-    if str(name) not in LOADERS or heldout is not None:
+    if not is_named(name) or heldout is not None:
         smaller = source.train.sizes or source.train.shape[1:] != shape[1:]
         scaled = [f"central squares scaled to {_times(shape[1:])}"] if smaller else []
         again = _repeats(train, held) if len(a) == whole else ()  # of a share it is not known
@@ -214,7 +214,7 @@ def source_sha256(name: str, root: str | os.PathLike[str] | None = None) -> str:
     except DataError:
         return "absent"
     digest = hashlib.sha256()
-    folder = path_of(name) if name not in LOADERS and path_of(name).is_dir() else None
+    folder = path_of(name) if not is_named(name) and path_of(name).is_dir() else None
     for path in files:
         digest.update(os.fsencode(path.relative_to(folder) if folder else path.name) + b"\0")
         with path.open("rb") as handle:

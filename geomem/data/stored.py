@@ -69,6 +69,8 @@ class Stored:
             raise DataError(
                 f"{self.name}: '{self.key}' must be {n} whole numbers, one for each image."
             )
+        if n == 0:  # which is said of the images
+            return np.empty(0, np.int64)
         return np.concatenate([*self.read(np.arange(n))]).astype(np.int64).ravel()
 
 

@@ -20,9 +20,11 @@ from geomem import digitized
 from geomem.data.sets import ImageSet, load_dataset
 from geomem.digitized import Digitized
 from geomem.geometry.arrays import Array, Floats
+from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import percent
 from geomem.geometry.posterior import empirical_denoiser
 from geomem.geometry.regimes import measure_regimes
+from geomem.memorization.hump import Hump
 from geomem.memorization.ratio_test import RateCurve, memorization_rates
 
 COLUMNS = {
@@ -59,10 +61,10 @@ class PaperRates:
 
     @property
     def centre(self) -> float:
-        """The centre of the hump of 1,000 images, data units: log sigma weighted by the rate."""
-        rate = self.rates["EDM, N = 1,000"]
-        excess = rate - rate.min()  # the last digit is misread
-        return float(np.exp(excess @ np.log(self.sigma) / excess.sum()))
+        """The centre of the hump of 1,000 images, data units, as `Hump` has it."""
+        rate = self.rates["EDM, N = 1,000"][::-1]  # ascending
+        excess = Curve.from_table(self.sigma[::-1], rate - rate.min())  # the last digit is misread
+        return Hump(excess, np.empty((0, len(rate)))).centre.value
 
 
 @dataclass(frozen=True)
