@@ -234,7 +234,7 @@ def executed(monkeypatch):
 @pytest.mark.parametrize(
     ("edit", "said"),
     [
-        (("n=str(n)", "n=str(n + 1)"), "its code or data changed while it ran"),
+        (("n=str(n)", "n=str(n + 1)"), "its code or data changed"),
         (("n: int", "m: int = 1  # more, in [1, 9]\nn: int"), "its code or data changed"),
         (("n=str(n)", "n=str(n"), "its code or data changed"),  # in the middle of an edit
         (("n: int", "n int"), "its code or data changed"),

@@ -51,12 +51,12 @@ def test_settled_means_from_here_on_for_good(course):
 
 def test_shares_against_a_zone(course):
     found = Settled.of(course, Window(1.0, 4.0))
-    assert (found.image, found.copy) == ((8, 4, 4), (2, 0, 0))
+    assert (found.image, found.copy) == ((8, 8, 4), (2, 2, 0))
     assert counts(found.copies) == {"above": (0, 0), "inside": (1, 1), "below": (1, 1)}
     assert (found.earlier.count, found.named.count, found.edge) == (2, 2, 1)
     assert (found.already.count, found.already.n) == (1, 2)
     assert (found.kept.count, found.kept.n) == (1, 1)
-    assert found.in_words["copy_late"] == "0" and found.in_words["image_median"] == "4"
+    assert found.in_words["copy_late"] == "0" and found.in_words["image_median"] == "8"
 
 
 def counts(copies):

@@ -168,9 +168,11 @@ def _fit(
             raise
         raise ConfigError(str(error)) from error  # not one step: what was asked for is wrong
     except RuntimeError as error:
-        if torchrun().world == 1:
+        lost = isinstance(error, distributed.DistError) or "gloo" in str(error)
+        if torchrun().world == 1 or not lost:
             raise
-        raise WorkError("a process has ended, or cannot be reached") from error
+        said = str(error).partition("\n")[0]
+        raise WorkError(f"a process has ended, or cannot be reached: {said}") from error
     finally:
         if progress.bar is not None:
             progress.bar.close()

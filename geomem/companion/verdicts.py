@@ -47,6 +47,7 @@ WHOSE = {
     "reconstruction": "our reconstruction",
     "ours": "ours",
 }
+NEEDED = {"says", "item", "notebook", "scale", "ours", "paper", "decided_by"}
 SAID = {True: "yes", False: "NO", None: "undecided: the intervals allow both, or nothing tests it"}
 NAMES = {"claim", "companion.claim"}  # what a notebook calls it
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
@@ -118,7 +119,7 @@ def check(root: Path) -> dict[str, Any]:
 
     Raises
     ------
-    PaperError : two claims of one id, one without, a ``whose`` or ``whose_there`` that is none of
+    PaperError : two claims of one id, one without, one that lacks a key, a ``whose`` or ``whose_there`` that is none of
         `WHOSE`, a test that the claim's notebook does not make, or one that neither a claim nor
         ``[checks]`` lists.
     """
@@ -127,15 +128,19 @@ def check(root: Path) -> dict[str, Any]:
     checks: dict[str, list[str]] = listed.get("checks", {})
     unlisted = {(name, test) for name, found in tests.items() for test in found}
     for entry in listed["claim"]:
-        id, notebook = entry.get("id", ""), entry["notebook"]
+        id = entry.get("id", "")
         if not id or id in known:
-            raise PaperError(f"paper.toml: {entry['says']!r} needs an id of its own, not {id!r}.")
+            says = entry.get("says", "")
+            raise PaperError(f"paper.toml: {says!r} needs an id of its own, not {id!r}.")
+        if lacking := NEEDED - entry.keys():
+            raise PaperError(f"paper.toml: {id}: lacks {', '.join(sorted(lacking))}.")
+        if entry.get("whose_scale", "none") not in {"none", *listed["scales"]}:
+            raise PaperError(f"paper.toml: {id}: no scale {entry['whose_scale']!r}.")
+        notebook = entry["notebook"]
         for key, usual in (("whose", "paper"), ("whose_there", entry.get("whose", "paper"))):
             if entry.setdefault(key, usual) not in WHOSE:
                 whose = ", ".join(map(repr, WHOSE))
                 raise PaperError(f"paper.toml: {id}: {key} = {entry[key]!r}: one of {whose}.")
-        if lacking := {"says", "item", "scale", "ours", "paper"} - entry.keys():
-            raise PaperError(f"paper.toml: {id}: lacks {', '.join(sorted(lacking))}.")
         known.add(id)
         unlisted -= {(notebook, test) for test in _known(id, notebook, entry["decided_by"], tests)}
     for notebook, listed_tests in checks.items():

@@ -339,5 +339,5 @@ def _named(name: str) -> Floats:
 
 
 def _values(numbers: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
-    host = numbers.detach().double().cpu() if isinstance(numbers, torch.Tensor) else numbers
+    host = numbers.detach().cpu().double() if isinstance(numbers, torch.Tensor) else numbers
     return np.asarray(host, dtype=np.float64)

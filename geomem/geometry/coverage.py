@@ -113,7 +113,7 @@ def shell_mass(r: Any, d: float, c: float = 5.0) -> Any:
     """
     from scipy.stats import ncx2  # a second, which what needs no shell need not wait
 
-    host = r.detach().double().cpu().numpy() if isinstance(r, torch.Tensor) else r
+    host = r.detach().cpu().double().numpy() if isinstance(r, torch.Tensor) else r
     radius = np.asarray(host, dtype=np.float64)
     if not np.all(np.isfinite(radius) & (radius >= 0)):
         raise ValueError("shell_mass: r must be finite and at least 0.")

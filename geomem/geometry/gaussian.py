@@ -371,7 +371,7 @@ def linear_gap_bound(
     [0.00145]
     """
     levels = check_sigmas(sigmas)
-    host = radius.detach().double().cpu() if isinstance(radius, torch.Tensor) else radius
+    host = radius.detach().cpu().double() if isinstance(radius, torch.Tensor) else radius
     r = np.asarray(host, dtype=np.float64)
     if r.shape not in ((), levels.shape) or not np.all(np.isfinite(r) & (r >= 0)):
         raise ValueError(f"radius: expected one finite number >= 0, or {len(levels)} of them.")

@@ -254,7 +254,7 @@ def latest(late: Sequence[float]) -> str:
 def in_words(found: Comparison) -> dict[str, str]:
     """Which candidate is nearest, both ways, by how much, and the levels fitted, as text.
 
-    Of what padding leaves alone also by how much it is farther off than the shells.
+    Of the others also by how much they are farther off than the shells.
     """
     words = dict[str, str]()
     for how, fitted in (("plain", False), ("fitted", True)):
@@ -264,8 +264,9 @@ def in_words(found: Comparison) -> dict[str, str]:
         words |= {f"{how}_best": best, f"{how}_off": f"{known.get(best, Estimate(np.nan)):.2f}"}
         words |= {f"{how}_off_{name.split()[0]}": f"{off[name]:.2f}" for name in off}
         for name in (PADDED, *STAY):
-            ratio = found.against(name, SHELLS, fitted=fitted)
-            words[f"{how}_{name.split()[0]}"] = f"{ratio:.2f}, {_beside(ratio)}"
+            if name in off:
+                ratio = found.against(name, SHELLS, fitted=fitted)
+                words[f"{how}_{name.split()[0]}"] = f"{ratio:.2f}, {_beside(ratio)}"
     for name in (SHELLS, *STAY):
         levels = sorted(found.levels[name].values())
         ends = f"{levels[0]:.1g} to {levels[-1]:.1g}" if levels else "none"

@@ -20,6 +20,7 @@ from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import ErrorCurve, share_interval
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Fraction, percent
+from geomem.geometry.window import span
 from geomem.memorization.generalization import Compared
 from geomem.memorization.ratio_test import denoising_error
 
@@ -126,12 +127,9 @@ class Membership:
 
     def __str__(self) -> str:
         auc, tpr = (curve.estimate(self.worst) for curve in (self.auc, self.tpr))
-        where = self.sigma[self.told]
-        span = (
-            f"at sigma {where.min():.3g} to {where.max():.3g}" if len(where) else "nowhere surely"
-        )
+        where = f"at sigma {span(self.sigma, self.told)}" if self.told.any() else "nowhere surely"
         return (
-            f"an attacker can tell {span}, most at {self.sigma[self.worst]:.3g}: AUC {auc:.2f}, "
+            f"an attacker can tell {where}, most at {self.sigma[self.worst]:.3g}: AUC {auc:.2f}, "
             f"{tpr.percent} of the training images {self.false_positives}"
         )
 

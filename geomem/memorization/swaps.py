@@ -112,8 +112,12 @@ def _bounded(denoise: Denoiser, base: Denoiser, donor: Denoiser, window: Window)
     """
     low, high = window.low, window.high
     counted: dict[str, tuple[Any, Callable[[float], bool], Callable[[float], bool]]] = {
-        "sigma_min": (max, lambda end: low > 0 or end > high, lambda end: end > low),
-        "sigma_max": (min, lambda end: high < math.inf or end < low, lambda end: end < high),
+        "sigma_min": (max, lambda end: low > 0 or end > high, lambda end: low < min(high, end)),
+        "sigma_max": (
+            min,
+            lambda end: high < math.inf or end < low,
+            lambda end: max(low, end) < high,
+        ),
     }
     for name, (strictest, *counts) in counted.items():
         known = [

@@ -311,8 +311,9 @@ class Settled:
     Attributes
     ----------
     image, copy : tuples of 3 floats
-        Upper quartile, median and lower quartile, over the copies, of the level from which on
-        the nearest training image is the final one, and of that from which on it is a copy.
+        The levels by which a quarter, half and three quarters of the copies have settled, as
+        `quarters`: from which on the nearest training image is the final one, and from which on
+        it is a copy.
     copies : dict of "above", "inside", "below" to a Within
         Where copies are settled, against the zone, as shares of them. It is between the level at
         which one first is a copy for good and the one before; so may be an end of the zone.

@@ -111,7 +111,7 @@ def beside(
         look = style(SERIES[kind], ls="")
         for shift, one in zip(_shifts(len(study.of(kind))), study.of(kind), strict=True):
             ax.errorbar(one.copies.value, place + shift, xerr=bars([one.copies])[1], **look)
-        ax.text(1.04, place, f"{study.cost(kind):.0%}", va="center", **outside)
+        ax.text(1.04, place, f"{100 * study.cost(kind):.3g}%", va="center", **outside)
     ax.text(1.04, -0.6, "images\nseen", va="bottom", **outside)
     ax.set_yticks(range(len(names)), [fill(name, 16) for name in names.values()])
     ax.set_ylim(len(names) - 0.5, -0.5)

@@ -95,7 +95,7 @@ def _box_sum(difference: sp.Expr) -> sp.Expr:
 # Exact instances ---------------------------------------------------------------------------
 
 
-CIRCLES = "three pixels, one of them opposite, of circles of 2 to 8"
+CIRCLES = "the distances 0, 1 and half the circle, rounded down, on circles of 2 to 8 pixels"
 
 
 def _circles() -> Iterator[Mapping[Any, Any]]:
