@@ -119,9 +119,9 @@ def check(root: Path) -> dict[str, Any]:
 
     Raises
     ------
-    PaperError : two claims of one id, one without, one that lacks a key, a ``whose`` or ``whose_there`` that is none of
-        `WHOSE`, a test that the claim's notebook does not make, or one that neither a claim nor
-        ``[checks]`` lists.
+    PaperError : two claims of one id, one without, one that lacks a key, a ``whose`` or
+        ``whose_there`` that is none of `WHOSE`, a ``whose_scale`` that is none, a test that the
+        claim's notebook does not make, or one that neither a claim nor ``[checks]`` lists.
     """
     listed, known = _listed(root), set[str]()
     tests = {name: tests_of(notebook) for name, notebook in notebooks(root).items()}

@@ -7,7 +7,7 @@ the base. Whatever samples, measures or draws a denoiser can do so with a swap.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -111,22 +111,16 @@ def _bounded(denoise: Denoiser, base: Denoiser, donor: Denoiser, window: Window)
     An end counts where a level beyond it would be asked of that model.
     """
     low, high = window.low, window.high
-    counted: dict[str, tuple[Any, Callable[[float], bool], Callable[[float], bool]]] = {
-        "sigma_min": (max, lambda end: low > 0 or end > high, lambda end: low < min(high, end)),
-        "sigma_max": (
-            min,
-            lambda end: high < math.inf or end < low,
-            lambda end: max(low, end) < high,
-        ),
+    beyond = {  # whether the base, and the donor, are asked below a least level, above a largest
+        "sigma_min": (lambda end: low > 0 or end > high, lambda end: low < min(high, end)),
+        "sigma_max": (lambda end: high < math.inf or end < low, lambda end: max(low, end) < high),
     }
-    for name, (strictest, *counts) in counted.items():
-        known = [
-            end
-            for model, counts_here in zip((base, donor), counts, strict=True)
-            if (end := getattr(model, name, None)) is not None and counts_here(end)
-        ]
-        if known:
-            setattr(denoise, name, strictest(known))
+    for name, strictest in (("sigma_min", max), ("sigma_max", min)):
+        pairs = zip((base, donor), beyond[name], strict=True)
+        known = [(getattr(model, name, None), asked) for model, asked in pairs]
+        ends = [end for end, asked in known if end is not None and asked(end)]
+        if ends:
+            setattr(denoise, name, strictest(ends))
 
 
 def turns(window: Window, sigmas: Floats, base: str) -> NDArray[np.int64]:
