@@ -158,4 +158,7 @@ companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of m
 companion.quote(table=companion.Table(dimension.overview(found)), factors=compared)
 companion.quote(largest=titles[at], six=copied.sum())
 companion.quote(growth=dimension.growth(found), **dimension.in_words(found))
+trainings = zip((case.small.train.steps for case in cases), found, strict=True)
+steps = [n for n, one in trainings if any(one is of for of in same)]
+companion.quote(network_steps=steps or "none")
 companion.quote(networks=beside if same else "", **dimension.network_in_words(same))

@@ -8,9 +8,8 @@ import pytest
 from conftest import HOSTILE, ROOT
 
 from geomem import load_dataset
-from geomem.companion import fresh, notebooks, runs
+from geomem.companion import fresh, notebooks, runs, verdicts
 from geomem.companion.notebooks import Parameter, ParameterError
-from geomem.companion.verdicts import tests_of
 
 
 def test_every_notebook_has_typed_parameters_with_help():
@@ -236,7 +235,7 @@ def test_code_that_is_none_names_its_notebook_and_a_comment_is_no_magic(written)
     with pytest.raises(ParameterError, match=r"broken\.py: .*: 'a: int"):
         _ = broken.parameters
     with pytest.raises(ParameterError, match=r"broken\.py"):
-        tests_of(broken)
+        verdicts.tests_of(broken)
     good = written("good", "a: int = 1  # help")
     comment = "# copy window: reaches further down"
     good.path.write_text(good.path.read_text() + f"\n# %%\n{comment}\nprint(2)\n")

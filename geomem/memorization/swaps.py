@@ -7,7 +7,7 @@ the base. Whatever samples, measures or draws a denoiser can do so with a swap.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -111,7 +111,10 @@ def _bounded(denoise: Denoiser, base: Denoiser, donor: Denoiser, window: Window)
     An end counts where a level beyond it would be asked of that model.
     """
     low, high = window.low, window.high
-    beyond = {  # whether the base, and the donor, are asked below a least level, above a largest
+    # Whether the base, and the donor, are asked below a least level, and above a largest.
+    beyond: dict[str, tuple[Callable[[float], bool], ...]] = {
+        str, tuple[Callable[[float], bool], ...]
+    ] = {  # whether the base, and the donor, are asked below a least level, above a largest
         "sigma_min": (lambda end: low > 0 or end > high, lambda end: low < min(high, end)),
         "sigma_max": (lambda end: high < math.inf or end < low, lambda end: max(low, end) < high),
     }
