@@ -113,8 +113,6 @@ def _bounded(denoise: Denoiser, base: Denoiser, donor: Denoiser, window: Window)
     low, high = window.low, window.high
     # Whether the base, and the donor, are asked below a least level, and above a largest.
     beyond: dict[str, tuple[Callable[[float], bool], ...]] = {
-        str, tuple[Callable[[float], bool], ...]
-    ] = {  # whether the base, and the donor, are asked below a least level, above a largest
         "sigma_min": (lambda end: low > 0 or end > high, lambda end: low < min(high, end)),
         "sigma_max": (lambda end: high < math.inf or end < low, lambda end: max(low, end) < high),
     }
