@@ -546,8 +546,8 @@ def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
     assert (here.finished, here.step, [*here.faults]) == (False, 0, [part])
     assert_equal_to(fit(base, root=tmp_path), whole)
     shutil.rmtree(folder / part)  # as the line says, and then as a notebook does
-    here = lambda todo, jobs: fit(*todo.values(), root=tmp_path)  # noqa: E731
-    monkeypatch.setattr(fitting, "_side_by_side", here)
+    in_this = {"root": tmp_path}  # process, where a notebook starts others
+    monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: fit(*todo.values(), **in_this))
     assert_equal_to(*train_or_load([base], root=tmp_path), whole)
 
 
