@@ -323,6 +323,23 @@ def browser():
         yield running
 
 
+def troubles(page, inside="file:"):
+    """A list that fills with what goes wrong on a page: errors, requests failed or for outside."""
+    found, own = [], (inside, "data:", "blob:")
+
+    def failed(request):
+        # The icon may be on its way when the next page is opened: left behind, it has not failed.
+        if request.failure != "net::ERR_ABORTED":
+            found.append(request.url)
+
+    page.on("console", lambda m: found.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(own) else found.append(r.url))
+    page.on("requestfailed", failed)
+    page.on("response", lambda r: found.append(r.url) if r.status >= 400 else None)
+    return found
+
+
 # The order of the files
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, troubles
 
 import geomem
 from geomem.companion import sphinx_live
@@ -125,16 +125,13 @@ def test_all_live_figures_together_are_light(site, monkeypatch):
 @pytest.fixture
 def visit(browser, site):
     """Opens the page from the disk; at the end nothing has failed and nothing outside was asked."""
-    contexts, troubles, asked = [], [], []
+    contexts, found = [], []
 
     def visit(hash="", width=1200, scheme="light", **options):
         size = {"width": width, "height": 900}
         contexts.append(browser.new_context(viewport=size, color_scheme=scheme, **options))
         page = contexts[-1].new_page()
-        page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        inside = ("file:", "data:", "blob:")
-        page.on("request", lambda r: None if r.url.startswith(inside) else asked.append(r.url))
+        found.append(troubles(page))
         page.goto(f"{(site / 'page.html').as_uri()}{hash}", wait_until="load")
         page.wait_for_selector(".live-words:not(:empty)")
         return page
@@ -142,7 +139,7 @@ def visit(browser, site):
     yield visit
     for context in contexts:
         context.close()
-    assert troubles == [] and asked == []
+    assert not any(found), found
 
 
 COMPUTED = """([points, c, sigmas]) => {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, troubles
 
 import geomem
 from geomem import DistinctImages, EDMDenoiser, ModelConfig
@@ -52,7 +52,7 @@ def trained(config, seed=0):
 def opened(browser, tmp_path, monkeypatch):
     """Opens a page with scripts and data from the disk; in the end nothing has failed."""
     monkeypatch.chdir(tmp_path)
-    contexts, troubles = [], []
+    contexts, found = [], []
 
     def opened(name, *scripts, hash="", width=1000):
         for asset in LIVE.iterdir():
@@ -62,16 +62,14 @@ def opened(browser, tmp_path, monkeypatch):
         place.write_text(PAGE.format(name=name, scripts="\n".join(tags)))
         contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
         page = contexts[-1].new_page()
-        page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("requestfailed", lambda request: troubles.append(request.url))
+        found.append(troubles(page))
         page.goto(place.as_uri() + hash, wait_until="load")
         return page
 
     yield opened
     for context in contexts:
         context.close()
-    assert troubles == []
+    assert not any(found), found
 
 
 # The networks

@@ -7,6 +7,7 @@ from importlib.resources import files
 from urllib.parse import quote
 
 import pytest
+from conftest import troubles
 
 # Scheme, width, and whether a server gives the pages or the disk does. No page asks for two of them
 # at once, so that each has its two values once.
@@ -55,23 +56,18 @@ def visit(browser, base, html, scheme, width):
     pages = [page for page in sizes if page not in reference or page in extremes]
     pages += [f"notebooks/{path.name}" for path in html.glob("notebooks/*.html")]
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page, troubles = context.new_page(), []
-    own = (base, "data:", "blob:")
-    page.on("console", lambda m: troubles.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("requestfailed", lambda r: troubles.append(r.url))
-    page.on("response", lambda r: troubles.append(r.url) if r.status >= 400 else None)
-    page.on("request", lambda r: None if r.url.startswith(own) else troubles.append(r.url))
+    page = context.new_page()
+    found = troubles(page, base)
     for name in pages:
         page.goto(base + name, wait_until="load")
         if page.query_selector(".math:not(:has(math)), merror"):
-            troubles.append(f"{name}: a formula did not render")
+            found.append(f"{name}: a formula did not render")
         if page.evaluate("document.documentElement.scrollWidth") > width:
-            troubles.append(f"{name}: wider than {width} px")
+            found.append(f"{name}: wider than {width} px")
         if page.evaluate("document.documentElement.dataset.theme") != scheme:
-            troubles.append(f"{name}: not in the {scheme} theme")
+            found.append(f"{name}: not in the {scheme} theme")
     context.close()
-    return troubles
+    return found
 
 
 @pytest.mark.parametrize(("scheme", "width", "served"), VIEWS)
