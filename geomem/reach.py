@@ -106,24 +106,37 @@ class _Walk:
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], str] = {}
         self.outside: set[str] = set()
+        self.state = _state()
 
     def reach(self, name: str, symbol: str) -> None:
         """Count a name of a module, or with "" what runs when the module is imported."""
+        if name in SILENT or (name, symbol) in self.found:
+            return
         if not _ours(name):
             self.outside |= {name.split(".")[0]} - {"", NAME, "__main__"}
             return
-        if name in SILENT or (name, symbol) in self.found:
-            return
-        module = _module(name)
-        statements = module.defined.get(symbol, []) if symbol else module.other
-        meant = [*dict.fromkeys(m for statement in statements for m in _meant(module, statement))]
-        digest = _sha256(json.dumps([[*map(_dump, statements)], meant]).encode())
-        self.found[name, symbol] = digest if statements else ""
+        self.found[name, symbol], meant = _definition(name, symbol, self.state)
         for other in meant:
             self.reach(*other)
         # A package is imported before its modules; this one as a whole only passes names on.
         for whole in {name, name.rpartition(".")[0]} - {NAME}:
             self.reach(whole, "")
+
+
+def _state() -> str:
+    """What tells one state of this package's code from another."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return _sha256(json.dumps([(str(path), path.stat().st_mtime_ns) for path in paths]).encode())
+
+
+@cache  # scripts reach most definitions in common
+def _definition(name: str, symbol: str, _: str) -> tuple[str, list[tuple[str, str]]]:
+    """The hash of what defines a name of a module, and what that means, in a state of the code."""
+    module = _module(name)
+    statements = module.defined.get(symbol, []) if symbol else module.other
+    meant = [*dict.fromkeys(m for statement in statements for m in _meant(module, statement))]
+    digest = _sha256(json.dumps([[*map(_dump, statements)], meant]).encode())
+    return digest if statements else "", meant
 
 
 def _meant(module: _Module, tree: ast.AST) -> Iterator[tuple[str, str]]:

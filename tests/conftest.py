@@ -343,11 +343,21 @@ def troubles(page, inside="file:"):
 # The order of the files
 
 
-def pytest_collection_modifyitems(items):
-    """Files that read a book that is there come first, as the longest: else one worker ends alone.
+# The longest first, or one worker ends alone; between those that read the book, others, so that
+# nobody waits while it is made.
+LONGEST = ["test_book", "test_runs", "test_audit", "test_web_pages", "test_live", "test_zoo"]
 
-    Where it is to be built, the other worker does the rest meanwhile, in their order.
-    """
-    if (ROOT / "_build" / "html").is_dir():
-        readers = {item.path for item in items if "smoke" in item.fixturenames}
-        items.sort(key=lambda item: item.path not in readers)  # the others stay in their order
+
+def pytest_collection_modifyitems(items):
+    """Where the book is to be built, those that only read it come last."""
+    there = (ROOT / "_build" / "html").is_dir()
+    readers = {item.path.stem for item in items if "smoke" in item.fixturenames}
+    order = [name for name in LONGEST if there or name not in readers or name == LONGEST[0]]
+
+    def place(item):
+        name = item.path.stem
+        if name in order:
+            return order.index(name)
+        return len(order) + (name in readers and not there)
+
+    items.sort(key=place)  # the others stay in their order

@@ -435,6 +435,9 @@ def test_pages_are_rendered_apart_and_replaced_whole_or_not_at_all(project, rend
     source.write_text(f"{source.read_text()}# another\n")
     (project / "notebooks" / ".ipynb_checkpoints").mkdir()
     assert book.build(project)[1]
+    copy = project.parent / "another folder" / "copy"  # whose package lies elsewhere
+    shutil.copytree(project, copy)
+    assert book.build(copy) == (copy / "_build" / "html" / "index.html", False)
     (project / "CITATION.cff").write_text("more")
     with monkeypatch.context() as patch:
         patch.setattr(disk, "_flush", full)

@@ -104,12 +104,19 @@ def _when(run: Mapping[str, Any]) -> str:
 
 def _fingerprint(root: Path) -> str:
     """SHA-256 over everything that the rendered pages come from."""
+    package = Path(__file__).parents[1]
     files = [root / "_config.yml", root / "_toc.yml", root / "notebooks" / "profiles.toml"]
     files += [root / "CITATION.cff", *(root / "notebooks").glob("*.ipynb")]
     files += (root / "notebooks").glob("*.py")
-    for folder in (root / "book", root / "results", Path(__file__).parents[1]):
+    for folder in (root / "book", root / "results", package):
         files += (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
+    # A copy of the project elsewhere has the same: the package may lie in it or beside it.
+    bases = [root, package.parent]
+    named = {
+        next(path.relative_to(b) for b in bases if path.is_relative_to(b)).as_posix(): path
+        for path in files
+    }
     digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    for name, path in sorted(named.items()):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
