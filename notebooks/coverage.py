@@ -29,6 +29,7 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.data.named import LOADERS
+from geomem.geometry import intervals
 from geomem.geometry.coverage import coverage_study
 from geomem.geometry.difference import Difference
 from geomem.geometry.noise_shell import NoiseShell
@@ -89,7 +90,8 @@ claim("shell-lemma", "it is at least what the lemma promises", shell.mass >= she
 nearest = geomem.nearest_distances(data.heldout, data.train)
 must = own and nearest.min() > 0 and sigma_min <= 0.01
 # Of a grid that begins later, or ends earlier, neither is known.
-none = coverage.mean[0] < 0.01 if sigma_min <= 0.01 else None
+none = intervals.decided(coverage.mean[0] < 0.01, coverage.low[0] >= 0.01)
+none = none if sigma_min <= 0.01 else None
 claim("coverage-small", "at small noise nothing is covered", none, must=must)
 one = coverage.low[-1] - 0.01 <= shell.mass <= coverage.high[-1] + 0.01
 says = "at large noise coverage is the mass of one shell"

@@ -174,7 +174,7 @@ companion.figure(fig, "fig-gap-samples", plotted, data=data)
 
 # %%
 must, claim = case.own, partial(companion.claim, must=False)
-companion.claim("gap-trainings", "every training went well", not broken, must=must)
+companion.claim("gap-trainings", "every training went well", None if broken else True, must=must)
 theirs_too = (gap_low, gap_high) == CARS_GAP
 zone_known = theirs_too or bool(reach.geometry.regimes.medium and not given)
 if zone_known:

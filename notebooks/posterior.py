@@ -28,7 +28,7 @@ import geomem
 from geomem import companion
 from geomem.data.named import LOADERS
 from geomem.geometry.distances import rms_radius
-from geomem.geometry.intervals import percent
+from geomem.geometry.intervals import decided, percent
 from geomem.geometry.paper_weights import PaperWeights
 from geomem.geometry.posterior import single_precision_error
 from geomem.plots import drawing
@@ -106,7 +106,8 @@ single = len(np.unique(data.train, axis=0)) == n_train and dataset in LOADERS
 single = single and sigma_min <= 0.01
 claim("weight-falls", "W never rises with sigma", np.all(mean[1:] <= weight.high[:-1]))
 claim("weight-floor", "W is at least 1/N", np.all(mean >= 1 / n_train - 1e-12))
-one = bool(mean[0] > 0.99) if sigma_min <= 0.01 else None  # a grid may begin where it has fallen
+one = decided(mean[0] > 0.99, weight.high[0] <= 0.99)
+one = one if sigma_min <= 0.01 else None  # a grid may begin where it has fallen
 claim("weight-one", "W starts at 1", one, must=single)
 ends_low = True if mean[-1] < 10 / n_train else None  # it falls on beyond a grid that ends early
 claim("weight-ends-low", "W ends near its floor: below 10/N", ends_low, must=False)

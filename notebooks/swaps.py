@@ -158,7 +158,7 @@ companion.Table(table.beside_paper(titles))
 # %%
 claim = companion.claim
 must = case.own and preset.startswith("digits") and n_samples >= 256  # of fewer, intervals touch
-well = not any(trained.broke_down for trained in (*plain, many))
+well = None if any(one.broke_down for one in (*plain, many)) else True  # else nothing is known
 claim("trained-well", "every training went well", well, must=must)
 undone, brought = table.change("small", "medium"), table.change("large", "medium")
 says = "the large denoiser at medium noise undoes memorization"

@@ -177,8 +177,8 @@ def test_of_models_that_lose_as_little_the_one_that_copies_least_is_kept(parts):
 def test_a_model_that_something_is_wrong_with_is_never_preferred(parts):
     parts["a"].warnings.append("Your held-out images look trained on.")
     said = compared(parts, "").said
-    assert said[0].startswith("Keep b") and "loss on held-out images is that of b." in said[1]
-    assert "wrong with a, which cannot be chosen" in said[2]
+    assert said[0].startswith("Keep b") and "nothing is wrong is that of b." in said[1]
+    assert "wrong with a, which cannot be chosen: Your held-out images look trained on." in said[2]
     for part in parts.values():
         part.warnings.append("Something.")
     assert compared(parts, "").said == ["None can be preferred: something is wrong with each."]
@@ -359,6 +359,21 @@ def test_near_twins_do_not_hide_copies_or_move_the_zone(data, report):
     ends = [found.numbers[name].value for name in ("zone_from", "zone_to")]
     alone = [report.numbers[name].value for name in ("zone_from", "zone_to")]
     assert ends == pytest.approx(alone, rel=0.02)
+
+
+def test_an_image_that_is_there_often_counts_once(data):
+    """Else repeats make intervals narrow: of membership, of a rate, and of the floor."""
+    few, new = data.train[:20], data.heldout[:24]
+    one, many = (
+        geomem.audit(np.tile(few, tile), np.tile(new, tile), samples=new[:2], quiet=True,
+                     model=geomem.EmpiricalDenoiser(few, device="cpu"))
+        for tile in ((1, 1, 1, 1), (4, 1, 1, 1))
+    )  # fmt: skip
+    names = ["membership", "membership_caught", "rate_peak", "floor", "zone_from", "heldout_loss"]
+    for name in names:
+        assert many.numbers[name].text == one.numbers[name].text
+    with pytest.raises(InputError, match="of 76 held-out images only 19 are no repeats"):
+        geomem.audit(few, np.tile(new[:19], (4, 1, 1, 1)), quiet=True)
 
 
 @pytest.mark.parametrize("check", ["memorized", "memorized << 1", "memorised < 1", "zone_from < x"])

@@ -67,6 +67,19 @@ def test_where_no_prediction_is_known_none_is_nearest(measured):
     assert not any(re.search(r"\b(nan|inf)\b", text) for text in said.values()), said
 
 
+def test_predictions_are_compared_over_the_same_pairs_of_models(monkeypatch):
+    """One that is known at the easy size only is not nearer for it."""
+    factors = {(name, target): np.array([np.nan, np.nan])
+               for name in dimension.PREDICTIONS for target in dimension.TARGETS}  # fmt: skip
+    factors["zone", "hump"] = np.array([np.nan, 1.5])
+    factors["copy edge", "hump"] = np.array([4.0, 1.2])
+    monkeypatch.setattr(dimension, "factors", lambda sizes: factors)
+    for name in ("over_switch", "apart", "titles"):
+        monkeypatch.setattr(dimension, name, lambda *_: [])
+    assert dimension.in_words([])["best_hump"].startswith("the copy edge")
+    assert dimension.in_words([])["best_switch"] == "none that is known"
+
+
 def test_near_means_near_to_all_of_where_the_target_may_lie():
     def near(*levels, factor=2.0):
         one = SimpleNamespace(predicted={"zone": 2.0}, targets={"hump": levels})

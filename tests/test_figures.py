@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import xml.etree.ElementTree as ET
@@ -102,8 +103,9 @@ def test_what_git_does_not_know_yet_is_a_change_too(tmp_path, monkeypatch):
     code = tmp_path / "geomem"
     code.mkdir()
     (code / "old.py").write_text("")
+    own = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm one"):
-        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True, env=own)
     monkeypatch.setattr(figures, "__file__", str(code / "figures.py"))
     assert figures.commit()["dirty"] is False
     (tmp_path / "notebooks").mkdir()

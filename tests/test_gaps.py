@@ -116,7 +116,7 @@ def sweep():
 
 def test_a_sweep_of_known_outcome(sweep):
     assert sweep.halves.value == pytest.approx(0.4)
-    assert sweep.verdict == "lowers memorization more than" and sweep.low_half_does_it
+    assert sweep.verdict == "leaves fewer copies than" and sweep.low_half_does_it
     assert sweep.effective == ["zone", "low half"]
     inside = {("zone", "low half"): -0.4, ("zone", "high half"): -0.8}
     found = sweep.nested(["zone", "low half", "high half"])

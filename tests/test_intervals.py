@@ -14,6 +14,7 @@ from geomem.geometry.intervals import (
     Change,
     dkw,
     mean_of,
+    mean_over,
     over_trainings,
     paired_difference,
     positive_mean,
@@ -74,6 +75,19 @@ def test_equal_trainings_leave_the_width_of_their_samples():
     assert over_trainings([one] * 4).numbers == pytest.approx((-1, -1, -1 + 0.02 / 2))
     far = over_trainings([Change(0.0, -0.01, 0.01), Change(1.0, 0.99, 1.0)])  # Student's, cut
     assert far.numbers == (0.5, -1, 1)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_mean_over_trainings_holds_what_other_images_would_change(shared, tau, rng):
+    """Of trainings that are judged on the same images their own spread alone says too little."""
+
+    def found(n=3, images=40):
+        own, same = rng.normal(0, 1, (n, images)), rng.normal(0, 1, images)
+        each = (same if shared else 0) + (0.1 if shared else 1) * own + rng.normal(0, tau, (n, 1))
+        return mean_over([mean_of(one) for one in each], shared=shared).numbers[1:]
+
+    assert covered([found() for _ in range(1000)], 0) > 0.93
 
 
 def test_the_interval_of_a_mean_is_students(rng):

@@ -232,7 +232,8 @@ def test_by_keyboard_it_answers_as_the_run_does(denoisers, beside, heldout):
     image = np.asarray(beside.train.images)[1]
     assert captions(page) == expected_captions(beside, image, 0.01, 1)
     assert "training 3" in page.inner_text(".denoisers") and captions(page)[0] == "copy, ratio 0.00"
-    page.wait_for_function("location.hash.includes('image=6')")
+    parts = ["image=6", "noise=1", "sigma=0.01"]
+    page.wait_for_function("all => all.every((one) => location.hash.includes(one))", arg=parts)
     again = denoisers(hash=page.evaluate("location.hash"))
     assert captions(again) == captions(page)
 
@@ -360,7 +361,6 @@ def test_the_switch_by_keyboard(opened, switch, beside):
         page.keyboard.press("Home")  # never: it answers alone
         rows = [switch.alone[base], *switch.passed[base][::-1], switch.alone[other]]
         for row, shown in zip(rows, switch.shown[base][::-1], strict=True):
-            page.wait_for_timeout(30)
             page.evaluate("new Promise(requestAnimationFrame)")
             assert copies(shown) == row[:8].tolist()
             page.keyboard.press("ArrowRight")

@@ -1,6 +1,7 @@
 """What is computed once, and what makes it be computed again."""
 
 import hashlib
+import math
 import os
 import pickle
 import shutil
@@ -25,6 +26,12 @@ from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import memorized_fraction
 from geomem.memorization.swaps import swap
+
+
+@pytest.fixture(autouse=True)
+def unedited(monkeypatch):
+    """As if nobody saved a file of the package while the tests run."""
+    monkeypatch.setattr(memory, "BEGUN", math.inf)
 
 
 def count(path, values, seed=0):
@@ -81,7 +88,8 @@ def test_a_damaged_entry_is_computed_again_and_a_strange_one_is_not_opened(
     (path,) = {*(tmp_path / "kept").iterdir()} - {other}
     whole, strange = path.read_bytes(), pickle.dumps(Told())
     seal = hashlib.sha256(path.name.encode() + strange).hexdigest().encode()
-    faults = [flipped(whole, i) for i in range(len(whole))] + [whole[:i] for i in range(len(whole))]
+    some = range(0, len(whole), 7)  # one hash compares all
+    faults = [flipped(whole, i) for i in some] + [whole[:i] for i in some]
     faults += [other.read_bytes(), strange, seal + strange, whole[:65] + strange, whole + b"x"]
     for made, fault in enumerate(faults, 2):
         path.write_bytes(fault)

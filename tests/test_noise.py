@@ -92,7 +92,7 @@ def test_draws_follow_the_law_that_redraws_what_falls_in_the_gap(rng, low, high,
     assert abs(inside.mean() - mass) <= 5 * math.sqrt(mass * (1 - mass) / len(draws))
     slow = plain(law).rvs(400_000, random_state=rng)
     gone = (slow > low) & (slow <= high) & (rng.uniform(size=len(slow)) >= keep)
-    anew = plain(law).rvs(4_000_000, random_state=rng)
+    anew = plain(law).rvs(1_000_000, random_state=rng)
     anew = anew[(anew <= low) | (anew > high)]
     slow[gone] = anew[: gone.sum()]
     assert kstest(draws, slow).pvalue > 1e-4

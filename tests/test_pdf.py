@@ -150,6 +150,7 @@ def test_what_prints_ends_with_who_asked_for_it_and_its_folders_go(paper, html, 
     """The browser, and what steers it, also after kill -9."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # else it is the one of before
     asked = forked(pdf.printed, pdf.joined(html, PARTS, ["A Title"], Site()), place)
     wait_for(lambda: any("--type=renderer" in said for said in left_running(place)))
     asked.kill()

@@ -243,7 +243,7 @@ def test_every_reading_of_part_a_has_its_own_quantile():
         assert 1 / high[0] == pytest.approx(-t + np.sqrt(t**2 + 2 * np.log(1.5)))
     remark = Remark.of(variants, comparable=False)
     assert remark.near == [] and "cannot compare" in remark.in_words
-    assert len(remark.table["choice of t"]) == 4
+    assert len(remark.table["choice of q"]) == 4
 
 
 def test_thresholds_keep_their_promise(rng):

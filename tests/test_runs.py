@@ -150,10 +150,17 @@ def test_side_by_side_every_notebook_is_executed_once(project, three, jobs, monk
 
 
 def test_after_a_failure_no_other_begins_and_the_one_beside_it_ends(project, three, monkeypatch):
+    pid = project / "pid"
+
     def fail():
+        pid.write_text(str(os.getpid()))
         raise runs.RunError("as asked")
 
-    stand_in(monkeypatch, a=fail, b=lambda: time.sleep(0.5))
+    def until_that_has_arrived():
+        while not (pid.exists() and (said := pid.read_text())) or Path("/proc", said).exists():
+            time.sleep(0.01)
+
+    stand_in(monkeypatch, a=fail, b=until_that_has_arrived)
     done = []
     with pytest.raises(runs.RunError, match="as asked"):
         done += [n.name for n, _ in runs.run_all(project, three, 2)]
@@ -169,7 +176,8 @@ def test_a_killed_process_is_named(project, three, monkeypatch):
 
 def test_stopped_it_stops_all_and_leaves_nothing_half(project, three):
     note = f"import os, time; open(r'{project}/pid', 'w').write(str(os.getpid())); time.sleep(99)"
-    (project / "notebooks" / "b.py").write_text(f"{HEAD}# %%\n{note}\n")
+    for name, code in (("a", "pass"), ("b", note)):
+        (project / "notebooks" / f"{name}.py").write_text(f"{HEAD}# %%\n{code}\n")
     running = runs.run_all(project, three, 2)
     assert next(running)[0].name == "a"
     while not (project / "pid").exists() or not (project / "pid").read_text():
@@ -228,6 +236,7 @@ def executed(monkeypatch):
         return read(notebook.path)
 
     monkeypatch.setattr(runs, "_execute", execute)
+    monkeypatch.setattr(runs, "commit", lambda: {"commit": None, "dirty": None})
     return called
 
 

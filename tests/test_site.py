@@ -212,6 +212,8 @@ def test_cite_and_the_pages_show_one_entry(published, theirs, capsys, monkeypatc
 
 def test_without_an_address_a_page_names_none(html):
     """No button that leads nowhere; what a page says of itself and of the paper stays."""
+    if site.read(ROOT) != site.read(ROOT / "tests"):
+        pytest.skip("this checkout says where it is published")
     for name in ("book/intro.html", "notebooks/coverage.html"):
         soup = BeautifulSoup((html / name).read_text(), "html.parser")
         assert not soup.select("link[rel=canonical]") and not meta(soup, "og:title")

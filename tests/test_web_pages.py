@@ -80,7 +80,7 @@ def test_every_page_in_a_browser(browser, address, html, scheme, width, served):
 @pytest.mark.parametrize("served", [True, False])
 def test_search_finds_the_page_that_defines_a_word_first(browser, address, html, served):
     page, base = browser.new_page(), address if served else html.as_uri() + "/"
-    for words, defining in DEFINED.items():
+    for words, defining in [*DEFINED.items()][: 1 if served else None]:
         page.goto(f"{base}search.html?q={quote(words)}", wait_until="load")
         first = page.wait_for_selector("#search-results li a").get_attribute("href")
         assert first.partition("#")[0] == f"book/{defining}.html", words
@@ -118,11 +118,9 @@ def test_a_long_formula_scrolls_by_keyboard_and_shows_that_it_does(browser, html
     page = context.new_page()
     page.goto(html.as_uri() + "/book/theorem_4_2.html", wait_until="load")
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    page.wait_for_selector(".formula.wide")
-    formulas = page.query_selector_all(".formula")
-    for formula in formulas:
-        wide = formula.evaluate("one => one.scrollWidth > one.clientWidth + 1")
-        assert (formula.get_attribute("tabindex") == "0") == wide
+    page.wait_for_function("""() => document.querySelector(".formula.wide") &&
+        [...document.querySelectorAll(".formula")].every((one) =>
+            (one.getAttribute("tabindex") === "0") === (one.scrollWidth > one.clientWidth + 1))""")
     formula = page.query_selector(".formula.wide")
     formula.focus()
     page.keyboard.press("ArrowRight")

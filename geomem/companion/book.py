@@ -38,8 +38,8 @@ def build(root: Path) -> tuple[Path, bool]:
     """
     index = root / "_build" / "html" / "index.html"
     stamp = root / "_build" / "html" / ".inputs"
-    fingerprint = _fingerprint(root)
-    if index.is_file() and stamp.is_file() and stamp.read_bytes() == fingerprint.encode():
+    inputs = fingerprint(root)
+    if index.is_file() and stamp.is_file() and stamp.read_bytes() == inputs.encode():
         return index, False
     with scratch(root, "book") as fresh:
         code = f"from geomem.children import end_with; end_with({os.getpid()}); {RENDER}"
@@ -49,7 +49,7 @@ def build(root: Path) -> tuple[Path, bool]:
         page = fresh / "_build" / "html" / "index.html"
         if result.returncode or not page.is_file():
             raise BookError(_why(root, result.stdout + result.stderr))
-        disk.write(page.parent / ".inputs", fingerprint)
+        disk.write(page.parent / ".inputs", inputs)
         disk.replace(page.parent, index.parent)
     return index, True
 
@@ -102,7 +102,7 @@ def _when(run: Mapping[str, Any]) -> str:
     return f"run of {run['date']}, commit {(run['commit'] or 'unknown')[:8]}{changed}"
 
 
-def _fingerprint(root: Path) -> str:
+def fingerprint(root: Path) -> str:
     """SHA-256 over everything that the rendered pages come from."""
     package = Path(__file__).parents[1]
     files = [root / "_config.yml", root / "_toc.yml", root / "notebooks" / "profiles.toml"]

@@ -200,7 +200,7 @@ class Curve(Band):
 
 
 def share_interval(
-    mean: Floats, variance: Floats, trials: float, indicator: bool
+    mean: Floats, variance: Floats, trials: float, indicator: bool, level: float = 0.95
 ) -> tuple[Floats, Floats]:
     """As `Curve.from_queries` says, for a mean of this variance; ``trials`` is its n."""
     binomial = np.clip(mean * (1 - mean), 0, None)
@@ -208,7 +208,7 @@ def share_interval(
         size = np.where((variance > 0) & (binomial > 0), binomial / variance, trials)
     events = trials * np.clip(np.minimum(mean, 1 - mean), 0, None)
     trust = np.where((mean > 0.5) | indicator, events / (events + FEW), 1.0)
-    return wilson(mean, trials * (size / trials) ** trust)
+    return wilson(mean, trials * (size / trials) ** trust, level)
 
 
 @dataclass(frozen=True)

@@ -338,8 +338,8 @@ def bars(values: Sequence[Estimate | Fraction]) -> tuple[Floats, Floats]:
     return middle, np.maximum([middle - low, high - middle], 0)
 
 
-def over_trainings(changes: Sequence[Change]) -> Change:
-    """The mean change of a share over n trainings, with its 95% interval.
+def mean_over(each: Sequence[Estimate], *, shared: bool = False) -> Estimate:
+    """The mean of what n trainings gave, with its 95% interval; of one, what it gave.
 
     An interval over samples of one model leaves out what another training would change. This
     one is Student's over trainings, but never narrower than their samples alone allow, as if all
@@ -347,14 +347,32 @@ def over_trainings(changes: Sequence[Change]) -> Change:
 
     Parameters
     ----------
-    changes : sequence of n >= 2 changes
-        Of each training, with its interval over samples.
+    each : sequence of n >= 1 estimates
+        Of each training, with its interval over samples or images.
+    shared : bool
+        Whether all were judged on the same images. Their spread does not show then what other
+        images would change: it is added to that as squares are.
+
+    >>> each = [Estimate(1.0, 0.9, 1.1)] * 4
+    >>> print(mean_over(each), mean_over(each, shared=True))
+    1 [0.95, 1.05] 1 [0.9, 1.1]
     """
-    mean = mean_of([change.value for change in changes])
-    # The longer side: the other one may be cut at the end of what a share can change.
-    sides = [max(change.value - change.low, change.high - change.value) for change in changes]
-    half = max(mean.half, float(np.linalg.norm(sides)) / len(changes))
-    return Change(mean.value, max(mean.value - half, -1), min(mean.value + half, 1))
+    if len(each) == 1:
+        return each[0]
+    mean = mean_of([one.value for one in each])
+    # The longer side: the other one may be cut at the end of what a share can be.
+    sides = [max(one.value - one.low, one.high - one.value) for one in each]
+    if shared:
+        half = math.hypot(mean.half, np.mean(sides))
+    else:
+        half = max(mean.half, float(np.linalg.norm(sides)) / len(each))
+    return Estimate(mean.value, mean.value - half, mean.value + half)
+
+
+def over_trainings(changes: Sequence[Change]) -> Change:
+    """The mean change of a share over n >= 2 trainings, as `mean_over` has it."""
+    mean = mean_over(changes)
+    return Change(mean.value, max(mean.low, -1), min(mean.high, 1))
 
 
 def paired_difference(base: NDArray[np.bool_], other: NDArray[np.bool_]) -> Change:

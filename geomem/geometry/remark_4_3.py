@@ -14,11 +14,11 @@ NUMBERS = ("none", "one", "two", "three", "all")
 
 @dataclass(frozen=True)
 class Remark:
-    """Averages of the thresholds for every choice of t, beside the paper's.
+    """Averages of the thresholds for every choice of q, beside the paper's.
 
     Attributes
     ----------
-    means : choice of t -> the averages of sigma_lo and sigma_hi over the images, data units.
+    means : choice of q -> the averages of sigma_lo and sigma_hi over the images, data units.
     comparable : whether the images and levels are the paper's.
     """
 
@@ -33,7 +33,7 @@ class Remark:
 
     @property
     def near(self) -> list[str]:
-        """The choices of t for which both averages are the paper's up to `NEAR`."""
+        """The choices of q for which both averages are the paper's up to `NEAR`."""
         return [
             name
             for name, pair in self.means.items()
@@ -45,7 +45,7 @@ class Remark:
         """Both averages of each choice as columns, the paper's last where they are comparable."""
         rows = {**self.means, **({"the paper": REMARK_4_3} if self.comparable else {})}
         return {
-            "choice of t": [*rows],
+            "choice of q": [*rows],
             "mean σ_lo": [f"{low:.4g}" for low, _ in rows.values()],
             "mean σ_hi": [f"{high:.4g}" for _, high in rows.values()],
         }

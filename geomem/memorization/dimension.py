@@ -504,7 +504,10 @@ def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
     """
     found, words = factors(sizes), dict[str, str]()
     for target in TARGETS:
-        by, best = min((off(found[name, target]), name) for name in PREDICTIONS)
+        # Averages are compared over the same pairs of models: the most at which one is known.
+        known = {name: np.isfinite(found[name, target]).sum() for name in PREDICTIONS}
+        rivals = [name for name in PREDICTIONS if known[name] == max(known.values())]
+        by, best = min((off(found[name, target]), name) for name in rivals)
         near = f"the {best}, off by a factor of {by:.2g}"
         words[f"best_{target}"] = near if np.isfinite(by) else "none that is known"
     for name in ("zone", "copy edge"):

@@ -294,10 +294,10 @@ class Sweep:
 
     @property
     def verdict(self) -> str:
-        """Whether leaving out the low-noise half does more than leaving out the other, a verb."""
+        """What leaving out the low-noise half does, beside leaving out the other: a verb."""
         if self.halves.low <= 0 <= self.halves.high:
             return "is not to be told from"
-        return f"lowers memorization {'more' if self.halves.low > 0 else 'less'} than"
+        return f"leaves {'fewer' if self.halves.low > 0 else 'more'} copies than"
 
     @property
     def low_half_does_it(self) -> Answer:

@@ -47,6 +47,9 @@ class Membership:
         the least that so many can show, 3.7 over their number.
     train, heldout : int
         The numbers of images.
+    told : (S,) array of bool
+        At which levels an attacker can tell: of a model that gives nothing away, one in 40 at most
+        is said to do so at any of them. So it asks more than an interval at one level does.
 
     See Also
     --------
@@ -73,6 +76,7 @@ class Membership:
     fpr: float
     train: int
     heldout: int
+    told: NDArray[np.bool_]
 
     @classmethod
     def of(cls, train: ErrorCurve, heldout: ErrorCurve) -> Membership:
@@ -101,7 +105,8 @@ class Membership:
         fpr = max(FALSE_POSITIVES, Fraction.of(0, heldout.n).high)
         tpr = np.array([_caught(*pair, fpr).numbers for pair in zip(seen.T, unseen.T, strict=True)])
         auc = Compared(train.sigma, *_auc(seen, unseen))
-        return cls(auc, Compared(train.sigma, *tpr.T), fpr, train.n, heldout.n)
+        told = _auc(seen, unseen, 1 - 0.05 / len(train.sigma))[1] > 0.5  # by Bonferroni
+        return cls(auc, Compared(train.sigma, *tpr.T), fpr, train.n, heldout.n, told)
 
     @property
     def sigma(self) -> Floats:
@@ -119,11 +124,6 @@ class Membership:
         few = f", the least that {self.heldout:,} held-out images can show"
         said = f"at {percent(self.fpr)} false positives"
         return said + (few if self.fpr > FALSE_POSITIVES else "")
-
-    @property
-    def told(self) -> NDArray[np.bool_]:
-        """(S,) at which levels an attacker can tell: the interval of the AUC is above 1/2."""
-        return self.auc.low > 0.5
 
     def __str__(self) -> str:
         auc, tpr = (curve.estimate(self.worst) for curve in (self.auc, self.tpr))
@@ -222,8 +222,8 @@ of the training images at 1% false positives
     return Membership.of(seen, unseen)
 
 
-def _auc(seen: Floats, unseen: Floats) -> tuple[Floats, Floats, Floats]:
-    """Of errors (m, S) and (n, S) the AUC at each level and the ends of its interval."""
+def _auc(seen: Floats, unseen: Floats, level: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Of errors (m, S) and (n, S) the AUC at each noise level and the ends of its interval."""
     from scipy.stats import rankdata  # as in `geomem.geometry.intervals.more_often`
 
     m, n = len(seen), len(unseen)
@@ -232,7 +232,7 @@ def _auc(seen: Floats, unseen: Floats) -> tuple[Floats, Floats, Floats]:
     under = (ranks[m:] - rankdata(unseen, axis=0)) / m  # training errors below each held-out one
     auc = under.mean(0)
     return auc, *share_interval(
-        auc, over.var(0, ddof=1) / m + under.var(0, ddof=1) / n, min(m, n), indicator=True
+        auc, over.var(0, ddof=1) / m + under.var(0, ddof=1) / n, min(m, n), True, level
     )
 
 

@@ -27,6 +27,7 @@ from geomem.geometry.intervals import (
     Fraction,
     decided,
     mean_of,
+    mean_over,
     over_trainings,
     paired_difference,
     student_half,
@@ -263,7 +264,7 @@ def in_words(each: Sequence[Judged]) -> dict[str, str]:
     Parameters
     ----------
     each : sequence of n Judged
-        One of each training. Intervals are over images for one, over trainings for several.
+        One of each training. Of several, intervals are as `mean_over` has them.
 
     Returns
     -------
@@ -275,13 +276,8 @@ def in_words(each: Sequence[Judged]) -> dict[str, str]:
     images = ", ".join(sorted({f"{one.images:,}" for one in each}))
     found = {"copies": f"{counts} of {len(each[0].passed)}", "classifier": "no labels"}
     for kind in each[0].distance:
-        found[kind.split()[0]] = str(over([one.distance[kind] for one in each]))
-    return found | {"rough": str(over([one.rough for one in each])), "images": images}
-
-
-def over(each: Sequence[Estimate]) -> Estimate:
-    """What n trainings gave: their mean as `mean_of` has it; of one, it as it is."""
-    return mean_of([one.value for one in each]) if len(each) > 1 else each[0]
+        found[kind.split()[0]] = str(mean_over([one.distance[kind] for one in each]))
+    return found | {"rough": str(mean_over([one.rough for one in each])), "images": images}
 
 
 def all_told_apart(ones: Sequence[Judged], others: Sequence[Judged]) -> dict[str, str]:

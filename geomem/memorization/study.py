@@ -24,6 +24,7 @@ from geomem.geometry.intervals import (
     columns,
     every,
     little,
+    mean_over,
     over_trainings,
 )
 from geomem.memorization.case import Key
@@ -35,7 +36,6 @@ from geomem.memorization.remedies import (
     Ratio,
     copies_changed,
     error_ratio,
-    over,
     told_apart,
 )
 from geomem.memorization.stopping import Stopping
@@ -176,8 +176,8 @@ class Study:
         return Change(found.value, max(found.low, 0.0), found.high)
 
     def rough(self, kind: str) -> Estimate:
-        """How rough the samples of a kind are, over new images, as `over` its trainings."""
-        return over([one.rough for one in self.of(kind)])
+        """How rough the samples of a kind are, over new images: `mean_over` its trainings."""
+        return mean_over([one.rough for one in self.of(kind)])
 
     def copies(self, kind: str, other: str) -> Change | None:
         """How many more samples are copies with ``kind`` than with ``other``, as a share of all.
@@ -305,8 +305,8 @@ class Study:
     ) -> dict[str, list[Any]]:
         """What each kind bought and cost, over its trainings, as columns.
 
-        Means with Student's 95% interval over trainings, that of the copies as in `share`; of one
-        training the intervals are over samples and images.
+        Means with 95% intervals over trainings, samples and images, as `mean_over` has them, of
+        the copies as in `share`.
 
         Parameters
         ----------
@@ -317,10 +317,10 @@ class Study:
         """
         grid = next(iter(self.judged.values())).error.sigma
         levels = [int(np.abs(np.log(grid / sigma)).argmin()) for sigma in sigmas]
-        every = {kind: self.of(kind) for kind in names}
+        every = [self.of(kind) for kind in names]
         errors = {
             f"error at {grid[i]:.2g}": [
-                over([x.error.estimate(i) for x in e]) for e in every.values()
+                mean_over([x.error.estimate(i) for x in each], shared=True) for each in every
             ]
             for i in levels
         }
@@ -328,7 +328,7 @@ class Study:
             "": [*names.values()],
             "copies": [self.share(kind) for kind in names],
             **errors,
-            "Frechet distance": [over([x.distance[distance] for x in e]) for e in every.values()],
+            "Frechet distance": [mean_over([x.distance[distance] for x in each]) for each in every],
             ROUGH: [self.rough(kind) for kind in names],
             "images seen": [f"{100 * self.cost(kind):.3g}%" for kind in names],
         }

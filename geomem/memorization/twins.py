@@ -9,6 +9,7 @@ import torch
 
 from geomem.geometry.arrays import Array
 from geomem.geometry.distances import Points, nearest
+from geomem.geometry.intervals import percent
 from geomem.memorization.distinct import THIRD, DistinctImages, firsts
 from geomem.memorization.ratio_test import neighbours
 
@@ -46,7 +47,7 @@ class Twins:
         """All of it in one line."""
         said = (
             f"of {self.n:,} training images {self.n - self.distinct:,} repeat others; of the "
-            f"{self.distinct:,} distinct ones {self.near:,} ({100 * self.share:.2g}%) have a near "
+            f"{self.distinct:,} distinct ones {self.near:,} ({percent(self.share)}) have a near "
             f"twin and {self.grouped:,} are in groups of near twins"
         )
         if not self.heldout:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from geomem.diffusion.schedules import Schedule
 from geomem.errors import InputError
 from geomem.geometry.denoiser import Denoiser, weights
+from geomem.geometry.distances import Points
 from geomem.geometry.regimes import Geometry, measure_regimes
-from geomem.memorization.distinct import DistinctImages
+from geomem.memorization.distinct import DistinctImages, firsts
 from geomem.memorization.twins import Twins, twins
 from geomem.report.part import key_of
 
@@ -82,6 +83,11 @@ class Asked:
                 f"audit: of {len(self.train):,} training images only {len(self.apart)} differ by "
                 f"more than near twins do; give {FEW} or more."
             )
+        if self.heldout is not None and self.new is not None and len(self.new) < FEW:
+            raise InputError(
+                f"audit: of {len(self.heldout):,} held-out images only {len(self.new)} are no "
+                f"repeats; give {FEW} or more."
+            )
 
     @cached_property
     def key(self) -> str:
@@ -96,6 +102,18 @@ class Asked:
     def distinct(self) -> DistinctImages:
         """The training images as the paper's ratio test takes them."""
         return DistinctImages(self.train, self.device)
+
+    @cached_property
+    def once(self) -> NDArray[Any]:
+        """The training images without repeats, which would count as independent ones."""
+        return np.asarray(self.train)[self.distinct.index]
+
+    @cached_property
+    def new(self) -> NDArray[Any] | None:
+        """The held-out images, likewise."""
+        if self.heldout is None:
+            return None
+        return np.asarray(self.heldout)[firsts(Points(self.heldout, "heldout", self.device))]
 
     @cached_property
     def twins(self) -> Twins:
@@ -121,15 +139,15 @@ class Asked:
     def apart(self) -> NDArray[Any]:
         """The training images, one of each group of near twins."""
         if self.merged is None:
-            return np.asarray(self.train)[self.distinct.index]
+            return self.once
         _, first = np.unique(self.merged.group, return_index=True)
         return np.asarray(self.train)[self.merged.index[np.sort(first)]]
 
     @cached_property
     def halves(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """For geometry alone: images apart from one another, and new ones."""
-        if self.heldout is not None:
-            return self.apart, self.heldout
+        if self.new is not None:
+            return self.apart, self.new
         rows = np.arange(len(self.apart))
         return self.apart[rows % 5 != 4], self.apart[4::5]
 

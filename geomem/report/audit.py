@@ -290,8 +290,8 @@ def _pilot(asked: Asked, denoise: Denoiser, levels: Floats) -> float:
     for _ in _asked(asked, denoise, levels[[-1, len(levels) // 2, 0]], PILOT):
         taken, begun = time.perf_counter() - begun, time.perf_counter()
     # The last one's time is taken: the first warms up.
-    new = 0 if asked.heldout is None else len(asked.some(asked.heldout))
-    images = asked.depth.levels * (len(asked.some(asked.train)) + new) + CHECKING
+    new = 0 if asked.new is None else len(asked.some(asked.new))
+    images = asked.depth.levels * (len(asked.some(asked.once)) + new) + CHECKING
     images += asked.depth.samples * (2 * len(levels_of(denoise)) - 1)
     return DRAWING + taken / min(PILOT, len(asked.train)) * images
 

@@ -68,7 +68,7 @@ def gap_part(asked: Asked, key: str) -> Part:
 
 def _gap(asked: Asked) -> SuggestedGap:
     return suggest_gap(
-        asked.train, asked.heldout, geometry=asked.geometry, resamples=asked.depth.resamples,
+        asked.train, asked.new, geometry=asked.geometry, resamples=asked.depth.resamples,
         seed=asked.seed, device=asked.device,
     )  # fmt: skip
 

@@ -41,9 +41,9 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, levels: Floats, key: 
     told = f"It {check}" if check.passed else f"This {check}"
     (part.said if check.passed else part.warnings).append(told)
     train = denoising_error(
-        denoise, asked.some(asked.train), levels, seed=asked.seed, device=asked.device
+        denoise, asked.some(asked.once), levels, seed=asked.seed, device=asked.device
     )
-    if asked.heldout is None:
+    if asked.new is None:
         part.said.append(
             "Without held-out images its errors on new ones, its memorization at each noise "
             "level and membership are not known."
@@ -51,7 +51,7 @@ def model_part(asked: Asked, name: str, denoise: Denoiser, levels: Floats, key: 
         _errors({"training images": train}, part)
     else:
         bound = copy_bound(
-            denoise, asked.some(asked.heldout), asked.single, levels,
+            denoise, asked.some(asked.new), asked.single, levels,
             seed=asked.seed, device=asked.device,
         )  # fmt: skip
         new = ErrorCurve.from_queries(levels, bound.error**2)
@@ -240,10 +240,14 @@ def compared(parts: Mapping[str, Part], key: str) -> Part:
     others = ", ".join(name for name in equal if name != best)
     close = "not told apart from it (paired over images, 95%)"
     tie = f"; {close}: {others}. Of these the one that copies least is kept." if others else "."
+    of_these = "" if len(sound) == len(parts) else " of those with which nothing is wrong"
     part.said.append(
-        f"The lowest loss on held-out images is that of {best}{tie} "
+        f"The lowest loss on held-out images{of_these} is that of {best}{tie} "
         "These images chose it: only others can judge it."
     )
-    if wrong := ", ".join(name for name in parts if name not in sound):
-        part.said.append(f"Something is wrong with {wrong}, which cannot be chosen.")
+    part.said.extend(
+        f"Something is wrong with {name}, which cannot be chosen: {of.warnings[0]}"
+        for name, of in parts.items()
+        if name not in sound
+    )
     return part

@@ -51,9 +51,9 @@ def _floor(asked: Asked, images: NDArray[Any], found: Neighbours, part: Part) ->
 
     Held-out images that were trained on are no floor.
     """
-    if asked.heldout is None:
+    if asked.new is None:
         return
-    seen = neighbours(asked.heldout, asked.distinct)
+    seen = neighbours(asked.new, asked.distinct)
     new = seen.first > 0
     if not new.any():
         return
@@ -62,7 +62,7 @@ def _floor(asked: Asked, images: NDArray[Any], found: Neighbours, part: Part) ->
     risk = CHANCE / (1 if asked.merged is None else 2)  # of two tests
     above, how, by = more_often(found.fraction, held, risk), "That", floor
     if asked.merged is not None and not above:  # near twins hide copies
-        theirs = memorized_fraction(asked.heldout[new], asked.merged)
+        theirs = memorized_fraction(asked.new[new], asked.merged)
         if above := more_often(near(images, asked.merged).fraction, theirs, risk):
             how, what = "With near twins as one image that", "the floor of that, which decides"
             by = part.number("floor_merged", theirs, "share", what)
@@ -111,8 +111,8 @@ def _copied(asked: Asked, near: Neighbours, part: Part) -> None:
 
 def _thresholds(asked: Asked, near: Neighbours, part: Part) -> None:
     clean = {"samples": near.ratio}
-    if asked.heldout is not None:
-        clean["held-out images"] = neighbours(asked.heldout, asked.distinct).ratio
+    if asked.new is not None:
+        clean["held-out images"] = neighbours(asked.new, asked.distinct).ratio
     found = Thresholds.of({}, 0, clean)
     part.picture(
         "thresholds", pictures.thresholds(found, drawing.LOOKS[: len(clean)]),
