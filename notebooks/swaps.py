@@ -34,6 +34,7 @@ from geomem.digitized import stated
 from geomem.geometry import intervals
 from geomem.memorization import quality, remedies, swaps
 from geomem.memorization.case import Case
+from geomem.memorization.swap_course import SwapCourse
 from geomem.memorization.switch import Switch
 from geomem.plots import drawing, pictures
 
@@ -119,6 +120,21 @@ companion.Table(shown | {"against the danger zone": list(turned.values())})
 live_figures.attach_switch(switch, distinct, zone)
 
 # %% [markdown]
+# ## Early and late in training
+#
+# Copies come late in training. Is as much of the first ones decided in the zone as of those at the
+# end? The small model after parts of its training, from the same noises: of its copies the share
+# that is undone when the large model answers in a window.
+
+# %%
+parts = [part for part in case.small.train.snapshots if part >= 0.25]
+follow = companion.kept(SwapCourse.of)
+course = follow(few, many.denoise, wanted, distinct, parts, table, **sampled)
+called = {name: " ".join(titles[name].split()) for name in wanted}
+fig, plotted = pictures.swap_course(course, called)
+companion.figure(fig, "fig-swap-course", plotted, data=[data])
+
+# %% [markdown]
 # ## What a swap and what stopping early do to new images
 #
 # The denoising error on the held-out images that judge, over that of the large model: the swapped
@@ -187,6 +203,9 @@ if zone and len(zone.steps(levels)):
 if zone:  # whatever comes out of it is the finding
     says = "a single switch decides inside the danger zone"
     claim("switch-inside", says, switch.decides_in(zone), must=False)
+if "zone" in course.windows:
+    says = "of the copies there, the zone undoes as large a share early in training as at its end"
+    claim("zone-along", says, course.as_much("zone"), must=False)
 says = "stopped at the lowest held-out loss, every training keeps less than a tenth of its copies"
 claim("stopping-undoes", says, beside.undone_by_stopping, must=False)
 
@@ -198,7 +217,7 @@ companion.quote(n_large=len(case.everything.train), solver=sampler.SOLVER_NAMES[
 companion.quote(medium=words["medium"], copy_window=words["copy"])
 companion.quote(**{f"{name}_window": words[name] for name in asked})
 companion.quote(**{f"{name}_steps": text for name, text in held.items()}, **reach.in_words)
-companion.quote(**table.in_words, **switch.in_words(zone), **beside.in_words)
+companion.quote(**table.in_words, **switch.in_words(zone), **beside.in_words, **course.in_words)
 companion.quote(steps=case.small.train.steps, share_step=case.small.train.step_of(stop_share))
 companion.quote(eight=table.counted(lines, titles, 8))
 companion.quote(eight_table=companion.Table(table.beside_paper(titles)))

@@ -18,6 +18,7 @@ from geomem.memorization.copy_range import CopyRange, copy_edge
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.remedies import Judged, in_words
 from geomem.memorization.stopping import Stopping
+from geomem.memorization.swap_course import SwapCourse
 from geomem.memorization.swaps import TITLES, StopOrSwap, SwapTable, swap
 from geomem.memorization.switch import Switch, half_level
 
@@ -285,6 +286,39 @@ def test_a_switch_of_many_samples_is_drawn_in_parts(two, monkeypatch):
         assert np.array_equal(parts.passed[base], whole.passed[base])
         assert np.array_equal(parts.alone[base], whole.alone[base])
         assert np.array_equal(parts.shown[base], whole.shown[base])
+
+
+def test_along_a_training_what_is_undone_is_of_the_copies_there(two):
+    small, large, distinct, _ = two
+    windows = {"all": Window(0.0, np.inf), "none": Window(0.7, 0.71), "least": Window(0, 0.01)}
+    how = dict(solver="euler", seed=3)
+    table = SwapTable.of(small, large, windows, distinct, 12, **how)
+    train = SimpleNamespace(steps=80, step_of=lambda part: int(80 * part))
+    trained = SimpleNamespace(
+        denoise=small, experiment=SimpleNamespace(train=train),
+        at={0.25: large, 0.5: small}.__getitem__,
+    )  # fmt: skip
+    course = SwapCourse.of(trained, large, windows, distinct, (0.5, 0.25), table, **how)
+    assert [*course.passed] == [20, 40, 80] and course.windows == ["all", "least"]
+    assert [part.count for part in course.copies] == [0, 12, 12]
+    assert {step: part.value for step, part in course.undone("all").items()} == {40: 1, 80: 1}
+    for name in ("", "least"):  # the same noises: half of the training is all of it here
+        assert np.array_equal(course.passed[40][name], table.passed["small", name])
+    assert course.as_much("all") is None, "of twelve copies no share is judged"
+    rows = course.table({"all": "everywhere", "least": "at the end"})
+    assert len({len(column) for column in rows.values()}) == 1
+    assert course.in_words["all_course"].count("100% [74%, 100%] of 12 after") == 2
+
+
+@pytest.mark.parametrize(("early", "late", "found"), [(90, 180, True), (50, 20, False)])
+def test_as_much_early_as_late_is_judged_of_enough_copies(early, late, found):
+    def look(copies, undone):
+        own = np.arange(400) < copies
+        return {"": own, "zone": own & (np.arange(400) >= undone)}
+
+    looks = {1: look(3, 0), 2: look(100, early), 3: look(200, late)}
+    assert SwapCourse(looks).as_much("zone", 0.15) is found
+    assert SwapCourse({3: looks[3]}).as_much("zone") is None
 
 
 def test_beside_the_paper_the_first_eight_are_counted(two):

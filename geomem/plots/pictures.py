@@ -24,6 +24,7 @@ from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.samples import Samples
 from geomem.memorization.side_by_side import SideBySide
 from geomem.memorization.stopping import Losses, running_mean
+from geomem.memorization.swap_course import SwapCourse
 from geomem.memorization.swaps import Condition, SwapTable
 from geomem.memorization.switch import Switch
 from geomem.memorization.thresholds import Thresholds
@@ -37,6 +38,7 @@ from geomem.plots.drawing import (
     filled_up,
     from_rows,
     image_grid,
+    log_axis,
     named_band,
     noise_table,
     pixel_table,
@@ -372,6 +374,28 @@ def switched(switch: Switch, reach: CopyRange) -> Drawn:
     table |= columns("half of the copies, small to large", "data units", [switch.begun])
     table |= columns("half of the copies, large to small", "data units", [switch.ended])
     return fig, filled_up(table | {"rule of thumb [data units]": [reach.edge.value]})
+
+
+def swap_course(course: SwapCourse, names: Mapping[str, str]) -> Drawn:
+    """The share of copies along a training, and what a swap undoes of them.
+
+    names : how each window is called.
+    """
+    kinds = {"zone": "zone gap", "copy": "copy gap"}  # as gaps of these windows are drawn
+    fig, ax = plt.subplots(figsize=(COLUMN, 2.6))
+    steps = [*course.passed]
+    middle, ends = bars(course.copies)
+    ax.errorbar(steps, middle, ends, label="copies, no swap", **style(SERIES["small"], ms=4))
+    for shift, name in zip((0.97, 1.03, 1.06), course.windows, strict=False):
+        undone, look = course.undone(name), style(SERIES[kinds.get(name, "swapped")], ms=4)
+        if undone:
+            middle, ends = bars([*undone.values()])
+            at = [shift * step for step in undone]
+            ax.errorbar(at, middle, ends, label=f"undone: {names[name]}", **look)
+    log_axis(ax, "x")
+    ax.set(xlabel="training steps", ylabel="share", ylim=(-0.03, 1.03))
+    legend_below(fig)
+    return fig, course.table(names)
 
 
 def levels_by_size(sizes: Sequence[Measured]) -> Drawn:

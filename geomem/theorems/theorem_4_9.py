@@ -451,9 +451,9 @@ FORMAL = Statement(
             Simulated(_gaps),
         ),
         Step(
-            "What is left out is a square, too.",
+            "What is left out is never negative.",
             GAP.args[0],
-            Simulated(_gaps, loose="a bound of zero cannot move by a share"),
+            Words("a mean of squares"),
         ),
         Step(
             "The noise that misses lies in one of two tails (Lemma 4.5).",
