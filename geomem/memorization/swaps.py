@@ -25,6 +25,7 @@ from geomem.geometry.denoiser import Denoiser, answer
 from geomem.geometry.intervals import (
     Answer,
     Change,
+    Estimate,
     Fraction,
     below,
     columns,
@@ -403,7 +404,7 @@ class StopOrSwap:
         """
         pairs = zip(self.judged["stop_loss"], self.judged["plain"], strict=True)
         return every(
-            below(one.copies, whole.copies.value / 10) if whole.copies.count else None
+            less(one.copies, Estimate(*whole.copies.numbers) / 10) if whole.copies.count else None
             for one, whole in pairs
         )
 
