@@ -9,7 +9,7 @@ from typing import Any
 from geomem.diffusion.sampler import levels_of, sample_swapped
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Answer, Fraction, columns, difference, little
+from geomem.geometry.intervals import Answer, Fraction, columns, decided, difference
 from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import neighbours
@@ -88,16 +88,18 @@ class SwapCourse:
         found = {step: share(~one[name], one[""]) for step, one in self.passed.items()}
         return {step: part for step, part in found.items() if part is not None}
 
-    def as_much(self, name: str, most: float = 0.1) -> Answer:
+    def as_much(self, name: str, less: float = 0.1) -> Answer:
         """Whether as large a share is undone at the end as where there are first `FEW` copies.
 
-        Parameters
-        ----------
-        name : a window.
-        most : by how much the shares may differ.
+        It is where the share is surely not smaller by more than ``less``, and is not where it is
+        surely smaller. Both are of the same initial noises, but hardly of the same copies: taken
+        for independent.
         """
         known = [part for part in self.undone(name).values() if part.n >= FEW]
-        return little(difference(known[-1], known[0]), most) if len(known) > 1 else None
+        if len(known) < 2:
+            return None
+        change = difference(known[-1], known[0])
+        return decided(change.low > -less, change.high < 0)
 
     @property
     def windows(self) -> list[str]:
