@@ -44,8 +44,7 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # need no special function. The transition is at $r^2 = 2\sqrt{cd} + 2c$.
 
 # %%
-fig, table = shells.shared_mass(d, c)
-companion.figure(fig, "fig-shell-mass", table)
+companion.figure(shells.shared_mass(d, c), "fig-shell-mass")
 
 # %% [markdown]
 # ## Coverage between its bounds
@@ -162,8 +161,7 @@ companion.quote(
 # and leaves the shell on the outside.
 
 # %%
-fig, table = shells.squared_norms(d, c)
-companion.figure(fig, "fig-squared-norms", table)
+companion.figure(shells.squared_norms(d, c), "fig-squared-norms")
 
 # %% tags=["remove-cell"]
 r_in, r_out = geomem.shell_radii(d, c)

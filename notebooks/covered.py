@@ -78,8 +78,7 @@ curves |= {"overlap, every $d$": padding.overlaps[first]}
 shades = plt.get_cmap("Greens")(np.linspace(0.45, 0.95, len(padding.geometries)))
 looks = [(shade, "", "-") for shade in shades]
 looks += [(drawing.SERIES["W_sigma"][0], "", "-."), drawing.SERIES["overlap"]]
-fig, _ = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100))
-table = drawing.noise_table(curves, "probability")
+fig, table = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100))
 companion.figure(fig, "fig-covered-padding", table, data=[sets[dataset]])
 
 # %% [markdown]
@@ -102,8 +101,7 @@ headings = ("data", "zone begins", "overlap there: median", "5%", "95%")
 companion.Table(drawing.from_rows(headings, rows), digits=2)
 
 # %%
-fig, table = covered.beside_overlap(beside)
-companion.figure(fig, "fig-covered-overlap", table, data=[*sets.values()])
+companion.figure(covered.beside_overlap(beside), "fig-covered-overlap", data=[*sets.values()])
 
 # %% [markdown]
 # ## Other shells, other levels
@@ -124,8 +122,7 @@ companion.Table(tried[dataset].columns())
 companion.Table(tried[other].columns())
 
 # %%
-fig, table = covered.other_rules(tried)
-companion.figure(fig, "fig-covered-rules", table, data=[*sets.values()])
+companion.figure(covered.other_rules(tried), "fig-covered-rules", data=[*sets.values()])
 
 # %% [markdown]
 # ## Which coverage predicts where networks copy?
@@ -152,11 +149,11 @@ for case, model in zip(cases, trained, strict=True):
     humps.append(companion.kept(Predicted.of)(*measured, **options))
     late.append(humps[-1].zones(candidates.SHELLS, [level], level)[0, 0, 0])
     late[-1] /= geometry.regimes.covered.value
+data = [case.data for case in cases]
 companion.Table(candidates.measured(humps))
 
 # %%
-fig, table = covered.humps_and_zones(humps, level)
-companion.figure(fig, "fig-covered-zones", table, data=[case.data for case in cases])
+companion.figure(covered.humps_and_zones(humps, level), "fig-covered-zones", data=data)
 
 # %%
 found = Comparison.of(humps, level, seed)
@@ -171,8 +168,7 @@ found = Comparison.of(humps, level, seed)
 (off := companion.Table(candidates.errors(found)))
 
 # %%
-fig, table = covered.how_far_off(found)
-companion.figure(fig, "fig-covered-errors", table, data=[case.data for case in cases])
+companion.figure(covered.how_far_off(found), "fig-covered-errors", data=data)
 
 # %% [markdown]
 # ## What came out

@@ -67,9 +67,8 @@ curves = {f"{name}: {what}": c for name, of in errors.items() for what, c in of.
 of_each = [drawing.SERIES[name] for name in errors]
 looks = [(color, marker, line) for color, marker, _ in of_each for line in ("-", ":")]
 label, zone = "MSE to the clean image\n(data units$^2$)", geometry.regimes.medium
-look = dict(zone=zone, axis="plain", columns=3)
-fig, _ = drawing.noise_curves(curves, label, looks, every=3, **look)
-table = drawing.noise_table(curves, "data units squared", "MSE")
+look = dict(unit="data units squared", zone=zone, axis="plain", columns=3)
+fig, table = drawing.noise_curves(curves, label, looks, name="MSE", every=3, **look)
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
 # %% [markdown]
@@ -91,8 +90,7 @@ companion.Table({"denoiser": [*gaps], **columns})
 
 # %%
 label = "held-out $-$ training MSE\n(data units$^2$)"
-fig, _ = drawing.noise_curves(gaps, label, every=2, **look)
-table = drawing.noise_table(gaps, "data units squared", "gap")
+fig, table = drawing.noise_curves(gaps, label, name="gap", every=2, **look)
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
 
 # %% [markdown]
@@ -112,9 +110,8 @@ columns = {
 companion.Table({"model": [*ratios], **columns})
 
 # %%
-label = "held-out / training MSE"
-fig, _ = drawing.noise_curves(ratios, label, zone=zone, axis="ratio", every=2)
-table = drawing.noise_table(ratios, "1", "ratio")
+look = dict(unit="1", name="ratio", zone=zone, axis="ratio")
+fig, table = drawing.noise_curves(ratios, "held-out / training MSE", every=2, **look)
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
 
 # %% [markdown]

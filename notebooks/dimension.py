@@ -69,8 +69,7 @@ companion.Table(dimension.overview(found))
 # the switch, as a factor: 1 is right, 2 is twice too high.
 
 # %%
-fig, table = pictures.levels_by_size(found)
-companion.figure(fig, "fig-dimension-zone", table, data=data)
+companion.figure(pictures.levels_by_size(found), "fig-dimension-zone", data=data)
 (compared := companion.Table(dimension.compared(found), digits=2))
 
 # %% [markdown]
@@ -79,8 +78,7 @@ companion.figure(fig, "fig-dimension-zone", table, data=data)
 # At each size: coverage, concentration, coverage by overlap, and the rate, magnified to be seen.
 
 # %%
-fig, table = pictures.curves_by_size(found)
-companion.figure(fig, "fig-dimension-curves", table, data=data)
+companion.figure(pictures.curves_by_size(found), "fig-dimension-curves", data=data)
 
 # %% [markdown]
 # ## Another network

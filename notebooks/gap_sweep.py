@@ -96,8 +96,7 @@ halves[0]
 # The front holds the models that no other one beats in both.
 
 # %%
-fig, plotted = remedies.fronts(sweeps, pca)
-companion.figure(fig, "fig-gap-plane", plotted, data=data)
+companion.figure(remedies.fronts(sweeps, pca), "fig-gap-plane", data=data)
 
 # %% [markdown]
 # ## Samples
@@ -106,8 +105,7 @@ companion.figure(fig, "fig-gap-plane", plotted, data=data)
 
 # %%
 labels = {k: f"{k.replace(' ', chr(10), 1)}: {one.copies.value:.0%}" for k, one in first.items()}
-fig, plotted = remedies.sheet(found, labels, 10, data[0].train)
-companion.figure(fig, "fig-gap-sheets", plotted, data=data[:1])
+companion.figure(remedies.sheet(found, labels, 10, data[0].train), "fig-gap-sheets", data=data[:1])
 
 # %% [markdown]
 # ## What came out

@@ -152,19 +152,16 @@ companion.figure(fig, "fig-gap-training", plotted, data=data)
 paper, pca = digitized.load("fig4_gap_training"), "principal components"
 beside = "paper gap" if carried else "zone gap"  # which of ours is nearer to theirs
 theirs, relative = gaps.paper_course(paper, beside), study.relative_course(shares, course, pca)
-fig, plotted = remedies.against_paper(theirs, relative)
-companion.figure(fig, "fig-gap-paper", plotted, data=[*data, paper])
+companion.figure(remedies.against_paper(theirs, relative), "fig-gap-paper", data=[*data, paper])
 
 # %% [markdown]
 # The trade-off: copies across, quality upwards; of each training one mark. And samples from the
 # same eight initial noises in every row.
 
 # %%
-fig, plotted = remedies.trade_off(found, names, references, pca)
-companion.figure(fig, "fig-gap-tradeoff", plotted, data=data)
+companion.figure(remedies.trade_off(found, names, references, pca), "fig-gap-tradeoff", data=data)
 titles = {kind: kind.replace(" ", "\n", 1) for kind in names}
-fig, plotted = remedies.sheet(found, titles, 8, case.data.train)
-companion.figure(fig, "fig-gap-samples", plotted, data=data)
+companion.figure(remedies.sheet(found, titles, 8, case.data.train), "fig-gap-samples", data=data)
 
 # %% [markdown]
 # ## What came out

@@ -93,8 +93,7 @@ empirical = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
 affine = geomem.gaussian_denoiser(noisy, data.train, levels, device=device)
 apart = np.linalg.norm((empirical - affine).reshape(len(levels), -1), axis=1)
 rows = {"noisy": noisy, "empirical": empirical, "Gauss": affine}
-fig, table = drawing.strip(levels, rows, noisy=["noisy"])
-companion.figure(fig, "fig-large-noise-strip", table, data=[data])
+companion.figure(drawing.strip(levels, rows, noisy=["noisy"]), "fig-large-noise-strip", data=[data])
 
 # %% [markdown]
 # ## What must hold

@@ -71,8 +71,8 @@ companion.Table({"sigma": sigmas, **shown})
 
 # %%
 on_train_look = (drawing.SERIES["small"][0], "", ":")
-fig, _ = drawing.noise_curves(rates, "memorization rate", [on_train_look], axis="share")
-table = drawing.noise_table(rates, "fraction", "rate")
+look = dict(unit="fraction", name="rate", axis="share")
+fig, table = drawing.noise_curves(rates, "memorization rate", [on_train_look], **look)
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -116,8 +116,7 @@ companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 # %%
 shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
 looks = [(shade, "", "-") for shade in shades]
-fig, _ = drawing.noise_curves(course, "memorization rate", looks, axis="share")
-table = drawing.noise_table(course, "fraction", "rate")
+fig, table = drawing.noise_curves(course, "memorization rate", looks, **look)
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
 
 # %% [markdown]
@@ -215,8 +214,7 @@ companion.Table({"share that passes": [*passed.shares], **shown})
 
 # %%
 looks = [drawing.SERIES["small"], drawing.SERIES["large"], ("0.4", "", "-.")]
-fig, table = pictures.thresholds(passed, looks)
-companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
+companion.figure(pictures.thresholds(passed, looks), "fig-memorization-thresholds", data=[data])
 
 # %% [markdown]
 # ## What must hold

@@ -55,8 +55,7 @@ losses = {
     name: companion.kept(Losses.of)(model, images, heldout, levels=12, seed=seed)
     for (name, model), images in zip(models.items(), own, strict=True)
 }
-fig, table = pictures.losses(losses)
-companion.figure(fig, "fig-training-losses", table, data=[data])
+companion.figure(pictures.losses(losses), "fig-training-losses", data=[data])
 
 # %% [markdown]
 # ## Samples, and their nearest training images
@@ -86,8 +85,7 @@ one, other = (of.pictures.reshape(n_samples, -1) for of in drawn.values())
 together = mean_of(np.linalg.norm(one - other, axis=1))
 strangers = mean_of(np.linalg.norm(one - np.roll(other, 1, 0), axis=1))
 shown = min(n_shown, n_samples)
-fig, table = pictures.samples(drawn, data.train, shown)
-companion.figure(fig, "fig-model-samples", table, data=[data])
+companion.figure(pictures.samples(drawn, data.train, shown), "fig-model-samples", data=[data])
 companion.Table({"samples from one noise": [together], "from two": [strangers]})
 
 # %% [markdown]

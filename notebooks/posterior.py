@@ -78,8 +78,7 @@ noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 denoise = geomem.EmpiricalDenoiser(data.train, device=device)
 denoised, largest = denoise(noisy, levels), denoise.weights(noisy, levels).max(1)
 rows = {"noisy": noisy, "denoised": denoised}
-fig, table = drawing.strip(levels, rows, noisy=["noisy"])
-companion.figure(fig, "fig-denoiser-strip", table, data=[data])
+companion.figure(drawing.strip(levels, rows, noisy=["noisy"]), "fig-denoiser-strip", data=[data])
 companion.Table({"sigma": levels, "largest weight": largest})
 
 # %% [markdown]

@@ -79,9 +79,7 @@ for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), 
     paper = digitized.load("figE3_max_weight") if chosen[key] == ("cifar10", 1000, None) else None
     marks = {"W_sigma": (paper["sigma"], paper["max_weight"])} if paper else {}
     look = dict(regimes=one.regimes, marks=marks, height=2.8, every=3)
-    fig, _ = drawing.noise_curves(one.curves, "probability", **look)
-    table = drawing.noise_table(one.curves, "probability", marks=marks)
-    companion.figure(fig, id, table, data=[sets[key]])
+    companion.figure(drawing.noise_curves(one.curves, "probability", **look), id, data=[sets[key]])
 
 # %% [markdown]
 # ## In the plane
@@ -92,8 +90,7 @@ for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), 
 
 # %%
 plane, levels = Plane(seed=seed), (0.2, 0.6, 2.5)
-fig, table = shells.regimes_in_the_plane(plane, levels)
-companion.figure(fig, "fig-regimes-plane", table)
+companion.figure(shells.regimes_in_the_plane(plane, levels), "fig-regimes-plane")
 _ = companion.attach_live("plane", start=levels[1], **plane.handed)
 
 # %% [markdown]
@@ -129,11 +126,10 @@ rule, crossing = (
 )
 looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, never a curve
 named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
-fig, ax = drawing.noise_curves(
-    named, "probability, read off", looks, regimes=rule.zones[c, level], height=2.8
-)
-ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
-ax.text(0.85, 0.07, "zone named\nin the paper", ha="center", va="bottom")
+look = dict(regimes=rule.zones[c, level], height=2.8)
+fig, _ = drawing.noise_curves(named, "probability, read off", looks, **look)
+fig.axes[0].axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
+fig.axes[0].text(0.85, 0.07, "zone named\nin the paper", ha="center", va="bottom")
 table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
 table = {"sigma [data units]": celeba["sigma"], **table}
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])

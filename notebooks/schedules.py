@@ -52,8 +52,7 @@ table |= {name: [s.read(end) for s in schedules] for name, end in ends.items()}
 (table := companion.Table(table))
 
 # %%
-fig, values = clocks.rulers(geometry, schedules[1:])
-companion.figure(fig, "fig-zone-clocks", values, data=[data])
+companion.figure(clocks.rulers(geometry, schedules[1:]), "fig-zone-clocks", data=[data])
 
 # %% [markdown]
 # ## The same numbers in their coordinates

@@ -53,8 +53,7 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 points = np.array([[-1.9, 0.9], [-0.3, 1.5], [1.7, 1.1], [0.9, -1.2], [-1.2, -1.1]])
 touch = geomem.disjoint_sigma(points, plane_c)
 levels = {"disjoint": 0.6 * touch, "the first touch": touch, "overlapping": 1.8 * touch}
-fig, table = shells.in_the_plane(points, plane_c, levels)
-companion.figure(fig, "fig-shells-plane", table)
+companion.figure(shells.in_the_plane(points, plane_c, levels), "fig-shells-plane")
 
 # %% [markdown]
 # ## Two minimizers
@@ -72,8 +71,7 @@ minimizers = {
 }
 losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers.values()]
 on, whole = zip(*losses, strict=True)
-fig, table = shells.fields(points, plane_c, plane_sigma, minimizers)
-companion.figure(fig, "fig-two-minimizers", table)
+companion.figure(shells.fields(points, plane_c, plane_sigma, minimizers), "fig-two-minimizers")
 companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in all": whole})
 
 # %% [markdown]

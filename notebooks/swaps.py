@@ -113,8 +113,7 @@ switch = companion.kept(Switch.of)(*models, distinct, n_cumulative, **sampled)
 zone = reach.zone if reach.geometry.regimes.medium else None
 turned = switch.against(zone)
 shown = {"half of the copies": list(turned), "at sigma": [switch.begun, switch.ended]}
-fig, plotted = pictures.switched(switch, reach)
-companion.figure(fig, "fig-swap-cumulative", plotted, data=[data])
+companion.figure(pictures.switched(switch, reach), "fig-swap-cumulative", data=[data])
 companion.Table(shown | {"against the danger zone": list(turned.values())})
 live_figures.attach_switch(switch, distinct, zone)
 

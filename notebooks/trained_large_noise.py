@@ -103,8 +103,7 @@ few, many = (
 )
 rows = {"noisy": np.array([clean + sigma * draw for sigma in levels]), "empirical": few.empirical}
 rows |= {"small": few.model, "Gauss": few.gaussian, "large": many.model}
-fig, table = drawing.strip(levels, rows, noisy=["noisy"])
-companion.figure(fig, "fig-trained-strip", table, data=[data])
+companion.figure(drawing.strip(levels, rows, noisy=["noisy"]), "fig-trained-strip", data=[data])
 
 # %% [markdown]
 # ## What must hold

@@ -79,9 +79,8 @@ looks = {
     "image, large model": (large, "", "--"),
 }
 of_each = [looks[name] for name in settled]  # without copies some are not there
-look = dict(regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
-fig, _ = drawing.noise_curves(settled, "share that is settled", of_each, **look)
-table = drawing.noise_table(settled, "fraction")
+look = dict(unit="fraction", regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
+fig, table = drawing.noise_curves(settled, "share that is settled", of_each, **look)
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])
 surely, at_most = zip(*when.copies.values(), strict=True)
 companion.Table({"the copy is settled": [*when.copies], "surely": surely, "at most": at_most})
@@ -132,8 +131,7 @@ peak = rate.estimate(rate.peak)
 moments.append(trajectories.Moment(case.small.train.steps, course.fraction, peak))
 moment, generated, peaks = zip(*moments, strict=True)
 shown = {"copies among samples": generated, "peak of the rate": [one.percent for one in peaks]}
-fig, table = pictures.over_training(moments)
-companion.figure(fig, "fig-trajectories-training", table, data=[data])
+companion.figure(pictures.over_training(moments), "fig-trajectories-training", data=[data])
 companion.Table({"step": moment, **shown})
 
 # %% [markdown]

@@ -148,9 +148,9 @@ def _membership(found: Membership, part: Part) -> None:
             "Its error is larger on training images than on held-out ones: were the two mixed up?"
         )
     curves = {"AUC": found.auc, "training images told": found.tpr}
-    fig, _ = drawing.noise_curves(curves, "", across={"chance": 0.5})
+    drawn = drawing.noise_curves(curves, "", across={"chance": 0.5})
     part.picture(
-        "membership", (fig, drawing.noise_table(curves, "probability")), "Membership",
+        "membership", drawn, "Membership",
         alt="How well the denoising error tells training from held-out images, over noise levels.",
         caption="AUC, and true positives, of the rule that a smaller denoising error means a "
         "training image; bands are 95% intervals.",
@@ -182,9 +182,9 @@ def _samples(asked: Asked, denoise: Denoiser, part: Part) -> None:
         f"{quarters(course.image_at[course.memorized])[1]:.2g} on."
     )
     curves = {"passing the ratio test": course.passing}
-    fig, _ = drawing.noise_curves(curves, "share of the samples")
+    drawn = drawing.noise_curves(curves, "share of the samples", unit="fraction")
     part.picture(
-        "course", (fig, drawing.noise_table(curves, "fraction")), "On the way to a copy",
+        "course", drawn, "On the way to a copy",
         alt="The share of samples whose answer passes the ratio test, over the noise level.",
         caption="The denoiser's answer at each level of the sampler, put to the ratio test.",
     )  # fmt: skip
