@@ -47,10 +47,8 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # %%
 shell = NoiseShell.of(data.train[0].size, c, seed=seed)
 shares = {"promised": [shell.promised], "exact": [shell.mass], "seen": [shell.seen]}
-companion.Table(shares, digits=4)
-
-# %%
 companion.figure(shells.noise_shell(shell), "fig-noise-shell")
+companion.Table(shares, digits=4)
 
 # %% [markdown]
 # ## Coverage

@@ -98,10 +98,8 @@ for name, pair in pairs.items():
     rows.append((name, begins, np.median(at_start), *np.quantile(at_start, [0.05, 0.95])))
     seldom.append(Fraction.of(int((at_start < 0.05).sum()), len(at_start)))
 headings = ("data", "zone begins", "overlap there: median", "5%", "95%")
-companion.Table(drawing.from_rows(headings, rows), digits=2)
-
-# %%
 companion.figure(covered.beside_overlap(beside), "fig-covered-overlap", data=[*sets.values()])
+companion.Table(drawing.from_rows(headings, rows), digits=2)
 
 # %% [markdown]
 # ## Other shells, other levels
@@ -119,10 +117,8 @@ for name, pair in pairs.items():
 companion.Table(tried[dataset].columns())
 
 # %%
-companion.Table(tried[other].columns())
-
-# %%
 companion.figure(covered.other_rules(tried), "fig-covered-rules", data=[*sets.values()])
+companion.Table(tried[other].columns())
 
 # %% [markdown]
 # ## Which coverage predicts where networks copy?
@@ -165,10 +161,8 @@ found = Comparison.of(humps, level, seed)
 # the *other* data sets best, so that none is judged by a level made for another.
 
 # %%
-(off := companion.Table(candidates.errors(found)))
-
-# %%
 companion.figure(covered.how_far_off(found), "fig-covered-errors", data=data)
+(off := companion.Table(candidates.errors(found)))
 
 # %% [markdown]
 # ## What came out

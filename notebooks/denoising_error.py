@@ -86,12 +86,10 @@ columns = {
     f"gap at sigma = {sigmas[i]:.3g}": [gap.estimate(i).plus_minus() for gap in gaps.values()]
     for i in places.values()
 }
-companion.Table({"denoiser": [*gaps], **columns})
-
-# %%
 label = "held-out $-$ training MSE\n(data units$^2$)"
 fig, table = drawing.noise_curves(gaps, label, name="gap", every=2, **look)
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
+companion.Table({"denoiser": [*gaps], **columns})
 
 # %% [markdown]
 # ## The ratio
@@ -107,12 +105,10 @@ columns = {
     f"ratio at sigma = {sigmas[i]:.3g}": [of.estimate(i) for of in ratios.values()]
     for i in at.values()
 }
-companion.Table({"model": [*ratios], **columns})
-
-# %%
 look = dict(unit="1", name="ratio", zone=zone, axis="ratio")
 fig, table = drawing.noise_curves(ratios, "held-out / training MSE", every=2, **look)
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
+companion.Table({"model": [*ratios], **columns})
 
 # %% [markdown]
 # ## What must hold

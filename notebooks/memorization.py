@@ -133,11 +133,9 @@ companion.figure(fig, "fig-memorization-growth", table, data=[data])
 hump, geometry = Hump.of(few, seed=seed), companion.kept(case.geometry)(c=c, level=level)
 area, zone_found = hump.shares(geometry.zone), geometry.regimes.medium is not None
 shown = {f"{name} the zone": [share.percent] for name, share in area.items()}
-companion.Table({"centre of the hump": [hump.centre], **shown})
-
-# %%
 fig, table = pictures.zone_and_rate(geometry, few, (sigma_min, sigma_max))
 companion.figure(fig, "fig-memorization-zone", table, data=[data])
+companion.Table({"centre of the hump": [hump.centre], **shown})
 
 # %% [markdown]
 # ## One image through all denoisers
@@ -210,11 +208,9 @@ at = geomem.neighbours(heldout, distinct)
 clean = {"clean held-out images": at.ratio}
 passed = Thresholds.of(answers, few.peak, clean)
 shown = {f"t = {NAMED[name]:.2g}": [*of.values()] for name, of in passed.named.items()}
-companion.Table({"share that passes": [*passed.shares], **shown})
-
-# %%
 looks = [drawing.SERIES["small"], drawing.SERIES["large"], ("0.4", "", "-.")]
 companion.figure(pictures.thresholds(passed, looks), "fig-memorization-thresholds", data=[data])
+companion.Table({"share that passes": [*passed.shares], **shown})
 
 # %% [markdown]
 # ## What must hold

@@ -49,10 +49,8 @@ begins, stops = edges if found.medium else (Estimate(np.nan), Estimate(np.nan))
 ends = {"begins": begins, "ends": stops, "crossing": found.crossing}
 table = {"schedule": [s.name for s in schedules], "its time": [s.clock for s in schedules]}
 table |= {name: [s.read(end) for s in schedules] for name, end in ends.items()}
-(table := companion.Table(table))
-
-# %%
 companion.figure(clocks.rulers(geometry, schedules[1:]), "fig-zone-clocks", data=[data])
+(table := companion.Table(table))
 
 # %% [markdown]
 # ## The same numbers in their coordinates

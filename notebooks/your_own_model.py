@@ -210,15 +210,13 @@ tables = {kind: companion.Table(study.overview(**shown)) for kind, study in foun
 tables["DDPM"]
 
 # %%
-tables["flow"]
-
-# %%
 beneath = Window(gap.window.low, gap.zone.low if gap.zone else gap.window.high)
 shaded = [gap.zone or beneath, beneath]
 others = [name for name in names if name != "stopped"]
 ratios = {kind: study.errors(others, "stopped") for kind, study in found.items()}
 fig, table = remedies.beside(found["DDPM"], names, ratios["DDPM"], shaded, "stopped")
 companion.figure(fig, "fig-own-ddpm", table, data=[data])
+tables["flow"]
 
 # %%
 fig, table = remedies.beside(found["flow"], names, ratios["flow"], shaded, "stopped")
