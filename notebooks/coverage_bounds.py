@@ -94,10 +94,10 @@ found = {}
 for name, (heldout, train, sigma, shell, times) in cases.items():
     seen = geomem.shell_coverage(heldout, train, [sigma], c=shell, draws=times, seed=seed)
     ends = geomem.coverage_bounds(heldout, train, [sigma], c=shell)
-    numbers = ends.lower_nearest[0], seen.mean[0], ends.upper_sum[0]
-    found[name] = [f"{number:.2f}" for number in numbers]
-columns = {"d = 16": found["low_d"], "two points": found["two"]}
-companion.Table({"": ["nearest", "coverage", "sum"], **columns})
+    numbers = dict(nearest=ends.lower_nearest[0], coverage=seen.mean[0], sum=ends.upper_sum[0])
+    found[name] = {heading: f"{number:.2f}" for heading, number in numbers.items()}
+low_d, two = found.values()
+companion.Table({"": [*two], "d = 16": [*low_d.values()], "two points": [*two.values()]})
 
 # %% [markdown]
 # ## Equidistant clouds
@@ -150,9 +150,7 @@ companion.quote(mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}", nearest=np.me
 companion.quote(gap=f"{largest:.3f}", gap_sigma=f"{sigmas[widest]:.2g}", two_sigma=f"{at:.3f}")
 companion.quote(sum_useful=f"{useful.max():.2g}" if len(useful) else "none", sigma_cov=sigma_cov)
 companion.quote(sigma_cov_early=early, sigma_cov_late=late)
-companion.quote(
-    **{name: dict(zip(("nearest", "coverage", "sum"), found[name], strict=True)) for name in found}
-)
+companion.quote(**found)
 
 # %% [markdown]
 # ## Squared distances

@@ -48,18 +48,13 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # coverage and posterior weight are both at least 0.8 ([](../book/regimes.md)).
 
 # %%
-exact = geomem.EmpiricalDenoiser(data.train, device=device)
+measure, drawn = companion.kept(Generalization.of), dict(noisy=draws * n, **options)
 asked = {
-    "empirical": (exact, data.train),
+    "empirical": (geomem.EmpiricalDenoiser(data.train, device=device), data.train),
     "small": (small.denoise, data.train),
     "large": (large.denoise, everything[:n_heldout]),
 }
-errors = {
-    name: companion.kept(Generalization.of)(
-        denoise, seen, heldout, sigmas, noisy=draws * n, **options
-    )
-    for name, (denoise, seen) in asked.items()
-}
+errors = {name: measure(*of, heldout, sigmas, **drawn) for name, of in asked.items()}
 geometry = case.geometry()
 
 # %%
@@ -82,14 +77,13 @@ companion.figure(fig, "fig-denoising-error", table, data=[data])
 gaps = {name: of.gap for name, of in errors.items()}
 few, many = gaps["small"], gaps["large"]
 places = {"first": 0, "peak": few.peak, "last": -1}
-columns = {
-    f"gap at sigma = {sigmas[i]:.3g}": [gap.estimate(i).plus_minus() for gap in gaps.values()]
-    for i in places.values()
-}
+columns = {"denoiser": [*gaps]}
+for i in places.values():
+    columns[f"gap at sigma = {sigmas[i]:.3g}"] = [x.estimate(i).plus_minus() for x in gaps.values()]
 label = "held-out $-$ training MSE\n(data units$^2$)"
 fig, table = drawing.noise_curves(gaps, label, name="gap", every=2, **look)
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
-companion.Table({"denoiser": [*gaps], **columns})
+companion.Table(columns)
 
 # %% [markdown]
 # ## The ratio
@@ -101,14 +95,13 @@ companion.Table({"denoiser": [*gaps], **columns})
 ratios = {name: errors[name].ratio for name in ("small", "large")}
 ratio, calm = ratios.values()
 at = {"first": 0, "max": ratio.peak, "at_gap": few.peak, "last": -1}
-columns = {
-    f"ratio at sigma = {sigmas[i]:.3g}": [of.estimate(i) for of in ratios.values()]
-    for i in at.values()
-}
+columns = {"model": [*ratios]}
+for i in at.values():
+    columns[f"ratio at sigma = {sigmas[i]:.3g}"] = [of.estimate(i) for of in ratios.values()]
 look = dict(unit="1", name="ratio", zone=zone, axis="ratio")
 fig, table = drawing.noise_curves(ratios, "held-out / training MSE", every=2, **look)
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
-companion.Table({"model": [*ratios], **columns})
+companion.Table(columns)
 
 # %% [markdown]
 # ## What must hold

@@ -121,12 +121,8 @@ well = None if any(model.broke_down for model in trained) else True  # else noth
 claim("trained-well", "every training went well", well, must=must)
 copying = every(above(one.small.copies, 0.2) for one in found)
 calm = every(below(one.large.copies, 0.05) for one in found)
-claim(
-    "small-copies",
-    "every small model memorizes, no large one does",
-    every([copying, calm]),
-    must=must and n_samples >= 128,
-)
+says, enough = "every small model memorizes, no large one does", n_samples >= 128
+claim("small-copies", says, every([copying, calm]), must=must and enough)
 if all(one.zone for one in found):  # without one nothing is predicted
     says = "the hump's centre lies in the zone at every size, with every network"
     claim("centre-in-zone", says, every(one.in_zone for one in found), must=False)

@@ -101,23 +101,18 @@ companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets
 # The same curve at the snapshots of the small model's training.
 
 # %%
-training = case.small.train
+training, course = case.small.train, {}
 shares = [*(share for share in presets.QUARTERS if share in training.snapshots), 1]
-course = {
-    f"step {training.step_of(share):,}": measure(
-        small.at(share), heldout, distinct, sigmas, **options
-    )
-    for share in shares
-}
+for share in shares:
+    rate = measure(small.at(share), heldout, distinct, sigmas, **options)
+    course[f"step {training.step_of(share):,}"] = rate
 highest = [rate.estimate(rate.peak).percent for rate in course.values()]
 at = [sigmas[rate.peak] for rate in course.values()]
-companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
-
-# %%
 shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
 looks = [(shade, "", "-") for shade in shades]
 fig, table = drawing.noise_curves(course, "memorization rate", looks, **look)
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
+companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 
 # %% [markdown]
 # ## The hump and the danger zone
@@ -147,12 +142,8 @@ companion.Table({"centre of the hump": [hump.centre], **shown})
 # %%
 live = [*Case.several(live_models, live_dataset, n_heldout=n_heldout, **noise), case][0]
 pair = dict(zip(live.names, live.trained(), strict=True))
-
-# %%
-seen = {
-    f"copies, {kind} model": measure(of.denoise, live.heldout, live.distinct, sigmas, **options)
-    for kind, of in pair.items()
-}
+new = live.heldout, live.distinct, sigmas
+seen = {f"copies, {k} model": measure(of.denoise, *new, **options) for k, of in pair.items()}
 around, peak = companion.kept(live.geometry)(c=c, level=level), next(iter(seen.values())).peak
 beside = SideBySide.of(live.distinct, *(of.denoise for of in pair.values()), seed=seed)
 offered = live.heldout[:24]
@@ -178,10 +169,8 @@ live_figures.attach_denoisers(beside, offered, curves, zone=zone, n=sizes, **beg
 
 # %%
 networks = {"early": small.at(shares[0]), "small": small.denoise, "large": large.denoise}
-certified = {
-    name: companion.kept(geomem.copy_bound)(of, heldout, distinct, sigmas, **noise)
-    for name, of in networks.items()
-}
+bound = companion.kept(geomem.copy_bound)
+certified = {k: bound(of, heldout, distinct, sigmas, **noise) for k, of in networks.items()}
 allowed = 0.05  # share of copies that is certified
 told = {name: of.in_words(few.peak, allowed) for name, of in certified.items()}
 headings = {"edge": f"{percent(allowed)} certified up to", "first": "first copy at"}

@@ -50,11 +50,9 @@ companion.Table({"": [*small], **{name: [*of.values()] for name, of in facts.ite
 # equally likely slices.
 
 # %%
-own = [data.train[:n_heldout], everything.train[:n_heldout]]
-losses = {
-    name: companion.kept(Losses.of)(model, images, heldout, levels=12, seed=seed)
-    for (name, model), images in zip(models.items(), own, strict=True)
-}
+measure, losses = companion.kept(Losses.of), {}
+for (name, model), own in zip(models.items(), (data, everything), strict=True):
+    losses[name] = measure(model, own.train[:n_heldout], heldout, levels=12, seed=seed)
 companion.figure(pictures.losses(losses), "fig-training-losses", data=[data])
 
 # %% [markdown]
@@ -65,13 +63,9 @@ companion.figure(pictures.losses(losses), "fig-training-losses", data=[data])
 # give the floor of the test.
 
 # %%
-drawn = {
-    kind: companion.kept(Samples.of)(
-        model.denoise, case.distinct, n_samples, seed=seed, solver=solver
-    )
-    for kind, model in zip(case.names, models.values(), strict=True)
-}
-few, many = drawn.values()
+draw, how = companion.kept(Samples.of), dict(seed=seed, solver=solver)
+few, many = (draw(of.denoise, case.distinct, n_samples, **how) for of in models.values())
+drawn = dict(zip(case.names, (few, many), strict=True))
 floor = memorized_fraction(heldout, case.distinct)
 own_rate = memorized_fraction(many.pictures, everything.train, device=device)
 who = [*models, f"{case.names['large']}, against its own", "clean held-out images"]

@@ -57,22 +57,14 @@ for key, (name, n, kind) in chosen.items():
 # An image that repeats counts once, as to the models of this book: so one set has one zone.
 
 # %%
-measured = dict(c=c, level=level, seed=seed, device=device)
-once = {k: data.train[DistinctImages(data.train, device).index] for k, data in sets.items()}
-found = {
-    key: companion.kept(Crossings.of)(data.heldout, once[key], **measured)
-    for key, data in sets.items()
-}
-companion.Table(
-    {
-        "data": list(names.values()),
-        "zone begins": [one.regimes.covered for one in found.values()],
-        "at the latest": [one.certified for one in found.values()],
-        "zone ends": [one.regimes.concentrated for one in found.values()],
-        "crossing": [one.regimes.crossing for one in found.values()],
-        "crossing, held-out queries": [one.heldout for one in found.values()],
-    }
-)
+measure, found, rows = companion.kept(Crossings.of), {}, []
+for key, data in sets.items():
+    once = data.train[DistinctImages(data.train, device).index]
+    found[key] = one = measure(data.heldout, once, c=c, level=level, seed=seed, device=device)
+    ends = one.regimes.covered, one.certified, one.regimes.concentrated
+    rows.append((names[key], *ends, one.regimes.crossing, one.heldout))
+headings = ["data", "zone begins", "at the latest", "zone ends", "crossing"]
+companion.Table(drawing.from_rows([*headings, "crossing, held-out queries"], rows))
 
 # %%
 for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), strict=True):
@@ -99,15 +91,10 @@ _ = companion.attach_live("plane", start=levels[1], **plane.handed)
 # The level is a convention. Where the zone begins and ends at others.
 
 # %%
-heights = (0.5, 0.8, 0.9, 0.95)
-rules = {"data": list(names.values())}
-tried = [
-    Sensitivity.of({c: one.geometry.coverage}, one.geometry.weight, heights, seed=seed)
-    for one in found.values()
-]
-for height in heights:
-    rules[f"level {height:g}"] = [one.in_words(c, height) for one in tried]
-(others := companion.Table(rules))
+heights, measured = (0.5, 0.8, 0.9, 0.95), [one.geometry for one in found.values()]
+tried = [Sensitivity.of({c: of.coverage}, of.weight, heights, seed=seed) for of in measured]
+rules = {f"level {height:g}": [one.in_words(c, height) for one in tried] for height in heights}
+(others := companion.Table({"data": [*names.values()], **rules}))
 
 # %% [markdown]
 # ## The rule on the paper's own curves
@@ -120,10 +107,8 @@ celeba = digitized.load("fig5_celeba_curves")
 columns = {"C_sigma": "coverage", "W_sigma": "max_weight"}
 theirs = {k: geomem.Curve.from_table(celeba["sigma"], celeba[x]) for k, x in columns.items()}
 coverage, weight = theirs.values()
-rule, crossing = (
-    Sensitivity.of({c: coverage}, weight, (level, 0.85)),
-    find_crossing(*theirs.values()),
-)
+rule = Sensitivity.of({c: coverage}, weight, (level, 0.85))
+crossing = find_crossing(coverage, weight)
 looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, never a curve
 named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
 look = dict(regimes=rule.zones[c, level], height=2.8)
@@ -145,12 +130,10 @@ companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
 claim, (first, second) = companion.claim, found.values()
 own = [name in LOADERS and (c, level) == (5.0, 0.8) for name, *_ in chosen.values()]
 must = [ours and len(data.heldout) >= 200 for ours, data in zip(own, sets.values(), strict=True)]
-says = f"{names['first']}: there is a danger zone"
-claim("zone-first", says, first.has_zone, must=must[0])
-says = f"{names['first']}: the crossing lies inside it"
-claim("crossing-first", says, first.inside, must=must[0])
-says = f"{names['first']}: held-out queries cross earlier"
-claim("heldout-first", says, first.earlier, must=must[0])
+of = names["first"]
+claim("zone-first", f"{of}: there is a danger zone", first.has_zone, must=must[0])
+claim("crossing-first", f"{of}: the crossing lies inside it", first.inside, must=must[0])
+claim("heldout-first", f"{of}: held-out queries cross earlier", first.earlier, must=must[0])
 says = f"{names['second']}: the crossing lies inside a danger zone, held-out queries cross earlier"
 claim("second-set", says, every([second.inside, second.earlier]), must=must[1])
 near = abs(crossing.value - 0.85) < 0.03

@@ -65,10 +65,8 @@ companion.figure(shells.in_the_plane(points, plane_c, levels), "fig-shells-plane
 # %%
 plane_sigma = 0.95 * touch
 pull = partial(geomem.empirical_denoiser, train=points, sigma=plane_sigma, device="cpu")
-minimizers = {
-    name: geomem.shell_minimizer(points, plane_sigma, fill, plane_c, device="cpu")
-    for name, fill in {"pulls": pull, "leaves alone": np.copy}.items()
-}
+minimizer = partial(geomem.shell_minimizer, points, plane_sigma, c=plane_c, device="cpu")
+minimizers = {"pulls": minimizer(pull), "leaves alone": minimizer(np.copy)}
 losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers.values()]
 on, whole = zip(*losses, strict=True)
 companion.figure(shells.fields(points, plane_c, plane_sigma, minimizers), "fig-two-minimizers")
@@ -84,10 +82,8 @@ companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in 
 # %%
 train = data.train[np.sort(np.unique(data.train, axis=0, return_index=True)[1])]
 threshold = geomem.disjoint_sigma(train, c, device=device)
-alone, grey = (
-    geomem.shell_minimizer(train, sigma_min, fill, c, device=device)
-    for fill in (np.copy, np.zeros_like)
-)
+minimizer = partial(geomem.shell_minimizer, train, sigma_min, c=c, device=device)
+alone, grey = minimizer(np.copy), minimizer(np.zeros_like)
 apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
 cover = partial(geomem.shell_coverage, data.heldout, data.train, c=c, draws=draws, device=device)
 coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
@@ -143,8 +139,7 @@ whole_of = [float(((images - shown)[:2] ** 2).sum()) for _, images in rows[1:]]
 copies, kept = (np.square((images - shown)[2:]).sum((1, 2, 3)).mean() for _, images in rows[1:])
 
 # %%
-titles = ["training"] * 2 + ["new"] * 4
-fig = drawing.image_grid(rows, titles)
+fig = drawing.image_grid(rows, ["training"] * 2 + ["new"] * 4)
 table = drawing.pixel_table(np.arange(len(shown)), rows, "image [index]")
 companion.figure(fig, "fig-minimizers-images", table, data=[data])
 

@@ -72,12 +72,8 @@ companion.Table({"model": [*followed], "copies": [of.fraction for of in followed
 when = trajectories.Settled.of(course, geometry.zone)
 settled = trajectories.settled_shares(course, other)
 small, large = (drawing.SERIES[name][0] for name in ("small", "large"))
-looks = {
-    "image, memorized": (small, "", "-"),
-    "copy, memorized": (small, "X", "-"),
-    "image, not memorized": (small, "", ":"),
-    "image, large model": (large, "", "--"),
-}
+looks = {"image, memorized": (small, "", "-"), "copy, memorized": (small, "X", "-")}
+looks |= {"image, not memorized": (small, "", ":"), "image, large model": (large, "", "--")}
 of_each = [looks[name] for name in settled]  # without copies some are not there
 look = dict(unit="fraction", regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
 fig, table = drawing.noise_curves(settled, "share that is settled", of_each, **look)
@@ -146,19 +142,15 @@ companion.Table({"step": moment, **shown})
 # %%
 claim, memorized = companion.claim, course.memorized
 must = case.own and n_samples >= 256 and len(heldout) >= 500
-share = course.fraction
+share, calm = course.fraction, below(other.fraction, 0.05)
 claim("small-copies", "the small model memorizes: above 0.2", above(share, 0.2), must=must)
-claim(
-    "large-does-not", "the large one does not: below 0.05", below(other.fraction, 0.05), must=must
-)
+claim("large-does-not", "the large one does not: below 0.05", calm, must=must)
 says = "more samples are copies than the hump's peak says"
 claim("samples-above-hump", says, less(peak, share), must=must)
 earlier = None if when.earlier is None else above(when.earlier, 0.9)
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
-says, usual = "memorized samples' states are covered more", on_heldout[middle]
-covered = None
-if memorized.any():
-    covered = less(usual, states["small, memorized"].estimate(middle))
+says, own = "memorized samples' states are covered more", states.get("small, memorized")
+covered = less(on_heldout[middle], own.estimate(middle)) if own else None
 claim("copies-covered", says, covered, must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
     says = "most copies are settled inside the danger zone, however those on its edges are counted"

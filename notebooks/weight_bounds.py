@@ -38,13 +38,8 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.geometry.brackets import brackets_table, weight_brackets
-from geomem.geometry.posterior_bounds import (
-    CONFIDENCE,
-    promised_level,
-    threshold_variants,
-    weight_bounds,
-    weight_thresholds,
-)
+from geomem.geometry.posterior_bounds import CONFIDENCE, promised_level, threshold_variants
+from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
 from geomem.geometry.regimes import DRAWS
 from geomem.geometry.remark_4_3 import Remark
 from geomem.geometry.scale import plot_scales, scale_table, zone_scale
@@ -177,8 +172,8 @@ says = "part A: each image has its thresholds in order"
 repeated = sigma_hi == 0  # never certain which of two equal images it was
 claim("thresholds-ordered", says, np.all((sigma_lo < sigma_hi) | repeated))
 if paper_case:
-    says = "both averages of Remark 4.3, within 3%"
-    claim("remark-4-3", says, chosen in remark.near, must=False)
+    near = chosen in remark.near
+    claim("remark-4-3", "both averages of Remark 4.3, within 3%", near, must=False)
 
 # %% tags=["remove-cell"]
 widest = int(np.argmax(bounds.upper - bounds.lower))
