@@ -140,17 +140,15 @@ claim("clouds-apart", says, apart, must=False)
 # %% tags=["remove-cell"]
 useful, transition = sigmas[bounds.upper_sum < 0.9], 1 / at
 overlaps = [overlap(1.0, geomem.coverage_sigma(1.0, size, c)) for size in (d, 3072)]
-companion.quote(overlap=f"{overlaps[0]:.1g}", overlap_paper=f"{overlaps[1]:.1g}")
-companion.quote(clouds=equidistant, pair_draws=pair_draws)
 least, most = (end(one.value for one in missed) for end in (min, max))
-companion.quote(least_missed=f"{least:.2g}", most_missed=f"{most:.2g}")
-companion.quote(dataset=data.name, dimension=str(d), transition=f"{transition:.2f}")
+companion.quote(dataset=data.name, dimension=str(d), clouds=equidistant, pair_draws=pair_draws)
+companion.quote(overlap=f"{overlaps[0]:.1g}", overlap_paper=f"{overlaps[1]:.1g}")
+companion.quote(least_missed=f"{least:.2g}", most_missed=f"{most:.2g}", two_sigma=f"{at:.3f}")
+companion.quote(transition=f"{transition:.2f}", mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}")
 companion.quote(middle=f"{float(geomem.shell_mass(transition, d, c)):.3f}")
-companion.quote(mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}", nearest=np.median(nearest))
-companion.quote(gap=f"{largest:.3f}", gap_sigma=f"{sigmas[widest]:.2g}", two_sigma=f"{at:.3f}")
+companion.quote(nearest=np.median(nearest), gap=f"{largest:.3f}", gap_sigma=f"{sigmas[widest]:.2g}")
 companion.quote(sum_useful=f"{useful.max():.2g}" if len(useful) else "none", sigma_cov=sigma_cov)
-companion.quote(sigma_cov_early=early, sigma_cov_late=late)
-companion.quote(**found)
+companion.quote(sigma_cov_early=early, sigma_cov_late=late, **found)
 
 # %% [markdown]
 # ## Squared distances

@@ -217,7 +217,6 @@ for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1
     table = companion.Table(tried[name].columns())
     companion.quote(**{key: said | shares | dict(table=table, spread=spreads[name])})
 spaces = sorted({max(*sizes, one.d) for one in humps})  # larger images stay as they are
-companion.quote(late=candidates.latest(late), space=spaces)
-companion.quote(n_humps=len(found.cases), n_measured=len(humps))
-companion.quote(humps=companion.Table(candidates.measured(humps)), starts=starts, off=off)
-companion.quote(**candidates.in_words(found))
+companion.quote(late=candidates.latest(late), space=spaces, n_humps=len(found.cases))
+companion.quote(n_measured=len(humps), humps=companion.Table(candidates.measured(humps)))
+companion.quote(starts=starts, off=off, **candidates.in_words(found))

@@ -139,20 +139,16 @@ if same:
     claim("network-settled", says, dimension.mostly_inside(same), must=False)
 
 # %% tags=["remove-cell"]
-companion.quote(largest=largest.in_words)
 numbers = [len(of.train) for of in data], [len(case.heldout) for case in cases]
 n_trained, n_new = (" and ".join(dict.fromkeys(map(str, each))) for each in numbers)
-companion.quote(n_train=n_trained, n_heldout=n_new)
-companion.quote(images=found[0].name)
-companion.quote(sizes=(sizes := [*dict.fromkeys(one.size for one in found)]), n_pairs=len(found))
-titles = dimension.titles(found)
+titles, sizes = dimension.titles(found), [*dict.fromkeys(one.size for one in found)]
 inside = [title for title, one in zip(titles, found, strict=True) if one.in_zone]
 named = f"{len(inside)} of {len(found)} pairs of models ({'; '.join(inside)})"
-companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of models")
-companion.quote(table=companion.Table(dimension.overview(found)), factors=compared)
-companion.quote(largest=titles[at], six=copied.sum())
-companion.quote(growth=dimension.growth(found), **dimension.in_words(found))
 trainings = zip((case.small.train.steps for case in cases), found, strict=True)
 steps = [n for n, one in trainings if any(one is of for of in same)]
-companion.quote(network_steps=steps or "none")
+companion.quote(largest=largest.in_words, n_train=n_trained, n_heldout=n_new, images=found[0].name)
+companion.quote(sizes=sizes, n_pairs=len(found), table=companion.Table(dimension.overview(found)))
+companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of models")
+companion.quote(factors=compared, largest=titles[at], growth=dimension.growth(found))
+companion.quote(six=copied.sum(), network_steps=steps or "none", **dimension.in_words(found))
 companion.quote(networks=beside if same else "", **dimension.network_in_words(same))

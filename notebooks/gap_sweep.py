@@ -170,10 +170,7 @@ companion.quote(stopped_words=found.quality("stopped", kept)[pca])
 companion.quote(trainings=study.broken_in_words(broken), table=tables[0])
 companion.quote(sets=" and ".join(f"{x.name} ($N =$ {len(x.case.data.train):,})" for x in sweeps))
 companion.quote(compared=" and ".join(x.compared_in_words for x in sweeps))
-companion.quote(
-    second="\n\n".join(
-        f"{x.verdict_in_words(pca)}\n\n{y.markdown}\n\n{z.markdown}"
-        for x, y, z in zip(sweeps[1:], halves[1:], tables[1:], strict=True)
-    )
-    or "Another data set: none in this run (`second_dataset`)."
-)
+second = zip(sweeps[1:], halves[1:], tables[1:], strict=True)
+texts = [f"{x.verdict_in_words(pca)}\n\n{y.markdown}\n\n{z.markdown}" for x, y, z in second]
+none = "Another data set: none in this run (`second_dataset`)."
+companion.quote(second="\n\n".join(texts) or none)

@@ -209,8 +209,7 @@ companion.Table({"share that passes": [*passed.shares], **shown})
 # models that must hold; for others it is said. Of the danger zone, whatever comes out is found.
 
 # %%
-must = case.own and len(heldout) >= 500
-must = must and (sigma_min, sigma_max) == (0.01, 20)
+must = case.own and len(heldout) >= 500 and (sigma_min, sigma_max) == (0.01, 20)
 # Five is far above the zone of small images; of large ones the zone itself may lie there.
 beyond = max(5.0, 2 * geometry.zone.high) if zone_found else 5.0
 ends, claim = [sigmas <= 0.02, sigmas >= beyond], companion.claim
@@ -239,21 +238,19 @@ if paper_subset:
 
 # %% tags=["remove-cell"]
 top, centre = few.peak, hump.centre.value
+at_ends = few.high[np.any(ends, axis=0)]
+low, high = ("" if at else " (not measured)" for at in reached)
 companion.quote(dataset=data.name, n_train=len(data.train), n_large=len(case.everything.train))
 companion.quote(n_heldout=len(heldout), denoised=draws * len(heldout))
 companion.quote(train_low=percent(on_train.mean[0]), peak=few.estimate(top).percent)
 companion.quote(sigma_peak=f"{sigmas[top]:.2g}", empirical_peak=percent(exact.mean[top]))
-companion.quote(empirical_low=exact.estimate(0).percent)
-at_ends = few.high[np.any(ends, axis=0)]
-companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none")
-low, high = ("" if at else " (not measured)" for at in reached)
-companion.quote(near=f"σ ≤ 0.02{low}", beyond=f"{beyond:.2g}{high}")
-companion.quote(large_most=percent(many.mean.max()))
-companion.quote(large_high=percent(many.high.max()))
+companion.quote(empirical_low=exact.estimate(0).percent, beyond=f"{beyond:.2g}{high}")
+companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none", near=f"σ ≤ 0.02{low}")
+companion.quote(large_most=percent(many.mean.max()), large_high=percent(many.high.max()))
 said = hump.in_words(geometry.zone)
 against = "where", "below", "above", *(f"area_{name}" for name in area)  # a zone, if there is one
 said |= {} if zone_found else dict.fromkeys(against, "nowhere: there is no zone")
-companion.quote(**geometry.in_words, **said)
+companion.quote(zone=geometry.zone_in_words, early_step=first, allowed=percent(allowed), **said)
 companion.quote(coverage_centre=Estimate(geometry.coverage.between(centre)).percent)
 companion.quote(weight_centre=Estimate(geometry.weight.between(centre)).percent)
 companion.quote(steps=[name.removeprefix("step ") for name in course])
@@ -269,5 +266,4 @@ shown |= {"rounding": f"{np.ceil(most / power) * power:.1g}"}  # a bound is roun
 lighter = f"trained on {live.data.name}, lighter than those above"
 shown |= {"models": "of this chapter" if live is case else lighter}
 companion.quote(beside=sizes | shown | {"dataset": live.data.name})
-companion.quote(early_step=first, allowed=percent(allowed))
 companion.quote(**passed.in_words, paper=subsets.told(paper, c=c, level=level, **noise))

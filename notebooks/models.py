@@ -109,10 +109,9 @@ claim("large-smooth", says, below(rough[1], 2.0), must=False)
 
 # %% tags=["remove-cell"]
 of_small, of_large = (of.in_words for of in losses.values())
-companion.quote(dataset=data.name, heldout=len(heldout))
+companion.quote(dataset=data.name, heldout=len(heldout), small_rough=rough[0], large_rough=rough[1])
 companion.quote(small=small | of_small | dict(rate=few.copies, framed=few.passed[:shown].sum()))
 companion.quote(large=large | of_large | dict(rate=many.copies, framed=many.passed[:shown].sum()))
-companion.quote(small_rough=rough[0], large_rough=rough[1])
 companion.quote(moments=len(losses[case.names["small"]].train.steps), shown=shown)
 companion.quote(large_own_rate=own_rate, floor=floor, paired=together.plus_minus())
 companion.quote(strangers=strangers.plus_minus(), solver=sampler.SOLVER_NAMES[solver])

@@ -149,8 +149,7 @@ for key, data in sets.items():
     companion.quote(**{key: {"name": names[key], **size, **found[key].in_words}})
 companion.quote(second_item="Figure 8" if second_class == "automobile" else "Figure 3")
 companion.quote(celeba_zone=rule.in_words(c, level), celeba_crossing=crossing)
-companion.quote(celeba_higher=rule.in_words(c, 0.85), draws=DRAWS)
-companion.quote(plane=plane.in_words, plane_levels=levels)
-companion.quote(levels=len(GRID), other_levels=others)
+companion.quote(celeba_higher=rule.in_words(c, 0.85), draws=DRAWS, plane=plane.in_words)
+companion.quote(plane_levels=levels, levels=len(GRID), other_levels=others)
 # As many images as bring what chance can add, with 95% confidence, below what the level leaves.
 companion.quote(fewest=int(np.log(20) / (2 * (1 - level) ** 2)) + 1)

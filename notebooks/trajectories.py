@@ -158,9 +158,9 @@ if geometry.regimes.medium and memorized.any():
 
 # %% tags=["remove-cell"]
 heights = {name: curve.estimate(middle).percent for name, curve in states.items()}
-companion.quote(n_train=len(data.train), n_heldout=len(heldout), small=course.fraction)
-companion.quote(large=other.fraction, lost=course.lost, **geometry.in_words, rate_peak=peak.percent)
-companion.quote(sigma_peak=f"{inner[rate.peak]:.2g}")
+companion.quote(n_train=len(data.train), n_heldout=len(heldout), zone=geometry.zone_in_words)
+companion.quote(small=course.fraction, large=other.fraction, lost=course.lost)
+companion.quote(rate_peak=peak.percent, sigma_peak=f"{inner[rate.peak]:.2g}")
 companion.quote(now_at_peak=course.passing_at(inner[rate.peak]))
 said = when.in_words
 if not geometry.regimes.medium:  # of a zone that there is not
@@ -169,11 +169,9 @@ if not geometry.regimes.medium:  # of a zone that there is not
     said |= dict.fromkeys(against, "nothing (there is no zone)")
 companion.quote(image_large=f"{trajectories.quarters(other.image_at)[1]:.2g}", **said)
 companion.quote(least=f"{course.ratio[:, -1].min():.2g}", most=f"{course.ratio[:, -1].max():.2g}")
-companion.quote(
-    sigma_middle=f"{levels[middle]:.2g}", middle_heldout=percent(on_heldout[middle].value)
-)
+companion.quote(sigma_middle=f"{levels[middle]:.2g}")
+companion.quote(middle_heldout=percent(on_heldout[middle].value), middle_large=heights["large"])
 companion.quote(middle_memorized=heights.get("small, memorized", "none"))
 companion.quote(middle_other=heights.get("small, not memorized", "none"))
-companion.quote(middle_large=heights["large"], steps_of_training=[*moment])
 companion.quote(generated=[percent(share.value) for share in generated])
-companion.quote(peaks=[percent(share.value) for share in peaks])
+companion.quote(steps_of_training=[*moment], peaks=[percent(share.value) for share in peaks])

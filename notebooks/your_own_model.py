@@ -309,14 +309,13 @@ claim("attack", says, every(beyond))
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"
 over = "images and samples"
+worst = (one.auc.estimate(one.worst) for one in controls.values())
+control = max(worst, key=lambda auc: auc.value)
 companion.quote(every=every, over=f"trainings, {over}" if trainings > 1 else over)
 companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
 companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
-companion.quote(largest=f"{bench.sigmas[-1]:.2g}")
-companion.quote(audited=audited, audit=" ".join(compared.said))
+companion.quote(largest=f"{bench.sigmas[-1]:.2g}", audited=audited, audit=" ".join(compared.said))
 companion.quote(n_choosing=len(choosing), n_unseen=len(unseen), n_quality=bench.compared)
-worst = (one.auc.estimate(one.worst) for one in controls.values())
-control = max(worst, key=lambda auc: auc.value)
 companion.quote(strangers=len(strangers), control=f"{control:.2f}")
 pairs = [("stopped", "plain"), ("copy gap", "plain"), ("zone gap", "plain")]
 pairs += [("copy gap", "zone gap"), ("stopped", "copy gap")]
