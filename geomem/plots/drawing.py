@@ -403,9 +403,7 @@ def strip(
 
 
 def pixel_table(
-    columns: np.ndarray,
-    rows: Sequence[tuple[str, np.ndarray]],
-    header: str = "sigma [data units]",
+    columns: np.ndarray, rows: Sequence[tuple[str, np.ndarray]], header: str = "sigma [data units]"
 ) -> dict[str, Any]:
     """The pixels of an `image_grid` as a table: one line per image and pixel.
 
