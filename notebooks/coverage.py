@@ -47,11 +47,8 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # %%
 shell = NoiseShell.of(data.train[0].size, c, seed=seed)
 shares = {"promised": [shell.promised], "exact": [shell.mass], "seen": [shell.seen]}
+companion.figure(shells.noise_shell(shell), "fig-noise-shell")
 companion.Table(shares, digits=4)
-
-# %%
-fig, table = shells.noise_shell(shell)
-companion.figure(fig, "fig-noise-shell", table)
 
 # %% [markdown]
 # ## Coverage
@@ -68,11 +65,10 @@ fresh = min(n_train, len(pool.train) * 3 // 4)
 size = dict(size=fresh, trials=trials, draws=corruptions)
 study = coverage_study(pool.heldout, pool.train, sigmas, **size, **same)
 curves = {"fixed subset": coverage, "fresh subsets": study}
-mass = {f"mass of one shell, {shell.mass:.4f}": shell.mass}
+look = dict(name="C_sigma", across={f"mass of one shell, {shell.mass:.4f}": shell.mass})
 looks = [drawing.SERIES["C_sigma"], ("0.45", "s", "--")]
 label, less = r"coverage $C_\sigma$", ("fresh less\nfixed", Difference.of(study, coverage))
-fig, _ = drawing.noise_curves(curves, label, looks, across=mass, difference=less)
-table = drawing.noise_table(curves, "probability", "C_sigma")
+fig, table = drawing.noise_curves(curves, label, looks, difference=less, **look)
 table |= less[1].table("fresh less fixed", "probability")
 companion.figure(fig, "fig-shell-coverage", table, data=[data])
 

@@ -44,8 +44,7 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # need no special function. The transition is at $r^2 = 2\sqrt{cd} + 2c$.
 
 # %%
-fig, table = shells.shared_mass(d, c)
-companion.figure(fig, "fig-shell-mass", table)
+companion.figure(shells.shared_mass(d, c), "fig-shell-mass")
 
 # %% [markdown]
 # ## Coverage between its bounds
@@ -95,10 +94,10 @@ found = {}
 for name, (heldout, train, sigma, shell, times) in cases.items():
     seen = geomem.shell_coverage(heldout, train, [sigma], c=shell, draws=times, seed=seed)
     ends = geomem.coverage_bounds(heldout, train, [sigma], c=shell)
-    numbers = ends.lower_nearest[0], seen.mean[0], ends.upper_sum[0]
-    found[name] = [f"{number:.2f}" for number in numbers]
-columns = {"d = 16": found["low_d"], "two points": found["two"]}
-companion.Table({"": ["nearest", "coverage", "sum"], **columns})
+    numbers = dict(nearest=ends.lower_nearest[0], coverage=seen.mean[0], sum=ends.upper_sum[0])
+    found[name] = {heading: f"{number:.2f}" for heading, number in numbers.items()}
+low_d, two = found.values()
+companion.Table({"": [*two], "d = 16": [*low_d.values()], "two points": [*two.values()]})
 
 # %% [markdown]
 # ## Equidistant clouds
@@ -141,19 +140,15 @@ claim("clouds-apart", says, apart, must=False)
 # %% tags=["remove-cell"]
 useful, transition = sigmas[bounds.upper_sum < 0.9], 1 / at
 overlaps = [overlap(1.0, geomem.coverage_sigma(1.0, size, c)) for size in (d, 3072)]
-companion.quote(overlap=f"{overlaps[0]:.1g}", overlap_paper=f"{overlaps[1]:.1g}")
-companion.quote(clouds=equidistant, pair_draws=pair_draws)
 least, most = (end(one.value for one in missed) for end in (min, max))
-companion.quote(least_missed=f"{least:.2g}", most_missed=f"{most:.2g}")
-companion.quote(dataset=data.name, dimension=str(d), transition=f"{transition:.2f}")
+companion.quote(dataset=data.name, dimension=str(d), clouds=equidistant, pair_draws=pair_draws)
+companion.quote(overlap=f"{overlaps[0]:.1g}", overlap_paper=f"{overlaps[1]:.1g}")
+companion.quote(least_missed=f"{least:.2g}", most_missed=f"{most:.2g}", two_sigma=f"{at:.3f}")
+companion.quote(transition=f"{transition:.2f}", mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}")
 companion.quote(middle=f"{float(geomem.shell_mass(transition, d, c)):.3f}")
-companion.quote(mass=f"{float(geomem.shell_mass(0.0, d, c)):.4f}", nearest=np.median(nearest))
-companion.quote(gap=f"{largest:.3f}", gap_sigma=f"{sigmas[widest]:.2g}", two_sigma=f"{at:.3f}")
+companion.quote(nearest=np.median(nearest), gap=f"{largest:.3f}", gap_sigma=f"{sigmas[widest]:.2g}")
 companion.quote(sum_useful=f"{useful.max():.2g}" if len(useful) else "none", sigma_cov=sigma_cov)
-companion.quote(sigma_cov_early=early, sigma_cov_late=late)
-companion.quote(
-    **{name: dict(zip(("nearest", "coverage", "sum"), found[name], strict=True)) for name in found}
-)
+companion.quote(sigma_cov_early=early, sigma_cov_late=late, **found)
 
 # %% [markdown]
 # ## Squared distances
@@ -162,8 +157,7 @@ companion.quote(
 # and leaves the shell on the outside.
 
 # %%
-fig, table = shells.squared_norms(d, c)
-companion.figure(fig, "fig-squared-norms", table)
+companion.figure(shells.squared_norms(d, c), "fig-squared-norms")
 
 # %% tags=["remove-cell"]
 r_in, r_out = geomem.shell_radii(d, c)

@@ -78,8 +78,7 @@ curves |= {"overlap, every $d$": padding.overlaps[first]}
 shades = plt.get_cmap("Greens")(np.linspace(0.45, 0.95, len(padding.geometries)))
 looks = [(shade, "", "-") for shade in shades]
 looks += [(drawing.SERIES["W_sigma"][0], "", "-."), drawing.SERIES["overlap"]]
-fig, _ = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100))
-table = drawing.noise_table(curves, "probability")
+fig, table = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100))
 companion.figure(fig, "fig-covered-padding", table, data=[sets[dataset]])
 
 # %% [markdown]
@@ -99,11 +98,8 @@ for name, pair in pairs.items():
     rows.append((name, begins, np.median(at_start), *np.quantile(at_start, [0.05, 0.95])))
     seldom.append(Fraction.of(int((at_start < 0.05).sum()), len(at_start)))
 headings = ("data", "zone begins", "overlap there: median", "5%", "95%")
+companion.figure(covered.beside_overlap(beside), "fig-covered-overlap", data=[*sets.values()])
 companion.Table(drawing.from_rows(headings, rows), digits=2)
-
-# %%
-fig, table = covered.beside_overlap(beside)
-companion.figure(fig, "fig-covered-overlap", table, data=[*sets.values()])
 
 # %% [markdown]
 # ## Other shells, other levels
@@ -121,11 +117,8 @@ for name, pair in pairs.items():
 companion.Table(tried[dataset].columns())
 
 # %%
+companion.figure(covered.other_rules(tried), "fig-covered-rules", data=[*sets.values()])
 companion.Table(tried[other].columns())
-
-# %%
-fig, table = covered.other_rules(tried)
-companion.figure(fig, "fig-covered-rules", table, data=[*sets.values()])
 
 # %% [markdown]
 # ## Which coverage predicts where networks copy?
@@ -152,11 +145,11 @@ for case, model in zip(cases, trained, strict=True):
     humps.append(companion.kept(Predicted.of)(*measured, **options))
     late.append(humps[-1].zones(candidates.SHELLS, [level], level)[0, 0, 0])
     late[-1] /= geometry.regimes.covered.value
+data = [case.data for case in cases]
 companion.Table(candidates.measured(humps))
 
 # %%
-fig, table = covered.humps_and_zones(humps, level)
-companion.figure(fig, "fig-covered-zones", table, data=[case.data for case in cases])
+companion.figure(covered.humps_and_zones(humps, level), "fig-covered-zones", data=data)
 
 # %%
 found = Comparison.of(humps, level, seed)
@@ -168,11 +161,8 @@ found = Comparison.of(humps, level, seed)
 # the *other* data sets best, so that none is judged by a level made for another.
 
 # %%
+companion.figure(covered.how_far_off(found), "fig-covered-errors", data=data)
 (off := companion.Table(candidates.errors(found)))
-
-# %%
-fig, table = covered.how_far_off(found)
-companion.figure(fig, "fig-covered-errors", table, data=[case.data for case in cases])
 
 # %% [markdown]
 # ## What came out
@@ -227,7 +217,6 @@ for key, (name, begins, *overlaps) in zip(("first", "second"), (rows[0], rows[-1
     table = companion.Table(tried[name].columns())
     companion.quote(**{key: said | shares | dict(table=table, spread=spreads[name])})
 spaces = sorted({max(*sizes, one.d) for one in humps})  # larger images stay as they are
-companion.quote(late=candidates.latest(late), space=spaces)
-companion.quote(n_humps=len(found.cases), n_measured=len(humps))
-companion.quote(humps=companion.Table(candidates.measured(humps)), starts=starts, off=off)
-companion.quote(**candidates.in_words(found))
+companion.quote(late=candidates.latest(late), space=spaces, n_humps=len(found.cases))
+companion.quote(n_measured=len(humps), humps=companion.Table(candidates.measured(humps)))
+companion.quote(starts=starts, off=off, **candidates.in_words(found))

@@ -48,18 +48,13 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 # coverage and posterior weight are both at least 0.8 ([](../book/regimes.md)).
 
 # %%
-exact = geomem.EmpiricalDenoiser(data.train, device=device)
+measure, drawn = companion.kept(Generalization.of), dict(noisy=draws * n, **options)
 asked = {
-    "empirical": (exact, data.train),
+    "empirical": (geomem.EmpiricalDenoiser(data.train, device=device), data.train),
     "small": (small.denoise, data.train),
     "large": (large.denoise, everything[:n_heldout]),
 }
-errors = {
-    name: companion.kept(Generalization.of)(
-        denoise, seen, heldout, sigmas, noisy=draws * n, **options
-    )
-    for name, (denoise, seen) in asked.items()
-}
+errors = {name: measure(*of, heldout, sigmas, **drawn) for name, of in asked.items()}
 geometry = case.geometry()
 
 # %%
@@ -67,9 +62,8 @@ curves = {f"{name}: {what}": c for name, of in errors.items() for what, c in of.
 of_each = [drawing.SERIES[name] for name in errors]
 looks = [(color, marker, line) for color, marker, _ in of_each for line in ("-", ":")]
 label, zone = "MSE to the clean image\n(data units$^2$)", geometry.regimes.medium
-look = dict(zone=zone, axis="plain", columns=3)
-fig, _ = drawing.noise_curves(curves, label, looks, every=3, **look)
-table = drawing.noise_table(curves, "data units squared", "MSE")
+look = dict(unit="data units squared", zone=zone, axis="plain", columns=3)
+fig, table = drawing.noise_curves(curves, label, looks, name="MSE", every=3, **look)
 companion.figure(fig, "fig-denoising-error", table, data=[data])
 
 # %% [markdown]
@@ -83,17 +77,13 @@ companion.figure(fig, "fig-denoising-error", table, data=[data])
 gaps = {name: of.gap for name, of in errors.items()}
 few, many = gaps["small"], gaps["large"]
 places = {"first": 0, "peak": few.peak, "last": -1}
-columns = {
-    f"gap at sigma = {sigmas[i]:.3g}": [gap.estimate(i).plus_minus() for gap in gaps.values()]
-    for i in places.values()
-}
-companion.Table({"denoiser": [*gaps], **columns})
-
-# %%
+columns = {"denoiser": [*gaps]}
+for i in places.values():
+    columns[f"gap at sigma = {sigmas[i]:.3g}"] = [x.estimate(i).plus_minus() for x in gaps.values()]
 label = "held-out $-$ training MSE\n(data units$^2$)"
-fig, _ = drawing.noise_curves(gaps, label, every=2, **look)
-table = drawing.noise_table(gaps, "data units squared", "gap")
+fig, table = drawing.noise_curves(gaps, label, name="gap", every=2, **look)
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
+companion.Table(columns)
 
 # %% [markdown]
 # ## The ratio
@@ -105,17 +95,13 @@ companion.figure(fig, "fig-denoising-gap", table, data=[data])
 ratios = {name: errors[name].ratio for name in ("small", "large")}
 ratio, calm = ratios.values()
 at = {"first": 0, "max": ratio.peak, "at_gap": few.peak, "last": -1}
-columns = {
-    f"ratio at sigma = {sigmas[i]:.3g}": [of.estimate(i) for of in ratios.values()]
-    for i in at.values()
-}
-companion.Table({"model": [*ratios], **columns})
-
-# %%
-label = "held-out / training MSE"
-fig, _ = drawing.noise_curves(ratios, label, zone=zone, axis="ratio", every=2)
-table = drawing.noise_table(ratios, "1", "ratio")
+columns = {"model": [*ratios]}
+for i in at.values():
+    columns[f"ratio at sigma = {sigmas[i]:.3g}"] = [of.estimate(i) for of in ratios.values()]
+look = dict(unit="1", name="ratio", zone=zone, axis="ratio")
+fig, table = drawing.noise_curves(ratios, "held-out / training MSE", every=2, **look)
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
+companion.Table(columns)
 
 # %% [markdown]
 # ## What must hold
@@ -142,18 +128,16 @@ claim("small-ratio", says, rough, must=False)
 config, first = case.small.train.for_images(data.train), {k: x.first for k, x in errors.items()}
 companion.quote(dataset=data.name, dimension=f"{d:,}", small_n=n, large_n=len(everything))
 companion.quote(n_heldout=len(heldout), noisy=draws * n, zone=geometry.zone_in_words)
-companion.quote(sigma_first=sigmas[0], sigma_last=sigmas[-1])
+companion.quote(sigma_first=sigmas[0], sigma_last=sigmas[-1], sigma_data=config.model.sigma_data)
 companion.quote(nearest=(geomem.neighbours(heldout, case.distinct).first ** 2).mean())
-companion.quote(sigma_data=config.model.sigma_data, noise_first=f"{d * sigmas[0] ** 2:.2g}")
 companion.quote(law_above=f"{100 * (1 - config.noise.cdf(sigmas[-1])):.2g}%")
 companion.quote(**{name: of.in_words(places.values()) for name, of in gaps.items()})
 companion.quote(gap={name: few.estimate(i).plus_minus() for name, i in places.items()})
 companion.quote(peak_sigma=f"{sigmas[few.peak]:.2g}", large_gap_sigma=f"{sigmas[many.peak]:.2g}")
 companion.quote(ratio={name: ratio.estimate(i) for name, i in at.items()})
-companion.quote(ratio_max_sigma=f"{sigmas[ratio.peak]:.2g}", large_ratio_first=calm.estimate(0))
-companion.quote(large_ratio_max=calm.estimate(calm.peak))
+companion.quote(ratio_max_sigma=f"{sigmas[ratio.peak]:.2g}", small_first=f"{first['small']:.2g}")
+companion.quote(large_ratio_first=calm.estimate(0), large_ratio_max=calm.estimate(calm.peak))
 companion.quote(large_ratio_max_sigma=f"{sigmas[calm.peak]:.2g}")
-companion.quote(empirical_first=first["empirical"], small_first=f"{first['small']:.2g}")
-companion.quote(large_first=f"{first['large']:.2g}")
+companion.quote(noise_first=f"{d * sigmas[0] ** 2:.2g}", empirical_first=first["empirical"])
+companion.quote(large_first=f"{first['large']:.2g}", new_first=first["small"] / first["large"])
 companion.quote(empirical_train_first=f"{errors['empirical'].train.mean[0]:.2g}")
-companion.quote(new_first=first["small"] / first["large"])

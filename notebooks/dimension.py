@@ -69,8 +69,7 @@ companion.Table(dimension.overview(found))
 # the switch, as a factor: 1 is right, 2 is twice too high.
 
 # %%
-fig, table = pictures.levels_by_size(found)
-companion.figure(fig, "fig-dimension-zone", table, data=data)
+companion.figure(pictures.levels_by_size(found), "fig-dimension-zone", data=data)
 (compared := companion.Table(dimension.compared(found), digits=2))
 
 # %% [markdown]
@@ -79,8 +78,7 @@ companion.figure(fig, "fig-dimension-zone", table, data=data)
 # At each size: coverage, concentration, coverage by overlap, and the rate, magnified to be seen.
 
 # %%
-fig, table = pictures.curves_by_size(found)
-companion.figure(fig, "fig-dimension-curves", table, data=data)
+companion.figure(pictures.curves_by_size(found), "fig-dimension-curves", data=data)
 
 # %% [markdown]
 # ## Another network
@@ -123,12 +121,8 @@ well = None if any(model.broke_down for model in trained) else True  # else noth
 claim("trained-well", "every training went well", well, must=must)
 copying = every(above(one.small.copies, 0.2) for one in found)
 calm = every(below(one.large.copies, 0.05) for one in found)
-claim(
-    "small-copies",
-    "every small model memorizes, no large one does",
-    every([copying, calm]),
-    must=must and n_samples >= 128,
-)
+says, enough = "every small model memorizes, no large one does", n_samples >= 128
+claim("small-copies", says, every([copying, calm]), must=must and enough)
 if all(one.zone for one in found):  # without one nothing is predicted
     says = "the hump's centre lies in the zone at every size, with every network"
     claim("centre-in-zone", says, every(one.in_zone for one in found), must=False)
@@ -145,20 +139,16 @@ if same:
     claim("network-settled", says, dimension.mostly_inside(same), must=False)
 
 # %% tags=["remove-cell"]
-companion.quote(largest=largest.in_words)
 numbers = [len(of.train) for of in data], [len(case.heldout) for case in cases]
 n_trained, n_new = (" and ".join(dict.fromkeys(map(str, each))) for each in numbers)
-companion.quote(n_train=n_trained, n_heldout=n_new)
-companion.quote(images=found[0].name)
-companion.quote(sizes=(sizes := [*dict.fromkeys(one.size for one in found)]), n_pairs=len(found))
-titles = dimension.titles(found)
+titles, sizes = dimension.titles(found), [*dict.fromkeys(one.size for one in found)]
 inside = [title for title, one in zip(titles, found, strict=True) if one.in_zone]
 named = f"{len(inside)} of {len(found)} pairs of models ({'; '.join(inside)})"
-companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of models")
-companion.quote(table=companion.Table(dimension.overview(found)), factors=compared)
-companion.quote(largest=titles[at], six=copied.sum())
-companion.quote(growth=dimension.growth(found), **dimension.in_words(found))
 trainings = zip((case.small.train.steps for case in cases), found, strict=True)
 steps = [n for n, one in trainings if any(one is of for of in same)]
-companion.quote(network_steps=steps or "none")
+companion.quote(largest=largest.in_words, n_train=n_trained, n_heldout=n_new, images=found[0].name)
+companion.quote(sizes=sizes, n_pairs=len(found), table=companion.Table(dimension.overview(found)))
+companion.quote(inside_at=named if inside else f"none of {len(found)} pairs of models")
+companion.quote(factors=compared, largest=titles[at], growth=dimension.growth(found))
+companion.quote(six=copied.sum(), network_steps=steps or "none", **dimension.in_words(found))
 companion.quote(networks=beside if same else "", **dimension.network_in_words(same))

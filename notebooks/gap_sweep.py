@@ -96,8 +96,7 @@ halves[0]
 # The front holds the models that no other one beats in both.
 
 # %%
-fig, plotted = remedies.fronts(sweeps, pca)
-companion.figure(fig, "fig-gap-plane", plotted, data=data)
+companion.figure(remedies.fronts(sweeps, pca), "fig-gap-plane", data=data)
 
 # %% [markdown]
 # ## Samples
@@ -106,8 +105,7 @@ companion.figure(fig, "fig-gap-plane", plotted, data=data)
 
 # %%
 labels = {k: f"{k.replace(' ', chr(10), 1)}: {one.copies.value:.0%}" for k, one in first.items()}
-fig, plotted = remedies.sheet(found, labels, 10, data[0].train)
-companion.figure(fig, "fig-gap-sheets", plotted, data=data[:1])
+companion.figure(remedies.sheet(found, labels, 10, data[0].train), "fig-gap-sheets", data=data[:1])
 
 # %% [markdown]
 # ## What came out
@@ -133,14 +131,12 @@ if sweep.reach.geometry.regimes.medium:  # the rule finds a zone
     claim("low-half-more", says, sweep.low_half_does_it)
     claim("zone-lowers", "the zone lowers memorization", found.fewer("zone"))
     claim("zone-little", "the zone changes it by less than a tenth", found.little("zone", 0.1))
-says = "the paper's widest gap, carried over, lowers memorization"
-claim("widest-lowers", says, found.fewer(widest))
-says = "the paper's widest gap, carried over, changes it by less than a tenth"
-claim("widest-little", says, found.little(widest, 0.1))
-says = "the paper's narrowest gap, carried over, lowers memorization"
-claim("narrowest-lowers", says, found.fewer(narrowest))
-says = "the paper's narrowest gap, carried over, changes it by less than a tenth"
-claim("narrowest-little", says, found.little(narrowest, 0.1))
+of_paper = "the paper's {} gap, carried over, {}".format
+lowers, little = "lowers memorization", "changes it by less than a tenth"
+claim("widest-lowers", of_paper("widest", lowers), found.fewer(widest))
+claim("widest-little", of_paper("widest", little), found.little(widest, 0.1))
+claim("narrowest-lowers", of_paper("narrowest", lowers), found.fewer(narrowest))
+claim("narrowest-little", of_paper("narrowest", little), found.little(narrowest, 0.1))
 
 # %%
 fewer = sum(change.high < 0 for change in pairs.values())
@@ -149,17 +145,15 @@ says = "most gaps memorize less than those inside them, and none more"
 claim("wider-less", says, intervals.decided(not more and 2 * fewer > len(pairs), more))
 costly = found.costs("copy window", pca)
 claim("window-costs", "the copy window costs quality", costly)
-says = "the paper's widest gap, carried over, costs quality"
-claim("widest-costs", says, found.costs(widest, pca))
+claim("widest-costs", of_paper("widest", "costs quality"), found.costs(widest, pca))
 says = "the stopped model's samples are less than twice as rough as new images"
 claim("stopped-smooth", says, intervals.below(found.rough("stopped"), 2.0))
 says = "with the copy window left out they are less than twice as rough"
 claim("window-smooth", says, intervals.below(found.rough("copy window"), 2.0))
 for one in sweeps[1:]:
-    says = f"{one.name}: the copy window lowers memorization, "
-    says += "the low-noise half more than the other"
+    says = "the copy window lowers memorization, the low-noise half more than the other"
     both = intervals.every([one.study.fewer("copy window"), one.low_half_does_it])
-    claim("second-set", says, both)
+    claim("second-set", f"{one.name}: {says}", both)
 
 # %% tags=["remove-cell"]
 told = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}
@@ -176,10 +170,7 @@ companion.quote(stopped_words=found.quality("stopped", kept)[pca])
 companion.quote(trainings=study.broken_in_words(broken), table=tables[0])
 companion.quote(sets=" and ".join(f"{x.name} ($N =$ {len(x.case.data.train):,})" for x in sweeps))
 companion.quote(compared=" and ".join(x.compared_in_words for x in sweeps))
-companion.quote(
-    second="\n\n".join(
-        f"{x.verdict_in_words(pca)}\n\n{y.markdown}\n\n{z.markdown}"
-        for x, y, z in zip(sweeps[1:], halves[1:], tables[1:], strict=True)
-    )
-    or "Another data set: none in this run (`second_dataset`)."
-)
+second = zip(sweeps[1:], halves[1:], tables[1:], strict=True)
+texts = [f"{x.verdict_in_words(pca)}\n\n{y.markdown}\n\n{z.markdown}" for x, y, z in second]
+none = "Another data set: none in this run (`second_dataset`)."
+companion.quote(second="\n\n".join(texts) or none)

@@ -152,19 +152,16 @@ companion.figure(fig, "fig-gap-training", plotted, data=data)
 paper, pca = digitized.load("fig4_gap_training"), "principal components"
 beside = "paper gap" if carried else "zone gap"  # which of ours is nearer to theirs
 theirs, relative = gaps.paper_course(paper, beside), study.relative_course(shares, course, pca)
-fig, plotted = remedies.against_paper(theirs, relative)
-companion.figure(fig, "fig-gap-paper", plotted, data=[*data, paper])
+companion.figure(remedies.against_paper(theirs, relative), "fig-gap-paper", data=[*data, paper])
 
 # %% [markdown]
 # The trade-off: copies across, quality upwards; of each training one mark. And samples from the
 # same eight initial noises in every row.
 
 # %%
-fig, plotted = remedies.trade_off(found, names, references, pca)
-companion.figure(fig, "fig-gap-tradeoff", plotted, data=data)
+companion.figure(remedies.trade_off(found, names, references, pca), "fig-gap-tradeoff", data=data)
 titles = {kind: kind.replace(" ", "\n", 1) for kind in names}
-fig, plotted = remedies.sheet(found, titles, 8, case.data.train)
-companion.figure(fig, "fig-gap-samples", plotted, data=data)
+companion.figure(remedies.sheet(found, titles, 8, case.data.train), "fig-gap-samples", data=data)
 
 # %% [markdown]
 # ## What came out
@@ -220,31 +217,28 @@ claim("gap-smooth", says, below(found.rough(gap), 2.0))
 
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"
+zone_is = "the gap that this run was given" if given else "the danger zone"
+absent = "not in this run"
 companion.quote(**case.in_words(stops, stop_share), **bench.in_words())
 companion.quote(**found.in_words(("plain", "stopped", *others), pairs))
 companion.quote(**gaps.in_words(found, gap, left_out[gap].window))
-zone_is = "the gap that this run was given" if given else "the danger zone"
 companion.quote(gap={"copy gap": "our copy window", "zone gap": zone_is}[gap])
-companion.quote(gap_trainings=every if copy_gap or repeat_all else "one training")
-companion.quote(trainings=every, over=f"{every} and images" if trainings > 1 else "images")
+companion.quote(gap_trainings=every if copy_gap or repeat_all else "one training", trainings=every)
+companion.quote(over=f"{every} and images" if trainings > 1 else "images")
 companion.quote(zone_trainings=every if repeat_all else "one training", zone=zone.in_words)
-companion.quote(zone_rule="" if zone_known or given else " (the rule finds none)")
-companion.quote(zone_is=zone_is, zone_whose="the gap is given" if given else "our zone")
-absent = "not in this run"
+companion.quote(zone_rule="" if zone_known or given else " (the rule finds none)", zone_is=zone_is)
+companion.quote(zone_whose="the gap is given" if given else "our zone")
 companion.quote(paper_window=carried.in_words if carried else "none")
 companion.quote(paper_left_out=f"{carried.in_words}, all of it" if carried else absent)
 companion.quote(kept=f"{gap_keep:.0%} of them are kept" + (", or none" if none_kept else ""))
-companion.quote(
-    copy_here="" if copy_gap else f" ({absent})", dummy_here="" if dummy else f" ({absent})"
-)
+companion.quote(copy_here="" if copy_gap else f" ({absent})", broken=study.broken_in_words(broken))
+companion.quote(dummy_here="" if dummy else f" ({absent})", plain_error=ratios["plain"].in_words())
 companion.quote(zone_mass=f"{left_out['zone gap'].mass(case.law):.0%}")
 companion.quote(zone_gap_error=ratios["zone gap"].in_words(zone.contains(sigmas)))
-companion.quote(plain_error=ratios["plain"].in_words(), window=window.in_words)
-companion.quote(window_mass=f"{ours['copy gap'].mass(case.law):.0%}", gap_keep=f"{gap_keep:.0%}")
-companion.quote(stop_cost=f"{100 * found.cost('stopped'):.3g}%")
-companion.quote(**found.framed(("plain", "stopped", "zone gap"), 8), table=table, words=words)
-companion.quote(broken=study.broken_in_words(broken))
-companion.quote(gap_relative=f"{relative[beside][-1][2].value:.2f}", snapshots=len(shares))
+companion.quote(window=window.in_words, window_mass=f"{ours['copy gap'].mass(case.law):.0%}")
+companion.quote(table=table, words=words, **found.framed(("plain", "stopped", "zone gap"), 8))
+companion.quote(stop_cost=f"{100 * found.cost('stopped'):.3g}%", snapshots=len(shares))
+companion.quote(gap_relative=f"{relative[beside][-1][2].value:.2f}")
 companion.quote(beside="that gap, carried over" if carried else "the danger zone")
 companion.quote(beside_window=left_out[beside].window.in_words)
 companion.quote(paper_gap_relative=f"{theirs[beside][-1][2].value:.2f}")

@@ -93,8 +93,7 @@ empirical = geomem.empirical_denoiser(noisy, data.train, levels, device=device)
 affine = geomem.gaussian_denoiser(noisy, data.train, levels, device=device)
 apart = np.linalg.norm((empirical - affine).reshape(len(levels), -1), axis=1)
 rows = {"noisy": noisy, "empirical": empirical, "Gauss": affine}
-fig, table = drawing.strip(levels, rows, noisy=["noisy"])
-companion.figure(fig, "fig-large-noise-strip", table, data=[data])
+companion.figure(drawing.strip(levels, rows, noisy=["noisy"]), "fig-large-noise-strip", data=[data])
 
 # %% [markdown]
 # ## What must hold
@@ -115,14 +114,13 @@ companion.claim("mirror-law-holds", says, even.holds(settled), must=bool(settled
 # %% tags=["remove-cell"]
 within, telling = own.from_where(2), sigmas[bound < spread]
 middle = int(np.abs(np.log(sigmas / 10)).argmin())
-companion.quote(dataset=data.name, dimension=str(d), variance=spread**2)
-companion.quote(kappa_3=f"{cumulant_norm2(flat, device=device):.4g}")
-companion.quote(within_two=within if np.isfinite(within) else "no level shown")
-companion.quote(telling=telling[0] if len(telling) else "no level shown")
+companion.quote(dataset=data.name, telling=telling[0] if len(telling) else "no level shown")
+companion.quote(dimension=str(d), kappa_3=f"{cumulant_norm2(flat, device=device):.4g}")
+companion.quote(variance=spread**2, within_two=within if np.isfinite(within) else "no level shown")
 companion.quote(ratio_last=f"{own.ratio[-1]:.3f}", mirror_ratio_last=f"{even.ratio[-1]:.3f}")
 companion.quote(sigma_middle=sigmas[middle], ratio_middle=f"{own.ratio[middle].value:.2f}")
 companion.quote(share_first=f"{100 * share[0].value:.0f}%")
 companion.quote(share_middle=f"{100 * share[middle].value:.2g}%")
 companion.quote(loose_last=f"{float(f'{loose[-1]:.2g}'):,.0f}")
-companion.quote(loose_middle=f"{float(f'{loose[middle]:.2g}'):,.0f}", apart_first=f"{apart[0]:.2g}")
-companion.quote(apart_last=f"{apart[-1]:.2g}", apart=[f"{distance:.2g}" for distance in apart])
+companion.quote(loose_middle=f"{float(f'{loose[middle]:.2g}'):,.0f}")
+companion.quote(apart=[f"{distance:.2g}" for distance in apart])

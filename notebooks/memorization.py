@@ -71,8 +71,8 @@ companion.Table({"sigma": sigmas, **shown})
 
 # %%
 on_train_look = (drawing.SERIES["small"][0], "", ":")
-fig, _ = drawing.noise_curves(rates, "memorization rate", [on_train_look], axis="share")
-table = drawing.noise_table(rates, "fraction", "rate")
+look = dict(unit="fraction", name="rate", axis="share")
+fig, table = drawing.noise_curves(rates, "memorization rate", [on_train_look], **look)
 companion.figure(fig, "fig-memorization-rates", table, data=[data])
 
 # %% [markdown]
@@ -101,24 +101,18 @@ companion.figure(fig, "fig-memorization-paper", table, data=[paper.source, *sets
 # The same curve at the snapshots of the small model's training.
 
 # %%
-training = case.small.train
+training, course = case.small.train, {}
 shares = [*(share for share in presets.QUARTERS if share in training.snapshots), 1]
-course = {
-    f"step {training.step_of(share):,}": measure(
-        small.at(share), heldout, distinct, sigmas, **options
-    )
-    for share in shares
-}
+for share in shares:
+    rate = measure(small.at(share), heldout, distinct, sigmas, **options)
+    course[f"step {training.step_of(share):,}"] = rate
 highest = [rate.estimate(rate.peak).percent for rate in course.values()]
 at = [sigmas[rate.peak] for rate in course.values()]
-companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
-
-# %%
 shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
 looks = [(shade, "", "-") for shade in shades]
-fig, _ = drawing.noise_curves(course, "memorization rate", looks, axis="share")
-table = drawing.noise_table(course, "fraction", "rate")
+fig, table = drawing.noise_curves(course, "memorization rate", looks, **look)
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
+companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
 
 # %% [markdown]
 # ## The hump and the danger zone
@@ -134,11 +128,9 @@ companion.figure(fig, "fig-memorization-growth", table, data=[data])
 hump, geometry = Hump.of(few, seed=seed), companion.kept(case.geometry)(c=c, level=level)
 area, zone_found = hump.shares(geometry.zone), geometry.regimes.medium is not None
 shown = {f"{name} the zone": [share.percent] for name, share in area.items()}
-companion.Table({"centre of the hump": [hump.centre], **shown})
-
-# %%
 fig, table = pictures.zone_and_rate(geometry, few, (sigma_min, sigma_max))
 companion.figure(fig, "fig-memorization-zone", table, data=[data])
+companion.Table({"centre of the hump": [hump.centre], **shown})
 
 # %% [markdown]
 # ## One image through all denoisers
@@ -150,12 +142,8 @@ companion.figure(fig, "fig-memorization-zone", table, data=[data])
 # %%
 live = [*Case.several(live_models, live_dataset, n_heldout=n_heldout, **noise), case][0]
 pair = dict(zip(live.names, live.trained(), strict=True))
-
-# %%
-seen = {
-    f"copies, {kind} model": measure(of.denoise, live.heldout, live.distinct, sigmas, **options)
-    for kind, of in pair.items()
-}
+new = live.heldout, live.distinct, sigmas
+seen = {f"copies, {k} model": measure(of.denoise, *new, **options) for k, of in pair.items()}
 around, peak = companion.kept(live.geometry)(c=c, level=level), next(iter(seen.values())).peak
 beside = SideBySide.of(live.distinct, *(of.denoise for of in pair.values()), seed=seed)
 offered = live.heldout[:24]
@@ -181,10 +169,8 @@ live_figures.attach_denoisers(beside, offered, curves, zone=zone, n=sizes, **beg
 
 # %%
 networks = {"early": small.at(shares[0]), "small": small.denoise, "large": large.denoise}
-certified = {
-    name: companion.kept(geomem.copy_bound)(of, heldout, distinct, sigmas, **noise)
-    for name, of in networks.items()
-}
+bound = companion.kept(geomem.copy_bound)
+certified = {k: bound(of, heldout, distinct, sigmas, **noise) for k, of in networks.items()}
 allowed = 0.05  # share of copies that is certified
 told = {name: of.in_words(few.peak, allowed) for name, of in certified.items()}
 headings = {"edge": f"{percent(allowed)} certified up to", "first": "first copy at"}
@@ -211,12 +197,9 @@ at = geomem.neighbours(heldout, distinct)
 clean = {"clean held-out images": at.ratio}
 passed = Thresholds.of(answers, few.peak, clean)
 shown = {f"t = {NAMED[name]:.2g}": [*of.values()] for name, of in passed.named.items()}
-companion.Table({"share that passes": [*passed.shares], **shown})
-
-# %%
 looks = [drawing.SERIES["small"], drawing.SERIES["large"], ("0.4", "", "-.")]
-fig, table = pictures.thresholds(passed, looks)
-companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
+companion.figure(pictures.thresholds(passed, looks), "fig-memorization-thresholds", data=[data])
+companion.Table({"share that passes": [*passed.shares], **shown})
 
 # %% [markdown]
 # ## What must hold
@@ -226,8 +209,7 @@ companion.figure(fig, "fig-memorization-thresholds", table, data=[data])
 # models that must hold; for others it is said. Of the danger zone, whatever comes out is found.
 
 # %%
-must = case.own and len(heldout) >= 500
-must = must and (sigma_min, sigma_max) == (0.01, 20)
+must = case.own and len(heldout) >= 500 and (sigma_min, sigma_max) == (0.01, 20)
 # Five is far above the zone of small images; of large ones the zone itself may lie there.
 beyond = max(5.0, 2 * geometry.zone.high) if zone_found else 5.0
 ends, claim = [sigmas <= 0.02, sigmas >= beyond], companion.claim
@@ -256,21 +238,19 @@ if paper_subset:
 
 # %% tags=["remove-cell"]
 top, centre = few.peak, hump.centre.value
+at_ends = few.high[np.any(ends, axis=0)]
+low, high = ("" if at else " (not measured)" for at in reached)
 companion.quote(dataset=data.name, n_train=len(data.train), n_large=len(case.everything.train))
 companion.quote(n_heldout=len(heldout), denoised=draws * len(heldout))
 companion.quote(train_low=percent(on_train.mean[0]), peak=few.estimate(top).percent)
 companion.quote(sigma_peak=f"{sigmas[top]:.2g}", empirical_peak=percent(exact.mean[top]))
-companion.quote(empirical_low=exact.estimate(0).percent)
-at_ends = few.high[np.any(ends, axis=0)]
-companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none")
-low, high = ("" if at else " (not measured)" for at in reached)
-companion.quote(near=f"σ ≤ 0.02{low}", beyond=f"{beyond:.2g}{high}")
-companion.quote(large_most=percent(many.mean.max()))
-companion.quote(large_high=percent(many.high.max()))
+companion.quote(empirical_low=exact.estimate(0).percent, beyond=f"{beyond:.2g}{high}")
+companion.quote(ends_high=percent(at_ends.max()) if len(at_ends) else "none", near=f"σ ≤ 0.02{low}")
+companion.quote(large_most=percent(many.mean.max()), large_high=percent(many.high.max()))
 said = hump.in_words(geometry.zone)
 against = "where", "below", "above", *(f"area_{name}" for name in area)  # a zone, if there is one
 said |= {} if zone_found else dict.fromkeys(against, "nowhere: there is no zone")
-companion.quote(**geometry.in_words, **said)
+companion.quote(zone=geometry.zone_in_words, early_step=first, allowed=percent(allowed), **said)
 companion.quote(coverage_centre=Estimate(geometry.coverage.between(centre)).percent)
 companion.quote(weight_centre=Estimate(geometry.weight.between(centre)).percent)
 companion.quote(steps=[name.removeprefix("step ") for name in course])
@@ -286,5 +266,4 @@ shown |= {"rounding": f"{np.ceil(most / power) * power:.1g}"}  # a bound is roun
 lighter = f"trained on {live.data.name}, lighter than those above"
 shown |= {"models": "of this chapter" if live is case else lighter}
 companion.quote(beside=sizes | shown | {"dataset": live.data.name})
-companion.quote(early_step=first, allowed=percent(allowed))
 companion.quote(**passed.in_words, paper=subsets.told(paper, c=c, level=level, **noise))

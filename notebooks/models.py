@@ -50,13 +50,10 @@ companion.Table({"": [*small], **{name: [*of.values()] for name, of in facts.ite
 # equally likely slices.
 
 # %%
-own = [data.train[:n_heldout], everything.train[:n_heldout]]
-losses = {
-    name: companion.kept(Losses.of)(model, images, heldout, levels=12, seed=seed)
-    for (name, model), images in zip(models.items(), own, strict=True)
-}
-fig, table = pictures.losses(losses)
-companion.figure(fig, "fig-training-losses", table, data=[data])
+measure, losses = companion.kept(Losses.of), {}
+for (name, model), own in zip(models.items(), (data, everything), strict=True):
+    losses[name] = measure(model, own.train[:n_heldout], heldout, levels=12, seed=seed)
+companion.figure(pictures.losses(losses), "fig-training-losses", data=[data])
 
 # %% [markdown]
 # ## Samples, and their nearest training images
@@ -66,13 +63,9 @@ companion.figure(fig, "fig-training-losses", table, data=[data])
 # give the floor of the test.
 
 # %%
-drawn = {
-    kind: companion.kept(Samples.of)(
-        model.denoise, case.distinct, n_samples, seed=seed, solver=solver
-    )
-    for kind, model in zip(case.names, models.values(), strict=True)
-}
-few, many = drawn.values()
+draw, how = companion.kept(Samples.of), dict(seed=seed, solver=solver)
+few, many = (draw(of.denoise, case.distinct, n_samples, **how) for of in models.values())
+drawn = dict(zip(case.names, (few, many), strict=True))
 floor = memorized_fraction(heldout, case.distinct)
 own_rate = memorized_fraction(many.pictures, everything.train, device=device)
 who = [*models, f"{case.names['large']}, against its own", "clean held-out images"]
@@ -86,8 +79,7 @@ one, other = (of.pictures.reshape(n_samples, -1) for of in drawn.values())
 together = mean_of(np.linalg.norm(one - other, axis=1))
 strangers = mean_of(np.linalg.norm(one - np.roll(other, 1, 0), axis=1))
 shown = min(n_shown, n_samples)
-fig, table = pictures.samples(drawn, data.train, shown)
-companion.figure(fig, "fig-model-samples", table, data=[data])
+companion.figure(pictures.samples(drawn, data.train, shown), "fig-model-samples", data=[data])
 companion.Table({"samples from one noise": [together], "from two": [strangers]})
 
 # %% [markdown]
@@ -117,10 +109,9 @@ claim("large-smooth", says, below(rough[1], 2.0), must=False)
 
 # %% tags=["remove-cell"]
 of_small, of_large = (of.in_words for of in losses.values())
-companion.quote(dataset=data.name, heldout=len(heldout))
+companion.quote(dataset=data.name, heldout=len(heldout), small_rough=rough[0], large_rough=rough[1])
 companion.quote(small=small | of_small | dict(rate=few.copies, framed=few.passed[:shown].sum()))
 companion.quote(large=large | of_large | dict(rate=many.copies, framed=many.passed[:shown].sum()))
-companion.quote(small_rough=rough[0], large_rough=rough[1])
 companion.quote(moments=len(losses[case.names["small"]].train.steps), shown=shown)
 companion.quote(large_own_rate=own_rate, floor=floor, paired=together.plus_minus())
 companion.quote(strangers=strangers.plus_minus(), solver=sampler.SOLVER_NAMES[solver])

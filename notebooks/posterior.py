@@ -78,8 +78,7 @@ noisy = clean + high * np.random.default_rng(seed).standard_normal(clean.shape)
 denoise = geomem.EmpiricalDenoiser(data.train, device=device)
 denoised, largest = denoise(noisy, levels), denoise.weights(noisy, levels).max(1)
 rows = {"noisy": noisy, "denoised": denoised}
-fig, table = drawing.strip(levels, rows, noisy=["noisy"])
-companion.figure(fig, "fig-denoiser-strip", table, data=[data])
+companion.figure(drawing.strip(levels, rows, noisy=["noisy"]), "fig-denoiser-strip", data=[data])
 companion.Table({"sigma": levels, "largest weight": largest})
 
 # %% [markdown]
@@ -117,11 +116,10 @@ if paper:
     claim("weight-paper", "our curve is in the intervals of the paper's", agrees, must=reached)
 
 # %% tags=["remove-cell"]
-companion.quote(n_queries=min(n_queries, n_train))
 off = np.linalg.norm(denoised[-1] - data.train.mean(0)) / rms_radius(data.train)
 companion.quote(dataset=data.name, dimension=str(clean.size), floor=percent(1 / n_train))
 companion.quote(first=weight.estimate(0).percent, last=weight.estimate(-1).percent)
-companion.quote(sigma_half=weight.passes(0.5), single_precision=f"{error:.0f}")
-companion.quote(mean_distance=f"{off:.0%}", largest=[f"{peak:.2g}" for peak in largest])
-companion.quote(first_weight=largest[0], last_weight=largest[-1])
+companion.quote(sigma_half=weight.passes(0.5), n_queries=min(n_queries, n_train))
+companion.quote(single_precision=f"{error:.0f}", largest=[f"{peak:.2g}" for peak in largest])
+companion.quote(mean_distance=f"{off:.0%}", first_weight=largest[0], last_weight=largest[-1])
 companion.quote(e3=paper.in_words if paper else {"difference": "no crosses", "sigma": "none"})

@@ -57,31 +57,21 @@ for key, (name, n, kind) in chosen.items():
 # An image that repeats counts once, as to the models of this book: so one set has one zone.
 
 # %%
-measured = dict(c=c, level=level, seed=seed, device=device)
-once = {k: data.train[DistinctImages(data.train, device).index] for k, data in sets.items()}
-found = {
-    key: companion.kept(Crossings.of)(data.heldout, once[key], **measured)
-    for key, data in sets.items()
-}
-companion.Table(
-    {
-        "data": list(names.values()),
-        "zone begins": [one.regimes.covered for one in found.values()],
-        "at the latest": [one.certified for one in found.values()],
-        "zone ends": [one.regimes.concentrated for one in found.values()],
-        "crossing": [one.regimes.crossing for one in found.values()],
-        "crossing, held-out queries": [one.heldout for one in found.values()],
-    }
-)
+measure, found, rows = companion.kept(Crossings.of), {}, []
+for key, data in sets.items():
+    once = data.train[DistinctImages(data.train, device).index]
+    found[key] = one = measure(data.heldout, once, c=c, level=level, seed=seed, device=device)
+    ends = one.regimes.covered, one.certified, one.regimes.concentrated
+    rows.append((names[key], *ends, one.regimes.crossing, one.heldout))
+headings = ["data", "zone begins", "at the latest", "zone ends", "crossing"]
+companion.Table(drawing.from_rows([*headings, "crossing, held-out queries"], rows))
 
 # %%
 for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), strict=True):
     paper = digitized.load("figE3_max_weight") if chosen[key] == ("cifar10", 1000, None) else None
     marks = {"W_sigma": (paper["sigma"], paper["max_weight"])} if paper else {}
     look = dict(regimes=one.regimes, marks=marks, height=2.8, every=3)
-    fig, _ = drawing.noise_curves(one.curves, "probability", **look)
-    table = drawing.noise_table(one.curves, "probability", marks=marks)
-    companion.figure(fig, id, table, data=[sets[key]])
+    companion.figure(drawing.noise_curves(one.curves, "probability", **look), id, data=[sets[key]])
 
 # %% [markdown]
 # ## In the plane
@@ -92,8 +82,7 @@ for id, (key, one) in zip(("fig-regimes", "fig-regimes-second"), found.items(), 
 
 # %%
 plane, levels = Plane(seed=seed), (0.2, 0.6, 2.5)
-fig, table = shells.regimes_in_the_plane(plane, levels)
-companion.figure(fig, "fig-regimes-plane", table)
+companion.figure(shells.regimes_in_the_plane(plane, levels), "fig-regimes-plane")
 _ = companion.attach_live("plane", start=levels[1], **plane.handed)
 
 # %% [markdown]
@@ -102,15 +91,10 @@ _ = companion.attach_live("plane", start=levels[1], **plane.handed)
 # The level is a convention. Where the zone begins and ends at others.
 
 # %%
-heights = (0.5, 0.8, 0.9, 0.95)
-rules = {"data": list(names.values())}
-tried = [
-    Sensitivity.of({c: one.geometry.coverage}, one.geometry.weight, heights, seed=seed)
-    for one in found.values()
-]
-for height in heights:
-    rules[f"level {height:g}"] = [one.in_words(c, height) for one in tried]
-(others := companion.Table(rules))
+heights, measured = (0.5, 0.8, 0.9, 0.95), [one.geometry for one in found.values()]
+tried = [Sensitivity.of({c: of.coverage}, of.weight, heights, seed=seed) for of in measured]
+rules = {f"level {height:g}": [one.in_words(c, height) for one in tried] for height in heights}
+(others := companion.Table({"data": [*names.values()], **rules}))
 
 # %% [markdown]
 # ## The rule on the paper's own curves
@@ -123,17 +107,14 @@ celeba = digitized.load("fig5_celeba_curves")
 columns = {"C_sigma": "coverage", "W_sigma": "max_weight"}
 theirs = {k: geomem.Curve.from_table(celeba["sigma"], celeba[x]) for k, x in columns.items()}
 coverage, weight = theirs.values()
-rule, crossing = (
-    Sensitivity.of({c: coverage}, weight, (level, 0.85)),
-    find_crossing(*theirs.values()),
-)
+rule = Sensitivity.of({c: coverage}, weight, (level, 0.85))
+crossing = find_crossing(coverage, weight)
 looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, never a curve
 named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
-fig, ax = drawing.noise_curves(
-    named, "probability, read off", looks, regimes=rule.zones[c, level], height=2.8
-)
-ax.axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
-ax.text(0.85, 0.07, "zone named\nin the paper", ha="center", va="bottom")
+look = dict(regimes=rule.zones[c, level], height=2.8)
+fig, _ = drawing.noise_curves(named, "probability, read off", looks, **look)
+fig.axes[0].axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
+fig.axes[0].text(0.85, 0.07, "zone named\nin the paper", ha="center", va="bottom")
 table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
 table = {"sigma [data units]": celeba["sigma"], **table}
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
@@ -149,12 +130,10 @@ companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
 claim, (first, second) = companion.claim, found.values()
 own = [name in LOADERS and (c, level) == (5.0, 0.8) for name, *_ in chosen.values()]
 must = [ours and len(data.heldout) >= 200 for ours, data in zip(own, sets.values(), strict=True)]
-says = f"{names['first']}: there is a danger zone"
-claim("zone-first", says, first.has_zone, must=must[0])
-says = f"{names['first']}: the crossing lies inside it"
-claim("crossing-first", says, first.inside, must=must[0])
-says = f"{names['first']}: held-out queries cross earlier"
-claim("heldout-first", says, first.earlier, must=must[0])
+of = names["first"]
+claim("zone-first", f"{of}: there is a danger zone", first.has_zone, must=must[0])
+claim("crossing-first", f"{of}: the crossing lies inside it", first.inside, must=must[0])
+claim("heldout-first", f"{of}: held-out queries cross earlier", first.earlier, must=must[0])
 says = f"{names['second']}: the crossing lies inside a danger zone, held-out queries cross earlier"
 claim("second-set", says, every([second.inside, second.earlier]), must=must[1])
 near = abs(crossing.value - 0.85) < 0.03
@@ -170,8 +149,7 @@ for key, data in sets.items():
     companion.quote(**{key: {"name": names[key], **size, **found[key].in_words}})
 companion.quote(second_item="Figure 8" if second_class == "automobile" else "Figure 3")
 companion.quote(celeba_zone=rule.in_words(c, level), celeba_crossing=crossing)
-companion.quote(celeba_higher=rule.in_words(c, 0.85), draws=DRAWS)
-companion.quote(plane=plane.in_words, plane_levels=levels)
-companion.quote(levels=len(GRID), other_levels=others)
+companion.quote(celeba_higher=rule.in_words(c, 0.85), draws=DRAWS, plane=plane.in_words)
+companion.quote(plane_levels=levels, levels=len(GRID), other_levels=others)
 # As many images as bring what chance can add, with 95% confidence, below what the level leaves.
 companion.quote(fewest=int(np.log(20) / (2 * (1 - level) ** 2)) + 1)

@@ -49,11 +49,8 @@ begins, stops = edges if found.medium else (Estimate(np.nan), Estimate(np.nan))
 ends = {"begins": begins, "ends": stops, "crossing": found.crossing}
 table = {"schedule": [s.name for s in schedules], "its time": [s.clock for s in schedules]}
 table |= {name: [s.read(end) for s in schedules] for name, end in ends.items()}
+companion.figure(clocks.rulers(geometry, schedules[1:]), "fig-zone-clocks", data=[data])
 (table := companion.Table(table))
-
-# %%
-fig, values = clocks.rulers(geometry, schedules[1:])
-companion.figure(fig, "fig-zone-clocks", values, data=[data])
 
 # %% [markdown]
 # ## The same numbers in their coordinates
@@ -74,7 +71,7 @@ for schedule in (Schedule.vp(), Schedule.flow()):
         points = geomem.max_posterior_weight(train, [a * sigma], seed=seed, device=device).mean[0]
         apart.append((schedule.name, sigma, here, there, sharp, points))
 names = ["schedule", "sigma", "C at sigma", "C on its clock", "W at sigma", "W on its clock"]
-(both := companion.Table(dict(zip(names, zip(*apart, strict=True), strict=True)), digits=5))
+companion.Table(dict(zip(names, zip(*apart, strict=True), strict=True)), digits=5)
 
 # %% [markdown]
 # ## What must hold
@@ -89,14 +86,11 @@ says = "coverage and weight are the same on the clocks of VP and of flow matchin
 companion.claim("same-on-clocks", says, same < 1e-3)
 
 # %% tags=["remove-cell"]
-clock = dict(
-    zip(("edm", "vp", "linear", "scaled", "cosine", "flow", "sd3"), schedules, strict=True)
-)
-read = dict.fromkeys(clock, "none")
-if found.medium:
-    read = {name: f"{s.read(begins)} to {s.read(stops)}" for name, s in clock.items()}
-companion.quote(dataset=data.name, dimension=str(data.train[0].size), table=table, both=both)
-companion.quote(zone=geometry.zone_in_words, same=f"{same:.1g}", **read)
-spans = {name: clock[name].sigma([0, 999]) for name in ("linear", "scaled", "cosine")}
+clock = {"edm": schedules[0], "linear": ddpm[0], "flow": flows[0]}
+read = {name: f"{s.read(begins)} to {s.read(stops)}" for name, s in clock.items()}
+read = read if found.medium else dict.fromkeys(read, "none")
+spans = dict(zip(("linear", "scaled", "cosine"), (s.sigma([0, 999]) for s in ddpm), strict=True))
 spans = {n: " to ".join(f"{float(f'{x:.3g}'):,g}" for x in of) for n, of in spans.items()}
+companion.quote(dataset=data.name, dimension=str(data.train[0].size), table=table, **read)
+companion.quote(zone=geometry.zone_in_words, same=f"{same:.1g}")
 companion.quote(levels=spans, half=begins / 2, half_end=stops / 2)

@@ -53,8 +53,7 @@ sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
 points = np.array([[-1.9, 0.9], [-0.3, 1.5], [1.7, 1.1], [0.9, -1.2], [-1.2, -1.1]])
 touch = geomem.disjoint_sigma(points, plane_c)
 levels = {"disjoint": 0.6 * touch, "the first touch": touch, "overlapping": 1.8 * touch}
-fig, table = shells.in_the_plane(points, plane_c, levels)
-companion.figure(fig, "fig-shells-plane", table)
+companion.figure(shells.in_the_plane(points, plane_c, levels), "fig-shells-plane")
 
 # %% [markdown]
 # ## Two minimizers
@@ -66,14 +65,11 @@ companion.figure(fig, "fig-shells-plane", table)
 # %%
 plane_sigma = 0.95 * touch
 pull = partial(geomem.empirical_denoiser, train=points, sigma=plane_sigma, device="cpu")
-minimizers = {
-    name: geomem.shell_minimizer(points, plane_sigma, fill, plane_c, device="cpu")
-    for name, fill in {"pulls": pull, "leaves alone": np.copy}.items()
-}
+minimizer = partial(geomem.shell_minimizer, points, plane_sigma, c=plane_c, device="cpu")
+minimizers = {"pulls": minimizer(pull), "leaves alone": minimizer(np.copy)}
 losses = [shell_losses(m, points, plane_sigma, plane_c, seed=seed) for m in minimizers.values()]
 on, whole = zip(*losses, strict=True)
-fig, table = shells.fields(points, plane_c, plane_sigma, minimizers)
-companion.figure(fig, "fig-two-minimizers", table)
+companion.figure(shells.fields(points, plane_c, plane_sigma, minimizers), "fig-two-minimizers")
 companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in all": whole})
 
 # %% [markdown]
@@ -86,10 +82,8 @@ companion.Table({"off the shells": [*minimizers], "loss on the shells": on, "in 
 # %%
 train = data.train[np.sort(np.unique(data.train, axis=0, return_index=True)[1])]
 threshold = geomem.disjoint_sigma(train, c, device=device)
-alone, grey = (
-    geomem.shell_minimizer(train, sigma_min, fill, c, device=device)
-    for fill in (np.copy, np.zeros_like)
-)
+minimizer = partial(geomem.shell_minimizer, train, sigma_min, c=c, device=device)
+alone, grey = minimizer(np.copy), minimizer(np.zeros_like)
 apart = geomem.disagreement(alone, grey, data.heldout, sigmas, draws=draws, seed=seed)
 cover = partial(geomem.shell_coverage, data.heldout, data.train, c=c, draws=draws, device=device)
 coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
@@ -145,8 +139,7 @@ whole_of = [float(((images - shown)[:2] ** 2).sum()) for _, images in rows[1:]]
 copies, kept = (np.square((images - shown)[2:]).sum((1, 2, 3)).mean() for _, images in rows[1:])
 
 # %%
-titles = ["training"] * 2 + ["new"] * 4
-fig = drawing.image_grid(rows, titles)
+fig = drawing.image_grid(rows, ["training"] * 2 + ["new"] * 4)
 table = drawing.pixel_table(np.arange(len(shown)), rows, "image [index]")
 companion.figure(fig, "fig-minimizers-images", table, data=[data])
 
@@ -174,13 +167,12 @@ companion.claim("training-exact", says, max(whole_of) == 0)
 # %% tags=["remove-cell"]
 r_out, mass = geomem.shell_radii(d, c)[1], float(geomem.shell_mass(0.0, d, c))
 at_threshold = cover([threshold], seed=seed).mean[0]
-companion.quote(dataset=data.name, dimension=str(d), delta=2 * threshold * r_out)
-companion.quote(lowest=f"{lowest:.2g}", highest=f"{highest:.2g}")
-companion.quote(r_out=f"{r_out:.2f}", threshold=threshold, missed=f"{1 - mass:.2g}")
+companion.quote(dataset=data.name, dimension=str(d), r_out=f"{r_out:.2f}", threshold=threshold)
+companion.quote(delta=2 * threshold * r_out, lowest=f"{lowest:.2g}", highest=f"{highest:.2g}")
+companion.quote(missed=f"{1 - mass:.2g}", promised=f"{2 * np.exp(-c):.2g}", n_points=len(points))
 companion.quote(coverage_at_threshold=f"{at_threshold:.2g}", sigma_half=apart.passes(0.5))
-companion.quote(promised=f"{2 * np.exp(-c):.2g}", n_points=len(points), touch=touch)
-companion.quote(ring_mass=f"{100 * float(geomem.shell_mass(0.0, 2, plane_c)):.0f}%")
+companion.quote(touch=touch, ring_mass=f"{100 * float(geomem.shell_mass(0.0, 2, plane_c)):.0f}%")
 companion.quote(differ_first=apart.estimate(0).percent, differ_last=apart.estimate(-1).percent)
 companion.quote(whole_memorizer=whole[0], whole_bystander=whole[1], plane_sigma=plane_sigma)
-companion.quote(thick=thick, thick_sigma=sigma, error_empirical=copies, error_gaussian=kept)
-companion.quote(noise_energy=d * sigma**2, one_in=f"{bound**2 / lost[1]:.0e}")
+companion.quote(thick=thick, thick_sigma=sigma, error_empirical=copies)
+companion.quote(error_gaussian=kept, noise_energy=d * sigma**2, one_in=f"{bound**2 / lost[1]:.0e}")

@@ -114,8 +114,7 @@ switch = companion.kept(Switch.of)(*models, distinct, n_cumulative, **sampled)
 zone = reach.zone if reach.geometry.regimes.medium else None
 turned = switch.against(zone)
 shown = {"half of the copies": list(turned), "at sigma": [switch.begun, switch.ended]}
-fig, plotted = pictures.switched(switch, reach)
-companion.figure(fig, "fig-swap-cumulative", plotted, data=[data])
+companion.figure(pictures.switched(switch, reach), "fig-swap-cumulative", data=[data])
 companion.Table(shown | {"against the danger zone": list(turned.values())})
 live_figures.attach_switch(switch, distinct, zone)
 
@@ -131,8 +130,7 @@ parts = [part for part in case.small.train.snapshots if part >= 0.25]
 follow = companion.kept(SwapCourse.of)
 course = follow(few, many.denoise, wanted, distinct, parts, table, **sampled)
 called = {name: " ".join(titles[name].split()) for name in wanted}
-fig, plotted = pictures.swap_course(course, called)
-companion.figure(fig, "fig-swap-course", plotted, data=[data])
+companion.figure(pictures.swap_course(course, called), "fig-swap-course", data=[data])
 
 # %% [markdown]
 # ## What a swap and what stopping early do to new images
@@ -212,12 +210,11 @@ claim("stopping-undoes", says, beside.undone_by_stopping, must=False)
 # %% tags=["remove-cell"]
 asked = ("danger", *[*swaps.COMPARED][:4])
 companion.quote(dataset=data.name, n_heldout=len(case.heldout), n_choosing=str(len(case.choosing)))
-companion.quote(n_judging=str(len(case.judging)), n_small=len(data.train))
+companion.quote(n_judging=str(len(case.judging)), n_small=len(data.train), medium=words["medium"])
 companion.quote(n_large=len(case.everything.train), solver=sampler.SOLVER_NAMES[solver])
-companion.quote(medium=words["medium"], copy_window=words["copy"])
-companion.quote(**{f"{name}_window": words[name] for name in asked})
+companion.quote(copy_window=words["copy"], **{f"{name}_window": words[name] for name in asked})
 companion.quote(**{f"{name}_steps": text for name, text in held.items()}, **reach.in_words)
-companion.quote(**table.in_words, **switch.in_words(zone), **beside.in_words, **course.in_words)
+companion.quote(eight=table.counted(lines, titles, 8), **table.in_words, **switch.in_words(zone))
+companion.quote(eight_table=companion.Table(table.beside_paper(titles)), **beside.in_words)
+companion.quote(**course.in_words)
 companion.quote(steps=case.small.train.steps, share_step=case.small.train.step_of(stop_share))
-companion.quote(eight=table.counted(lines, titles, 8))
-companion.quote(eight_table=companion.Table(table.beside_paper(titles)))

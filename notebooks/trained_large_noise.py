@@ -61,10 +61,8 @@ companion.Table(shown, digits=2)
 # small set ([](../book/regimes.md)).
 
 # %%
-found = {
-    kind: companion.kept(Linearity.of)(model.denoise, sets[kind], heldout, sigmas, **noise)
-    for kind, model in models.items()
-}
+measure = companion.kept(Linearity.of)
+found = {k: measure(of.denoise, sets[k], heldout, sigmas, **noise) for k, of in models.items()}
 geometry = case.geometry()
 titled = {case.names[kind]: of for kind, of in found.items()}
 fig, table = pictures.distances(titled, geometry.regimes.medium, (reach, sigma_max), often)
@@ -80,11 +78,8 @@ companion.figure(fig, "fig-trained-large-noise", table, data=[data])
 # %%
 reached = sigmas <= reach
 where = {kind: of.where(reached) for kind, of in found.items()}
-rows = {
-    "large noise": "agreed",
-    "nearer to the empirical": "empirical",
-    "to the Gaussian": "gaussian",
-}
+rows = {"large noise": "agreed", "nearer to the empirical": "empirical"}
+rows |= {"to the Gaussian": "gaussian"}
 shown = {row: [span(sigmas, of[name]) for of in where.values()] for row, name in rows.items()}
 companion.Table({"model": [*found], **shown})
 
@@ -97,14 +92,11 @@ companion.Table({"model": [*found], **shown})
 i = image % len(heldout)
 clean, draw = heldout[i], np.random.default_rng(seed).standard_normal(heldout.shape)[i]
 levels = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 80.0])
-few, many = (
-    answers_to_one(model.denoise, sets[kind], clean, draw, levels, device=device)
-    for kind, model in models.items()
-)
+one = dict(image=clean, noise=draw, sigmas=levels, device=device)
+few, many = (answers_to_one(of.denoise, sets[kind], **one) for kind, of in models.items())
 rows = {"noisy": np.array([clean + sigma * draw for sigma in levels]), "empirical": few.empirical}
 rows |= {"small": few.model, "Gauss": few.gaussian, "large": many.model}
-fig, table = drawing.strip(levels, rows, noisy=["noisy"])
-companion.figure(fig, "fig-trained-strip", table, data=[data])
+companion.figure(drawing.strip(levels, rows, noisy=["noisy"]), "fig-trained-strip", data=[data])
 
 # %% [markdown]
 # ## What must hold

@@ -72,16 +72,11 @@ companion.Table({"model": [*followed], "copies": [of.fraction for of in followed
 when = trajectories.Settled.of(course, geometry.zone)
 settled = trajectories.settled_shares(course, other)
 small, large = (drawing.SERIES[name][0] for name in ("small", "large"))
-looks = {
-    "image, memorized": (small, "", "-"),
-    "copy, memorized": (small, "X", "-"),
-    "image, not memorized": (small, "", ":"),
-    "image, large model": (large, "", "--"),
-}
+looks = {"image, memorized": (small, "", "-"), "copy, memorized": (small, "X", "-")}
+looks |= {"image, not memorized": (small, "", ":"), "image, large model": (large, "", "--")}
 of_each = [looks[name] for name in settled]  # without copies some are not there
-look = dict(regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
-fig, _ = drawing.noise_curves(settled, "share that is settled", of_each, **look)
-table = drawing.noise_table(settled, "fraction")
+look = dict(unit="fraction", regimes=geometry.regimes, height=2.8, xlim=(0.01, 20))
+fig, table = drawing.noise_curves(settled, "share that is settled", of_each, **look)
 companion.figure(fig, "fig-trajectories-moments", table, data=[data])
 surely, at_most = zip(*when.copies.values(), strict=True)
 companion.Table({"the copy is settled": [*when.copies], "surely": surely, "at most": at_most})
@@ -132,8 +127,7 @@ peak = rate.estimate(rate.peak)
 moments.append(trajectories.Moment(case.small.train.steps, course.fraction, peak))
 moment, generated, peaks = zip(*moments, strict=True)
 shown = {"copies among samples": generated, "peak of the rate": [one.percent for one in peaks]}
-fig, table = pictures.over_training(moments)
-companion.figure(fig, "fig-trajectories-training", table, data=[data])
+companion.figure(pictures.over_training(moments), "fig-trajectories-training", data=[data])
 companion.Table({"step": moment, **shown})
 
 # %% [markdown]
@@ -148,19 +142,15 @@ companion.Table({"step": moment, **shown})
 # %%
 claim, memorized = companion.claim, course.memorized
 must = case.own and n_samples >= 256 and len(heldout) >= 500
-share = course.fraction
+share, calm = course.fraction, below(other.fraction, 0.05)
 claim("small-copies", "the small model memorizes: above 0.2", above(share, 0.2), must=must)
-claim(
-    "large-does-not", "the large one does not: below 0.05", below(other.fraction, 0.05), must=must
-)
+claim("large-does-not", "the large one does not: below 0.05", calm, must=must)
 says = "more samples are copies than the hump's peak says"
 claim("samples-above-hump", says, less(peak, share), must=must)
 earlier = None if when.earlier is None else above(when.earlier, 0.9)
 claim("image-before-copy", "the image is settled before the copy: above 0.9", earlier, must=must)
-says, usual = "memorized samples' states are covered more", on_heldout[middle]
-covered = None
-if memorized.any():
-    covered = less(usual, states["small, memorized"].estimate(middle))
+says, own = "memorized samples' states are covered more", states.get("small, memorized")
+covered = less(on_heldout[middle], own.estimate(middle)) if own else None
 claim("copies-covered", says, covered, must=must and c == 5)
 if geometry.regimes.medium and memorized.any():
     says = "most copies are settled inside the danger zone, however those on its edges are counted"
@@ -168,9 +158,9 @@ if geometry.regimes.medium and memorized.any():
 
 # %% tags=["remove-cell"]
 heights = {name: curve.estimate(middle).percent for name, curve in states.items()}
-companion.quote(n_train=len(data.train), n_heldout=len(heldout), small=course.fraction)
-companion.quote(large=other.fraction, lost=course.lost, **geometry.in_words, rate_peak=peak.percent)
-companion.quote(sigma_peak=f"{inner[rate.peak]:.2g}")
+companion.quote(n_train=len(data.train), n_heldout=len(heldout), zone=geometry.zone_in_words)
+companion.quote(small=course.fraction, large=other.fraction, lost=course.lost)
+companion.quote(rate_peak=peak.percent, sigma_peak=f"{inner[rate.peak]:.2g}")
 companion.quote(now_at_peak=course.passing_at(inner[rate.peak]))
 said = when.in_words
 if not geometry.regimes.medium:  # of a zone that there is not
@@ -179,11 +169,9 @@ if not geometry.regimes.medium:  # of a zone that there is not
     said |= dict.fromkeys(against, "nothing (there is no zone)")
 companion.quote(image_large=f"{trajectories.quarters(other.image_at)[1]:.2g}", **said)
 companion.quote(least=f"{course.ratio[:, -1].min():.2g}", most=f"{course.ratio[:, -1].max():.2g}")
-companion.quote(
-    sigma_middle=f"{levels[middle]:.2g}", middle_heldout=percent(on_heldout[middle].value)
-)
+companion.quote(sigma_middle=f"{levels[middle]:.2g}")
+companion.quote(middle_heldout=percent(on_heldout[middle].value), middle_large=heights["large"])
 companion.quote(middle_memorized=heights.get("small, memorized", "none"))
 companion.quote(middle_other=heights.get("small, not memorized", "none"))
-companion.quote(middle_large=heights["large"], steps_of_training=[*moment])
 companion.quote(generated=[percent(share.value) for share in generated])
-companion.quote(peaks=[percent(share.value) for share in peaks])
+companion.quote(steps_of_training=[*moment], peaks=[percent(share.value) for share in peaks])

@@ -38,13 +38,8 @@ import numpy as np
 import geomem
 from geomem import companion
 from geomem.geometry.brackets import brackets_table, weight_brackets
-from geomem.geometry.posterior_bounds import (
-    CONFIDENCE,
-    promised_level,
-    threshold_variants,
-    weight_bounds,
-    weight_thresholds,
-)
+from geomem.geometry.posterior_bounds import CONFIDENCE, promised_level, threshold_variants
+from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
 from geomem.geometry.regimes import DRAWS
 from geomem.geometry.remark_4_3 import Remark
 from geomem.geometry.scale import plot_scales, scale_table, zone_scale
@@ -177,8 +172,8 @@ says = "part A: each image has its thresholds in order"
 repeated = sigma_hi == 0  # never certain which of two equal images it was
 claim("thresholds-ordered", says, np.all((sigma_lo < sigma_hi) | repeated))
 if paper_case:
-    says = "both averages of Remark 4.3, within 3%"
-    claim("remark-4-3", says, chosen in remark.near, must=False)
+    near = chosen in remark.near
+    claim("remark-4-3", "both averages of Remark 4.3, within 3%", near, must=False)
 
 # %% tags=["remove-cell"]
 widest = int(np.argmax(bounds.upper - bounds.lower))
@@ -189,12 +184,11 @@ companion.quote(sigma_lo=sigma_lo.mean(), sigma_lo_all=sigma_lo.min(), sigma_hi=
 companion.quote(brackets=bracket_table, variants=remark_table, remark=remark.in_words)
 companion.quote(more=dict(before=more[0], after=more[1]), confidence=f"{CONFIDENCE:.1%}")
 companion.quote(sigma_hi_all=sigma_hi.max(), width=f"{bounds.width:.2f} ± {bounds.width_error:.2f}")
-companion.quote(radius=f"{bounds.radius:.2f}", widest_sigma=f"{sigmas[widest]:.2g}")
+companion.quote(widest_sigma=f"{sigmas[widest]:.2g}", widest_true=f"{weight.mean[widest]:.2f}")
 companion.quote(widest_low=f"{bounds.lower[widest]:.2f}", widest_high=f"{bounds.upper[widest]:.2f}")
-companion.quote(widest_true=f"{weight.mean[widest]:.2f}")
 companion.quote(small=dict(true=small[0], promised=small[1]))
 companion.quote(large=dict(true=large[0], promised=large[1]))
-companion.quote(cov_ratio=f"{min(begins):.2f} to {max(begins):.2f}")
+companion.quote(radius=f"{bounds.radius:.2f}", cov_ratio=f"{min(begins):.2f} to {max(begins):.2f}")
 companion.quote(star_ratio=f"{min(ends):.2f} to {max(ends):.2f}", scale_n=str(max(counts)))
 companion.quote(scale_draws=DRAWS, part_a=f"{1 - delta:g}", two_quarter=f"{pair.lower_sum[0]:.3f}")
 companion.quote(two_half=f"{pair.lower_sum[1]:.3f}", two_one=f"{pair.lower_sum[2]:.3f}")

@@ -121,12 +121,9 @@ def train(kind, seed, gap):
 # To geomem each is a denoiser, once it is told the schedule and what is predicted.
 
 # %%
-flow = geomem.Schedule.flow(data_at=0)
-taken = {"DDPM": (alpha_bar, "epsilon"), "flow": (flow, "velocity")}
-asked = {
-    kind: partial(geomem.denoiser, schedule=schedule, prediction=prediction, quiet=True)
-    for kind, (schedule, prediction) in taken.items()
-}
+take, flow = partial(geomem.denoiser, quiet=True), geomem.Schedule.flow(data_at=0)
+asked = {"DDPM": partial(take, schedule=alpha_bar, prediction="epsilon")}
+asked["flow"] = partial(take, schedule=flow, prediction="velocity")
 for kind, clock in clocks.items():
     print(asked[kind](Net(images[0].numel(), clock)))
 
@@ -175,8 +172,7 @@ companion.figure(fig, "fig-own-watched", table, data=[data])
 
 # %%
 gap = geomem.suggest_gap(data.train, choosing, keep=keep, seed=seed, device=device)
-left_out = {"zone gap": geomem.Gap(gap.zone)} if gap.zone else {}
-left_out |= {"copy gap": gap}
+left_out = ({"zone gap": geomem.Gap(gap.zone)} if gap.zone else {}) | {"copy gap": gap}
 for (kind, s), (name, left) in product(monitors, left_out.items()):
     *_, (_, network) = train(kind, s, left)
     denoisers[kind, name, s] = asked[kind](network)
@@ -210,19 +206,14 @@ tables = {kind: companion.Table(study.overview(**shown)) for kind, study in foun
 tables["DDPM"]
 
 # %%
-tables["flow"]
-
-# %%
 beneath = Window(gap.window.low, gap.zone.low if gap.zone else gap.window.high)
 shaded = [gap.zone or beneath, beneath]
 others = [name for name in names if name != "stopped"]
-ratios = {kind: study.errors(others, "stopped") for kind, study in found.items()}
-fig, table = remedies.beside(found["DDPM"], names, ratios["DDPM"], shaded, "stopped")
-companion.figure(fig, "fig-own-ddpm", table, data=[data])
-
-# %%
-fig, table = remedies.beside(found["flow"], names, ratios["flow"], shaded, "stopped")
-companion.figure(fig, "fig-own-flow", table, data=[data])
+for id, study in zip(("fig-own-ddpm", "fig-own-flow"), found.values(), strict=True):
+    ratios = study.errors(others, "stopped")
+    fig, table = remedies.beside(study, names, ratios, shaded, "stopped")
+    companion.figure(fig, id, table, data=[data])
+tables["flow"]
 
 # %% [markdown]
 # Samples of the flow from the same eight initial noises; a red double frame marks a copy.
@@ -241,15 +232,12 @@ companion.figure(fig, "fig-own-samples", table, data=[data])
 # no membership.
 
 # %%
-asking = dict(sigmas=bench.sigmas, seed=seed, device=device)
-attacks = {
-    (kind, name): geomem.membership(denoisers[kind, name, seed], data.train, judging, **asking)
-    for kind, name in product(steps, names)
-}
+how = dict(sigmas=bench.sigmas, seed=seed, device=device)
+tell = partial(geomem.membership, heldout=judging, **how)
 strangers = unseen[:: max(1, len(unseen) // len(judging))]
-controls = {
-    key: geomem.membership(denoisers[(*key, seed)], strangers, judging, **asking) for key in attacks
-}
+first = {key: denoisers[(*key, seed)] for key in product(steps, names)}
+attacks = {key: tell(denoise, data.train) for key, denoise in first.items()}
+controls = {key: tell(denoise, strangers) for key, denoise in first.items()}
 telling = {"at the worst level": [*attacks.values()], "of strangers": [*controls.values()]}
 companion.Table({"network": [*map(", ".join, attacks)], **telling})
 
@@ -321,16 +309,14 @@ claim("attack", says, every(beyond))
 # %% tags=["remove-cell"]
 every = f"{trainings} trainings" if trainings > 1 else "one training"
 over = "images and samples"
+worst = (one.auc.estimate(one.worst) for one in controls.values())
+control = max(worst, key=lambda auc: auc.value)
 companion.quote(every=every, over=f"trainings, {over}" if trainings > 1 else over)
 companion.quote(zone=gap.zone.in_words if gap.zone else "none", gap=gap.window.in_words)
 companion.quote(kept=f"{keep:.0%}", evidence=gap.evidence, units=units, n_judging=len(judging))
-companion.quote(largest=f"{bench.sigmas[-1]:.2g}")
-companion.quote(audited=audited, audit=" ".join(compared.said))
+companion.quote(largest=f"{bench.sigmas[-1]:.2g}", audited=audited, audit=" ".join(compared.said))
 companion.quote(n_choosing=len(choosing), n_unseen=len(unseen), n_quality=bench.compared)
-told_of = {key: one.auc.estimate(one.worst) for key, one in controls.items()}
-companion.quote(
-    strangers=len(strangers), control=f"{max(told_of.values(), key=lambda e: e.value):.2f}"
-)
+companion.quote(strangers=len(strangers), control=f"{control:.2f}")
 pairs = [("stopped", "plain"), ("copy gap", "plain"), ("zone gap", "plain")]
 pairs += [("copy gap", "zone gap"), ("stopped", "copy gap")]
 for kind, study in found.items():

@@ -122,6 +122,16 @@ def test_an_equal_figure_gives_the_same_bytes(fig, tmp_path):
     assert saved[0] == saved[1]
 
 
+def test_what_a_drawing_function_gives_is_written_as_its_figure_and_its_table_are(fig, tmp_path):
+    saved = []
+    for given in ((fig, ID, TABLE), ((draw(), TABLE), ID)):
+        companion.figure(*given)
+        saved.append((tmp_path / "figures" / f"{ID}.csv").read_bytes())
+    assert saved[0] == saved[1]
+    with pytest.raises(ValueError, match="columns"):
+        companion.figure(fig, ID)
+
+
 def test_claims_are_kept_also_when_they_stop_the_notebook(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(results.RUN_VARIABLE, raising=False)

@@ -160,7 +160,9 @@ def test_of_few_samples_a_curve_says_how_many_and_its_band_is_faint(rng):
         f"of {n}": Curve.from_queries(sigma, rng.random((n, 3)) < 0.5, indicator=True)
         for n in (6, 200)
     }
-    fig, ax = drawing.noise_curves(of, "share")
+    fig, table = drawing.noise_curves(of, "share", unit="fraction", name="rate")
+    assert [*table] == [*drawing.noise_table(of, "fraction", "rate")]
+    (ax,) = fig.axes
     assert ax.get_legend_handles_labels()[1] == ["of 6 (6)", "of 200"]
     faint, other = (band.get_alpha() for band in ax.collections)
     assert 0 < faint < other / 2

@@ -189,10 +189,7 @@ def make_book(options: argparse.Namespace) -> None:
 
 
 def _make_book(
-    root: Path,
-    profile: Profile,
-    resolved: list[Run],
-    options: argparse.Namespace,
+    root: Path, profile: Profile, resolved: list[Run], options: argparse.Namespace
 ) -> None:
     verdicts.check(root)  # before anything runs
     prose.words(root)

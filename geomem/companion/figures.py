@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from geomem.companion.results import attach, current
 from geomem.data.sets import ImageSet
 from geomem.digitized import Digitized
-from geomem.plots.drawing import misplaced
+from geomem.plots.drawing import Drawn, misplaced
 from geomem.plots.files import csv_text, pictures
 
 ID = re.compile(r"fig-[a-z]+(-[a-z0-9]+)*")
@@ -34,9 +34,9 @@ TEX = {mark: f"\\{mark}" for mark in "&%$#_"} | {
 
 
 def figure(
-    fig: Figure,
+    fig: Figure | Drawn,
     id: str,
-    table: Mapping[str, Sequence[Any] | np.ndarray],
+    table: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
     *,
     data: Sequence[ImageSet | Digitized] = (),
 ) -> None:
@@ -47,15 +47,17 @@ def figure(
 
     Parameters
     ----------
-    fig : the matplotlib figure.
+    fig : the matplotlib figure, or it and its table, as functions of `geomem.plots` return both.
     id : stable name, "fig-" and words, never a number: "fig-shell-coverage".
-    table : the plotted values; every header ends in a unit: "sigma [data units]".
+    table : the plotted values, of a figure alone; every header ends in a unit:
+        "sigma [data units]".
     data : the image sets, or digitized tables of the paper, behind it.
 
     Raises
     ------
     ValueError : an id or a table that does not fit the above.
     """
+    fig, table = fig if isinstance(fig, tuple) else (fig, table or {})
     _check(id, table)
     run = current()
     wrong = misplaced(fig)

@@ -199,12 +199,7 @@ def _pt(path: Path, name: str) -> dict[str, Stored]:
         odd = tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized
         if odd or tensor.numel() * tensor.element_size() > size:
             raise DataError(f"{name}: '{plain(key)}' is not the plain array that it claims to be.")
-        stored[key] = _tensor(
-            partial(_between, tensor),
-            tuple(tensor.shape),
-            key,
-            name,
-        )
+        stored[key] = _tensor(partial(_between, tensor), tuple(tensor.shape), key, name)
     return stored
 
 

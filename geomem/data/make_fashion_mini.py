@@ -13,10 +13,7 @@ from geomem.data.sets import load_dataset
 def main() -> None:
     full = load_dataset("fashion-mnist")
     arrays = {}
-    for part, images, each in (
-        ("train", full.train, 200),
-        ("heldout", full.heldout, 100),
-    ):
+    for part, images, each in (("train", full.train, 200), ("heldout", full.heldout, 100)):
         labels = getattr(full.labels, part)
         rows = np.sort(np.concatenate([np.flatnonzero(labels == k)[:each] for k in range(10)]))
         arrays[part] = np.rint((images[rows, 0] + 1) * 127.5).astype(np.uint8)

@@ -302,11 +302,7 @@ def _download(url: str, md5: str, name: str, folder: str, file: str | None = Non
     target = _cache() / folder if file else _cache()
     try:
         path: str = pooch.retrieve(
-            url,
-            f"md5:{md5}",
-            fname=file or Path(url).name,
-            path=target,
-            progressbar=True,
+            url, f"md5:{md5}", fname=file or Path(url).name, path=target, progressbar=True
         )
     except (OSError, ValueError) as error:
         network = isinstance(error, OSError)

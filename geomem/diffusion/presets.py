@@ -285,13 +285,7 @@ def experiment(
 
 
 def pair(
-    preset: str,
-    *,
-    dataset: str,
-    n_train: int = 0,
-    changes: str = "",
-    size: int = 0,
-    **train: Any,
+    preset: str, *, dataset: str, n_train: int = 0, changes: str = "", size: int = 0, **train: Any
 ) -> tuple[Experiment, Experiment]:
     """The small and the large experiment of a preset's name, as the notebooks train them.
 

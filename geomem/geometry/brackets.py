@@ -14,6 +14,8 @@ from geomem.geometry.posterior import max_posterior_weight
 from geomem.geometry.posterior_bounds import weight_bounds
 from geomem.geometry.regimes import DRAWS, GRID
 
+VALUES = (0.6, 0.3)  # of W_sigma
+
 
 @dataclass(frozen=True)
 class Bracket:
@@ -33,18 +35,13 @@ class Bracket:
 
 
 def weight_brackets(
-    train: Array,
-    values: tuple[float, ...] = (0.6, 0.3),
-    *,
-    seed: int = 0,
-    device: str | torch.device = "auto",
+    train: Array, *, seed: int = 0, device: str | torch.device = "auto"
 ) -> list[Bracket]:
-    """The bounds of W_sigma, best of all, at the noise levels where it passes some values.
+    """The bounds of W_sigma, best of all, at the noise levels where it passes `VALUES`.
 
     Parameters
     ----------
     train : array (N, ...), N >= 2, the training set, in data units.
-    values : in (1/N, 1).
     seed, device : as in `max_posterior_weight`.
 
     Raises
@@ -52,9 +49,9 @@ def weight_brackets(
     ValueError : as `weight_bounds`; if W_sigma does not pass a value between 0.01 and 100.
     """
     curve = max_posterior_weight(train, GRID, draws=1, seed=seed, device=device)
-    levels = [curve.passes(value) for value in values]
+    levels = [curve.passes(value) for value in VALUES]
     if not all(level > 0 for level in levels):  # also NaN
-        raise ValueError(f"weight_brackets: W_sigma does not pass {values} on [0.01, 100].")
+        raise ValueError(f"weight_brackets: W_sigma does not pass {VALUES} on [0.01, 100].")
     measured = max_posterior_weight(train, levels, draws=DRAWS, seed=seed, device=device)
     bounds = weight_bounds(train, levels, seed=seed)
     pairs = (

@@ -8,13 +8,7 @@ import numpy as np
 import torch
 from torch import distributed
 
-from geomem.geometry.arrays import (
-    Array,
-    Floats,
-    Numbers,
-    check_array,
-    check_sigmas,
-)
+from geomem.geometry.arrays import Array, Floats, Numbers, check_array, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.distances import (
     NoisyBlock,
@@ -192,12 +186,7 @@ def shell_coverage(
 
 
 def _covered(
-    q: Points,
-    t: Points,
-    levels: Floats,
-    radii: tuple[float, float],
-    draws: int,
-    seed: int,
+    q: Points, t: Points, levels: Floats, radii: tuple[float, float], draws: int, seed: int
 ) -> torch.Tensor:
     """Whether a noisy query lies in a shell: (S, draws, Q), bool.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Difference(Band):
     high: Floats
 
     @classmethod
-    def of(cls, one: Band, other: Band) -> Difference:
+    def of(cls, one: Band, other: Band) -> Self:
         """``one`` less ``other``, on one grid of noise levels."""
         mean = one.mean - other.mean
         down = np.hypot(one.mean - one.low, other.high - other.mean)

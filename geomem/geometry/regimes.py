@@ -126,12 +126,6 @@ class Geometry:
         """The danger zone as text, which says so where the rule finds none."""
         return self.zone.in_words + ("" if self.regimes.medium else " (the rule finds none)")
 
-    @property
-    def in_words(self) -> dict[str, str]:
-        """The zone, and its ends "zone_from" and "zone_to" with their intervals, as text."""
-        ends = {"zone_from": self.regimes.covered, "zone_to": self.regimes.concentrated}
-        return {"zone": self.zone_in_words, **{name: str(end) for name, end in ends.items()}}
-
 
 def measure_regimes(
     heldout: Array,
@@ -204,12 +198,7 @@ def measure_regimes(
 
 
 def find_regimes(
-    coverage: Curve,
-    weight: Curve,
-    level: float = 0.8,
-    *,
-    resamples: int = 1000,
-    seed: int = 0,
+    coverage: Curve, weight: Curve, level: float = 0.8, *, resamples: int = 1000, seed: int = 0
 ) -> Regimes:
     """Small, medium (danger zone) and large noise from the two curves.
 
@@ -285,12 +274,7 @@ def find_regimes(
 
 
 def find_crossing(
-    rising: Curve,
-    falling: Curve,
-    *,
-    paired: bool = False,
-    resamples: int = 1000,
-    seed: int = 0,
+    rising: Curve, falling: Curve, *, paired: bool = False, resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """The noise level at which one curve rises through another, with its interval.
 

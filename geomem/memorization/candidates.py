@@ -20,11 +20,7 @@ from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve, first_fall, last_rise
 from geomem.geometry.denoiser import Denoiser
 from geomem.geometry.intervals import Answer, Estimate, above, below, every, little, percentiles
-from geomem.geometry.intrinsic import (
-    intrinsic_coverage,
-    intrinsic_dimension,
-    nearest_coverage,
-)
+from geomem.geometry.intrinsic import intrinsic_coverage, intrinsic_dimension, nearest_coverage
 from geomem.geometry.overlap import overlap_coverage
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.hump import Hump

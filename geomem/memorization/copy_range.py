@@ -108,8 +108,9 @@ class CopyRange:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """The zone, its ends "zone_from" and "zone_to" with intervals, the edge, and `because`."""
-        return {**self.geometry.in_words, "edge": str(self.edge), "because": self.because}
+        """The zone, the edge, and `because`, as text."""
+        zone = self.geometry.zone_in_words
+        return {"zone": zone, "edge": str(self.edge), "because": self.because}
 
 
 def copy_edge(sigma: Floats, error: Floats, nearest: ArrayLike) -> Floats:

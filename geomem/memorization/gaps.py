@@ -195,13 +195,10 @@ def by_width(windows: Mapping[str, Window]) -> list[str]:
 
 
 def halves(zone: Window) -> dict[str, Window]:
-    """A zone in two, equally wide in log sigma, so that they differ in place alone."""
-    middle = math.sqrt(zone.low * zone.high)
-    return dict(zip(HALVES, (Window(zone.low, middle), Window(middle, zone.high)), strict=True))
+    """A zone in two, equally wide in log sigma, so that they differ in place alone.
 
-
-def _rounded_halves(zone: Window) -> dict[str, Window]:
-    """With ends of two digits, or of as many as leave them equally wide to a tenth."""
+    With ends of two digits, or of as many as leave them equally wide to a tenth.
+    """
     middle = math.sqrt(zone.low * zone.high)
     for digits in range(2, 18):
         ends = [float(f"{end:.{digits}g}") for end in (zone.low, middle, zone.high)]
@@ -227,7 +224,7 @@ def gaps_to_try(
     Gaps with ends of two digits, so that the last bit of a sum makes no other model; of more where
     the halves would not be equally wide.
     """
-    parts = _rounded_halves(zone)
+    parts = halves(zone)
     low, high = parts.values()
     gaps = {"zone": Gap(Window(low.low, high.high))}
     gaps |= {name: Gap(half) for name, half in parts.items()}

@@ -14,6 +14,7 @@ import torch
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Band, ErrorCurve
 from geomem.geometry.denoiser import Denoiser
+from geomem.geometry.difference import Difference
 from geomem.geometry.intervals import Answer, decided, less
 from geomem.memorization.ratio_test import denoising_error
 
@@ -28,8 +29,8 @@ class Compared(Band):
     high: Floats
 
 
-class Gap(Compared):
-    """The difference of two errors."""
+class Gap(Difference):
+    """The difference of two errors, data units squared."""
 
     def stands_out(self, times: float) -> Answer:
         """Whether its peak is so many times either end, and the intervals are apart.
@@ -43,10 +44,7 @@ class Gap(Compared):
     def in_words(self, at: Iterable[int]) -> dict[str, str]:
         """Its peak with the interval, and its value at three levels, by index, as text."""
         first, middle, last = (f"{self.mean[i]:.2g}" for i in at)
-        return {
-            "gap": str(self.estimate(self.peak)),
-            "gaps": f"{first}, {middle} and {last}",
-        }
+        return {"gap": str(self.estimate(self.peak)), "gaps": f"{first}, {middle} and {last}"}
 
 
 @dataclass(frozen=True)
@@ -110,11 +108,7 @@ class Generalization:
     @property
     def gap(self) -> Gap:
         """Held-out minus training error, data units squared: the generalization gap."""
-        one, other = self.heldout, self.train
-        gap = one.mean - other.mean
-        low = gap - np.hypot(one.mean - one.low, other.high - other.mean)
-        high = gap + np.hypot(one.high - one.mean, other.mean - other.low)
-        return Gap(other.sigma, gap, low, high)
+        return Gap.of(self.heldout, self.train)
 
     @property
     def ratio(self) -> Compared:

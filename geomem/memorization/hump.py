@@ -153,11 +153,7 @@ class Hump:
     def shares(self, zone: Window) -> dict[str, Estimate]:
         """The shares of its area "below" a zone, "inside" it and "above" it."""
         below, above = Window(0.0, zone.low), Window(zone.high, np.inf)
-        return {
-            "below": self.share(below),
-            "inside": self.share(zone),
-            "above": self.share(above),
-        }
+        return {"below": self.share(below), "inside": self.share(zone), "above": self.share(above)}
 
     def place(self, window: Window) -> str:
         """Where the centre lies against a window, in words; decided by its interval."""

@@ -22,6 +22,8 @@ from geomem.geometry.intervals import Answer, Estimate, decided, student_half
 from geomem.geometry.posterior import EmpiricalDenoiser
 from geomem.geometry.window import span
 
+BATCH = 256  # images that a model denoises at once
+
 
 class Answers(NamedTuple, Generic[Kind]):
     """What three denoisers answer to the same noisy images; arrays (Q, ...) each, data units."""
@@ -38,19 +40,11 @@ class ThreeDenoisers:
     ----------
     denoise : any denoiser.
     train : array (N, ...), its training set, in data units.
-    batch : images that the model denoises at once.
     device : "auto", or a torch device.
     """
 
-    def __init__(
-        self,
-        denoise: Denoiser,
-        train: Array,
-        *,
-        batch: int = 256,
-        device: str | torch.device = "auto",
-    ):
-        self.denoise, self.batch, self.device = denoise, batch, device
+    def __init__(self, denoise: Denoiser, train: Array, *, device: str | torch.device = "auto"):
+        self.denoise, self.device = denoise, device
         self.empirical = EmpiricalDenoiser(train, device=device)
         self.gaussian = GaussianDenoiser(train, device=device)
 
@@ -59,7 +53,7 @@ class ThreeDenoisers:
         """Their answers to arrays (Q, ...) at a noise level, data units, > 0."""
         x = torch.as_tensor(noisy).to(Points(noisy, "noisy", self.device).device)
         return Answers(
-            torch.cat([answer(self.denoise, part, sigma) for part in torch.split(x, self.batch)]),
+            torch.cat([answer(self.denoise, part, sigma) for part in torch.split(x, BATCH)]),
             self.empirical(x, sigma),
             self.gaussian(x, sigma),
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from geomem.digitized import Digitized
 from geomem.geometry.arrays import Array, Floats
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import percent
-from geomem.geometry.posterior import empirical_denoiser
+from geomem.geometry.posterior import EmpiricalDenoiser
 from geomem.geometry.regimes import measure_regimes
 from geomem.memorization.hump import Hump
 from geomem.memorization.ratio_test import RateCurve, memorization_rates
@@ -93,6 +92,7 @@ class Subsets:
         seed : of the first random subset, and of the noise.
         device : "auto", or a torch device.
         """
+        noise = dict[str, Any](seed=seed, device=device)
         orders: list[int | None] = [None, *range(seed, seed + n - 1)]
         sets = [
             load_dataset("cifar10", n_train=SHAPE[0], n_heldout=1000, seed=order)
@@ -100,12 +100,7 @@ class Subsets:
         ]
         rates = [
             memorization_rates(
-                partial(_empirical, s.train, device),
-                s.heldout,
-                s.train,
-                sigmas,
-                seed=seed,
-                device=device,
+                EmpiricalDenoiser(s.train, device=device), s.heldout, s.train, sigmas, **noise
             )
             for s in sets
         ]
@@ -154,10 +149,3 @@ class Subsets:
         found = measure_regimes(first.heldout, first.train, **options).regimes
         by = f"(by {len(first.heldout):,} held-out images)"
         return f"{found.covered} to {found.concentrated} {by}"
-
-
-def _empirical(
-    train: Array, device: str | torch.device, x: torch.Tensor, sigma: float
-) -> torch.Tensor:
-    answer: torch.Tensor = empirical_denoiser(x, train, sigma, device=device)
-    return answer

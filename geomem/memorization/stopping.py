@@ -115,13 +115,7 @@ class Stopping:
 
     @classmethod
     def of(
-        cls,
-        trained: Trained,
-        images: Array,
-        *,
-        levels: int = QUANTILES,
-        seed: int = 0,
-        label: int | None = None,
+        cls, trained: Trained, images: Array, *, levels: int = QUANTILES, seed: int = 0
     ) -> Stopping:
         """Measured at every snapshot of a finished training and at its end.
 
@@ -131,7 +125,6 @@ class Stopping:
             models with and without one are judged alike.
         images : array (Q, C, H, W), in data units; to stop by it, held out for this alone.
         levels, seed : as in `weighted_loss`.
-        label : the class to ask a class-conditional model for.
         """
         config = trained.experiment.train
         assert config.model.sigma_data is not None
@@ -140,14 +133,8 @@ class Stopping:
         losses = []
         for share in shares:
             denoise = trained.at(share)
-            device = next(denoise.parameters()).device
-            asked = denoise if label is None else denoise.given(label)
-            sigma_data = config.model.sigma_data
-            losses.append(
-                weighted_loss(
-                    asked, images, law, sigma_data, levels=levels, seed=seed, device=device
-                )
-            )
+            how = dict[str, Any](levels=levels, seed=seed, device=next(denoise.parameters()).device)
+            losses.append(weighted_loss(denoise, images, law, config.model.sigma_data, **how))
         return cls(shares, tuple(map(config.step_of, shares)), tuple(losses))
 
     @property

@@ -34,9 +34,9 @@ from geomem.memorization.remedies import (
     Bench,
     Judged,
     Ratio,
+    all_told_apart,
     copies_changed,
     error_ratio,
-    told_apart,
 )
 from geomem.memorization.stopping import Stopping
 
@@ -212,10 +212,7 @@ class Study:
         Empty where no seed has both.
         """
         ones, others = self.of(kind, other), self.of(other, kind)
-        return {
-            name: told_apart([x.distance[name] for x in ones], [x.distance[name] for x in others])
-            for name in (self.distances if ones else [])
-        }
+        return all_told_apart(ones, others) if ones else {}
 
     def errors(self, kinds: Iterable[str], other: str) -> dict[str, Ratio]:
         """`error` of each of the kinds against another one, where there is one."""

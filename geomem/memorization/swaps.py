@@ -38,14 +38,7 @@ from geomem.geometry.window import Window
 from geomem.memorization.copy_range import CopyRange
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import neighbours
-from geomem.memorization.remedies import (
-    Bench,
-    Judged,
-    Ratio,
-    all_told_apart,
-    error_ratio,
-    in_words,
-)
+from geomem.memorization.remedies import Bench, Judged, Ratio, all_told_apart, error_ratio, in_words
 from geomem.memorization.stopping import Stopping
 
 Condition = tuple[str, str]  # a base, and the window in which the other model answers

@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from geomem.geometry.arrays import Floats
+from geomem.plots.drawing import Drawn
 from geomem.plots.files import COLUMN
 
 SIDE = 3.2  # of the square that is shown, from its middle
 
 
-def kept_noise(
-    points: Floats, sigma: float, *, draws: int = 400, seed: int = 0
-) -> tuple[Figure, dict[str, Any]]:
+def kept_noise(points: Floats, sigma: float, *, draws: int = 400, seed: int = 0) -> Drawn:
     """Noise around the first of (N, 2) points, and what is still nearest to it.
 
     Left, beside the second point alone, a half-space; right, beside all of them, the cell.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from geomem.diffusion.schedules import Schedule
 from geomem.geometry.regimes import Geometry
 from geomem.plots.beside import SMALL_TEXT, name_curves
-from geomem.plots.drawing import noise_table, plot_series, sigma_axis
+from geomem.plots.drawing import Drawn, noise_table, plot_series, sigma_axis
 from geomem.plots.files import COLUMN
 
 TENTHS = np.arange(1, 10) / 10
@@ -24,7 +22,7 @@ LETTER = 0.031  # the width of one, in widths of the axis
 CLOCKS = {"alpha_bar": r"$\bar\alpha$", "t": "$t$"}
 
 
-def rulers(geometry: Geometry, schedules: Sequence[Schedule]) -> tuple[Figure, dict[str, Any]]:
+def rulers(geometry: Geometry, schedules: Sequence[Schedule]) -> Drawn:
     """Coverage and concentration with the zone, above a ruler for the clock of each schedule."""
     size, heights = (COLUMN, 2.3 + 0.48 * len(schedules)), [5, *[1] * len(schedules)]
     curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}

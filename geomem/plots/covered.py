@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from geomem.geometry.curve import Curve
@@ -16,10 +15,9 @@ from geomem.geometry.regimes import Geometry
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization.candidates import EDGES, Comparison, Predicted
 from geomem.plots.beside import legend_below, name_curves
-from geomem.plots.drawing import SERIES, SIGMA_LABEL, from_rows, plot_series, sigma_axis, style
+from geomem.plots.drawing import SERIES, SIGMA_LABEL, Drawn, from_rows, plot_series, sigma_axis
 from geomem.plots.files import COLUMN
 
-Drawn = tuple[Figure, dict[str, Any]]  # a figure, and what it plots as a table
 MARKS = ("o", "s", "^", "D")
 # Of candidates for coverage, colour and mark of where each begins.
 BEGINNINGS = (SERIES["C_sigma"][:2], ("0.5", "s"), ("k", "D"), SERIES["overlap"][:2])
@@ -82,7 +80,7 @@ def humps_and_zones(cases: Sequence[Predicted], level: float) -> Drawn:
         for j, name in enumerate(one.coverages):
             begins, _, end = one.zones(name, [level], level)[0, 0]
             color, marker = BEGINNINGS[j]
-            look = style((color, marker, ""), ms=5.5)
+            look: dict[str, Any] = dict(color=color, marker=marker, ls="", ms=5.5)
             ax.plot(begins, i + 0.12, label=f"begins: {name}" if first else None, **look)
             levels[f"zone begins, {name}"] = Estimate(float(begins))
         ax.plot(end, i + 0.12, "|", color="k", ms=11, mew=2, label="ends: all" if first else None)

@@ -146,6 +146,8 @@ def noise_curves(
     ylabel: str,
     looks: Sequence[Look] = LOOKS,
     *,
+    unit: str = "probability",
+    name: str = "",
     regimes: Regimes | None = None,
     zone: tuple[float, float] | None = None,
     marks: Mapping[str, Sequence[np.ndarray]] | None = None,
@@ -158,7 +160,7 @@ def noise_curves(
     height: float = 2.6,
     columns: int = 2,
     every: int = 1,
-) -> tuple[Figure, Axes]:
+) -> Drawn:
     """Curves with their bands against the noise level, named beside them or in a legend below.
 
     Of fewer than `FEW_SAMPLES` the band is faint, and their number follows the label.
@@ -168,6 +170,7 @@ def noise_curves(
     curves : label, or a quantity of `NAMES` -> the curve.
     ylabel : of the other axis.
     looks : colour, marker and line, "" for none, of each that `SERIES` does not name, in order.
+    unit, name : of the quantity, for the table, as of `noise_table`.
     regimes, zone : the three regimes, or the danger zone alone, shaded, where there is one.
     marks : quantity -> levels and values read off a figure of the paper, and half the length of
         their bars, if any: marks, never a curve.
@@ -194,10 +197,10 @@ def noise_curves(
         shade_regimes(ax, regimes)
     if zone is not None:
         ax.axvspan(*zone, color="0.9", lw=0, zorder=0)
-    for name, curve in curves.items():
-        n, label = getattr(curve, "n", 0), NAMES.get(name, name)  # 0: read off, or of no number
+    for key, curve in curves.items():
+        n, label = getattr(curve, "n", 0), NAMES.get(key, key)  # 0: read off, or of no number
         few = 0 < n < FEW_SAMPLES
-        look = style(known[name], ms=4, markevery=every)
+        look = style(known[key], ms=4, markevery=every)
         curve.plot(ax, f"{label} ({n})" if few else label, **look)
         if few:
             ax.collections[-1].set(alpha=0.07)  # it would hide the others
@@ -205,10 +208,10 @@ def noise_curves(
         look = dict(fmt="kx", ms=6, mew=1.4, capsize=2, zorder=5)
         ends = half[0] if half else None
         ax.errorbar(levels, values, ends, label="paper, read off", **look)
-    for name, value in (across or {}).items():
-        ax.axhline(value, color="0.4", lw=1, ls=":", label=name)
-    for name, level in (down or {}).items():
-        ax.axvline(level, color="0.4", lw=1, ls=":", label=name)
+    for label, value in (across or {}).items():
+        ax.axhline(value, color="0.4", lw=1, ls=":", label=label)
+    for label, level in (down or {}).items():
+        ax.axvline(level, color="0.4", lw=1, ls=":", label=label)
     sigma_axis(axes[-1, 0], probability=False)
     if axis == "probability":
         ax.set_ylim(-0.03, 1.03)
@@ -223,12 +226,12 @@ def noise_curves(
     if ylim is not None:
         ax.set_ylim(ylim)
     if difference is not None:
-        name, less = difference
+        label, less = difference
         axes[1, 0].axhline(0, color="k", lw=1, ls="-", zorder=1)
         less.plot(axes[1, 0], None, color="k", marker="o", ms=3, ls="-", lw=1)
-        axes[1, 0].set_ylabel(name)
+        axes[1, 0].set_ylabel(label)
     name_curves(ax, columns)
-    return fig, ax
+    return fig, noise_table(curves, unit, name, marks)
 
 
 def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style: Any) -> None:
@@ -400,9 +403,7 @@ def strip(
 
 
 def pixel_table(
-    columns: np.ndarray,
-    rows: Sequence[tuple[str, np.ndarray]],
-    header: str = "sigma [data units]",
+    columns: np.ndarray, rows: Sequence[tuple[str, np.ndarray]], header: str = "sigma [data units]"
 ) -> dict[str, Any]:
     """The pixels of an `image_grid` as a table: one line per image and pixel.
 

@@ -218,11 +218,7 @@ def side_by_side(beside: SideBySide, image: np.ndarray, sigmas: np.ndarray, draw
     return strip(sigmas, rows, [None, *framed, None], noisy=["with noise"])
 
 
-def swap_table(
-    table: SwapTable,
-    titles: Mapping[str, str],
-    bases: Mapping[str, str],
-) -> Figure:
+def swap_table(table: SwapTable, titles: Mapping[str, str], bases: Mapping[str, str]) -> Figure:
     """The share of memorized samples of each condition, one row a window, for both bases.
 
     titles : how the windows are called, in the order of the rows; one where nothing was swapped has

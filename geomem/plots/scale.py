@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
 
 from geomem.geometry.cost import Machine, Work
 from geomem.plots.beside import SMALL_TEXT, legend_below
-from geomem.plots.drawing import from_rows
+from geomem.plots.drawing import Drawn, from_rows
 from geomem.plots.files import COLUMN
 
 LOOKS = (("k", "-"), ("C0", "--"), ("C1", "-"), ("C1", "--"), ("C1", ":"))
@@ -19,7 +18,7 @@ Reckoned = Mapping[str, tuple[Machine, int]]  # name -> what each process has, a
 
 def measured_and_reckoned(
     measured: Sequence[tuple[Work, float]], here: Machine, work: Sequence[Work], machines: Reckoned
-) -> tuple[Figure, dict[str, Any]]:
+) -> Drawn:
     """Above, what was measured here beside what was reckoned; below, what others would take.
 
     Parameters

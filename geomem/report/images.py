@@ -150,10 +150,9 @@ def _bounded(asked: Asked, ends: float, part: Part) -> None:
 
 def _picture(asked: Asked, geometry: Geometry, part: Part) -> None:
     curves = {"C_sigma": geometry.coverage, "W_sigma": geometry.weight}
-    fig, _ = drawing.noise_curves(curves, "probability", regimes=geometry.regimes, every=3)
+    drawn = drawing.noise_curves(curves, "probability", regimes=geometry.regimes, every=3)
     part.picture(
-        "regimes", (fig, drawing.noise_table(curves, "probability")),
-        "Coverage and concentration",
+        "regimes", drawn, "Coverage and concentration",
         alt="Coverage rises and concentration falls over the noise level.",
         caption=f"Coverage by Gaussian shells and the mean largest posterior weight of "
         f"{len(asked.halves[0]):,} training images; bands are 95% intervals. The zone is where "

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from geomem.denoisers.check import check_denoiser
-from geomem.diffusion.network import loss_weight
 from geomem.diffusion.sampler import HIDDEN, SOLVER_NAMES, levels_of
 from geomem.errors import InputError
 from geomem.geometry.arrays import Floats
@@ -20,6 +18,7 @@ from geomem.memorization.copy_bound import CopyBound, copy_bound
 from geomem.memorization.hump import Hump
 from geomem.memorization.membership import Membership
 from geomem.memorization.ratio_test import denoising_error
+from geomem.memorization.stopping import losses_of
 from geomem.memorization.trajectories import Course, quarters
 from geomem.plots import drawing
 from geomem.report.asked import Asked
@@ -89,8 +88,7 @@ def _errors(curves: Mapping[str, ErrorCurve], part: Part) -> None:
 
 def _loss(asked: Asked, new: ErrorCurve, part: Part) -> None:
     spread = float(np.std(asked.train, dtype=np.float64))
-    weight = loss_weight(torch.from_numpy(new.sigma), spread).numpy()
-    each = (weight * new.per_query).mean(1) / asked.train[0].size
+    each = losses_of(new, spread) / asked.train[0].size
     part.series["heldout_loss"] = each.tolist()
     what = "error on held-out images by EDM's weight, the mean over the levels; 1 without a network"
     part.number("heldout_loss", mean_of(each), "relative", what)
@@ -148,9 +146,9 @@ def _membership(found: Membership, part: Part) -> None:
             "Its error is larger on training images than on held-out ones: were the two mixed up?"
         )
     curves = {"AUC": found.auc, "training images told": found.tpr}
-    fig, _ = drawing.noise_curves(curves, "", across={"chance": 0.5})
+    drawn = drawing.noise_curves(curves, "", across={"chance": 0.5})
     part.picture(
-        "membership", (fig, drawing.noise_table(curves, "probability")), "Membership",
+        "membership", drawn, "Membership",
         alt="How well the denoising error tells training from held-out images, over noise levels.",
         caption="AUC, and true positives, of the rule that a smaller denoising error means a "
         "training image; bands are 95% intervals.",
@@ -182,9 +180,9 @@ def _samples(asked: Asked, denoise: Denoiser, part: Part) -> None:
         f"{quarters(course.image_at[course.memorized])[1]:.2g} on."
     )
     curves = {"passing the ratio test": course.passing}
-    fig, _ = drawing.noise_curves(curves, "share of the samples")
+    drawn = drawing.noise_curves(curves, "share of the samples", unit="fraction")
     part.picture(
-        "course", (fig, drawing.noise_table(curves, "fraction")), "On the way to a copy",
+        "course", drawn, "On the way to a copy",
         alt="The share of samples whose answer passes the ratio test, over the noise level.",
         caption="The denoiser's answer at each level of the sampler, put to the ratio test.",
     )  # fmt: skip
