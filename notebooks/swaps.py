@@ -216,5 +216,6 @@ companion.quote(copy_window=words["copy"], **{f"{name}_window": words[name] for 
 companion.quote(**{f"{name}_steps": text for name, text in held.items()}, **reach.in_words)
 companion.quote(eight=table.counted(lines, titles, 8), **table.in_words, **switch.in_words(zone))
 companion.quote(eight_table=companion.Table(table.beside_paper(titles)), **beside.in_words)
-companion.quote(**course.in_words)
+nowhere = "none (no step of the sampler lies there)"
+companion.quote(**{f"{name}_course": nowhere for name in wanted} | course.in_words)
 companion.quote(steps=case.small.train.steps, share_step=case.small.train.step_of(stop_share))

@@ -134,6 +134,7 @@ class SwapCourse:
                 f"{part.percent} of {part.n} after {step:,} steps"
                 for step, part in self.undone(name).items()
             )
+            or "none, for there are none"
             for name in self.windows
         }
         copies = zip(self.passed, self.copies, strict=True)
