@@ -451,9 +451,9 @@ FORMAL = Statement(
             Simulated(_gaps),
         ),
         Step(
-            "What is left out is never negative.",
+            "What is left out is a square, too.",
             GAP.args[0],
-            Words("a mean of squares"),
+            Simulated(_gaps, loose="a bound of zero cannot move by a share"),
         ),
         Step(
             "The noise that misses lies in one of two tails (Lemma 4.5).",
