@@ -122,7 +122,7 @@ companion.Table(around | {"change of copies": [*pairs.values()]})
 broken = [model for one in sweeps for model in one.broken]
 must, claim = sweep.case.own, partial(companion.claim, must=False)
 well = None if sweep.broken else True  # of a broken one nothing is known
-claim("sweep-trainings", "every training went well", well, must=must)
+claim("sweep-trainings", f"{sweep.name}: every training went well", well, must=must)
 says = "the copy window lowers memorization"
 usual = must and (c, level) == (5.0, 0.8)  # where other shells find the zone, it is said
 claim("window-lowers", says, found.fewer("copy window"), must=usual and not sweep.broken)
@@ -153,7 +153,7 @@ claim("window-smooth", says, intervals.below(found.rough("copy window"), 2.0))
 for one in sweeps[1:]:
     says = "the copy window lowers memorization, the low-noise half more than the other"
     both = intervals.every([one.study.fewer("copy window"), one.low_half_does_it])
-    claim("second-set", f"{one.name}: {says}", both)
+    claim("second-set", f"{one.name}: {says}", None if one.broken else both)
 
 # %% tags=["remove-cell"]
 told = {"zone": "zone", "stopped": "stopped", "low_half": "low half", "high_half": "high half"}

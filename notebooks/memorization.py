@@ -79,9 +79,9 @@ companion.figure(fig, "fig-memorization-rates", table, data=[data])
 # ## The paper's own curves
 #
 # Read off the paper's Figure 2 (CIFAR-10, 1,000 training images). Its empirical denoiser needs
-# no training, so it can be tested: with `paper_subset`, the first 1,000 images, which are the
-# paper's, and three random subsets are measured at the levels of the marks. Models of the paper's
-# images (the presets `cifar10` and `cifar10-fast`) are measured there too.
+# no training, so it can be tested: with `paper_subset`, the first 1,000 images, which we take for
+# the paper's, and three random subsets are measured at the levels of the marks. Models of the
+# paper's images (the presets `cifar10` and `cifar10-fast`) are measured there too.
 
 # %%
 paper = PaperRates.load()

@@ -201,7 +201,7 @@ if zone and len(zone.steps(levels)):
 if zone:  # whatever comes out of it is the finding
     says = "a single switch decides inside the danger zone"
     claim("switch-inside", says, switch.decides_in(zone), must=False)
-if "zone" in course.windows:
+if zone and "zone" in course.windows:
     says = "the zone undoes as large a share of the copies at the end of training as of the first"
     claim("zone-along", says, course.as_much("zone"), must=False)
 says = "stopped at the lowest held-out loss, every training keeps less than a tenth of its copies"

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Notebook: trained models at large noise
 #
-# The paper claims that at large noise trained models, too, are nearly linear: they answer as the
-# Gaussian denoiser, whatever their training set. The chapter [](../book/trained_large_noise.md)
-# says what that means; here it is measured.
+# At large noise models that memorize and models that do not behave the same, says an author of the
+# paper. Both nearly as the Gaussian denoiser, whatever their training set? The chapter
+# [](../book/trained_large_noise.md) says what that means; here it is measured.
 #
 # ```{outcome} trained_large_noise
 # ```

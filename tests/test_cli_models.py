@@ -10,6 +10,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from PIL import Image
 from test_cli import failing
 from tqdm import tqdm
 
+from geomem.cli import audit as auditing
 from geomem.cli import models as verbs
 from geomem.cli import samples
 from geomem.cli.main import main, torchrun
+from geomem.cli.samples import training_images
 from geomem.data import named
 from geomem.data.sets import load_dataset
 from geomem.diffusion import fitting, zoo
@@ -519,7 +522,14 @@ def test_the_classes_of_colour_images_that_are_gone(models, capsys, rng):
     assert ones.train.shape == (4, 3, 4, 4) and {*ones.labels.train} == {1}
     with Image.open("ones.png") as sheet:
         assert sheet.mode == "RGB"
+    given = load_dataset("mine.npz", heldout=False).train
+    (trained,) = (zoo.load_model(one.folder) for one in zoo.models(models))
+    own = training_images(trained)
+    assert len(own) < len(given)  # some are held out of training
+    for some, seen in ((own[::-1], True), (given, False), (given[: len(own)], False)):
+        assert auditing._seen(trained, SimpleNamespace(train=some)) is seen
     images("mine.npz", rng)
+    assert not auditing._seen(trained, SimpleNamespace(train=own)), "nobody knows any more"
     main(["sample", "mine", "--label", "1", "-n", "1"])
     assert "is not what this model was trained on" in capsys.readouterr().out
     Path("mine.npz").unlink()

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import geomem
-from geomem import EmpiricalDenoiser, Schedule, check_denoiser, denoiser
+from geomem import EDMDenoiser, EmpiricalDenoiser, ModelConfig, Schedule, check_denoiser, denoiser
 from geomem.errors import InputError
 from geomem.geometry.denoiser import answer, tensor_in
 from geomem.geometry.window import Window
@@ -1105,6 +1105,19 @@ def test_a_mistake_is_called_by_its_name(name):
     found = check_denoiser(denoise, DIGITS)
     assert not found.passed and str(found).startswith(found.mistake)
     assert said in (None, found.mistake), str(found)
+
+
+def test_a_network_that_takes_sigma_itself_has_no_clock_to_be_wrong(monkeypatch):
+    """Of one that is little trained a smaller noise level may be the better question."""
+    config = ModelConfig("mlp", width=8, blocks=1, size=8, channels=1, sigma_data=0.7, mean=0.0)
+    network = EDMDenoiser(config).eval().requires_grad_(False)
+
+    def halved(self, x, s):
+        return KNOWN(x, torch.as_tensor(s) / 2)
+
+    monkeypatch.setattr(EDMDenoiser, "forward", halved)
+    assert check_denoiser(network, DIGITS).passed
+    assert not check_denoiser(lambda x, s: network(x, s), DIGITS).passed
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,8 @@ def test_a_figure_has_the_words_of_its_chapter_with_the_numbers_of_its_run(ran, 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("quick.n }} points", "quick.m }} points", "no run has quoted quick.m"),
+        ("quick.n }} points", "quick.m }} points", "has quoted quick.m: `companion.quote`"),
+        ("quick.n }} points", "quick.datase }} points", "quick.datase: is it dataset\\?"),
         ("fig-quick", "fig-slow", "no chapter describes its figure fig-quick"),
         ("claim: ours", "claim: everybody's", "whose claim"),
         ("claim: ours\n", "", "needs alt, claim, paper, title"),

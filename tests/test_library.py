@@ -1,5 +1,6 @@
 """The package as a library: what it imports, where it imports, and what type checkers see of it."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -120,3 +121,15 @@ def test_a_strict_caller_sees_types(tmp_path):
     assert len(revealed) == (CALLER + str(names)).count("reveal_type(")
     assert "Any" not in revealed
     assert (PACKAGE / "py.typed").is_file()
+
+
+def test_shells_and_level_have_one_default_everywhere():
+    """Those of the book, c = 5 and 0.8: else one data set has two zones."""
+    found = {"c": set(), "level": set()}
+    for name in geomem.__all__:
+        public = getattr(geomem, name)
+        parameters = inspect.signature(public).parameters if inspect.isfunction(public) else {}
+        for parameter in found.keys() & parameters.keys():
+            if parameters[parameter].default is not inspect.Parameter.empty:
+                found[parameter].add(parameters[parameter].default)
+    assert found == {"c": {5.0}, "level": {0.8}}

@@ -460,7 +460,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path, rng):
     images.append(np.pad(images[2], ((0, 0), (6, 6))))  # its middle is the same square
     for i, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
-    with pytest.raises(DataError, match=r"more than one size .* give size= to crop and scale"):
+    with pytest.raises(DataError, match=r"more than one size .* give a size .* to scale"):
         load_dataset(tmp_path)
     data = load_dataset(tmp_path, size=3, heldout=False)
     np.testing.assert_allclose(data.train[:, 0], np.stack([flat / 127.5 - 1] * 5), atol=1e-6)

@@ -364,7 +364,13 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         experiment(tmp_path / "mine.toml")
 
 
-@pytest.mark.parametrize("name", ["nothing", "digits-mlp", "", "."])
+@pytest.mark.parametrize("name", ["", "."])
+def test_images_are_no_preset_and_it_is_said_how_they_come_to_one(name):
+    with pytest.raises(ConfigError, match=r"is a folder: give a preset.* --set data\.name \. "):
+        experiment(name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "digits-mlp"])
 def test_an_unknown_name_is_refused_and_the_presets_are_named(name):
     with pytest.raises(ConfigError, match=r"no preset or file .*digits-mlp-small"):
         experiment(name)

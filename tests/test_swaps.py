@@ -310,7 +310,10 @@ def test_along_a_training_what_is_undone_is_of_the_copies_there(two):
     assert course.in_words["all_course"].count("100% [74%, 100%] of 12 after") == 2
 
 
-@pytest.mark.parametrize(("early", "late", "found"), [(90, 180, True), (50, 20, False)])
+@pytest.mark.parametrize(
+    ("early", "late", "found"),
+    [(90, 180, True), (50, 20, False), (30, 160, False), (50, 110, None)],
+)
 def test_as_much_early_as_late_is_judged_of_enough_copies(early, late, found):
     def look(copies, undone):
         own = np.arange(400) < copies
@@ -319,6 +322,9 @@ def test_as_much_early_as_late_is_judged_of_enough_copies(early, late, found):
     looks = {1: look(3, 0), 2: look(100, early), 3: look(200, late)}
     assert SwapCourse(looks).as_much("zone", 0.15) is found
     assert SwapCourse({3: looks[3]}).as_much("zone") is None
+    assert SwapCourse(looks | {4: look(3, 0)}).as_much("zone") is None, (
+        "nothing is known of the end"
+    )
 
 
 def test_beside_the_paper_the_first_eight_are_counted(two):

@@ -88,6 +88,18 @@ def test_the_verdict_follows_from_claims_and_scale(project, rises, falls, n_trai
     assert (found.ours, found.scale) == ("3 [2, 4]", f"N = {n_train:,}")
 
 
+def test_of_a_training_that_broke_down_nothing_is_known(project, monkeypatch):
+    monkeypatch.setattr(verdicts, "SOUND", {"falls"})
+    assert verdicts.claims(project(False, None, 7, "big"))[0].verdict == "undecided"
+    assert verdicts.claims(project(False, True, 7, "big"))[0].verdict == "not at this scale"
+
+
+def test_the_tests_of_trainings_are_those_that_notebooks_make():
+    text = "\n".join(path.read_text() for path in (ROOT / "notebooks").glob("*.py"))
+    made = re.findall(r'claim\(\s*"([\w-]+)", f?"[^"]*every training went well"', text)
+    assert {*made} == verdicts.SOUND
+
+
 def test_what_a_run_did_not_test_has_no_verdict_and_no_number(project):
     root = project(True, True, 1000, "big")
     result = Result(root, "quick")

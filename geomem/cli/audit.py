@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import runpy
 import sys
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from geomem.cli.main import examples, value_range
 from geomem.cli.models import store_root
 from geomem.cli.processes import checked_device
+from geomem.cli.samples import training_images
 from geomem.data.named import name_of, open_source
 from geomem.data.sets import ImageSet, laid_on, load_dataset
 from geomem.denoisers.recognise import denoiser
@@ -157,13 +159,24 @@ def _model(name: str, device: str, data: ImageSet) -> Denoiser:
         print(adapted)
         return adapted
     trained = zoo.load_model(name, store_root(), device=device)
-    own = trained.record["images"][0] // (2 if trained.experiment.data.dummy else 1)
-    if own != len(data.train):
+    if not _seen(trained, data):
+        own = trained.record["images"][0] // (2 if trained.experiment.data.dummy else 1)
         print(
-            f"{trained.name} was trained on {own:,} images, and here are {len(data.train):,}: what "
-            "is said of it holds where they are the same ones; see --n-train."
+            f"{trained.name} was trained on {own:,} images, and these {len(data.train):,} are not "
+            "the same: what is said of it is wrong to that extent. Its own, in a folder, are asked "
+            "for."
         )
     return trained.denoise
+
+
+def _seen(trained: zoo.Trained, data: ImageSet) -> bool:
+    """Whether a model of the store was trained on these images, in whatever order."""
+    try:
+        own = training_images(trained)
+    except ValueError:  # they are not here any more
+        return False
+    digests = [sorted(hashlib.sha256(x.tobytes()).digest() for x in of) for of in (own, data.train)]
+    return digests[0] == digests[1]
 
 
 def _short(models: dict[str, Denoiser]) -> dict[str, Denoiser] | None:

@@ -109,7 +109,7 @@ def sample_images(options: argparse.Namespace) -> None:
 def _memorized(images: Tensor, trained: zoo.Trained) -> str:
     """How many are copies of training images, where those are on this disk."""
     try:
-        train = _training_images(trained)
+        train = training_images(trained)
         share = memorized_fraction(images, train)
     except ValueError as error:
         return f"memorized: not known, {error}"
@@ -196,7 +196,7 @@ def _conditions(
 
 def _distinct(trained: zoo.Trained, against: str) -> DistinctImages:
     try:
-        return DistinctImages(_training_images(trained))
+        return DistinctImages(training_images(trained))
     except ValueError as error:
         raise InputError(f"--against {against}: {error}") from error
 
@@ -245,7 +245,7 @@ def _drawn(denoise: Denoiser, trained: zoo.Trained, options: argparse.Namespace)
     )
 
 
-def _training_images(trained: zoo.Trained) -> NDArray[np.float32]:
+def training_images(trained: zoo.Trained) -> NDArray[np.float32]:
     """The real images that a model was trained on (N, C, H, W); ValueError where they are gone.
 
     Nothing is downloaded.

@@ -58,8 +58,10 @@ def _why(root: Path, said: str) -> str:
     """Why it did not build, in brief; all of it goes into a file."""
     plain, log = re.sub(r"\x1b\[[0-9;]*m", "", said), root / "_build" / BUILD_LOG
     disk.write(log, plain)
-    lines = [line for line in plain.splitlines() if "WARNING" in line or "ERROR" in line]
-    shown = lines[:20] or [*filter(None, [refused(plain)])] or plain.splitlines()[-20:]
+    lines = plain.splitlines()
+    warned = [line for line in lines if "WARNING" in line or "ERROR" in line]
+    raised = [line for line in lines if re.match(r"[\w.]+Error: ", line)]
+    shown = warned[:20] or [*filter(None, [refused(plain)])] or raised[-1:] or lines[-20:]
     return "\n".join([f"the book did not build; all of it: {log.relative_to(root)}", *shown])
 
 

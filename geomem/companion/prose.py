@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +147,10 @@ def filled(text: str, found: Mapping[str, Mapping[str, str]], where: str) -> str
         try:
             return found[match[1]][match[2]]
         except KeyError:
+            near = " or ".join(get_close_matches(match[2], found.get(match[1], {}), 3))
+            what = f"is it {near}?" if near else "`companion.quote` it and run `geomem book`."
             number = f"{match[1]}.{match[2]}"
-            raise ProseError(f"{where}: no run has quoted {number}; run `geomem book`.") from None
+            raise ProseError(f"{where}: no run has quoted {number}: {what}") from None
 
     return NUMBER.sub(number, text)
 

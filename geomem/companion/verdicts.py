@@ -40,6 +40,8 @@ OUR_VERDICTS = {
     "undecided": VERDICTS["undecided"],
     "not in this run": VERDICTS["not in this run"],
 }
+# Tests that trainings went well: of others, what their models did or did not do says nothing.
+SOUND = {"trained-well", "gap-trainings", "sweep-trainings"}
 WHOSE = {
     "paper": "the paper's",
     "our zone": "the paper's, in the zone that our rule finds",
@@ -247,6 +249,8 @@ def _judge(
         where = f"paper.toml: {entry['id']}: {entry['notebook']}"
         raise PaperError(f"{where} quoted no {error}.") from None
     outcomes = [tested[test]["holds"] for test in entry["decided_by"]]
+    if any(tested[test]["holds"] is None for test in SOUND.intersection(entry["decided_by"])):
+        outcomes = [None]
     parameters = result.run["inputs"]["parameters"]
     wanted = scales.get(entry.get("paper_scale", ""))  # without it no run is the paper's
     there = wanted is not None and wanted.items() <= parameters.items()

@@ -404,7 +404,10 @@ def _choose(
     count = len(pool) if n is None else n
     if not isinstance(count, Integral) or not 1 <= count <= len(pool):
         of = "" if classes is None else " of these classes"
-        raise DataError(f"{name}: asked for {count} {kind} images{of}; there are {len(pool)}.")
+        raise DataError(
+            f"{name}: asked for {count} {kind} images{of}; there are {len(pool)}. None as their "
+            "number (`--set data.n_train none`) takes all."
+        )
     if seed is not None and seed >= 0:  # nested: a smaller n is a prefix of a larger one
         pool = np.random.default_rng([seed, number]).permutation(pool)
     return pool[:count]
@@ -428,7 +431,7 @@ def _shape(part: Part, grayscale: bool, size: int | None, name: str) -> tuple[in
     channels = 1 if grayscale else channels
     if size is None:
         if part.sizes:
-            raise DataError(f"{name}: {part.sizes}; give size= to crop and scale them.")
+            raise DataError(f"{name}: {part.sizes}; give a size (`--size 32`) to scale them to.")
         return channels, height, width
     if not isinstance(size, Integral) or not 1 <= size <= min(height, width):
         raise DataError(

@@ -435,6 +435,11 @@ def changed(config: Experiment, changes: Mapping[str, Any]) -> Experiment:
 
 
 def _from_file(path: Path) -> Experiment:
+    if path.is_dir():
+        raise ConfigError(
+            f"{path} is a folder: give a preset, and the images as its data, as in "
+            f"`geomem train digits-unet-small --set data.name {path} --set data.n_train none`."
+        )
     if not path.is_file():
         raise ConfigError(f"no preset or file {str(path)!r}; presets: {', '.join(PRESETS)}.")
     try:

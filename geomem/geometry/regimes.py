@@ -256,10 +256,12 @@ def find_regimes(
     covered, concentrated, crossing = map(float, _edges(sigma, c, w, level))
     for name, edge, values in (("C", covered, c), ("W", concentrated, w)):
         if np.isnan(edge):
+            known = name == "C" and values.min() >= level
+            why = " Held-out images that are training images are always covered." if known else ""
             raise ValueError(
                 f"{name}_sigma does not pass level {level} on sigma in [{sigma[0]:.3g}, "
                 f"{sigma[-1]:.3g}] (it runs from {values[0]:.3g} to {values[-1]:.3g}): "
-                "widen the grid or change the level."
+                f"widen the grid or change the level.{why}"
             )
     intervals = _edges(sigma, *_resampled((coverage, weight), resamples, seed), level)
     return Regimes(

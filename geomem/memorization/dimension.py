@@ -504,10 +504,12 @@ def in_words(sizes: Sequence[Measured]) -> dict[str, str]:
     """
     found, words = factors(sizes), dict[str, str]()
     for target in TARGETS:
-        # Averages are compared over the same pairs of models: the most at which one is known.
-        known = {name: np.isfinite(found[name, target]).sum() for name in PREDICTIONS}
-        rivals = [name for name in PREDICTIONS if known[name] == max(known.values())]
-        by, best = min((off(found[name, target]), name) for name in rivals)
+        # Averages are compared over the same pairs of models, of predictions known for the most.
+        known = {name: np.isfinite(found[name, target]) for name in PREDICTIONS}
+        most = max(each.sum() for each in known.values())
+        rivals = [name for name in PREDICTIONS if known[name].sum() == most]
+        same = np.logical_and.reduce([known[name] for name in rivals])
+        by, best = min((off(found[name, target][same]), name) for name in rivals)
         near = f"the {best}, off by a factor of {by:.2g}"
         words[f"best_{target}"] = near if np.isfinite(by) else "none that is known"
     for name in ("zone", "copy edge"):

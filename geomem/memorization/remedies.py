@@ -276,7 +276,9 @@ def in_words(each: Sequence[Judged]) -> dict[str, str]:
     images = ", ".join(sorted({f"{one.images:,}" for one in each}))
     found = {"copies": f"{counts} of {len(each[0].passed)}", "classifier": "no labels"}
     for kind in each[0].distance:
-        found[kind.split()[0]] = str(mean_over([one.distance[kind] for one in each]))
+        # A sliced distance varies with the real images, too, which are the same for all.
+        shared = kind.startswith("sliced")
+        found[kind.split()[0]] = str(mean_over([x.distance[kind] for x in each], shared=shared))
     return found | {"rough": str(mean_over([one.rough for one in each])), "images": images}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from geomem.diffusion.sampler import levels_of, sample_swapped
 from geomem.diffusion.zoo import Trained
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Answer, Fraction, columns, decided, difference
+from geomem.geometry.intervals import Answer, Fraction, columns, difference, little
 from geomem.geometry.window import Window
 from geomem.memorization.distinct import DistinctImages
 from geomem.memorization.ratio_test import neighbours
@@ -88,18 +88,20 @@ class SwapCourse:
         found = {step: share(~one[name], one[""]) for step, one in self.passed.items()}
         return {step: part for step, part in found.items() if part is not None}
 
-    def as_much(self, name: str, less: float = 0.1) -> Answer:
+    def as_much(self, name: str, most: float = 0.1) -> Answer:
         """Whether as large a share is undone at the end as where there are first `FEW` copies.
 
-        It is where the share is surely not smaller by more than ``less``, and is not where it is
-        surely smaller. Both are of the same initial noises, but hardly of the same copies: taken
-        for independent.
+        It is not where the share is surely another one, and is where it surely differs by less than
+        ``most``. Both are of the same initial noises, but hardly of the same copies: taken for
+        independent.
         """
-        known = [part for part in self.undone(name).values() if part.n >= FEW]
-        if len(known) < 2:
+        undone = self.undone(name)
+        known, last = [part for part in undone.values() if part.n >= FEW], max(self.passed)
+        if len(known) < 2 or undone.get(last) is not known[-1]:
             return None
         change = difference(known[-1], known[0])
-        return decided(change.low > -less, change.high < 0)
+        moved = not change.low <= 0 <= change.high
+        return False if moved else little(change, most) or None
 
     @property
     def windows(self) -> list[str]:
