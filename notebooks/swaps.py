@@ -121,9 +121,9 @@ live_figures.attach_switch(switch, distinct, zone)
 # %% [markdown]
 # ## Early and late in training
 #
-# Copies come late in training. Is as much of the first ones decided in the zone as of those at the
-# end? The small model after parts of its training, from the same noises: of its copies the share
-# that is undone when the large model answers in a window.
+# Is as much of the first copies decided in the zone as of those at the end of training? The small
+# model after parts of its training, from the same noises: of its copies the share that is undone
+# when the large model answers in a window.
 
 # %%
 parts = [part for part in case.small.train.snapshots if part >= 0.25]
