@@ -16,6 +16,7 @@ from torch import nn
 
 import geomem
 from geomem import EDMDenoiser, EmpiricalDenoiser, ModelConfig, Schedule, check_denoiser, denoiser
+from geomem.denoisers.check import _better
 from geomem.errors import InputError
 from geomem.geometry.denoiser import answer, tensor_in
 from geomem.geometry.window import Window
@@ -1105,6 +1106,21 @@ def test_a_mistake_is_called_by_its_name(name):
     found = check_denoiser(denoise, DIGITS)
     assert not found.passed and str(found).startswith(found.mistake)
     assert said in (None, found.mistake), str(found)
+
+
+@pytest.mark.parametrize(
+    ("gains", "found"),
+    [
+        ([0.02, 0.03, 0.05, 0.81, 0.65], True),  # a network on another schedule than it is asked on
+        ([0.03, 0.23, 0.83, 0.49, 0.26], True),  # at half of the level
+        ([0.59, 0.46, -0.02, -0.02, 0.02], False),  # asked well, and knows its images by heart
+        ([0.06, 0.42, 0.54, -0.05, -0.02], False),  # asked well, and trained less there
+    ],
+)
+def test_a_level_that_is_off_at_small_noise_alone_is_no_clock(gains, found):
+    """By how much another clock made the errors of small networks smaller, level by level."""
+    plain = np.ones((5, 32))
+    assert _better(plain * np.exp(-np.array(gains))[:, None], plain) is found
 
 
 def test_a_network_that_takes_sigma_itself_has_no_clock_to_be_wrong(monkeypatch):
