@@ -1,6 +1,6 @@
 # make book [PROFILE=smoke] [DATASET=cifar10]   set up, execute what is stale, render
 # make pdf [PROFILE=smoke]                      the same, and all of it as one PDF (needs Chromium)
-# make test                                     set up, check, run the tests (under six minutes)
+# make test                                     set up, check, run the tests (about five minutes)
 # make test-all                                 the same with every long sweep and every proof
 # make faults                                   kill, damage and misuse at random, and print what came
 # make mutants                                  which small changes to statements and bounds a check notices

@@ -304,7 +304,7 @@ def test_along_a_training_what_is_undone_is_of_the_copies_there(two):
     assert {step: part.value for step, part in course.undone("all").items()} == {40: 1, 80: 1}
     for name in ("", "least"):  # the same noises: half of the training is all of it here
         assert np.array_equal(course.passed[40][name], table.passed["small", name])
-    assert course.as_much("all") is None, "of twelve copies no share is judged"
+    assert course.as_much("all") is None, "twelve copies say too little"
     rows = course.table({"all": "everywhere", "least": "at the end"})
     assert len({len(column) for column in rows.values()}) == 1
     assert course.in_words["all_course"].count("100% [74%, 100%] of 12 after") == 2

@@ -36,9 +36,9 @@ class DataError(InputError):
     Examples
     --------
     >>> import geomem
-    >>> geomem.load_dataset("digits", n_train=10_000)
+    >>> geomem.load_dataset("digits", n_train=5000)
     Traceback (most recent call last):
-    geomem.data.files.DataError: digits: asked for 10000 training images; there are 1297.
+    geomem.data.files.DataError: digits: asked for 5000 training images; there are 1297 (None: all).
     """
 
 

@@ -404,10 +404,8 @@ def _choose(
     count = len(pool) if n is None else n
     if not isinstance(count, Integral) or not 1 <= count <= len(pool):
         of = "" if classes is None else " of these classes"
-        raise DataError(
-            f"{name}: asked for {count} {kind} images{of}; there are {len(pool)}. None as their "
-            "number (`--set data.n_train none`) takes all."
-        )
+        known = f"there are {len(pool)} (None: all)"
+        raise DataError(f"{name}: asked for {count} {kind} images{of}; {known}.")
     if seed is not None and seed >= 0:  # nested: a smaller n is a prefix of a larger one
         pool = np.random.default_rng([seed, number]).permutation(pool)
     return pool[:count]

@@ -16,7 +16,7 @@ from geomem.memorization.ratio_test import neighbours
 from geomem.memorization.swaps import NOWHERE, SwapTable, turns
 from geomem.memorization.trajectories import Bools, share
 
-FEW = 20  # copies, of which no share is judged
+FEW = 10  # copies: of fewer the interval of a share is too wide to be held against another
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class SwapCourse:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """Under WINDOW_course what is undone after each number of steps; "course" the copies."""
+        """Under WINDOW_course what is undone, by the step; "course": copies; "course_few": `FEW`."""
         said = {
             f"{name}_course": "; ".join(
                 f"{part.percent} of {part.n} after {step:,} steps"
@@ -140,4 +140,5 @@ class SwapCourse:
             for name in self.windows
         }
         copies = zip(self.passed, self.copies, strict=True)
-        return said | {"course": "; ".join(f"{x.percent} after {step:,}" for step, x in copies)}
+        course = "; ".join(f"{x.percent} after {step:,}" for step, x in copies)
+        return said | {"course": course, "course_few": str(FEW)}
