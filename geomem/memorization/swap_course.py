@@ -130,7 +130,7 @@ class SwapCourse:
 
     @property
     def in_words(self) -> dict[str, str]:
-        """Under WINDOW_course what is undone, by the step; "course": copies; "course_few": `FEW`."""
+        """Under WINDOW_course what is undone, step by step; "course" copies, "course_few" `FEW`."""
         said = {
             f"{name}_course": "; ".join(
                 f"{part.percent} of {part.n} after {step:,} steps"
