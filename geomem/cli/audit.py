@@ -162,9 +162,8 @@ def _model(name: str, device: str, data: ImageSet) -> Denoiser:
     if not _seen(trained, data):
         own = trained.record["images"][0] // (2 if trained.experiment.data.dummy else 1)
         print(
-            f"{trained.name} was trained on {own:,} images, and these {len(data.train):,} are not "
-            "the same: what is said of it is wrong to that extent. Its own, in a folder, are asked "
-            "for."
+            f"{trained.name} was trained on {own:,} images, and it is not known that these "
+            f"{len(data.train):,} are the same: what is said of it holds for its own."
         )
     return trained.denoise
 
