@@ -10,8 +10,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(DATASET)")
 
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := requirements.lock requirements-torch.lock pyproject.toml
+
+# Python compiles what is imported, when it first is, and keeps it; pip would compile everything.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: book pdf test test-all faults mutants licences setup
 
@@ -22,8 +25,6 @@ pdf: setup
 	@$(BIN)/geomem book --pdf $(OPTIONS)
 
 # Two workers, a file to each: one builds the book while the other does the rest.
-# Python keeps what it has compiled: both, and every kernel, import the package.
-test test-all: export PYTHONDONTWRITEBYTECODE =
 test test-all: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,7 +46,7 @@ setup:
 	@$(BIN)/python -c "" 2>/dev/null || rm -rf .venv
 	@cat $(LOCKED) | cmp -s - .venv/installed || { \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
-	  echo "setting up .venv (about two minutes, 1.5 GB)" && \
+	  echo "setting up .venv (about a minute, 1.5 GB)" && \
 	  $(PYTHON) -m venv .venv && \
 	  $(PIP) --require-hashes --no-deps -r requirements.lock && \
 	  $(PIP) -r requirements-torch.lock && \

@@ -31,7 +31,6 @@ seed: int = 0  # seed of training, noise and resampling, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
@@ -71,15 +70,7 @@ padding = companion.kept(Padding.of)(heldout, few, sizes, **rule)
 companion.Table(padding.columns())
 
 # %%
-curves = {rf"coverage, $d = {d:,}$": of.coverage for d, of in padding.geometries.items()}
-first = next(iter(padding.geometries))
-curves |= {"weight, every $d$": padding.geometries[first].weight}
-curves |= {"overlap, every $d$": padding.overlaps[first]}
-shades = plt.get_cmap("Greens")(np.linspace(0.45, 0.95, len(padding.geometries)))
-looks = [(shade, "", "-") for shade in shades]
-looks += [(drawing.SERIES["W_sigma"][0], "", "-."), drawing.SERIES["overlap"]]
-fig, table = drawing.noise_curves(curves, "probability", looks, xlim=(0.05, 100))
-companion.figure(fig, "fig-covered-padding", table, data=[sets[dataset]])
+companion.figure(covered.padded(padding), "fig-covered-padding", data=[sets[dataset]])
 
 # %% [markdown]
 # ## Covered, and still told apart

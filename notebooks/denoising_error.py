@@ -80,10 +80,12 @@ places = {"first": 0, "peak": few.peak, "last": -1}
 columns = {"denoiser": [*gaps]}
 for i in places.values():
     columns[f"gap at sigma = {sigmas[i]:.3g}"] = [x.estimate(i).plus_minus() for x in gaps.values()]
+companion.Table(columns)
+
+# %%
 label = "held-out $-$ training MSE\n(data units$^2$)"
 fig, table = drawing.noise_curves(gaps, label, name="gap", every=2, **look)
 companion.figure(fig, "fig-denoising-gap", table, data=[data])
-companion.Table(columns)
 
 # %% [markdown]
 # ## The ratio
@@ -98,10 +100,12 @@ at = {"first": 0, "max": ratio.peak, "at_gap": few.peak, "last": -1}
 columns = {"model": [*ratios]}
 for i in at.values():
     columns[f"ratio at sigma = {sigmas[i]:.3g}"] = [of.estimate(i) for of in ratios.values()]
+companion.Table(columns)
+
+# %%
 look = dict(unit="1", name="ratio", zone=zone, axis="ratio")
 fig, table = drawing.noise_curves(ratios, "held-out / training MSE", every=2, **look)
 companion.figure(fig, "fig-denoising-ratio", table, data=[data])
-companion.Table(columns)
 
 # %% [markdown]
 # ## What must hold

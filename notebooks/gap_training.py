@@ -192,8 +192,7 @@ if copy_gap:
     says = "without our copy window: fewer copies than plain"
     usual = must and (c, level, gap_keep) == (5.0, 0.8, 0.1) and not broken
     claim("window-fewer", says, found.fewer("copy gap"), must=usual)
-    nearer = found.nearer("copy gap")
-    claim("window-nearer", "copy gap: nearer to unseen images than plain", nearer)
+    claim("window-nearer", "copy gap: nearer to unseen images than plain", found.nearer("copy gap"))
 if copy_gap and dummy:
     says = "without our copy window: fewer copies than with a dummy class"
     claim("window-than-dummy", says, found.fewer("copy gap", "dummy"))

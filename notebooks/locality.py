@@ -20,12 +20,12 @@ seed: int = 0  # seed of the random spectra of the last check, in [0, 1e12]
 device: str = "cpu"  # where to compute; these sums are small, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
 from geomem import companion
 from geomem.geometry.locality import Locality, row_spectrum
+from geomem.plots import drawing
 
 sigmas = np.array([low, middle, high])
 options = dict(n_train=n_train, n_heldout=1, seed=data_seed)
@@ -42,9 +42,7 @@ sets = [geomem.load_dataset(name, **options) for name in (dataset, second_datase
 spectra = [row_spectrum(data.train) for data in sets]
 found = [Locality.of(spectrum, sigmas) for spectrum in spectra]
 for id, one, data in zip(("fig-locality", "fig-locality-wide"), found, sets, strict=True):
-    fig, ax = plt.subplots()
-    one.plot(ax)
-    companion.figure(fig, id, one.table(), data=[data])
+    companion.figure(drawing.alone(one), id, data=[data])
 bounds = {f"bound, {data.name}": one.bound for data, one in zip(sets, found, strict=True)}
 companion.Table({"sigma": sigmas, **bounds})
 

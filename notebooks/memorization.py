@@ -28,7 +28,6 @@ seed: int = 0  # seed of training, noise and samples, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
@@ -108,8 +107,7 @@ for share in shares:
     course[f"step {training.step_of(share):,}"] = rate
 highest = [rate.estimate(rate.peak).percent for rate in course.values()]
 at = [sigmas[rate.peak] for rate in course.values()]
-shades = plt.get_cmap("YlOrRd")(np.linspace(0.35, 0.95, len(course)))
-looks = [(shade, "", "-") for shade in shades]
+looks = drawing.shades("YlOrRd", len(course))
 fig, table = drawing.noise_curves(course, "memorization rate", looks, **look)
 companion.figure(fig, "fig-memorization-growth", table, data=[data])
 companion.Table({"after": [*course], "highest rate": highest, "at sigma": at})
@@ -169,9 +167,8 @@ live_figures.attach_denoisers(beside, offered, curves, zone=zone, n=sizes, **beg
 
 # %%
 networks = {"early": small.at(shares[0]), "small": small.denoise, "large": large.denoise}
-bound = companion.kept(geomem.copy_bound)
+bound, allowed = companion.kept(geomem.copy_bound), 0.05  # the share of copies that is certified
 certified = {k: bound(of, heldout, distinct, sigmas, **noise) for k, of in networks.items()}
-allowed = 0.05  # share of copies that is certified
 told = {name: of.in_words(few.peak, allowed) for name, of in certified.items()}
 headings = {"edge": f"{percent(allowed)} certified up to", "first": "first copy at"}
 headings |= {"measured": "at the peak: measured", "beyond": "certified"}

@@ -59,9 +59,8 @@ paper = PaperWeights.against(weight) if (data.name, n_train) == ("cifar10", 1000
 marks = {"W_sigma": paper.marks} if paper else {}
 floor = {f"floor 1/N = {1 / n_train:.2g}": 1 / n_train}
 curves = {r"$W_\sigma$, training queries": weight}
-label = "mean largest posterior weight"
-looks = [drawing.SERIES["W_sigma"]]
-fig, _ = drawing.noise_curves(curves, label, looks, marks=marks, across=floor)
+look = dict(looks=[drawing.SERIES["W_sigma"]], marks=marks, across=floor)
+fig, _ = drawing.noise_curves(curves, "mean largest posterior weight", **look)
 table = drawing.noise_table({"W_sigma": weight}, "probability", marks=marks)
 companion.figure(fig, "fig-max-posterior-weight", table, data=[data])
 

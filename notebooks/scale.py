@@ -44,10 +44,9 @@ train = data.train[rng.integers(len(data.train), size=4 * n_train)]
 
 # %%
 how = dict(seed=seed, device=device_of(device))
-unit = "core" if how["device"] == "cpu" else "GPU"
 first = Work(n_train, data.train[0].size, n_queries, levels, itemsize=4)
-works = [first, replace(first, n=2 * n_train), replace(first, n=4 * n_train)]
-works += [replace(first, n=2 * n_train, levels=2 * levels)]
+larger = ((1, 1), (2, 1), (4, 1), (2, 2))  # N and the levels, times so much
+works = [replace(first, n=n * n_train, levels=k * levels) for n, k in larger]
 took = [curves_seconds(heldout, train[: work.n], work, **how) for work in works]
 here = this_machine(first, took[0], **how)
 said = [sum(here.seconds(work)) for work in works]
@@ -62,6 +61,7 @@ companion.Table(columns | {"measured, s": took, "reckoned, s": said})
 
 # %%
 core = replace(here, read=H100.read, network=H100.network, latency=H100.latency)
+unit = "core" if how["device"] == "cpu" else "GPU"
 machines = {f"one {unit} as here": (core, 1), f"64 such {unit}s": (core, 64)}
 machines |= {f"{k} GPU{'s' * (k > 1)} (assumed)": (H100, k) for k in (1, 8, 64)}
 large = [Work(10**k, pixels, queries, levels) for k in range(6, 10)]

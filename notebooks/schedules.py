@@ -44,13 +44,14 @@ found = geometry.regimes
 ddpm = [Schedule.ddpm(name) for name in ("linear", "scaled_linear", "cosine")]
 flows = [Schedule.flow(data_at=end) for end in (1, 0)]
 schedules = [Schedule.edm(), Schedule.vp(), *ddpm, *flows]
-edges = found.covered, found.concentrated
-begins, stops = edges if found.medium else (Estimate(np.nan), Estimate(np.nan))
+begins, stops = (found.covered, found.concentrated) if found.medium else 2 * [Estimate(np.nan)]
 ends = {"begins": begins, "ends": stops, "crossing": found.crossing}
 table = {"schedule": [s.name for s in schedules], "its time": [s.clock for s in schedules]}
 table |= {name: [s.read(end) for s in schedules] for name, end in ends.items()}
-companion.figure(clocks.rulers(geometry, schedules[1:]), "fig-zone-clocks", data=[data])
 (table := companion.Table(table))
+
+# %%
+companion.figure(clocks.rulers(geometry, schedules[1:]), "fig-zone-clocks", data=[data])
 
 # %% [markdown]
 # ## The same numbers in their coordinates

@@ -140,8 +140,7 @@ companion.figure(pictures.swap_course(course, called), "fig-swap-course", data=[
 
 # %%
 labels = {"plain": "no swap", "medium": "large at medium noise"}
-labels |= {"stop_loss": "stopped, lowest loss"}
-labels |= {"stop_share": f"stopped, {stop_share:.3g} of steps"}
+labels |= {"stop_loss": "stopped, lowest loss", "stop_share": f"stopped, {stop_share:.3g} of steps"}
 drawn = {label: beside.error_ratio(name) for name, label in labels.items()}
 looks = [drawing.SERIES[kind] for kind in ("plain", "swapped", "stopped", "fixed stop")]
 fig, _ = drawing.noise_curves(drawn, "held-out error / large model's", looks, axis="ratio")

@@ -13,8 +13,6 @@
 label: str = ""  # one statement only, by its label; empty: all of them
 
 # %%
-import json
-
 from geomem import companion
 from geomem.companion.results import attach
 from geomem.theorems import STATEMENTS
@@ -34,5 +32,5 @@ says = "every control fails, as it must"
 companion.claim("controls-fail", says, all(row.held for row in checked.controls))
 
 # %% tags=["remove-cell"]
-attach("checks.json", json.dumps(checked.table, indent=1) + "\n")
+attach("checks.json", checked.as_json)
 companion.quote(**checked.in_words)

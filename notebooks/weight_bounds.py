@@ -32,7 +32,6 @@ seed: int = 0  # seed of the noise, in [0, 1e12]
 device: str = "auto"  # where to compute, in {auto, cpu, cuda}
 
 # %%
-import matplotlib.pyplot as plt
 import numpy as np
 
 import geomem
@@ -42,8 +41,9 @@ from geomem.geometry.posterior_bounds import CONFIDENCE, promised_level, thresho
 from geomem.geometry.posterior_bounds import weight_bounds, weight_thresholds
 from geomem.geometry.regimes import DRAWS
 from geomem.geometry.remark_4_3 import Remark
-from geomem.geometry.scale import plot_scales, scale_table, zone_scale
-from geomem.plots import cells, drawing
+from geomem.geometry.scale import zone_scale
+from geomem.plots import bounds as pictured
+from geomem.plots import cells
 
 data = geomem.load_dataset(dataset, n_train=n_train, n_heldout=1, seed=data_seed)
 sigmas = np.geomspace(sigma_min, sigma_max, n_sigmas)
@@ -61,21 +61,10 @@ measured = [weight.estimate(i) for i in range(n_sigmas)]
 shown = {"sigma": sigmas, "at least": bounds.lower, "measured": measured, "at most": bounds.upper}
 companion.Table({heading: column[::3] for heading, column in shown.items()})
 
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(2, 1, figsize=(drawing.COLUMN, 4.6), sharex=True)
-look = drawing.style(drawing.SERIES["W_sigma"], marker="", lw=3, zorder=4)
-for ax, side in zip(axes, ("lower", "upper"), strict=True):
-    bounds.plot(ax, side)
-    weight.plot(ax, None, **look)
-    ax.set(xlim=(sigma_min, sigma_max), ylabel=rf"$W_\sigma$, {side} bounds")
-    drawing.sigma_axis(ax)
-axes[0].set_xlabel("")
-drawing.named_line(axes[0], r"$\bar\sigma_{\mathrm{lo}}$ (A)", sigma_lo.mean(), 1.04)
-drawing.named_line(axes[0], r"$\bar\sigma_{\mathrm{hi}}$ (A)", sigma_hi.mean(), 1.04)
-axes[0].legend([line for line in axes[0].lines if line.get_label() == "orthogonal"], ["orthogonal"])
-drawing.name_curves(axes[1])  # all others
-table = drawing.noise_table({"W_sigma": weight}, "probability") | bounds.table()
-companion.figure(fig, "fig-weight-bounds", table, data=[data])
+# %%
+edges = {r"$\bar\sigma_{\mathrm{lo}}$ (A)": sigma_lo.mean()}
+edges |= {r"$\bar\sigma_{\mathrm{hi}}$ (A)": sigma_hi.mean()}
+companion.figure(pictured.both_sides(weight, bounds, edges), "fig-weight-bounds", data=[data])
 
 # %% [markdown]
 # ## What subsets and clusters add
@@ -120,12 +109,8 @@ for n, size in choices:
     scales.append(companion.kept(zone_scale)(some.heldout, some.train, **same))
 
 # %%
-fig, ax = plt.subplots(figsize=(drawing.COLUMN, 3.4))
-plot_scales(ax, {"N": scales[: len(counts)], "d": scales[len(counts) :]})
-drawing.sigma_axis(ax, probability=False)
-drawing.name_curves(ax)
-table = {"varied [name]": ["N"] * len(counts) + ["d"] * len(sizes), **scale_table(scales)}
-companion.figure(fig, "fig-danger-scale", table, data=[some])
+groups = {"N": scales[: len(counts)], "d": scales[len(counts) :]}
+companion.figure(pictured.zone_scales(groups), "fig-danger-scale", data=[some])
 
 # %% [markdown]
 # ## How tight the bounds are
@@ -169,11 +154,10 @@ claim = companion.claim
 enclosed = (bounds.lower <= weight.high + 1e-3) & (bounds.upper >= weight.low - 1e-3)
 claim("bounds-enclose", "no bound of part B is on the wrong side of the curve", np.all(enclosed))
 says = "part A: each image has its thresholds in order"
-repeated = sigma_hi == 0  # never certain which of two equal images it was
-claim("thresholds-ordered", says, np.all((sigma_lo < sigma_hi) | repeated))
+# Of two equal images it is never certain which it was.
+claim("thresholds-ordered", says, np.all((sigma_lo < sigma_hi) | (sigma_hi == 0)))
 if paper_case:
-    near = chosen in remark.near
-    claim("remark-4-3", "both averages of Remark 4.3, within 3%", near, must=False)
+    claim("remark-4-3", "both averages of Remark 4.3, within 3%", chosen in remark.near, must=False)
 
 # %% tags=["remove-cell"]
 widest = int(np.argmax(bounds.upper - bounds.lower))

@@ -29,10 +29,8 @@ from copy import deepcopy
 from functools import partial
 from itertools import product
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.ticker import LogLocator
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -44,9 +42,10 @@ from geomem.memorization.quality import PrincipalComponents, unseen_images
 from geomem.memorization.remedies import Bench
 from geomem.memorization.stopping import split_heldout
 from geomem.memorization.study import Study
-from geomem.plots import drawing, remedies
+from geomem.plots import own, remedies
 from geomem.report.asked import FEW
 
+# %%
 torch.set_num_threads(1)  # networks this small gain nothing by a second one
 data = geomem.load_dataset(dataset, n_train=n_train)
 choosing, judging = split_heldout(data.heldout[:n_heldout])
@@ -151,18 +150,7 @@ for kind, s in product(steps, seeds):
 
 # %%
 firsts = {kind: monitors[kind, seed] for kind in steps}
-fig, axes = plt.subplots(2 * len(steps), 1, figsize=(drawing.COLUMN, 6.0))
-for loss, copies, (kind, watch) in zip(axes[::2], axes[1::2], firsts.items(), strict=True):
-    watch.plot(loss, copies)
-    loss.set(title=kind, xlabel="")
-    for ax in (loss, copies):
-        drawing.log_axis(ax, "x")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-columns = [np.array([*watch.table().values()]) for watch in firsts.values()]
-which = [kind for kind, watch in firsts.items() for _ in watch.looks]
-headings = ["step [count]", *[*firsts["DDPM"].table()][1:]]
-table = {"model [name]": which, **dict(zip(headings, np.hstack(columns), strict=True))}
-companion.figure(fig, "fig-own-watched", table, data=[data])
+companion.figure(own.watched(firsts), "fig-own-watched", data=[data])
 
 # %% [markdown]
 # ## A gap, from the images alone
@@ -242,18 +230,7 @@ telling = {"at the worst level": [*attacks.values()], "of strangers": [*controls
 companion.Table({"network": [*map(", ".join, attacks)], **telling})
 
 # %%
-fig, axes = plt.subplots(len(steps), 1, figsize=(drawing.COLUMN, 4.4), sharex=True)
-shifts = {"plain": 0.86, "stopped": 1, "copy gap": 1.16}
-for (kind, ax), name in product(zip(steps, axes, strict=True), shifts):
-    auc, look = attacks[kind, name].auc, drawing.style(drawing.SERIES[name], ms=4, elinewidth=1)
-    ends = auc.mean - auc.low, auc.high - auc.mean
-    ax.errorbar(shifts[name] * auc.sigma, auc.mean, ends, label=name, **look)
-    ax.axhline(0.5, color="0.4", lw=1, ls=":")
-    drawing.sigma_axis(ax, probability=False)
-    ax.set(title=kind, ylabel="AUC", xlabel=drawing.SIGMA_LABEL if ax is axes[-1] else "")
-drawing.name_curves(axes[0], columns=3)
-curves = {f"{kind}, {name}": attack.auc for (kind, name), attack in attacks.items()}
-companion.figure(fig, "fig-own-membership", drawing.noise_table(curves, "probability"), data=[data])
+companion.figure(own.told_apart(attacks), "fig-own-membership", data=[data])
 
 # %% [markdown]
 # ## All at once

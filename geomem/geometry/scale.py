@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,26 +79,3 @@ def scale_table(scales: Sequence[ZoneScale]) -> dict[str, NDArray[Any]]:
     table["sigma_cov [data units]"] = np.array([one.sigma_cov for one in scales])
     table["sigma* [data units]"] = np.array([one.sigma_star for one in scales])
     return table
-
-
-def plot_scales(ax: Any, groups: Mapping[str, Sequence[ZoneScale]]) -> None:
-    """Draw zones and scales into matplotlib axes, one row a training set, from above.
-
-    groups : what varies in each of some groups, "N" or "d", -> its training sets.
-    """
-    scales = [one for group in groups.values() for one in group]
-    group = np.repeat(np.arange(len(groups)), [*map(len, groups.values())])
-    place = -np.arange(len(scales)) - group.astype(float)  # a row between two groups
-    starts = np.array([one.regimes.covered.value for one in scales])
-    stops = np.array([one.regimes.concentrated.value for one in scales])
-    zone = starts < stops
-    label = "measured danger zone"
-    ax.hlines(place[zone], starts[zone], stops[zone], color="0.75", lw=9, label=label)
-    none = dict(color="0.75", lw=1.5, ls=":", label=None if zone.all() else "no zone")
-    ax.hlines(place[~zone], stops[~zone], starts[~zone], **none)
-    covs, stars = [one.sigma_cov for one in scales], [one.sigma_star for one in scales]
-    ax.plot(covs, place, "o", color="C0", ls="none", label=r"$\sigma_{\mathrm{cov}}$")
-    ax.plot(stars, place, "D", color="C1", ls="none", mfc="w", mew=1.6, label=r"$\sigma^*$")
-    names = [f"N = {one.n}" if by == "N" else f"d = {one.d}" for by in groups for one in groups[by]]
-    ax.set_yticks(place, names)
-    ax.set_ylim(place[-1] - 0.7, 0.7)

@@ -11,16 +11,37 @@ from matplotlib.ticker import LogLocator
 
 from geomem.geometry.curve import Curve
 from geomem.geometry.intervals import Estimate, bars
+from geomem.geometry.padding import Padding
 from geomem.geometry.regimes import Geometry
 from geomem.geometry.sensitivity import Sensitivity
 from geomem.memorization.candidates import EDGES, Comparison, Predicted
 from geomem.plots.beside import legend_below, name_curves
-from geomem.plots.drawing import SERIES, SIGMA_LABEL, Drawn, from_rows, plot_series, sigma_axis
+from geomem.plots.drawing import (
+    SERIES,
+    SIGMA_LABEL,
+    Drawn,
+    from_rows,
+    noise_curves,
+    plot_series,
+    shades,
+    sigma_axis,
+)
 from geomem.plots.files import COLUMN
 
 MARKS = ("o", "s", "^", "D")
 # Of candidates for coverage, colour and mark of where each begins.
 BEGINNINGS = (SERIES["C_sigma"][:2], ("0.5", "s"), ("k", "D"), SERIES["overlap"][:2])
+
+
+def padded(padding: Padding) -> Drawn:
+    """The coverage of images padded to each size, and what padding leaves as it is."""
+    curves = {rf"coverage, $d = {d:,}$": of.coverage for d, of in padding.geometries.items()}
+    first = next(iter(padding.geometries))
+    curves |= {"weight, every $d$": padding.geometries[first].weight}
+    curves |= {"overlap, every $d$": padding.overlaps[first]}
+    looks = shades("Greens", len(padding.geometries), 0.45)
+    looks += [(SERIES["W_sigma"][0], "", "-."), SERIES["overlap"]]
+    return noise_curves(curves, "probability", looks, xlim=(0.05, 100))
 
 
 def beside_overlap(sets: Mapping[str, tuple[Geometry, Curve]]) -> Drawn:

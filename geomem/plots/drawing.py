@@ -8,6 +8,7 @@ from textwrap import fill
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -122,6 +123,11 @@ def style(look: Look, **changes: Any) -> dict[str, Any]:
     return dict(zip(("color", "marker", "ls"), look, strict=True)) | changes
 
 
+def shades(name: str, n: int, first: float = 0.35) -> list[Look]:
+    """Looks of ``n`` curves in the order of one of matplotlib's colour maps, from light to dark."""
+    return [(shade, "", "-") for shade in colormaps[name](np.linspace(first, 0.95, n))]
+
+
 def looks_of(names: Iterable[str], others: Sequence[Look] = LOOKS) -> dict[str, Look]:
     """The look of each name: that of `SERIES`, or else the next of the others.
 
@@ -232,6 +238,15 @@ def noise_curves(
         axes[1, 0].set_ylabel(label)
     name_curves(ax, columns)
     return fig, noise_table(curves, unit, name, marks)
+
+
+def alone(drawn: Any) -> Drawn:
+    """A figure of its own of what draws itself into axes, ``plot``, and has a ``table`` of it."""
+    from matplotlib import pyplot as plt
+
+    fig, ax = plt.subplots()
+    drawn.plot(ax)
+    return fig, drawn.table()
 
 
 def named_band(ax: Axes, name: str, band: tuple[float, float], y: float, **style: Any) -> None:

@@ -9,6 +9,7 @@ nothing holds.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -223,10 +224,11 @@ class Checked:
         }
 
     @property
-    def table(self) -> list[dict[str, Any]]:
-        """Every row as a plain mapping, without its seconds, which differ from run to run."""
+    def as_json(self) -> str:
+        """Every row as the text of a file, without its seconds, which differ from run to run."""
         rows = [asdict(row) for row in self.rows]
-        return [{name: row[name] for name in row if name != "seconds"} for row in rows]
+        rows = [{name: row[name] for name in row if name != "seconds"} for row in rows]
+        return json.dumps(rows, indent=1) + "\n"
 
     @property
     def in_words(self) -> dict[str, str]:
