@@ -283,9 +283,9 @@ def test_a_plan_has_one_line_for_each_model(begun, store, capsys, monkeypatch):
     out, said = capsys.readouterr()
     lines = [asked_for(line) for line in out.splitlines()]
     for one, model in lines:
-        assert zoo.folder_of(one, one.data.load()).name == model
+        assert zoo.Plan.of(one).folder.name == model
     needed = {w for n in TRAINING for w in wanted(n, notebooks.resolve(KNOWN[n], profile("smoke")))}
-    whole = {zoo.folder_of(e, e.data.load()).name for e, gap in needed if not gap}
+    whole = {zoo.Plan.of(e).folder.name for e, gap in needed if not gap}
     assert sorted(model for _, model in lines) == sorted(whole)
     later = sum(gap > 0 for _, gap in needed)
     assert f"{later} more" in said and "`geomem plan` again" in said
@@ -323,7 +323,7 @@ def test_whatever_a_file_is_called_a_line_is_one_command(name, tmp_path, rng):
         words = argv(book._line(one))
         assert str(path) in words and words[0] == "train"
         again = experiment(words[1], dict(zip(words[3:-1:3], words[4:-1:3], strict=True)))
-        assert zoo.folder_of(again, again.data.load()) == one.folder
+        assert zoo.Plan.of(again).folder == one.folder
 
 
 def test_a_file_that_no_line_can_name_is_refused(tmp_path, rng):

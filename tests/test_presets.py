@@ -467,7 +467,7 @@ def test_a_model_hangs_on_its_training_images_not_on_how_they_are_asked_for(arra
 
     def key(**more):
         chosen = changed(Experiment(), small | {f"data.{k}": v for k, v in more.items()})
-        return zoo.folder_of(chosen, chosen.data.load()).name
+        return zoo.Plan.of(chosen).folder.name
 
     assert key(heldout=str(new)) == key(heldout="false") == key(heldout=str(new), n_heldout=2)
     assert key(heldout=str(new)) != key() and key() != key(range="0,2")
@@ -515,7 +515,7 @@ def test_the_dummy_images_are_noise_of_the_real_ones_moments():
 def test_the_dummy_class_is_another_model_and_absent_it_is_none():
     plain = PRESETS["digits-mlp-small"]
     with_dummy = changed(plain, DUMMY)
-    names = [zoo.folder_of(e, e.data.load()).name for e in (plain, with_dummy)]
+    names = [zoo.Plan.of(e).folder.name for e in (plain, with_dummy)]
     assert names[0] != names[1]
     # Without it the settings make what they made before there was one.
     old = {key: value for key, value in settings(plain).items() if key != "data.dummy"}

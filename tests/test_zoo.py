@@ -19,6 +19,7 @@ import termios
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -204,13 +205,13 @@ def test_the_store_is_where_it_is_said_to_be(base, whole, tmp_path, monkeypatch)
     data = base.data.load()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(zoo.STORE_VARIABLE, raising=False)
-    assert zoo.folder_of(base, data, None) == tmp_path / "models" / whole.name
+    assert zoo.Plan.of(base, data=data).folder == tmp_path / "models" / whole.name
     assert models() == []
     monkeypatch.setenv(zoo.STORE_VARIABLE, str(whole.folder.parent))
-    assert zoo.folder_of(base, data, None) == whole.folder
+    assert zoo.Plan.of(base, data=data).folder == whole.folder
     assert load_model(whole.name).folder == whole.folder
     assert [(s.folder, s.state) for s in models()] == [(whole.folder, "finished")]
-    assert zoo.folder_of(base, data, tmp_path / "other").parent == tmp_path / "other"
+    assert zoo.Plan.of(base, tmp_path / "other", data).folder.parent == tmp_path / "other"
 
 
 def test_a_model_of_classes_is_trained_on_the_labels(base, tmp_path):
@@ -556,7 +557,8 @@ def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
 def test_images_that_a_network_cannot_take_are_one_line(rng):
     images = SimpleNamespace(train=rng.normal(size=(4, 1, 50, 50)), name="photos")
     small = presets.experiment("fashion-unet-small")
-    for ask in (lambda: zoo.folder_of(small, images), lambda: presets.dummy(small, images.train)):
+    asks = partial(zoo.Plan.of, small, data=images), partial(presets.dummy, small, images.train)
+    for ask in asks:
         with pytest.raises(ConfigError, match="size 50 do not divide by 4"):
             ask()
 
@@ -729,7 +731,7 @@ WORK = "from geomem.diffusion.fitting import _work; _work()"
 
 def begun(experiment, root):
     """The folder of a model that a worker is about to train."""
-    folder = zoo.folder_of(experiment, experiment.data.load(), root)
+    folder = zoo.Plan.of(experiment, root).folder
     zoo.begin(folder, experiment)
     return folder
 

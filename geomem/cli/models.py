@@ -9,7 +9,6 @@ import shlex
 import textwrap
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from torch import distributed
 
 from geomem.cli.main import examples, torchrun
 from geomem.cli.processes import in_turn, processes
-from geomem.data.sets import ImageSet
 from geomem.diffusion import fitting, presets, zoo
 from geomem.diffusion.cost import COPIES, cost, parameters, planned
 from geomem.diffusion.presets import ConfigError, Experiment, settings
@@ -83,15 +81,15 @@ def train_model(options: argparse.Namespace) -> None:
         return
     with processes(asked.train.device) as (first, world):
         data = in_turn(asked.data.load)
-        chosen = _complete(asked, data)
-        here = zoo.stored(zoo.folder_of(chosen, data, store_root()), chosen)
+        plan = zoo.Plan.of(asked, store_root(), data)
+        here = zoo.stored(plan.folder, plan.experiment)
         _check(here, options, world)
         if world > 1:
             distributed.barrier()  # all have looked: now one may change what is there
         if here.finished and not options.restart:
             print(f"trained already: {_shown(here.folder)}")
             return
-        config, begun = chosen.train, 0 if options.restart else here.step
+        config, begun = plan.experiment.train, 0 if options.restart else here.step
         print(
             f"training {here.folder.name} on {device_of(config.device)}"
             f"{f', {world} processes' if world > 1 else ''}\n"
@@ -105,7 +103,7 @@ def train_model(options: argparse.Namespace) -> None:
             print(f"  of what is there, {part} is not used: it is {why}", flush=True)
         if here.running:
             print("  after another process that trains it now, unless that finishes it", flush=True)
-        _fit(chosen, here.folder, _Progress(here.folder.name, config, begun, first), options)
+        _fit(plan, _Progress(here.folder.name, config, begun, first), options)
 
 
 def _check(here: zoo.Stored, options: argparse.Namespace, world: int) -> None:
@@ -150,12 +148,10 @@ class _Progress:
             )
 
 
-def _fit(
-    chosen: Experiment, folder: Path, progress: _Progress, options: argparse.Namespace
-) -> None:
-    started = time.perf_counter()
+def _fit(plan: zoo.Plan, progress: _Progress, options: argparse.Namespace) -> None:
+    folder, started = plan.folder, time.perf_counter()
     try:
-        trained = fitting.fit(chosen, root=folder.parent, restart=options.restart, report=progress)
+        trained = fitting.carry_out(plan, restart=options.restart, report=progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(folder, options)) from None
     except BrokenPipeError:  # of what is printed
@@ -193,13 +189,6 @@ def _stopped(folder: Path, options: argparse.Namespace) -> str:
 def _command(options: argparse.Namespace) -> str:
     command = train_command(options.config, options.set)
     return f"torchrun ... -m {command}" if torchrun().world > 1 else command
-
-
-def _complete(chosen: Experiment, data: ImageSet) -> Experiment:
-    try:
-        return replace(chosen, train=chosen.train.for_images(data.train))
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 # geomem train --dry-run

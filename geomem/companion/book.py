@@ -13,7 +13,7 @@ from typing import Any
 
 from geomem import disk
 from geomem.companion.notebooks import notebooks, profiles, resolve
-from geomem.companion.results import newest, scratch, whole
+from geomem.companion.results import FOLDER, newest, scratch, whole
 from geomem.errors import WorkError, refused
 
 BUILD_LOG = "book.log"
@@ -110,7 +110,7 @@ def fingerprint(root: Path) -> str:
     files = [root / "_config.yml", root / "_toc.yml", root / "notebooks" / "profiles.toml"]
     files += [root / "CITATION.cff", *(root / "notebooks").glob("*.ipynb")]
     files += (root / "notebooks").glob("*.py")
-    for folder in (root / "book", root / "results", package):
+    for folder in (root / "book", root / FOLDER, package):
         files += (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc")
     # A copy of the project elsewhere has the same: the package may lie in it or beside it.
     bases = [root, package.parent]

@@ -139,7 +139,7 @@ def missing(todo: Iterable[tuple[Notebook, Parameters]]) -> list[Missing]:
 def measured(p: Parameters) -> CopyRange | None:
     """Where copies are made, as a notebook measures it; None while its large model is not there."""
     _, large = _pair(p, **_usual(p))
-    folder = zoo.folder_of(large, large.data.load())
+    folder = zoo.Plan.of(large).folder
     if not zoo.finished(folder):
         return None
     how = {name: p[name] for name in ("n_heldout", "stop_share", "seed", "device")}
@@ -259,17 +259,18 @@ def _missing(needed: Iterable[Wanted]) -> Iterator[Missing]:
             if gap and experiment not in gaps_of:
                 gaps_of[experiment] = _gaps(experiment, data, there)
             if gap > gaps_of[experiment] if gap else not _there(experiment, data):
-                complete = experiment.train.for_images(data.train)
-                yield Missing(one, zoo.folder_of(experiment, data), complete)
+                plan = zoo.Plan.of(experiment, data=data)
+                yield Missing(one, plan.folder, plan.experiment.train)
 
 
 def _there(experiment: Experiment, data: ImageSet) -> bool:
-    return zoo.stored(zoo.folder_of(experiment, data)).finished
+    return zoo.stored(zoo.Plan.of(experiment, data=data).folder).finished
 
 
 def _gaps(experiment: Experiment, data: ImageSet, there: Iterable[zoo.Stored]) -> int:
     """With how many gaps the store holds an experiment."""
-    plain, alike = experiment.train, zoo.folder_of(experiment, data).name.rpartition("-")[0]
+    plain, folder = experiment.train, zoo.Plan.of(experiment, data=data).folder
+    alike = folder.name.rpartition("-")[0]
     laws = set[NoiseLaw]()
     for one in there:
         if one.experiment and one.folder.name.rpartition("-")[0] == alike:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from geomem.companion.results import attach, current
+from geomem.companion.results import attach, current, figures
 from geomem.data.sets import ImageSet
 from geomem.digitized import Digitized
 from geomem.plots.drawing import Drawn, misplaced
@@ -69,7 +69,7 @@ def figure(
         "id": id,
         "data": [{"name": s.name, "source": s.source, "sha256": s.sha256} for s in data],
         "device": _device(run["parameters"].get("device", "cpu")),
-        "order": len(set(folder.glob("fig-*.json")) - {folder / f"{id}.json"}),
+        "order": sum(drawn["id"] != id for drawn in figures(folder)),
         "misplaced": wrong,
     }
     for suffix, content in pictures(fig, id).items():

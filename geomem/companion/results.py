@@ -24,6 +24,7 @@ from geomem import disk
 from geomem.errors import InputError
 from geomem.progress import RUN_VARIABLE
 
+FOLDER = "results"
 RUN, VALUES, CLAIMS = "run.json", "values.json", "claims.json"
 FIGURE_FILES = (".svg", ".text.svg", ".pdf", ".png", ".csv", ".json")
 # In a result's folder, and nobody's: what a file browser leaves, and a stamp that is being written.
@@ -50,7 +51,7 @@ class Result:
 
     @property
     def folder(self) -> Path:
-        return self.root / "results" / self.name
+        return self.root / FOLDER / self.name
 
     @property
     def executed(self) -> Path:
@@ -103,6 +104,10 @@ class Result:
         """What its run left of a figure: an older one may have left fewer files."""
         paths = (self.figure(id, suffix) for suffix in FIGURE_FILES)
         return [path for path in paths if path.is_file()]
+
+    def attachments(self, pattern: str) -> list[Path]:
+        """The files that the notebook attached under such names, sorted."""
+        return sorted(self.folder.glob(pattern))
 
     def attached(self, name: str) -> Any:
         """What the notebook attached as JSON under this name."""

@@ -53,9 +53,9 @@ class Live(Generated):
         name = self.arguments[0]
         if not {"notebook", "twin"} <= self.options.keys():
             raise self.error(f"live figure {name!r} needs a notebook and its still twin")
-        folder = Result(Path(self.env.srcdir), self.options["notebook"]).folder
-        data = [folder / file_of(name), *sorted(folder.glob(file_of(f"{name}-*")))]
-        if not data[0].is_file():
+        result = Result(Path(self.env.srcdir), self.options["notebook"])
+        data = [*result.attachments(file_of(name)), *result.attachments(file_of(f"{name}-*"))]
+        if not data:
             raise self.error(f"no data of a live figure {name!r}: run {self.options['notebook']}")
         for path in data:
             self.env.note_dependency(str(path))

@@ -49,7 +49,8 @@ WHOSE = {
     "reconstruction": "our reconstruction",
     "ours": "ours",
 }
-NEEDED = {"says", "item", "notebook", "scale", "ours", "paper", "decided_by"}
+NEEDED = {"id", "says", "item", "notebook", "scale", "ours", "paper", "decided_by"}
+MAY = {"figure", "whose", "whose_there", "whose_scale", "paper_scale"}
 SAID = {True: "yes", False: "NO", None: "undecided: the intervals allow both, or nothing tests it"}
 NAMES = {"claim", "companion.claim"}  # what a notebook calls it
 RANGE = re.compile(r"(\w+)s ([\d.]*\d)( to | and )([\d.]*\d)")
@@ -121,9 +122,10 @@ def check(root: Path) -> dict[str, Any]:
 
     Raises
     ------
-    PaperError : two claims of one id, one without, one that lacks a key, a ``whose`` or
-        ``whose_there`` that is none of `WHOSE`, a ``whose_scale`` that is none, a test that the
-        claim's notebook does not make, or one that neither a claim nor ``[checks]`` lists.
+    PaperError : two claims of one id, one without, one that lacks a key or has one that is not
+        known, a ``whose`` or ``whose_there`` that is none of `WHOSE`, a scale that is none, no
+        test, a test that the claim's notebook does not make, or one that neither a claim nor
+        ``[checks]`` lists.
     """
     listed, known = _listed(root), set[str]()
     tests = {name: tests_of(notebook) for name, notebook in notebooks(root).items()}
@@ -136,8 +138,13 @@ def check(root: Path) -> dict[str, Any]:
             raise PaperError(f"paper.toml: {says!r} needs an id of its own, not {id!r}.")
         if lacking := NEEDED - entry.keys():
             raise PaperError(f"paper.toml: {id}: lacks {', '.join(sorted(lacking))}.")
-        if entry.get("whose_scale", "none") not in {"none", *listed["scales"]}:
-            raise PaperError(f"paper.toml: {id}: no scale {entry['whose_scale']!r}.")
+        if unknown := entry.keys() - NEEDED - MAY:
+            raise PaperError(f"paper.toml: {id}: no key {sorted(unknown)[0]!r} is known.")
+        if not entry["decided_by"]:
+            raise PaperError(f"paper.toml: {id}: decided_by names no test.")
+        for key in ("paper_scale", "whose_scale"):
+            if entry.get(key, "none") not in {"none", *listed["scales"]}:
+                raise PaperError(f"paper.toml: {id}: {key}: no scale {entry[key]!r}.")
         notebook = entry["notebook"]
         for key, usual in (("whose", "paper"), ("whose_there", entry.get("whose", "paper"))):
             if entry.setdefault(key, usual) not in WHOSE:
@@ -241,7 +248,7 @@ def _judge(
     tested = {} if values is None else result.claims
     names = ("id", "notebook", "whose", "says", "item", "paper")
     fixed = {**{key: entry[key] for key in names}, "figure": entry.get("figure", "")}
-    if values is None or not entry["decided_by"] or not tested.keys() >= {*entry["decided_by"]}:
+    if values is None or not tested.keys() >= {*entry["decided_by"]}:
         return Claim(**fixed, scale="", ours="", verdict=verdict([], paper_scale=False))
     try:
         texts = {key: entry[key].format_map(values) for key in ("scale", "ours")}

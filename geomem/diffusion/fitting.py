@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,13 @@ import torch
 from torch import distributed
 
 from geomem.children import end_with
-from geomem.data.sets import ImageSet
 from geomem.diffusion import train as training
 from geomem.diffusion import zoo
 from geomem.diffusion.checkpoint import DamagedError
 from geomem.diffusion.cost import check_memory
 from geomem.diffusion.presets import Experiment, changed, settings
 from geomem.diffusion.train import Record, TrainingError, TrainState
-from geomem.diffusion.zoo import Stored, Trained, folder_of, load_model
+from geomem.diffusion.zoo import Plan, Stored, Trained, load_model
 from geomem.progress import bar
 
 PROGRESS_SECONDS = 0.5
@@ -81,7 +79,7 @@ def train_or_load(
     >>> model.losses.shape
     (2,)
     """
-    folders = [folder_of(e, e.data.load(), root) for e in experiments]
+    folders = [Plan.of(e, root).folder for e in experiments]
     todo = {f: e for f, e in zip(folders, experiments, strict=True) if not zoo.stored(f).finished}
     if todo:
         first = experiments[0].train
@@ -117,12 +115,16 @@ def fit(
     TrainingError : it asks for more memory than there is, or diverged.
     OSError : the store cannot be written, or its disk is full; what was saved before is kept.
     """
-    data = experiment.data.load()
-    folder = folder_of(experiment, data, root)
+    return carry_out(Plan.of(experiment, root), restart=restart, report=report)
+
+
+def carry_out(
+    plan: Plan, *, restart: bool = False, report: Callable[[Record], None] = lambda record: None
+) -> Trained:
+    """`fit` of what is planned already."""
+    folder, config = plan.folder, plan.experiment.train
     group = distributed.is_initialized()
     first = not group or distributed.get_rank() == 0
-    config = experiment.train.for_images(data.train)
-    complete = replace(experiment, train=config)
     if restart or not zoo.finished(folder):
         check_memory(config, distributed.get_world_size() if group else 1)
     with zoo.alone(folder) if first else contextlib.nullcontext():
@@ -130,25 +132,20 @@ def fit(
             zoo.forget(folder)
         if group:
             distributed.barrier()  # from here on all of them find the same
-        here = zoo.stored(folder, complete)
+        here = zoo.stored(folder, plan.experiment)
         if not here.finished:
             threads = torch.get_num_threads()
             torch.set_num_threads(config.threads)
             try:
-                _fit(complete, data, here, first, report)
+                _fit(plan, here, first, report)
             finally:
                 torch.set_num_threads(threads)
-    return load_model(folder, device=experiment.train.device)
+    return load_model(folder, device=config.device)
 
 
-def _fit(
-    experiment: Experiment,
-    data: ImageSet,
-    here: Stored,
-    first: bool,
-    report: Callable[[Record], None],
-) -> None:
-    config, folder = experiment.train, here.folder
+def _fit(plan: Plan, here: Stored, first: bool, report: Callable[[Record], None]) -> None:
+    experiment, data, folder = plan.experiment, plan.data, plan.folder
+    config = experiment.train
     if first:
         zoo.begin(folder, experiment)
     state = TrainState(config)

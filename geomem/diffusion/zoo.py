@@ -23,7 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,40 @@ OWN = ".of-"  # a folder that one process writes in, with its machine's name aft
 LOOKS = 0.5  # seconds in which those who only look at a lock are done
 LEFT = 86400.0  # seconds after which what another machine has left there is nobody's
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training with nothing left open.
+
+    Attributes
+    ----------
+    experiment : complete: what it left to the images is measured on them.
+    data : its images.
+    folder : where its model lies, trained or not.
+    """
+
+    experiment: Experiment
+    data: ImageSet
+    folder: Path
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, root: Path | None = None, data: ImageSet | None = None
+    ) -> Plan:
+        """Complete an experiment; ``data`` are its images, where they are loaded already.
+
+        Raises
+        ------
+        ConfigError : images that the network cannot take.
+        """
+        data = experiment.data.load() if data is None else data
+        try:
+            config = experiment.train.for_images(data.train)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
+        return cls(replace(experiment, train=config), data, _root(root) / name)
 
 
 @dataclass(frozen=True)
@@ -265,16 +299,6 @@ def stored(folder: Path, experiment: Experiment | None = None) -> Stored:
     usable = (n for n in reversed(_checkpoints(folder)) if n < missing and whole(_checkpoint(n)))
     step = steps if finished else next(usable, 0)
     return Stored(folder, finished, step, experiment, record, faults)
-
-
-def folder_of(experiment: Experiment, data: ImageSet, root: Path | None = None) -> Path:
-    """Where the model of an experiment lies, trained or not; ``data`` is ``experiment.data``'s."""
-    try:
-        config = experiment.train.for_images(data.train)
-    except ValueError as error:  # images that the network cannot take
-        raise ConfigError(str(error)) from error
-    name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
-    return _root(root) / name
 
 
 def key(config: TrainConfig, data: ImageSet) -> str:

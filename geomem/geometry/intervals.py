@@ -276,6 +276,16 @@ def student_half(values: Floats) -> Floats:
     return np.asarray(stdtrit(n - 1, 0.975) * values.std(0, ddof=1) / np.sqrt(n))
 
 
+def jackknifed(distance: float, error: float, groups: int) -> Estimate:
+    """A distance with Student's 95% interval, of its jackknife's error over so many groups.
+
+    >>> print(jackknifed(1.0, 0.5, 20))
+    1 [0, 2.05]
+    """
+    half = float(stdtrit(groups - 1, 0.975)) * error
+    return Estimate(distance, max(distance - half, 0.0), distance + half)
+
+
 def student_above(values: Floats, chance: float) -> bool:
     """Whether the mean of (n,) values, n >= 2, is above 0, by Student's one-sided test.
 

@@ -24,7 +24,7 @@ from geomem.geometry.distances import (
     squared_distances,
 )
 
-Denoiser = Callable[..., Floats]  # m(x, sigma): an array of the shape of x
+Minimizer = Callable[..., Floats]  # m(x, sigma), of arrays in float64: exact, and no `Denoiser`
 
 
 def disjoint_sigma(train: Array, c: float = 5.0, *, device: str | torch.device = "auto") -> float:
@@ -78,7 +78,7 @@ def shell_minimizer(
     c: float = 5.0,
     *,
     device: str | torch.device = "auto",
-) -> Denoiser:
+) -> Minimizer:
     """A global minimizer of the shell-only objective, with values of your choice off the shells.
 
     With phi_i the density of N(x_i, sigma^2 I), it is
@@ -154,8 +154,8 @@ def shell_minimizer(
 
 
 def disagreement(
-    first: Denoiser,
-    second: Denoiser,
+    first: Minimizer,
+    second: Minimizer,
     heldout: Array,
     sigmas: Array,
     *,
@@ -216,7 +216,7 @@ def disagreement(
 
 
 def shell_losses(
-    denoiser: Denoiser,
+    denoiser: Minimizer,
     train: Array,
     sigma: float,
     c: float = 5.0,

@@ -18,11 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from geomem.data.sets import ImageSet
 from geomem.geometry.arrays import Array, Floats, check_array, check_count, check_floats
-from geomem.geometry.intervals import Estimate, mean_of
+from geomem.geometry.intervals import Estimate, jackknifed, mean_of
 
 PASSES = 100_000  # labelled images that a classifier sees in training
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"  # as torch-fidelity publishes them
@@ -175,8 +174,7 @@ def frechet_estimate(a: Array, b: Array) -> Estimate:
     if len(a) < 3:
         raise ValueError(f"frechet_estimate: needs 3 images in a or more, got {len(a)}.")
     groups = min(20, len(a))
-    half = stdtrit(groups - 1, 0.975) * frechet_error(a, b, groups=groups)
-    return Estimate(distance, max(distance - half, 0.0), distance + half)
+    return jackknifed(distance, frechet_error(a, b, groups=groups), groups)
 
 
 def sliced_wasserstein(a: Array, b: Array, *, directions: int = 256, seed: int = 0) -> float:
@@ -212,10 +210,8 @@ def sliced_estimate(a: Array, b: Array, *, seed: int = 0) -> Estimate:
     """
     distance, (x, y) = sliced_wasserstein(a, b, seed=seed), _pair(a, b)
     groups = min(20, len(x))
-    half = stdtrit(groups - 1, 0.975) * _jackknife(
-        lambda kept: sliced_wasserstein(x[kept], y[kept], seed=seed), len(x), groups
-    )
-    return Estimate(distance, max(distance - half, 0.0), distance + half)
+    error = _jackknife(lambda kept: sliced_wasserstein(x[kept], y[kept], seed=seed), len(x), groups)
+    return jackknifed(distance, error, groups)
 
 
 @dataclass(frozen=True)

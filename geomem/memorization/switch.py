@@ -14,7 +14,7 @@ from geomem.diffusion.sampler import levels_of, sample_swapped
 from geomem.geometry.arrays import Floats, check_count, check_sigmas
 from geomem.geometry.curve import Curve
 from geomem.geometry.denoiser import Denoiser
-from geomem.geometry.intervals import Answer, Estimate, Fraction, columns, every
+from geomem.geometry.intervals import Answer, Estimate, Fraction, columns, every, percentiles
 from geomem.geometry.window import Window
 from geomem.machine import memory
 from geomem.memorization.distinct import DistinctImages
@@ -202,10 +202,6 @@ def half_level(
     row, first, half = row[known], first[known], half[known]
     before, after = shares[row, first - 1], shares[row, first]
     part = (half - before) / (after - before)
-    found = np.exp(levels[first - 1] + part * (levels[first] - levels[first - 1]))
-    if not known[0]:
-        return Estimate(math.nan)
-    if len(found) < 0.975 * len(known):
-        return Estimate(float(found[0]))
-    low, high = np.percentile(found[1:], [2.5, 97.5])
-    return Estimate(float(found[0]), float(low), float(high))
+    found = np.full(len(known), np.nan)
+    found[known] = np.exp(levels[first - 1] + part * (levels[first] - levels[first - 1]))
+    return percentiles(float(found[0]), found[1:])
