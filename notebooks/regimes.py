@@ -27,6 +27,7 @@ import numpy as np
 import geomem
 from geomem import companion, digitized
 from geomem.data.named import LOADERS
+from geomem.digitized.stated import CARS_CROSSING, CELEBA_CROSSING
 from geomem.geometry.crossings import Crossings
 from geomem.geometry.intervals import every, little
 from geomem.geometry.plane import Plane
@@ -109,14 +110,7 @@ theirs = {k: geomem.Curve.from_table(celeba["sigma"], celeba[x]) for k, x in col
 coverage, weight = theirs.values()
 rule = Sensitivity.of({c: coverage}, weight, (level, 0.85))
 crossing = find_crossing(coverage, weight)
-looks = [(*drawing.SERIES[quantity][:2], "") for quantity in theirs]  # marks, never a curve
-named = {drawing.NAMES[quantity]: curve for quantity, curve in theirs.items()}
-look = dict(regimes=rule.zones[c, level], height=2.8)
-fig, _ = drawing.noise_curves(named, "probability, read off", looks, **look)
-fig.axes[0].axvspan(0.55, 1.3, ymax=0.06, color="k", lw=0)
-fig.axes[0].text(0.85, 0.07, "zone named\nin the paper", ha="center", va="bottom")
-table = {f"{name} read off [probability]": celeba[x] for name, x in columns.items()}
-table = {"sigma [data units]": celeba["sigma"], **table}
+fig, table = shells.regimes_read_off(celeba, theirs, rule.zones[c, level])
 companion.figure(fig, "fig-regimes-celeba", table, data=[celeba])
 
 # %% [markdown]
@@ -136,12 +130,13 @@ claim("crossing-first", f"{of}: the crossing lies inside it", first.inside, must
 claim("heldout-first", f"{of}: held-out queries cross earlier", first.earlier, must=must[0])
 says = f"{names['second']}: the crossing lies inside a danger zone, held-out queries cross earlier"
 claim("second-set", says, every([second.inside, second.earlier]), must=must[1])
-near = abs(crossing.value - 0.85) < 0.03
-claim("crossing-celeba", "the paper's intersection, 0.85, within 0.03", near)
+near = abs(crossing.value - CELEBA_CROSSING) < 0.03
+claim("crossing-celeba", f"the paper's intersection, {CELEBA_CROSSING}, within 0.03", near)
 if chosen["second"] == ("cifar10", 2000, "automobile"):
-    trained, new = (little(at - 1.9, 0.1) for at in (second.regimes.crossing, second.heldout))
-    claim("cars-training", "cars cross at 1.9, within 0.1: training queries", trained, must=False)
-    claim("cars-heldout", "cars cross at 1.9, within 0.1: held-out queries", new, must=False)
+    says = f"cars cross at {CARS_CROSSING}, within 0.1"
+    trained, new = (at - CARS_CROSSING for at in (second.regimes.crossing, second.heldout))
+    claim("cars-training", f"{says}: training queries", little(trained, 0.1), must=False)
+    claim("cars-heldout", f"{says}: held-out queries", little(new, 0.1), must=False)
 
 # %% tags=["remove-cell"]
 for key, data in sets.items():

@@ -90,6 +90,8 @@ coverage, same_noise = cover(sigmas, seed=seed + 1), cover(sigmas, seed=seed)
 ends = dict(low=1 - coverage.high, high=1 - coverage.low)
 uncovered = replace(coverage, mean=1 - coverage.mean, **ends)
 less = Difference.of(apart, uncovered)
+
+# %%
 curves = {r"$1 - C_\sigma$": uncovered, "two minimizers disagree": apart}
 looks, below = [("k", "", "-"), ("C0", "o", "")], {"shells disjoint below": threshold}
 look = dict(down=below, difference=("circles\nless line", less))

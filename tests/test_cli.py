@@ -31,6 +31,8 @@ def failing(arguments, capsys):
         (["run", "nope"], "known: posterior"),
         (["run", "posterior", "-p", "n_train", "1"], "out of range"),
         (["run", "posterior", "-p", "n_train", "ten"], "not of type int"),
+        (["run", "posterior", "-p", "posterior.n_train", "ten"], "not of type int"),
+        (["run", "posterior", "-p", "swaps.n_train", "9"], "no parameter 'swaps.n_train'"),
         (["run", "posterior", "-p", "n_train", "-1e300"], "not of type int"),
         (["run", "posterior", "-p", "trials", "3"], "no parameter 'trials'"),
         (["book", "-p", "nope", "3"], "no parameter 'nope'"),

@@ -17,6 +17,7 @@ import nbformat
 import numpy as np
 import pytest
 from conftest import CHANGES, NOTEBOOK, empty_project, fill, forked, prepare
+from nbclient import NotebookClient
 
 from geomem import disk
 from geomem.companion import book, results, runs
@@ -138,6 +139,13 @@ def stand_in(monkeypatch, **acts):
         return [root / notebook.name]
 
     monkeypatch.setattr(runs, "run", run)  # the processes are forks and inherit it
+
+
+def test_opened_by_hand_a_notebook_works_where_its_runs_do(project):
+    cell = nbformat.v4.new_code_cell("import os; from geomem import companion; os.getcwd()")
+    where = {"metadata": {"path": str(project / "notebooks")}}
+    done = NotebookClient(nbformat.v4.new_notebook(cells=[cell]), resources=where).execute()
+    assert done.cells[0].outputs[0].data["text/plain"] == repr(str(project))
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])

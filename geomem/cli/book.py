@@ -133,7 +133,7 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="set a parameter; may be given again",
+        help="set a parameter, of one notebook alone as NOTEBOOK.NAME; may be given again",
     )
     parser.add_argument(
         "--profile",
@@ -165,7 +165,8 @@ def list_notebooks(options: argparse.Namespace) -> None:
 def run_notebook(options: argparse.Namespace) -> None:
     root = project_root()
     notebook, profile = pick(root, options.name), pick_profile(root, options.profile)
-    parameters = resolve(notebook, profile, dict(options.parameter))
+    given = {name.removeprefix(f"{notebook.name}."): value for name, value in options.parameter}
+    parameters = resolve(notebook, profile, given)
     out = None if options.out is None else Path(options.out).resolve()
     os.chdir(root)
     parameters = runs.fit_to_data(notebook, parameters, fetch=True)

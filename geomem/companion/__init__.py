@@ -2,8 +2,13 @@
 
 A notebook needs these names: `figure` puts a picture into the book, `claim` keeps what was tested,
 `quote` keeps numbers for the prose, `Table` shows a table, `kept` computes once what takes long,
-and `attach_live` hands data to a live figure. Importing it gives figures the book's look.
+and `attach_live` hands data to a live figure. Importing it gives figures the book's look, and has a
+notebook that was opened by hand work where its runs do, in the project: with the same models.
 """
+
+import os
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 
@@ -18,3 +23,6 @@ from geomem.plots import STYLE
 __all__ = ["Table", "attach_live", "claim", "figure", "kept", "quote"]
 
 plt.style.use(STYLE)
+# Jupyter starts a kernel in the notebook's folder.
+if "ipykernel.kernelapp" in sys.modules and Path("profiles.toml").is_file():
+    os.chdir("..")

@@ -7,6 +7,7 @@ says; of which commit its pages are, the newest run.
 
 from __future__ import annotations
 
+import calendar
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def _paper(cff: dict[str, Any]) -> Entry:
         "series": cff["journal"],
         "volume": str(cff["volume"]),
         "pages": f"{cff['start']}--{cff['end']}",
+        "month": calendar.month_name[cff["month"]],
         "year": str(cff["year"]),
         "publisher": cff["publisher"]["name"],
         "url": cff["url"],

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 REMARK_4_3 = (2.25, 22.54)  # average thresholds, for 0.95 and 0.6 with delta = 0.05, data units
 CELEBA_ZONE = (0.55, 1.3)  # danger zone of its CelebA images (section 5, Figure 5), data units
+CELEBA_CROSSING = 0.85  # where its curves of those images cross (Figure 5), data units
+CARS_CROSSING = 1.9  # where those of 2,000 cars of CIFAR-10 cross (appendix E.4), data units
 CARS_GAP = (1.0, 5.0)  # left out in training on 2,000 cars of CIFAR-10 (Figure 4), data units
 
 # The windows of its swaps, as steps of its 18-step grid (Table 2). Table 1 gives their edges

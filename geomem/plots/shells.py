@@ -11,16 +11,23 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Annulus
 from scipy.stats import chi, ncx2
 
+from geomem.digitized import Digitized
+from geomem.digitized.stated import CELEBA_CROSSING, CELEBA_ZONE
 from geomem.geometry.arrays import Floats
 from geomem.geometry.coverage import shell_mass, shell_radii
 from geomem.geometry.coverage_bounds import coverage_sigma, shell_mass_envelopes
+from geomem.geometry.curve import Curve
 from geomem.geometry.noise_shell import NoiseShell
 from geomem.geometry.plane import Plane
+from geomem.geometry.regimes import Regimes
 from geomem.plots.beside import legend_below, name_curves
 from geomem.plots.cells import SIDE, nearest_point
 from geomem.plots.drawing import (
+    NAMES,
+    SERIES,
     Drawn,
     filled_up,
+    noise_curves,
     noise_table,
     plot_series,
     shade_regimes,
@@ -116,6 +123,25 @@ def in_the_plane(points: Floats, c: float, levels: Mapping[str, float]) -> Drawn
     sigma = np.array([*levels.values()])
     table = {"sigma [data units]": sigma, "inner radius [data units]": sigma * radii[0]}
     return fig, table | {"outer radius [data units]": sigma * radii[1]}
+
+
+def regimes_read_off(source: Digitized, curves: Mapping[str, Curve], regimes: Regimes) -> Drawn:
+    """Both curves of the paper's CelebA images as marks, our regimes of them, and its own zone.
+
+    source : what was read off, with "sigma", "coverage" and "max_weight".
+    curves : quantity of `SERIES` -> the curve through the marks.
+    """
+    looks = [(*SERIES[quantity][:2], "") for quantity in curves]  # marks, never a curve
+    named = {NAMES[quantity]: curve for quantity, curve in curves.items()}
+    look: dict[str, Any] = dict(regimes=regimes, height=2.8)
+    fig, _ = noise_curves(named, "probability, read off", looks, **look)
+    ax = fig.axes[0]
+    ax.axvspan(*CELEBA_ZONE, ymax=0.06, color="k", lw=0)
+    middle = CELEBA_CROSSING, 0.07
+    ax.text(*middle, "zone named\nin the paper", ha="center", va="bottom")
+    table = {"sigma [data units]": source["sigma"]}
+    columns = {"C_sigma": source["coverage"], "W_sigma": source["max_weight"]}
+    return fig, table | {f"{name} read off [probability]": columns[name] for name in curves}
 
 
 def regimes_in_the_plane(plane: Plane, levels: Sequence[float]) -> Drawn:
