@@ -5,7 +5,7 @@ Fashion-MNIST images of the package instead. OUT gets figures (where matplotlib 
 record.json, which is written anew after each stage:
 
 device    what it runs on, versions, commit
-checks    the network, bfloat16, resume and geometry there, against the CPU
+checks    the network, bfloat16, resume, geometry, a group of one process, torch.compile there
 tests     those marked `cuda`, where pytest is
 training  benchmarks/training.py
 geometry  both curves and the danger zone of 1,000 and 20,000 images
@@ -21,23 +21,28 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMITS = {"device": 40, "checks": 50, "tests": 80, "training": 90, "geometry": 70, "pair": 140}
+LIMITS = {"device": 40, "checks": 58, "tests": 80, "training": 90, "geometry": 70, "pair": 140}
 WRITES = {  # beside record.json and logs, as patterns
     "training": ["training.json"],
     "geometry": ["regimes-*.csv", "regimes-*.png"],
@@ -145,6 +150,19 @@ def keep(out: Path, name: str, **facts: object) -> None:
     new.replace(part)  # whole, should the stage end here
 
 
+def streamed(command: list[str], tell: Callable[[list[str]], None]) -> None:
+    """Run a command, say each line as it comes and tell all so far; exit where it fails."""
+    said: list[str] = []
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), **how) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            said.append(line.rstrip())
+            tell(said)
+    if process.returncode:
+        sys.exit((said or ["it said nothing"])[-1])
+
+
 def tabulate(out: Path, name: str, columns: dict) -> None:
     """A table as comma-separated values."""
     with (out / f"{name}.csv").open("w", newline="") as file:
@@ -236,12 +254,19 @@ def checks(data: str, out: Path, quick: bool) -> None:
     train, heldout, _ = images_of(data)
     wrong = []
     for check, (measure, allowed) in CHECKS.items():
-        apart = float(measure(train[:256], heldout[:256]))
-        keep(out, "checks", **{check: {"apart": apart, "allowed": allowed}})
-        print(f"{check}: {apart:.3g} apart, {allowed:.3g} allowed", flush=True)
+        print(f"{check}: ", end="", flush=True)  # the last word, should it take too long
+        try:
+            apart = float(measure(train[:256], heldout[:256]))
+        except Exception as error:  # of one; the others are looked at all the same
+            apart, found = float("nan"), {"error": f"{type(error).__name__}: {error}"}
+            print(found["error"], flush=True)
+        else:
+            found = {"apart": apart, "allowed": allowed}
+            print(f"{apart:.3g} apart, {allowed:.3g} allowed", flush=True)
+        keep(out, "checks", **{check: found})
         wrong += [check] * (not apart <= allowed)
     if wrong:
-        sys.exit(f"too far apart: {', '.join(wrong)}")
+        sys.exit(f"failed, or too far apart: {', '.join(wrong)}")
 
 
 def network_apart(train, heldout, precision: str = "float32") -> float:
@@ -269,9 +294,7 @@ def resume_apart(train, heldout) -> float:
     from geomem.diffusion.train import train as steps
 
     torch.backends.cudnn.deterministic = True
-    changes = {"steps": 4, "warmup": 0, "batch": 8, "checkpoint": 2, "device": where()}
-    model = replace(fast().model, width=16)
-    config = replace(fast(), model=model, **changes).for_images(train)
+    config = replace(few_steps(train), checkpoint=2)
     whole, part = TrainState(config), TrainState(config)
     for _ in steps(config, train, state=whole):
         pass
@@ -286,6 +309,58 @@ def resume_apart(train, heldout) -> float:
         pass
     pairs = zip(whole.ema.parameters(), again.ema.parameters(), strict=True)
     return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def few_steps(images, **changes):
+    """A training of four steps of the fast network, but narrow, with changes of the network."""
+    model = replace(fast().model, width=16, **changes)
+    changes = {"steps": 4, "warmup": 0, "batch": 8, "device": where()}
+    return replace(fast(), model=model, **changes).for_images(images)
+
+
+def moved(config, images):
+    """How far a training moves the average of the weights, (P,) float32, on the CPU."""
+    from torch.nn.utils import parameters_to_vector
+
+    from geomem.diffusion.train import TrainState
+    from geomem.diffusion.train import train as steps
+
+    state = TrainState(config)
+    before = parameters_to_vector(state.ema.parameters())
+    for _ in steps(config, images, state=state):
+        pass
+    return (parameters_to_vector(state.ema.parameters()) - before).cpu()
+
+
+def group_apart(train, heldout) -> float:
+    """Training in a group of one process, and in none: relative to how far the weights go."""
+    from torch import distributed
+
+    config = replace(few_steps(train), precision="float32")
+    alone = moved(config, train)
+    with tempfile.TemporaryDirectory() as folder:
+        kind, place = "nccl" if where() == "cuda" else "gloo", f"file://{folder}/place"
+        distributed.init_process_group(kind, init_method=place, rank=0, world_size=1)
+        try:
+            grouped = moved(config, train)
+        finally:
+            distributed.destroy_process_group()
+    return float((grouped - alone).norm() / alone.norm())
+
+
+def compile_apart(train, heldout) -> float:
+    """Training compiled, and as it stands, likewise; of the network's first level alone."""
+    import torch
+
+    config = replace(few_steps(train, multipliers=(1,), blocks=1), precision="float32")
+    alone = moved(config, train)
+    # A CPU, where compiling would take minutes, only captures and differentiates.
+    how = {} if where() == "cuda" else {"backend": "aot_eager"}
+    captured = mock.patch.object(torch, "compile", functools.partial(torch.compile, **how))
+    with captured, warnings.catch_warnings():
+        warnings.filterwarnings("error", "torch.compile does not work")
+        compiled = moved(replace(config, compile=True), train)
+    return float((compiled - alone).norm() / alone.norm())
 
 
 def geometry_apart(train, heldout) -> float:
@@ -314,6 +389,8 @@ CHECKS = {  # TF32 keeps ten bits of a product, bfloat16 seven
     "bfloat16": (lambda *images: network_apart(*images, "bfloat16"), 5e-2),
     "resume": (resume_apart, 1e-5),
     "geometry": (geometry_apart, 1e-9),
+    "group": (group_apart, 0.1),
+    "compile": (compile_apart, 0.1),  # last: it may take all the time that is left
 }
 
 
@@ -324,29 +401,31 @@ def tests(data: str, out: Path, quick: bool) -> None:
     marked = [p for p in sorted((ROOT / "tests").glob("test_*.py")) if "mark.cuda" in p.read_text()]
     if not marked:
         sys.exit("no test of this checkout is marked cuda")
-    options = ["-m", "cuda", "-p", "no:cacheprovider", "-o", "addopts=-ra -q"]
+    options = ["-v", "-m", "cuda", "-p", "no:cacheprovider", "-o", "addopts=-ra"]
+    options += ["-p", "benchmarks.gpu"]  # for the order, by the function below
     command = [sys.executable, "-m", "pytest", *options, *map(str, marked)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
-    print(done.stdout + done.stderr, flush=True)
-    last = (done.stdout.strip().splitlines() or ["it said nothing"])[-1]
-    keep(out, "tests", pytest=last)
-    if done.returncode:
-        sys.exit(last)
+    streamed(command, lambda said: keep(out, "tests", pytest=said[-1], **outcomes(said)))
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """What compiles comes last, as it may take all the time that is left."""
+    items.sort(key=lambda item: "compile" in item.name)
+
+
+def outcomes(said: list[str]) -> dict[str, list[str]]:
+    """Which tests passed, failed or were skipped, by the lines of pytest so far."""
+    found: dict[str, list[str]] = {}
+    for line in said:
+        if match := re.match(r"\S+::(.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", line):
+            found.setdefault(match[2].lower(), []).append(match[1])
+    return found
 
 
 def training(data: str, out: Path, quick: bool) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "training.py")]
     command += ["--json", str(out / "training.json"), "--device", where()]
     command += ["--quick"] * quick
-    told = []
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, env=environment(), **how) as process:
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            told.append(line.rstrip())
-            keep(out, "training", said=told)
-    if process.returncode:
-        sys.exit((told or ["it said nothing"])[-1])
+    streamed(command, lambda said: keep(out, "training", said=said))
 
 
 def geometry(data: str, out: Path, quick: bool) -> None:
@@ -423,7 +502,12 @@ def pair(data: str, out: Path, quick: bool) -> None:
 
 
 def trained(images, quick: bool):
-    """The fast network's average after as many steps as fit in 35 seconds, at most 3,000."""
+    """The fast network's average after as many steps as fit in 35 seconds, at most 3,000.
+
+    It answers in float32, as the store's models do.
+    """
+    import torch
+
     from geomem.diffusion.train import TrainState
     from geomem.diffusion.train import train as steps
 
@@ -445,6 +529,7 @@ def trained(images, quick: bool):
     facts = {"steps": config.steps, "batch": batch, "epochs": config.images / len(images)}
     facts |= {"seconds": spent, "images_per_s": config.images / spent}
     facts |= {"loss": sum(last) / len(last)}
+    state.ema.precision = torch.float32
     return state.ema, {name: float(f"{value:.5g}") for name, value in facts.items()}
 
 

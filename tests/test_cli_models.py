@@ -275,6 +275,25 @@ def test_a_full_disk_is_one_line_and_the_checkpoint_before_stays(
     assert weights(models / made.name) == weights(made.folder)
 
 
+@pytest.mark.parametrize(("full", "says"), [(20, "first checkpoint"), (40, "checkpoint: step 20;")])
+def test_a_gpu_without_memory_is_one_line_and_the_checkpoint_before_stays(
+    models, made, capsys, monkeypatch, full, says
+):
+    def out_of_memory(progress, record, after=verbs._Progress.__call__):
+        if record.step == full:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
+        after(progress, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verbs._Progress, "__call__", out_of_memory)
+        code, error = failing(words(**{"train.checkpoint": "20"}), capsys)
+    assert code == 1 and "make train.batch or the network smaller; stopped" in error
+    assert says in error
+    main([*words(), "--resume"])
+    assert f"steps {full - 19} to 60" in capsys.readouterr().out
+    assert weights(models / made.name) == weights(made.folder)
+
+
 def test_on_a_full_disk_a_training_goes_on_when_there_is_room(
     models, made, capsys, monkeypatch, small_disk
 ):

@@ -1,7 +1,9 @@
 """What a training costs: counts by hand, the meta device against real tensors, and scale."""
 
+import contextlib
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +11,11 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 import geomem.diffusion.cost
-from geomem.diffusion.cost import cost, count, parameters
+from geomem.diffusion.cost import check_memory, cost, count, parameters
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.diffusion.noise import NoiseLaw
 from geomem.diffusion.presets import PRESETS
-from geomem.diffusion.train import TrainConfig
+from geomem.diffusion.train import TrainConfig, TrainingError
 
 IMAGES = dict(channels=3, size=8, mean=0.0, sigma_data=0.5)
 MLP = ModelConfig("mlp", width=24, blocks=2, **IMAGES)
@@ -43,6 +45,26 @@ def test_a_unet_of_one_level_by_hand(multiplier):
     assert count(network)[0] == 2 * (8 * 8 * per_pixel + sum(a * b for a, b in steering))
 
 
+def kept(network, n, precision):
+    """Bytes of the real tensors that a forward pass of n images keeps, the weights aside."""
+    denoiser, found = EDMDenoiser(network), {}
+    shapes = {shape for w in denoiser.parameters() for shape in (w.shape, w.shape[::-1])}
+    own = {weight.untyped_storage().data_ptr() for weight in denoiser.state_dict().values()}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        copy = tensor.dtype == precision != torch.float32 and tensor.shape in shapes
+        if not copy:  # of a weight
+            found[storage.data_ptr()] = storage  # held, or its address could serve another
+        return tensor
+
+    label = torch.zeros(n, dtype=torch.long) if network.n_classes else None
+    low = torch.autocast("cpu", torch.bfloat16, precision == torch.bfloat16)
+    with low, saved_tensors_hooks(keep, lambda tensor: tensor):
+        denoiser.network(torch.randn(n, 3, 8, 8), torch.randn(n), label)
+    return sum(storage.nbytes() for address, storage in found.items() if address not in own)
+
+
 @EACH
 def test_parameters_are_the_networks_own(network):
     assert parameters(network) == sum(p.numel() for p in EDMDenoiser(network).parameters())
@@ -50,26 +72,49 @@ def test_parameters_are_the_networks_own(network):
 
 @EACH
 def test_activations_are_those_of_real_tensors(network):
-    denoiser, n, kept = EDMDenoiser(network), 3, {}
-    weights = {w.untyped_storage().data_ptr() for w in denoiser.state_dict().values()}
-
-    def keep(tensor):
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage  # held, or its address could serve another
-        return tensor
-
-    label = torch.zeros(n, dtype=torch.long) if network.n_classes else None
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        denoiser.network(torch.randn(n, 3, 8, 8), torch.randn(n), label)
-    held = sum(storage.nbytes() for address, storage in kept.items() if address not in weights)
+    held = kept(network, 3, torch.float32)
     # The meta device takes attention apart, of which real kernels keep less.
-    assert held <= count(network, n)[1] <= 1.1 * held
+    assert held <= count(network, 3)[1] <= 1.1 * held
 
 
 @EACH
-def test_every_image_costs_the_same(network):
-    flops, activations = count(network)
-    assert count(network, 5) == (5 * flops, 5 * activations)
+def test_activations_in_bfloat16_are_those_of_autocast(network, monkeypatch):
+    """By torch's own, on the CPU, where only norms are not as on CUDA: there they are float32."""
+    for name in ("group_norm", "layer_norm"):
+        norm = getattr(torch.nn.functional, name)
+
+        def wide(x, *others, norm=norm, **more):
+            return norm(
+                x.float(), *(o.float() if torch.is_tensor(o) else o for o in others), **more
+            )
+
+        monkeypatch.setattr(torch.nn.functional, name, wide)
+    held = kept(network, 3, torch.bfloat16)
+    assert held <= count(network, 3, low=True)[1] <= 1.1 * held
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_activations_in_bfloat16_by_hand(multiplier):
+    """Of what a block keeps, only the inputs of its convolutions are halved.
+
+    The others are those of two norms and of two SiLU. A third convolution, beside them, has the
+    input of the first norm, which float32 keeps once, and bfloat16 keeps in both precisions.
+    """
+    pixels, w, out = 8 * 8, 8, 8 * multiplier
+    blocks = [(w, out), (out, out), (2 * out, out), (out + w, out)]
+    halved = 3 + sum(a + b for a, b in blocks) + out  # the stem's, the blocks', the head's
+    added = sum(a for a, b in blocks if a != b)
+    network = replace(UNET, multipliers=(multiplier,), attention=())
+    wide, low = (count(network, low=low)[1] for low in (False, True))
+    assert wide - low == pytest.approx(2 * pixels * (halved - added), rel=0.06)  # what steers
+
+
+@pytest.mark.parametrize("low", [False, True])
+@EACH
+def test_every_image_costs_the_same(network, low):
+    flops, activations = count(network, low=low)
+    assert count(network, 5, low) == (5 * flops, 5 * activations)
+    assert flops == count(network)[0]
 
 
 def test_memory_is_linear_in_the_batch_and_time_in_the_images():
@@ -99,8 +144,26 @@ def test_what_a_gpu_would_take_is_arithmetic_memory_and_the_start_of_each_step()
         rates[network, batch] = found.rate * found.training_flops / 150e12, found.rate * 2e-3
     assert rates[wide, 4096][0] > 0.8
     full = [cost(TrainConfig(wide, batch=4096, device="cuda", precision=p)) for p in PRECISIONS]
-    assert full[0].rate == pytest.approx(2 * full[1].rate, rel=0.01), "products in TF32, all bytes"
+    arithmetic = [1 / f.rate - 8 * f.activation_bytes / 1.7e12 - 2e-3 / 4096 for f in full]
+    assert arithmetic[1] == pytest.approx(2 * arithmetic[0]), "products in TF32"
     assert rates[UNET, 1][1] > 0.99 and rates[UNET, 4096][0] < 0.2
+
+
+def test_the_memory_that_is_asked_for_is_that_of_the_precision(monkeypatch):
+    """On an H100 that of autocast, on a T4, which has no bfloat16, that of float32."""
+    config = TrainConfig(UNET, batch=512, device="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    needed = []
+    for has in ((9, 0), (7, 5)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, has=has: has)
+        needed.append(cost(config).memory)
+        for spare, refused in ((0, contextlib.nullcontext()), (-1, pytest.raises(TrainingError))):
+            there = SimpleNamespace(total_memory=needed[-1] + spare)
+            monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _, there=there: there)
+            with refused:
+                check_memory(config)
+    low, wide = (config.batch * count(UNET, low=low)[1] for low in (True, False))
+    assert needed[1] - needed[0] == wide - low > 0
 
 
 def test_the_papers_network_is_of_the_size_of_edms():

@@ -1,6 +1,7 @@
-"""What only a CUDA device can show of training and sampling; without one all of it is skipped.
+"""What only a CUDA device can show of training, sampling and curves; without one all is skipped.
 
-What it does with stretches of steps is tested on the CPU, in test_train.
+What it does with stretches of steps is tested on the CPU, in test_train; the integers that replace
+a slow float64, in test_posterior.
 """
 
 import contextlib
@@ -13,10 +14,12 @@ import torch
 from test_train import EACH, NETWORKS, UNET, assert_same, run, small
 from torch import distributed
 
+import geomem
 from geomem.diffusion import train as training
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.diffusion.sampler import sample
 from geomem.diffusion.train import Batch, DeviceDraws, HostDraws, TrainState
+from geomem.geometry import distances
 
 pytestmark = [
     pytest.mark.cuda,
@@ -178,3 +181,30 @@ def test_a_denoiser_that_gives_no_numbers_is_refused(solver, bad):
 
     with pytest.raises(ValueError, match="NaN or infinite"):
         sample(denoise, (3, 16, 16), 2, solver=solver, device="cuda")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("slow", [None, True, False], ids=["own", "integers", "float64"])
+def test_curves_and_nearest_distances_are_those_of_a_cpu(rng, monkeypatch, dtype, slow):
+    """Of images around 40 centres; of more than two blocks, and more queries than one holds."""
+    centres = rng.integers(40, 216, (40, 3, 10, 10))
+    points = centres[rng.integers(40, size=3400)] + rng.integers(-39, 40, (3400, 3, 10, 10))
+    train, queries = np.split(points.astype(dtype), [2300])
+    assert len(train) > 2 * distances.TRAIN_ROWS and len(queries) > distances.QUERY_ROWS
+    levels = np.geomspace(3, 3000, 9)
+
+    def everything(device):
+        how = {"draws": 2, "device": device}
+        near, which = geomem.nearest(queries, train, 4, device=device)
+        return (
+            geomem.max_posterior_weight(train, levels, queries=queries, **how).per_query,
+            geomem.shell_coverage(queries, train, levels, **how).per_query,
+            near,
+            which,
+        )
+
+    theirs = everything("cpu")
+    if slow is not None:
+        monkeypatch.setattr(distances, "slow_float64", lambda device: slow)
+    for ours, expected in zip(everything("cuda"), theirs, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)

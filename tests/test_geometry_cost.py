@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from geomem.geometry import cost, distances
 from geomem.geometry.cost import H100, Machine, Work, curves_seconds, this_machine, timed
 from geomem.geometry.coverage import shell_coverage
-from geomem.geometry.distances import Points
+from geomem.geometry.distances import BLOCK_DRAWS, Points
 from geomem.geometry.posterior import max_posterior_weight
 
 SIZES = [Work(300, 40, 30, 5, (2, 3)), Work(2100, 7, 11, 3, (4, 1))]
@@ -32,9 +32,9 @@ def test_the_arithmetic_is_that_of_the_curves(work, rng):
     assert work.flops == pytest.approx(counter.get_total_flops(), rel=0.05)
 
 
-@pytest.mark.parametrize("work", SIZES)
-@pytest.mark.parametrize("noise", [2**28, 600])
-def test_the_training_set_is_read_as_often_as_is_said(work, noise, rng, monkeypatch):
+@pytest.fixture
+def read(monkeypatch):
+    """How many training points each block that was read has."""
     read = []
 
     def block(points, rows, centre=None, original=Points.block):
@@ -43,11 +43,26 @@ def test_the_training_set_is_read_as_often_as_is_said(work, noise, rng, monkeypa
         return found
 
     monkeypatch.setattr(Points, "block", block)
+    return read
+
+
+@pytest.mark.parametrize("work", SIZES)
+@pytest.mark.parametrize("noise", [2**28, 600])
+def test_the_training_set_is_read_as_often_as_is_said(work, noise, rng, read, monkeypatch):
     for module in (distances, cost):
         monkeypatch.setattr(module, "NOISE_BYTES", noise)
     curves(work, rng)
     assert sum(read) == work.passes * work.n
     assert (work.passes > 4) == (noise < 2**28)
+
+
+@pytest.mark.parametrize("draws", [(10, 11), (4, 23)])
+def test_more_draws_than_a_block_takes_are_more_passes(draws, rng, read):
+    work = Work(50, 6, 5, 2, draws)
+    curves(work, rng)
+    assert sum(read) == work.passes * work.n
+    assert work.passes == 2 + sum(-(-number // BLOCK_DRAWS) for number in draws)
+    assert work.memory == replace(work, draws=(10, 10)).memory + 16 * 2 * 5 * (max(draws) - 10)
 
 
 def test_a_time_is_a_sum_of_parts_that_grow_as_their_work_does():

@@ -7,10 +7,13 @@ import json
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 
 
@@ -94,6 +97,85 @@ def test_what_a_stage_draws_and_tabulates_is_known_as_its_own(stage):
             name = re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).lstrip("f").strip("'"))
             written.add(f"{name}.{'png' if ast.unparse(node.func) == 'draw' else 'csv'}")
     assert written == {name for name in gpu.WRITES.get(stage, ()) if not name.endswith("json")}
+
+
+CUT_SHORT = """
+import os, time, pytest
+pytestmark = pytest.mark.cuda
+def test_compiled():
+    time.sleep(2)  # those before are read meanwhile
+    os.killpg(0, 9)  # as at the end of its time
+def test_one(): pass
+@pytest.mark.parametrize("size", [1, 2])
+def test_two(size): pass
+@pytest.mark.skip("not now")
+def test_three(): pass
+"""
+
+
+def test_of_tests_that_are_cut_short_it_is_known_which_have_passed(tmp_path):
+    """And what compiles comes last, though it stands first."""
+    for folder, name, text in (
+        ("benchmarks", "gpu.py", (ROOT / "benchmarks" / "gpu.py").read_text()),
+        ("tests", "test_some.py", CUT_SHORT),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(text)
+    script = tmp_path / "benchmarks" / "gpu.py"
+    command = [sys.executable, str(script), "shipped", str(tmp_path), "--stage", "tests"]
+    ended = gpu.attempt(command, 120)
+    assert ended["state"] == "failed" and "exit code" not in ended["error"]
+    assert "test_one PASSED" in ended["said"]
+    told = json.loads((tmp_path / "tests.part").read_text())
+    assert told["passed"] == ["test_one", "test_two[1]", "test_two[2]"]
+    assert told["skipped"] == ["test_three"]
+
+
+def test_a_check_that_fails_is_told_and_the_others_are_looked_at(tmp_path, monkeypatch):
+    def broken(train, heldout):
+        raise RuntimeError("no nccl here")
+
+    found = {"first": (broken, 1), "second": (lambda *_: 2, 1), "third": (lambda *_: 0.5, 1)}
+    monkeypatch.setattr(gpu, "CHECKS", found)
+    with pytest.raises(SystemExit, match="first, second"):
+        gpu.checks("shipped", tmp_path, True)
+    told = json.loads((tmp_path / "checks.part").read_text())
+    assert told["first"] == {"error": "RuntimeError: no nccl here"}
+    assert told["third"] == {"apart": 0.5, "allowed": 1}
+
+
+def test_the_checks_alone_have_a_group_and_compile():
+    """Where pytest is missing there is nothing else that does; what may take long comes last."""
+    assert [*gpu.CHECKS][-2:] == ["group", "compile"]
+
+
+@pytest.mark.parametrize("check", ["group", "compile"])
+def test_a_group_or_compiler_that_trains_something_else_is_noticed(check, rng, monkeypatch):
+    moved, asked = gpu.moved, []
+
+    def wrong(config, images):
+        asked.append(config)
+        return moved(replace(config, seed=len(asked)), images)
+
+    monkeypatch.setattr(gpu, "moved", wrong)
+    measure, allowed = gpu.CHECKS[check]
+    apart = measure(*rng.uniform(-1, 1, (2, 48, 3, 32, 32)).astype(np.float32))
+    assert apart > 5 * allowed and len(asked) == 2
+
+
+def test_a_compiler_that_does_not_work_is_no_pass(rng, monkeypatch):
+    monkeypatch.setattr(torch, "compile", Mock(side_effect=RuntimeError("no compiler")))
+    with pytest.raises((UserWarning, RuntimeError), match="no compiler"):
+        gpu.compile_apart(*rng.uniform(-1, 1, (2, 48, 3, 32, 32)).astype(np.float32))
+
+
+def test_the_models_of_the_pair_answer_as_those_of_the_store(rng, monkeypatch):
+    """In float32, also where they are trained in bfloat16."""
+    fast = replace(gpu.fast(), precision="bfloat16")
+    monkeypatch.setattr(gpu, "fast", lambda: fast)
+    images = rng.uniform(-1, 1, (16, 3, 32, 32)).astype(np.float32)
+    denoise, told = gpu.trained(images, quick=True)
+    assert denoise.precision == torch.float32 and told["steps"] >= 6
 
 
 def test_all_stages_together_take_at_most_eight_minutes():

@@ -114,7 +114,11 @@ def test_a_strict_caller_sees_types(tmp_path):
     script = tmp_path / "caller.py"
     script.write_text(CALLER + "\n".join(names) + "\n")
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", str(script)], cwd=ROOT, capture_output=True, text=True
+        # Errors of the package are found by mypy itself, with the versions of the lock.
+        [sys.executable, "-m", "mypy", "--follow-imports", "silent", str(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert checked.returncode == 0, checked.stdout
     revealed = re.findall(r'Revealed type is "(.+)"', checked.stdout)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 from scipy.stats import norm
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import geomem
 from geomem import digitized
@@ -408,3 +409,110 @@ def test_the_papers_crosses_agree_with_a_curve_through_them_and_not_with_one_bes
         curve = Curve.from_queries(sigma, np.tile(values + off, (9, 1)), indicator=False)
         found = PaperWeights.against(curve)
         assert found.agrees == agrees and found.apart == pytest.approx(off, abs=0.01)
+
+
+def whole(rows, shift):
+    """Float64 as Python's integers: times 2^shift."""
+    return np.vectorize(int, otypes=[object])(np.ldexp(rows, shift))
+
+
+@pytest.mark.parametrize("d", [1, 255, 256, 257, 3072])
+def test_products_of_digits_are_off_by_as_little_as_is_said(d, rng, monkeypatch):
+    a, b = rng.normal(size=(2, 7, d))
+    digits = [31, 63, 63, 63, 63, 63, 63, 62]
+    for rows in (a, b):
+        rows[1] = 0
+        rows[2] = -3
+        rows[3] *= 1e30
+        rows[4] *= 10.0 ** rng.uniform(-30, 0, d)
+        rows[5, 0] = 1  # whose scale is 4; the others' digits are as large as can be
+        rows[5, 1:] = sum(4 * digit / 128**i for i, digit in enumerate(digits, 1))
+        rows[6] = np.sign(rows[6])
+    exact = whole(a, 250) @ whole(b, 250).T
+    largest = abs(a).max(1)[:, None] * abs(b).max(1)
+    lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
+    for columns in (2**15, 100):
+        monkeypatch.setattr(distances, "DIGIT_COLUMNS", columns)
+        left, right = (distances.Digits.of(torch.from_numpy(rows)) for rows in (a, b))
+        found = distances.split_products(left, right).numpy()
+        wrong = abs(whole(found, 500) - exact)
+        bound = (1.2 * d * largest + len(left.parts) * lengths) * 2.0**-53
+        assert np.all(wrong <= whole(bound, 500))
+        if columns >= d:
+            assert np.all(wrong[:1] <= whole(1e-15 * lengths, 500)[:1]), "of ordinary rows"
+    pair = distances.Digits.of(torch.from_numpy(a).reshape(7, 1, d).expand(7, 2, d))
+    np.testing.assert_array_equal(distances.products(pair, torch.from_numpy(b))[:, 1], found)
+
+
+def test_digits_of_the_widest_and_the_smallest_rows():
+    """The largest sums that int32 must hold, and numbers whose powers of two are not."""
+    signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
+    wide = (126 / 127 * signs[0])[:, None].expand(2, distances.DIGIT_COLUMNS)
+    digits = distances.Digits.of(wide)
+    assert digits.parts[0][0].abs().min() >= 60
+    found, largest = distances.split_products(digits, digits), (126 / 127) ** 2
+    expected = distances.DIGIT_COLUMNS * largest * signs
+    torch.testing.assert_close(found, expected, rtol=1e-15, atol=0)
+    small = torch.tensor([[5e-324], [1e-290], [0.0]], dtype=torch.float64)
+    one = torch.ones(1, 1, dtype=torch.float64)
+    found = distances.split_products(*map(distances.Digits.of, (small, one)))
+    torch.testing.assert_close(found, small, rtol=1e-15, atol=1e-300)
+
+
+def test_curves_and_distances_of_digits_are_those_of_float64(monkeypatch):
+    data = geomem.load_dataset("digits", n_train=300, n_heldout=60)
+    levels = np.geomspace(0.05, 50, 12)
+
+    def everything():
+        near, which = geomem.nearest(data.heldout, data.train, 3)
+        return (
+            geomem.max_posterior_weight(data.train, levels, queries=100, device="cpu").per_query,
+            geomem.shell_coverage(data.heldout, data.train, levels, device="cpu").per_query,
+            near,
+            which,
+        )
+
+    plain, made = everything(), []
+    split = distances.Digits.of
+    monkeypatch.setattr(distances, "slow_float64", lambda device: True)
+    monkeypatch.setattr(distances.Digits, "of", lambda x: made.append(x) or split(x))
+    for a, b in zip(everything(), plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
+    assert len(made) == 6, "queries and training points of each, once"
+
+
+SLOW = {(7, 5): True, (8, 6): True, (8, 9): True, (10, 3): True, (12, 0): True}
+SLOW |= dict.fromkeys([(6, 0), (6, 1), (7, 0), (8, 0), (9, 0), (10, 0)], False)  # 6.1: no int8
+
+
+@pytest.mark.parametrize(("capability", "slow"), SLOW.items())
+def test_integers_are_for_devices_of_slow_float64_alone(capability, slow, rng, monkeypatch):
+    x = torch.from_numpy(rng.normal(size=(3, 2)))
+    assert distances.factor(x) is x
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert distances.slow_float64(torch.device("cuda:1")) == slow
+    assert distances.factor(x) is x, "on the CPU"
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    assert not distances.slow_float64(torch.device("cuda:1")), "of another maker"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4", "f2", "?", ">f4", "u2", "g"])
+def test_images_move_to_a_device_before_they_become_float64(dtype, rng, monkeypatch):
+    """Onto the device without memory, for one; where torch has no such dtype, after."""
+
+    class Moves(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if kwargs and kwargs.get("device") == torch.device("meta"):
+                moved.append(kwargs["dtype"].itemsize)
+            return function(*args, **(kwargs or {}))
+
+    moved = []
+    monkeypatch.setattr(distances, "check_range", lambda name, block: None)
+    images = rng.integers(0, 2, (5, 1, 2, 3)).astype(dtype)
+    with Moves():
+        block = distances.Points(images, "train", "meta").block(slice(1, 4))
+    assert block.dtype == torch.float64 and block.shape == (3, 6)
+    native = dtype in ("u1", "<f4", "f2", "?")
+    assert moved == [images.itemsize if native else 8]
+    here = distances.Points(images, "train", "cpu").block(slice(1, 4))
+    np.testing.assert_array_equal(here, images[1:4].reshape(3, 6).astype(float))

@@ -67,6 +67,18 @@ def test_a_profile_for_a_gpu_runs_but_for_its_length(name, profile, project, cif
     assert list((tmp_path / name).glob("fig-*.svg"))
 
 
+RANDOM = {"posterior", "coverage", "regimes"}  # of the paper's Figures E.2, E.3 and 3
+
+
+def test_only_what_the_paper_draws_at_random_has_random_subsets():
+    """All else is of the first images in their own order, on which EDM-1K was trained."""
+    for name in notebooks.profiles(ROOT):
+        profile = notebooks.pick_profile(ROOT, name)
+        of_all = {n.name: notebooks.resolve(n, profile) for n in notebooks.notebooks(ROOT).values()}
+        drawn = {name for name, values in of_all.items() if values.get("data_seed", -1) != -1}
+        assert drawn in (set(), RANDOM), name
+
+
 @pytest.mark.long
 def test_the_gpu_profile_takes_an_hour_at_most_as_computed(cifar10, tmp_path, monkeypatch):
     monkeypatch.setenv(zoo.STORE_VARIABLE, str(tmp_path))

@@ -619,6 +619,7 @@ def test_bfloat16_is_used_where_asked_for(images, labels):
     assert all(p.dtype == torch.float32 for p in low.model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # of torch, on Python 3.13.0
 @pytest.mark.parametrize("network", [MLP, UNET])
 def test_compiling_changes_no_loss(images, labels, network, monkeypatch):
     """Captured and differentiated as for CUDA, but run as it stands: no C++ compiler is needed."""
@@ -642,6 +643,25 @@ def test_where_it_cannot_be_compiled_it_trains_on_with_one_line(images, labels, 
         found, _ = run(replace(config, compile=True), images, labels)
     assert len(said) == 1 and "\n" not in str(said[0].message)
     assert_same(found, run(config, images, labels)[0])
+
+
+def test_bfloat16_is_taken_by_itself_where_the_device_has_it(monkeypatch):
+    """Where it is only emulated, on a T4 or a V100, it is slower than float32, or fails."""
+    configs = {name: TrainConfig(precision=name) for name in ("auto", "float32", "bfloat16")}
+    low = {k: functools.partial(training.low_precision, c) for k, c in configs.items()}
+    for has, expected in {None: True, (7, 0): False, (7, 5): False, (8, 0): True}.items():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda has=has: has is not None)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, has=has: has)
+        assert low["auto"]("cuda") is low["auto"](torch.device("cuda", 1)) is expected
+        assert low["bfloat16"]("cuda") and low["bfloat16"]("cpu")
+        assert not low["float32"]("cuda") and not low["auto"]("cpu")
+
+
+def test_a_state_has_the_precision_of_its_device(images, monkeypatch):
+    config = small(MLP, images)
+    for low, kind in ((False, torch.float32), (True, torch.bfloat16)):
+        monkeypatch.setattr(training, "low_precision", lambda config, device, low=low: low)
+        assert TrainState(config).ema.precision == kind
 
 
 def test_the_loss_weight_is_the_networks_own(images):

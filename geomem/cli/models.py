@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import distributed
 
 from geomem.cli.main import examples, torchrun
@@ -163,6 +164,9 @@ def _fit(plan: zoo.Plan, progress: _Progress, options: argparse.Namespace) -> No
         if progress.step:
             raise
         raise ConfigError(str(error)) from error  # not one step: what was asked for is wrong
+    except torch.cuda.OutOfMemoryError as error:  # torch.OutOfMemoryError from torch 2.5 on
+        advice = "out of the GPU's memory; make train.batch or the network smaller"
+        raise WorkError(f"{advice}; {_stopped(folder, options)}") from error
     except RuntimeError as error:
         lost = isinstance(error, distributed.DistError) or "gloo" in str(error)
         if torchrun().world == 1 or not lost:
@@ -210,8 +214,7 @@ def _print_cost(asked: Experiment, name: str) -> None:
         f"({counted.basis})\n"
         f"  memory: {in_bytes(counted.memory)}: {in_bytes(counted.state_bytes)} of weights, "
         f"gradients, Adam's moments and average{held},\n"
-        f"    and {config.batch:,} x {in_bytes(counted.activation_bytes)} of activations in "
-        f"float32 (bfloat16 saves up to half of these)\n"
+        f"    and {config.batch:,} x {in_bytes(counted.activation_bytes)} of activations\n"
         f"{_settings(asked)}"
     )
 

@@ -6,19 +6,24 @@ values. The hours are an estimate, and `Cost.basis` says on what it rests.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from geomem.data.sets import source_sha256
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.diffusion.presets import ConfigError, Experiment
-from geomem.diffusion.train import TrainConfig, TrainingError, device_of, train
+from geomem.diffusion.train import TrainConfig, TrainingError, device_of, low_precision, train
 from geomem.machine import in_bytes, memory
 
 BACKWARD = 2  # FLOPs of a backward pass, in those of the forward pass before it
@@ -26,13 +31,18 @@ COPIES = 5  # of every weight: itself, its gradient, Adam's two moments, its mov
 HELD = 4  # more of them on CUDA: all but the gradient, to go back to where a loss diverges
 # What an H100 is assumed to reach in bfloat16, none of it measured here: convolutions 15% of the
 # 989e12 FLOP/s of its data sheet; what lies between them half of its 3.35e12 bytes/s, in so many
-# passes over the activations; and a step takes a while to begin. So a small network has a smaller
-# share of the peak in all: 8% that of the preset cifar10-fast, 11% the paper's.
+# passes over the activations (7 to 9 go into and out of operations, by count); and a step takes a
+# while to begin. So a small network has a smaller share of the peak in all: 6% that of the preset
+# cifar10-fast, 10% the paper's.
 CUDA_RATE, CUDA_BYTES, PASSES, STEP_SECONDS = 150e12, 1.7e12, 8, 2e-3
 CUDA_BASIS = "computed for an H100, at 15% of its peak and half of its bandwidth; not measured"
 CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
 MEASURED_BELOW = 2e9  # FLOPs of an image in training, up to which a CPU is measured instead
 DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
+# What of our networks torch.autocast has on CUDA in bfloat16, and what in float32. All else is in
+# the precision of what comes in: SiLU behind a norm in float32, a sum of convolutions in bfloat16.
+NARROW = {functional.conv2d, functional.linear, functional.scaled_dot_product_attention}
+WIDE = {functional.group_norm, functional.layer_norm}
 STEPS, STEP_FLOPS = 6, 10e9  # of that measurement, which so takes a second or two
 
 
@@ -47,8 +57,8 @@ class Cost:
     batch : of them at once.
     copies : of every parameter that training holds.
     flops : of a forward pass, per image; a multiplication and an addition are two.
-    activation_bytes : what the backward pass keeps of the forward pass, per image, were it
-        all float32; of bfloat16 training between half of it and the whole.
+    activation_bytes : what the backward pass keeps of the forward pass, per image, in the
+        precision of the training.
     rate : images per second in training.
     basis : what the rate rests on.
     """
@@ -98,7 +108,7 @@ def cost(config: TrainConfig) -> Cost:
     counted = _counted(config)
     training = counted.training_flops
     if on_cuda(config):
-        rate, basis = _computed(counted, config.precision == "float32"), CUDA_BASIS
+        rate, basis = _computed(counted, low_precision(config, "cuda")), CUDA_BASIS
     elif training > MEASURED_BELOW:
         rate = CPU_RATE * config.threads / training
         basis = f"assumes {CPU_RATE / 1e9:.0f} GFLOP/s a CPU thread, not measured"
@@ -133,13 +143,10 @@ def planned(experiment: Experiment) -> TrainConfig:
 
 
 def check_memory(config: TrainConfig, processes: int = 1) -> None:
-    """TrainingError where a training takes more memory than its device has in all.
-
-    What it takes at least: activations in bfloat16 count as half.
-    """
+    """TrainingError where a training takes more memory than its device has in all."""
     counted, device = _counted(config), device_of(config.device)
-    low = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda")
-    activations = counted.activation_bytes // (2 if low else 1)
+    # Compiled, operations are fused, and less may be kept between them: how much is not counted.
+    activations = counted.activation_bytes // (2 if config.compile else 1)
     needed = counted.state_bytes + config.batch // processes * activations
     there = memory() if device != "cuda" else torch.cuda.get_device_properties(0).total_memory
     if needed > there:
@@ -152,7 +159,8 @@ def check_memory(config: TrainConfig, processes: int = 1) -> None:
 
 def _counted(config: TrainConfig) -> Cost:
     """A cost without its time."""
-    flops, activations = count(config.model)
+    low = low_precision(config, "cuda" if on_cuda(config) else "cpu")
+    flops, activations = count(config.model, low=low)
     weights, copies = parameters(config.model), COPIES + HELD * on_cuda(config)
     return Cost(weights, config.images, config.batch, copies, flops, activations, math.nan, "")
 
@@ -163,11 +171,12 @@ def parameters(config: ModelConfig) -> int:
         return sum(weight.numel() for weight in EDMDenoiser(config).parameters())
 
 
-def count(config: ModelConfig, n: int = 1) -> tuple[int, int]:
+def count(config: ModelConfig, n: int = 1, low: bool = False) -> tuple[int, int]:
     """FLOPs of a forward pass of n images, and the bytes of activations that it leaves.
 
     FLOPs are those of the matrix products and convolutions. The bytes are those of the
-    distinct tensors that autograd keeps, the weights aside.
+    distinct tensors that autograd keeps, the weights aside, in float32 or, ``low``, as autocast
+    to bfloat16 has them on CUDA: there they are no half, but nine tenths of those in float32.
     """
     with torch.device("meta"):
         denoiser = EDMDenoiser(config)
@@ -182,20 +191,54 @@ def count(config: ModelConfig, n: int = 1) -> tuple[int, int]:
         return tensor
 
     counter = FlopCounterMode(display=False)
-    with counter, saved_tensors_hooks(keep, lambda tensor: tensor):
+    precision = _Autocast(weights) if low else contextlib.nullcontext()
+    with counter, saved_tensors_hooks(keep, lambda tensor: tensor), precision:
         denoiser.network(x, level, label)  # the scalings around it cost next to nothing
     return counter.get_total_flops(), sum(s.nbytes() for s in kept - weights)
 
 
-def _computed(counted: Cost, wide: bool) -> float:
+class _Autocast(TorchFunctionMode):
+    """What torch.autocast does on CUDA, for the meta device, where torch's does nothing.
+
+    Parameters
+    ----------
+    weights : the storages of a network's own, to which those of their copies are added.
+    """
+
+    def __init__(self, weights: set[torch.UntypedStorage]):
+        super().__init__()
+        self.weights = weights
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kind = torch.bfloat16 if func in NARROW else torch.float32 if func in WIDE else None
+        if kind is not None:
+            args = tuple(self._cast(a, kind) for a in args)
+            kwargs = {name: self._cast(a, kind) for name, a in (kwargs or {}).items()}
+        return func(*args, **(kwargs or {}))
+
+    def _cast(self, value: Any, kind: torch.dtype) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        cast = value.to(kind)
+        if isinstance(value, nn.Parameter):
+            self.weights.add(cast.untyped_storage())
+        return cast
+
+
+def _computed(counted: Cost, low: bool) -> float:
     """Images per second on an H100: arithmetic, then memory, then the start of each step.
 
-    In bfloat16; in float32, ``wide``, products in TF32 take twice as long, and there are twice the
-    bytes.
+    Without ``low`` precision products, then in TF32, take twice as long.
     """
-    arithmetic = counted.training_flops / CUDA_RATE
-    memory = PASSES * counted.activation_bytes / 2 / CUDA_BYTES
-    return 1 / ((arithmetic + memory) * (2 if wide else 1) + STEP_SECONDS / counted.batch)
+    arithmetic = counted.training_flops / CUDA_RATE * (1 if low else 2)
+    memory = PASSES * counted.activation_bytes / CUDA_BYTES
+    return 1 / (arithmetic + memory + STEP_SECONDS / counted.batch)
 
 
 def _measured(config: TrainConfig, training_flops: int) -> float:

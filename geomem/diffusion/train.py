@@ -85,7 +85,8 @@ class TrainConfig:
     device : str
         "auto", "cpu" or "cuda".
     precision : str
-        "float32" (on CUDA with products in TF32) or "bfloat16"; "auto": the latter on CUDA.
+        "float32" (on CUDA with products in TF32) or "bfloat16"; "auto": the latter on CUDA
+        devices that have it, of compute capability 8.0 or more (no T4, no V100).
     compile : bool
         Use torch.compile where it works: pays off on CUDA in long runs.
     threads : int
@@ -193,7 +194,7 @@ class TrainState:
             torch.default_generator.manual_seed(config.seed)  # torch's would reseed CUDA's, too
             self.model = EDMDenoiser(config.model)
         cuda = self.device.type == "cuda"
-        low = config.precision == "bfloat16" or (config.precision == "auto" and cuda)
+        low = low_precision(config, self.device)
         self.model.precision = torch.bfloat16 if low else torch.float32
         self.model.to(self.device)
         if cuda:
@@ -533,3 +534,15 @@ def device_of(name: str) -> str:
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def low_precision(config: TrainConfig, device: str | torch.device) -> bool:
+    """Whether a config is trained in bfloat16 on "cpu" or "cuda".
+
+    A CUDA device that is not here is taken to have it. Older ones than Ampere emulate it, slowly.
+    """
+    if config.precision != "auto":
+        return config.precision == "bfloat16"
+    if torch.device(device).type != "cuda":
+        return False
+    return not torch.cuda.is_available() or torch.cuda.get_device_capability(device) >= (8, 0)

@@ -18,7 +18,14 @@ import torch
 
 from geomem.geometry.arrays import Array
 from geomem.geometry.coverage import shell_coverage
-from geomem.geometry.distances import NOISE_BYTES, QUERY_ROWS, TRAIN_ROWS
+from geomem.geometry.distances import (
+    BLOCK_DRAWS,
+    NOISE_BYTES,
+    QUERY_ROWS,
+    TRAIN_ROWS,
+    factor,
+    products,
+)
 from geomem.geometry.posterior import max_posterior_weight
 
 FLOAT = 8  # bytes of a float64
@@ -63,10 +70,14 @@ class Work:
     @property
     def passes(self) -> int:
         """Times that the training set is read: for its mean, and for each group of draws."""
-        rows = min(self.queries, QUERY_ROWS)
-        group = max(1, NOISE_BYTES // (FLOAT * self.d * rows))
         blocks = math.ceil(self.queries / QUERY_ROWS)
-        return sum(1 + blocks * math.ceil(draws / group) for draws in self.draws)
+        return sum(1 + blocks * math.ceil(draws / self.group) for draws in self.draws)
+
+    @property
+    def group(self) -> int:
+        """Draws that see the training set together, at most."""
+        rows = min(self.queries, QUERY_ROWS)
+        return min(BLOCK_DRAWS, max(1, NOISE_BYTES // (FLOAT * self.d * rows)))
 
     @property
     def bytes(self) -> float:
@@ -90,7 +101,7 @@ class Work:
         Queries and noise, one block, its products, and what is kept for each level, draw and query.
         """
         rows = min(self.queries, QUERY_ROWS)
-        noise = min(NOISE_BYTES, FLOAT * self.d * rows * max(self.draws))
+        noise = FLOAT * self.d * rows * min(self.group, max(self.draws))
         block = FLOAT * self.d * (rows + TRAIN_ROWS) + 2.0 * FLOAT * rows * TRAIN_ROWS
         return noise + block + 2.0 * FLOAT * self.levels * self.queries * max(self.draws)
 
@@ -205,7 +216,9 @@ def this_machine(work: Work, seconds: float, *, seed: int = 0, device: str = "cp
     a, b = (
         torch.from_numpy(stream.standard_normal((n, work.d))).to(device) for n in (rows, TRAIN_ROWS)
     )
-    product = timed(lambda: float((a @ b.T)[0, 0]), device)  # a number waits for its device
+    ready = factor(a)
+    # As a number, which waits for its device.
+    product = timed(lambda: float(products(ready, b)[0, 0]), device)
     flops = 2 * rows * TRAIN_ROWS * work.d / product
     rest = seconds - work.flops / flops - drawing * work.normals
     return Machine(flops, work.terms / max(rest, 1e-3 * seconds), 1 / drawing)

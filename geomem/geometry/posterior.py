@@ -24,10 +24,12 @@ from geomem.geometry.distances import (
     Place,
     Points,
     check_draws,
+    factor,
     like,
     over_noisy_blocks,
     pair,
     per_query,
+    products,
     queries_of,
 )
 from geomem.geometry.ranks import log_sum
@@ -128,9 +130,9 @@ class EmpiricalDenoiser:
         """
         squares = (per_query(sigma, q) ** 2).clamp(min=LEAST)
         for rows in q.slices(QUERY_ROWS):
-            x = q.block(rows, self._centre)
+            x = factor(q.block(rows, self._centre))
             for columns, block, half in self._kept or self._read():
-                yield rows, columns, (x @ block.T - half) / squares[rows], block
+                yield rows, columns, (products(x, block) - half) / squares[rows], block
 
     def _read(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """The centred training set in blocks, each with its ||x_i||^2 / 2."""
