@@ -250,7 +250,7 @@ def device(data: str, out: Path, quick: bool) -> None:
 
 
 def checks(data: str, out: Path, quick: bool) -> None:
-    """Each of `CHECKS`: how far the device is from the CPU, and how far it may be."""
+    """Each of `CHECKS`: how far apart two ways are, mostly device and CPU, and may be."""
     train, heldout, _ = images_of(data)
     wrong = []
     for check, (measure, allowed) in CHECKS.items():
@@ -417,7 +417,8 @@ def outcomes(said: list[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in said:
         if match := re.match(r"\S+::(.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", line):
-            found.setdefault(match[2].lower(), []).append(match[1])
+            kind = {"ERROR": "errors"}.get(match[2], match[2].lower())  # "error" is the stage's own
+            found.setdefault(kind, []).append(match[1])
     return found
 
 

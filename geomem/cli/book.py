@@ -165,8 +165,7 @@ def list_notebooks(options: argparse.Namespace) -> None:
 def run_notebook(options: argparse.Namespace) -> None:
     root = project_root()
     notebook, profile = pick(root, options.name), pick_profile(root, options.profile)
-    given = {name.removeprefix(f"{notebook.name}."): value for name, value in options.parameter}
-    parameters = resolve(notebook, profile, given)
+    parameters = resolve_all([notebook], profile, dict(options.parameter))[notebook.name]
     out = None if options.out is None else Path(options.out).resolve()
     os.chdir(root)
     parameters = runs.fit_to_data(notebook, parameters, fetch=True)

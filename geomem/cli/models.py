@@ -165,6 +165,8 @@ def _fit(plan: zoo.Plan, progress: _Progress, options: argparse.Namespace) -> No
             raise
         raise ConfigError(str(error)) from error  # not one step: what was asked for is wrong
     except torch.cuda.OutOfMemoryError as error:  # torch.OutOfMemoryError from torch 2.5 on
+        if torchrun().rank:  # whose lines are not printed, but for a traceback
+            raise
         advice = "out of the GPU's memory; make train.batch or the network smaller"
         raise WorkError(f"{advice}; {_stopped(folder, options)}") from error
     except RuntimeError as error:

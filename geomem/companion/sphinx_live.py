@@ -54,9 +54,10 @@ class Live(Generated):
         if not {"notebook", "twin"} <= self.options.keys():
             raise self.error(f"live figure {name!r} needs a notebook and its still twin")
         result = Result(Path(self.env.srcdir), self.options["notebook"])
-        data = [*result.attachments(file_of(name)), *result.attachments(file_of(f"{name}-*"))]
+        data = result.attachments(file_of(name))
         if not data:
             raise self.error(f"no data of a live figure {name!r}: run {self.options['notebook']}")
+        data += result.attachments(file_of(f"{name}-*"))
         for path in data:
             self.env.note_dependency(str(path))
         box = nodes.container(classes=["live"], ids=[f"live-{name}"])

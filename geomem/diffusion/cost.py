@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geomem.data.sets import source_sha256
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
-from geomem.diffusion.presets import ConfigError, Experiment
+from geomem.diffusion.presets import Experiment
 from geomem.diffusion.train import TrainConfig, TrainingError, device_of, low_precision, train
 from geomem.machine import in_bytes, memory
 
@@ -107,8 +107,8 @@ def cost(config: TrainConfig) -> Cost:
     """
     counted = _counted(config)
     training = counted.training_flops
-    if on_cuda(config):
-        rate, basis = _computed(counted, low_precision(config, "cuda")), CUDA_BASIS
+    if on_cuda(config):  # whatever is here: an H100 has bfloat16
+        rate, basis = _computed(config), CUDA_BASIS
     elif training > MEASURED_BELOW:
         rate = CPU_RATE * config.threads / training
         basis = f"assumes {CPU_RATE / 1e9:.0f} GFLOP/s a CPU thread, not measured"
@@ -136,17 +136,17 @@ def planned(experiment: Experiment) -> TrainConfig:
         images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     else:
         images = data.load().train
-    try:
-        return experiment.train.for_images(images)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    return experiment.complete(images).train
 
 
 def check_memory(config: TrainConfig, processes: int = 1) -> None:
-    """TrainingError where a training takes more memory than its device has in all."""
+    """TrainingError where a training takes more memory than its device has in all.
+
+    What it takes at least: up to a tenth of what is counted, attention's matrices, kernels need not
+    keep; compiled, operations are fused, and half is a guess.
+    """
     counted, device = _counted(config), device_of(config.device)
-    # Compiled, operations are fused, and less may be kept between them: how much is not counted.
-    activations = counted.activation_bytes // (2 if config.compile else 1)
+    activations = counted.activation_bytes * (5 if config.compile else 9) // 10
     needed = counted.state_bytes + config.batch // processes * activations
     there = memory() if device != "cuda" else torch.cuda.get_device_properties(0).total_memory
     if needed > there:
@@ -158,7 +158,7 @@ def check_memory(config: TrainConfig, processes: int = 1) -> None:
 
 
 def _counted(config: TrainConfig) -> Cost:
-    """A cost without its time."""
+    """A cost without its time, in the precision that its device has."""
     low = low_precision(config, "cuda" if on_cuda(config) else "cpu")
     flops, activations = count(config.model, low=low)
     weights, copies = parameters(config.model), COPIES + HELD * on_cuda(config)
@@ -176,7 +176,7 @@ def count(config: ModelConfig, n: int = 1, low: bool = False) -> tuple[int, int]
 
     FLOPs are those of the matrix products and convolutions. The bytes are those of the
     distinct tensors that autograd keeps, the weights aside, in float32 or, ``low``, as autocast
-    to bfloat16 has them on CUDA: there they are no half, but nine tenths of those in float32.
+    to bfloat16 has them on CUDA: of our U-Nets no half, but nine tenths of those in float32.
     """
     with torch.device("meta"):
         denoiser = EDMDenoiser(config)
@@ -231,14 +231,16 @@ class _Autocast(TorchFunctionMode):
         return cast
 
 
-def _computed(counted: Cost, low: bool) -> float:
+def _computed(config: TrainConfig) -> float:
     """Images per second on an H100: arithmetic, then memory, then the start of each step.
 
-    Without ``low`` precision products, then in TF32, take twice as long.
+    In bfloat16, unless the config says float32; then products, in TF32, take twice as long.
     """
-    arithmetic = counted.training_flops / CUDA_RATE * (1 if low else 2)
-    memory = PASSES * counted.activation_bytes / CUDA_BYTES
-    return 1 / (arithmetic + memory + STEP_SECONDS / counted.batch)
+    low = config.precision != "float32"
+    flops, activations = count(config.model, low=low)
+    arithmetic = (1 + BACKWARD) * flops / CUDA_RATE * (1 if low else 2)
+    memory = PASSES * activations / CUDA_BYTES
+    return 1 / (arithmetic + memory + STEP_SECONDS / config.batch)
 
 
 def _measured(config: TrainConfig, training_flops: int) -> float:

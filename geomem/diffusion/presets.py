@@ -134,6 +134,18 @@ class Experiment:
                 f"train.model.n_classes=2, got {n_classes}."
             )
 
+    def complete(self, images: np.ndarray) -> Experiment:
+        """This experiment with what it leaves to its training images measured on them.
+
+        Raises
+        ------
+        ConfigError : the network does not take such images.
+        """
+        try:
+            return replace(self, train=self.train.for_images(images))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
 
 def _pair(
     name: str, data: DataConfig, n_small: int, train: TrainConfig, **large: Any

@@ -23,7 +23,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,10 @@ class Plan:
         ConfigError : images that the network cannot take.
         """
         data = experiment.data.load() if data is None else data
-        try:
-            config = experiment.train.for_images(data.train)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        name = f"{data.name}-{len(data.train)}-{config.model.network}-{key(config, data)}"
-        return cls(replace(experiment, train=config), data, _root(root) / name)
+        whole = experiment.complete(data.train)
+        network, hashed = whole.train.model.network, key(whole.train, data)
+        name = f"{data.name}-{len(data.train)}-{network}-{hashed}"
+        return cls(whole, data, _root(root) / name)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ NEAR = 1e-8  # squared distance, relative to the norms, below which it is recomp
 STREAM = 1000  # bytes of a stream of random numbers, one for each draw
 NOISE_BYTES = 256 * 2**20  # noise held at once, over draws
 COPIED = {np.dtype(kind) for kind in "?bBhilefd"}  # what goes to another device as it is
-FAST_FLOAT64 = {(6, 0), (7, 0), (8, 0), (9, 0), (10, 0)}  # compute capabilities: half of float32
+FAST_FLOAT64 = {(8, 0), (9, 0), (10, 0)}  # compute capabilities: half of float32
 FAST_INT8 = (7, 5)  # the first with tensor cores for int8
 DIGITS = 8  # of 7 bits each; float64 has 53 bits
 DIGIT_COLUMNS = 2**15  # with 8 products in each at most, int32 sums reach 8 * 64^2 * 2^15 = 2^30
@@ -270,7 +270,7 @@ class Digits:
     """Finite rows of float64 written in integers, whose products are summed without rounding.
 
     x = scale * (digit_0 / 128 + digit_1 / 128^2 + ...), |digit_i| <= 64, up to 2^-57 scale: an
-    error-free split, as in the Ozaki scheme. They take as many bytes as x.
+    error-free split, as in the Ozaki scheme. They take as many bytes as x, padding aside.
 
     Attributes
     ----------
