@@ -199,7 +199,7 @@ def test_the_papers_gap_is_carried_over_by_its_own_geometry(cifar10):
     weight = max_posterior_weight(data.train, ends[1:], queries=300).estimate(0)
     assert covered.low < gaps.PAPER_COVERAGE < covered.high
     assert weight.low < gaps.PAPER_WEIGHT < weight.high
-    geometry = measure_regimes(data.heldout, data.train)
+    geometry = measure_regimes(data.heldout, data.train, queries=300)
     found = gaps.carried_over(gaps.PAPER_BALANCES, geometry)
     assert found.low == pytest.approx(1, rel=0.05) and found.high == pytest.approx(5, rel=0.05)
     zone = geometry.zone  # of our rule, as the chapter says it
