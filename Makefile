@@ -13,7 +13,7 @@ OPTIONS := $(if $(PROFILE),--profile $(PROFILE)) $(if $(DATASET),-p dataset "$(D
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 LOCKED := requirements.lock requirements-torch.lock pyproject.toml
 
-# Python compiles what is imported, when it first is, and keeps it; pip would compile everything.
+# Python keeps what it has compiled: workers and kernels, all of which import the package.
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: book pdf test test-all faults mutants licences setup
@@ -40,6 +40,7 @@ mutants: setup
 licences: setup
 	@$(BIN)/python .ci/licences
 
+# pip would compile 12,000 files on one core; here all cores do, but a few that are for other Pythons.
 # Installs again only when the lock (or the package's own metadata) has changed, or when what is
 # there does not run, as the environment of a host does not in a container.
 setup:
@@ -51,4 +52,5 @@ setup:
 	  $(PIP) --require-hashes --no-deps -r requirements.lock && \
 	  $(PIP) -r requirements-torch.lock && \
 	  $(PIP) --no-deps --no-build-isolation -e . && \
+	  { $(BIN)/python -m compileall -qq -j 0 .venv/lib || true; } && \
 	  cat $(LOCKED) > .venv/installed; }
