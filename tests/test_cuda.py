@@ -19,7 +19,7 @@ from geomem.diffusion import train as training
 from geomem.diffusion.network import EDMDenoiser, ModelConfig
 from geomem.diffusion.sampler import sample
 from geomem.diffusion.train import Batch, DeviceDraws, HostDraws, TrainState
-from geomem.geometry import distances
+from geomem.geometry import distances, integer_products
 
 pytestmark = [
     pytest.mark.cuda,
@@ -205,6 +205,6 @@ def test_curves_and_nearest_distances_are_those_of_a_cpu(rng, monkeypatch, dtype
 
     theirs = everything("cpu")
     if slow is not None:
-        monkeypatch.setattr(distances, "slow_float64", lambda device: slow)
+        monkeypatch.setattr(integer_products, "slow_float64", lambda device: slow)
     for ours, expected in zip(everything("cuda"), theirs, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)

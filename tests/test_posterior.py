@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import geomem
 from geomem import digitized
-from geomem.geometry import distances
+from geomem.geometry import distances, integer_products
 from geomem.geometry.curve import Curve
 from geomem.geometry.paper_weights import PaperWeights
 from geomem.geometry.regimes import find_regimes
@@ -432,30 +432,30 @@ def test_products_of_digits_are_off_by_as_little_as_is_said(d, rng, monkeypatch)
     largest = abs(a).max(1)[:, None] * abs(b).max(1)
     lengths = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
     for columns in (2**15, 100):
-        monkeypatch.setattr(distances, "DIGIT_COLUMNS", columns)
-        left, right = (distances.Digits.of(torch.from_numpy(rows)) for rows in (a, b))
-        found = distances.split_products(left, right).numpy()
+        monkeypatch.setattr(integer_products, "DIGIT_COLUMNS", columns)
+        left, right = (integer_products.Digits.of(torch.from_numpy(rows)) for rows in (a, b))
+        found = integer_products.split_products(left, right).numpy()
         wrong = abs(whole(found, 500) - exact)
         bound = (1.2 * d * largest + len(left.parts) * lengths) * 2.0**-53
         assert np.all(wrong <= whole(bound, 500))
         if columns >= d:
             assert np.all(wrong[:1] <= whole(1e-15 * lengths, 500)[:1]), "of ordinary rows"
-    pair = distances.Digits.of(torch.from_numpy(a).reshape(7, 1, d).expand(7, 2, d))
-    np.testing.assert_array_equal(distances.products(pair, torch.from_numpy(b))[:, 1], found)
+    pair = integer_products.Digits.of(torch.from_numpy(a).reshape(7, 1, d).expand(7, 2, d))
+    np.testing.assert_array_equal(integer_products.products(pair, torch.from_numpy(b))[:, 1], found)
 
 
 def test_digits_of_the_widest_and_the_smallest_rows():
     """The largest sums that int32 must hold, and numbers whose powers of two are not."""
     signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]], dtype=torch.float64)
-    wide = (126 / 127 * signs[0])[:, None].expand(2, distances.DIGIT_COLUMNS)
-    digits = distances.Digits.of(wide)
+    wide = (126 / 127 * signs[0])[:, None].expand(2, integer_products.DIGIT_COLUMNS)
+    digits = integer_products.Digits.of(wide)
     assert digits.parts[0][0].abs().min() >= 60
-    found, largest = distances.split_products(digits, digits), (126 / 127) ** 2
-    expected = distances.DIGIT_COLUMNS * largest * signs
+    found, largest = integer_products.split_products(digits, digits), (126 / 127) ** 2
+    expected = integer_products.DIGIT_COLUMNS * largest * signs
     torch.testing.assert_close(found, expected, rtol=1e-15, atol=0)
     small = torch.tensor([[5e-324], [1e-290], [0.0]], dtype=torch.float64)
     one = torch.ones(1, 1, dtype=torch.float64)
-    found = distances.split_products(*map(distances.Digits.of, (small, one)))
+    found = integer_products.split_products(*map(integer_products.Digits.of, (small, one)))
     torch.testing.assert_close(found, small, rtol=1e-15, atol=1e-300)
 
 
@@ -473,9 +473,9 @@ def test_curves_and_distances_of_digits_are_those_of_float64(monkeypatch):
         )
 
     plain, made = everything(), []
-    split = distances.Digits.of
-    monkeypatch.setattr(distances, "slow_float64", lambda device: True)
-    monkeypatch.setattr(distances.Digits, "of", lambda x: made.append(x) or split(x))
+    split = integer_products.Digits.of
+    monkeypatch.setattr(integer_products, "slow_float64", lambda device: True)
+    monkeypatch.setattr(integer_products.Digits, "of", lambda x: made.append(x) or split(x))
     for a, b in zip(everything(), plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-9)
     assert len(made) == 6, "queries and training points of each, once"
@@ -488,12 +488,12 @@ SLOW |= dict.fromkeys([(6, 0), (6, 1), (7, 0), (8, 0), (9, 0), (10, 0)], False) 
 @pytest.mark.parametrize(("capability", "slow"), SLOW.items())
 def test_integers_are_for_devices_of_slow_float64_alone(capability, slow, rng, monkeypatch):
     x = torch.from_numpy(rng.normal(size=(3, 2)))
-    assert distances.factor(x) is x
+    assert integer_products.factor(x) is x
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert distances.slow_float64(torch.device("cuda:1")) == slow
-    assert distances.factor(x) is x, "on the CPU"
+    assert integer_products.slow_float64(torch.device("cuda:1")) == slow
+    assert integer_products.factor(x) is x, "on the CPU"
     monkeypatch.setattr(torch.version, "hip", "6.4")
-    assert not distances.slow_float64(torch.device("cuda:1")), "of another maker"
+    assert not integer_products.slow_float64(torch.device("cuda:1")), "of another maker"
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<f4", "f2", "?", ">f4", "u2", "g"])

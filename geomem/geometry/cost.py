@@ -23,9 +23,8 @@ from geomem.geometry.distances import (
     NOISE_BYTES,
     QUERY_ROWS,
     TRAIN_ROWS,
-    factor,
-    products,
 )
+from geomem.geometry.integer_products import factor, products
 from geomem.geometry.posterior import max_posterior_weight
 
 FLOAT = 8  # bytes of a float64

@@ -8,7 +8,7 @@ Everything that the paper's geometry measures is a function of
 so one pass over the training set serves every noise level. Distances are
 accumulated in float64 after the training mean has been subtracted: in float32 the
 same expansion is wrong by tens of nats in the log-weights at sigma = 0.002. GPUs whose
-float64 is slow sum integers instead, as accurately; see `Digits`.
+float64 is slow sum integers instead, as accurately: `geomem.geometry.integer_products`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache
 from types import EllipsisType
 from typing import Any, TypeVar, overload
 
@@ -34,6 +34,7 @@ from geomem.geometry.arrays import (
     check_sigmas,
     check_slices,
 )
+from geomem.geometry.integer_products import Digits, factor, products
 from geomem.geometry.ranks import agreed, gathered, merged, nearest_of_all
 from geomem.machine import in_bytes, memory
 from geomem.progress import bar
@@ -52,11 +53,6 @@ NEAR = 1e-8  # squared distance, relative to the norms, below which it is recomp
 STREAM = 1000  # bytes of a stream of random numbers, one for each draw
 NOISE_BYTES = 256 * 2**20  # noise held at once, over draws
 COPIED = {np.dtype(kind) for kind in "?bBhilefd"}  # what goes to another device as it is
-FAST_FLOAT64 = {(8, 0), (9, 0), (10, 0)}  # compute capabilities: half of float32
-FAST_INT8 = (7, 5)  # the first with tensor cores for int8
-DIGITS = 8  # of 7 bits each; float64 has 53 bits
-DIGIT_COLUMNS = 2**15  # with 8 products in each at most, int32 sums reach 8 * 64^2 * 2^15 = 2^30
-PADDED = 32  # int8 matrices have a multiple of so many rows and columns
 
 
 @dataclass(frozen=True)
@@ -255,89 +251,6 @@ def per_query(sigma: float | Array, queries: Points) -> torch.Tensor:
     if len(levels) not in (1, len(queries)):
         raise ValueError(f"sigma: expected one noise level or {len(queries)}, got {len(levels)}.")
     return levels.expand(len(queries))[:, None]
-
-
-def slow_float64(device: torch.device) -> bool:
-    """Whether `Digits` are multiplied faster than float64: on most CUDA devices, on no other."""
-    if device.type != "cuda" or torch.version.hip:
-        return False
-    capability = torch.cuda.get_device_capability(device)
-    return capability >= FAST_INT8 and capability not in FAST_FLOAT64
-
-
-@dataclass(frozen=True)
-class Digits:
-    """Finite rows of float64 written in integers, whose products are summed without rounding.
-
-    x = scale * (digit_0 / 128 + digit_1 / 128^2 + ...), |digit_i| <= 64, up to 2^-57 scale: an
-    error-free split, as in the Ozaki scheme. They take as many bytes as x, padding aside.
-
-    Attributes
-    ----------
-    shape : (..., R), of the rows.
-    scale : (R, 1), powers of two, with 2 max|x| < scale <= 4 max|x|.
-    parts : (R', 8, d') int8 of each `DIGIT_COLUMNS` columns, padded by zeros.
-    """
-
-    shape: torch.Size
-    scale: torch.Tensor
-    parts: list[torch.Tensor]
-
-    @classmethod
-    def of(cls, x: torch.Tensor) -> Digits:
-        """Those of x (..., R, d)."""
-        rows = x.flatten(0, -2)
-        top = rows.abs().amax(1, keepdim=True).clamp(min=2.0**-1000)  # also of a row of zeros
-        scale = 2 * top / top.frexp().mantissa
-        parts = [_digits(some, scale) for some in rows.split(DIGIT_COLUMNS, 1)]
-        return cls(x.shape[:-1], scale, parts)
-
-
-def _digits(x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Of x (R, d) with a scale (R, 1): (R', 8, d') int8. Every step is exact."""
-    rows, columns = (math.ceil(n / PADDED) * PADDED for n in x.shape)
-    digits = torch.zeros(rows, DIGITS, columns, dtype=torch.int8, device=x.device)
-    for some in _cut(slice(0, len(x)), TRAIN_ROWS):
-        rest = x[some] / scale[some]
-        for i in range(DIGITS):
-            digit = rest.mul_(128).round()
-            digits[some, i, : x.shape[1]] = digit
-            rest -= digit
-    return digits
-
-
-def factor(x: torch.Tensor) -> torch.Tensor | Digits:
-    """Rows (..., R, d) as `products` takes them fastest: to be asked once, for many products."""
-    return Digits.of(x) if slow_float64(x.device) else x
-
-
-def products(a: torch.Tensor | Digits, b: torch.Tensor) -> torch.Tensor:
-    """<a_q, b_i> of a `factor` (..., R, d) and rows (B, d) -> (..., R, B) float64."""
-    return split_products(a, Digits.of(b)) if isinstance(a, Digits) else a @ b.T
-
-
-def split_products(a: Digits, b: Digits) -> torch.Tensor:
-    """<a_q, b_i> -> (..., R, B) float64.
-
-    Wrong by (1.2 d max|a_q| max|b_i| + p |a_q| |b_i|) 2^-53 at most, of p parts: by what the rows
-    have beyond their digits, and by rounding. Of a float64 sum d |a_q| |b_i| 2^-53 is known.
-    """
-    rows, columns = len(a.scale), len(b.scale)
-    total = reduce(torch.add, map(_digit_products, a.parts, b.parts))[:rows, :columns]
-    return (total * a.scale).mul_(b.scale.T).reshape(*a.shape, columns)
-
-
-def _digit_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Of digits (R, 8, d) and (B, 8, d) -> (R, B) float64; those of i + j > 8 hardly matter."""
-    total = torch.zeros(len(left), len(right), dtype=torch.float64, device=left.device)
-    turned = right.flip(1)  # so that all pairs of one i + j lie side by side: one product
-    for order in range(DIGITS, -1, -1):  # the least first
-        first, last = max(0, order + 1 - DIGITS), min(order + 1, DIGITS)
-        shift = DIGITS - 1 - order
-        i, j = left[:, first:last], turned[:, first + shift : last + shift]
-        whole = torch._int_mm(i.flatten(1), j.flatten(1).T)
-        total.add_(whole, alpha=128.0 ** -(order + 2))
-    return total
 
 
 def squared_distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -24,14 +24,13 @@ from geomem.geometry.distances import (
     Place,
     Points,
     check_draws,
-    factor,
     like,
     over_noisy_blocks,
     pair,
     per_query,
-    products,
     queries_of,
 )
+from geomem.geometry.integer_products import factor, products
 from geomem.geometry.ranks import log_sum
 
 KEPT_BYTES = 2**28  # a training set up to this size is kept as float64; a larger one is read anew
