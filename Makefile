@@ -40,7 +40,9 @@ mutants: setup
 licences: setup
 	@$(BIN)/python .ci/licences
 
-# pip would compile 12,000 files on one core; here all cores do, but a few that are for other Pythons.
+# Two pips at once, one for torch, the largest; what that needs besides (on a GPU's machine) comes
+# after. pip would compile 12,000 files on one core; here all cores do, but for tests, which nothing
+# imports, and a few files that are for other Pythons.
 # Installs again only when the lock (or the package's own metadata) has changed, or when what is
 # there does not run, as the environment of a host does not in a container.
 setup:
@@ -49,8 +51,9 @@ setup:
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
 	  echo "setting up .venv (about a minute, 1.5 GB)" && \
 	  $(PYTHON) -m venv .venv && \
-	  $(PIP) --require-hashes --no-deps -r requirements.lock && \
+	  { $(PIP) --no-deps -r requirements-torch.lock & \
+	    $(PIP) --require-hashes --no-deps -r requirements.lock && wait $$!; } && \
 	  $(PIP) -r requirements-torch.lock && \
 	  $(PIP) --no-deps --no-build-isolation -e . && \
-	  { $(BIN)/python -m compileall -qq -j 0 .venv/lib || true; } && \
+	  { $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true; } && \
 	  cat $(LOCKED) > .venv/installed; }

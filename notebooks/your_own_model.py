@@ -127,51 +127,49 @@ for kind, clock in clocks.items():
     print(asked[kind](Net(images[0].numel(), clock)))
 
 # %% [markdown]
-# ## Trained until they memorize, and watched
-#
-# A monitor looks at every training now and then, at the loss on held-out images and at the copies
-# among a few samples. By the held-out images alone it says when it would have stopped; here
-# training goes on, to see what stopping saves. The network of the best look is kept.
-
-# %%
-seeds, none = range(seed, seed + trainings), geomem.Gap(Window(0, 0))
-monitors, denoisers, told = {}, {}, {}
-for kind, s in product(steps, seeds):
-    watch = monitors[kind, s] = geomem.Monitor(data.train, choosing, quiet=s > seed, device=device)
-    when = {*np.geomspace(50, steps[kind], looks).astype(int).tolist()}
-    for step, network in train(kind, s, none):
-        if step in when:
-            watch.look(step, asked[kind](network))
-            if watch.best == step and (kind, s) not in told:
-                best = deepcopy(network)
-            if watch.stop:
-                told.setdefault((kind, s), step)
-    denoisers[kind, "plain", s], denoisers[kind, "stopped", s] = map(asked[kind], (network, best))
-
-# %%
-firsts = {kind: monitors[kind, seed] for kind in steps}
-companion.figure(own.watched(firsts), "fig-own-watched", data=[data])
-
-# %% [markdown]
 # ## A gap, from the images alone
 #
 # Where to train less needs no network: a Gaussian of the images, shrunk, stands in for one. Beside
 # it the danger zone alone, of which nothing is kept, as the paper prescribes.
 
 # %%
-gap = geomem.suggest_gap(data.train, choosing, keep=keep, seed=seed, device=device)
+suggest = companion.kept(geomem.suggest_gap)
+gap = suggest(data.train, choosing, keep=keep, seed=seed, device=device)
 left_out = ({"zone gap": geomem.Gap(gap.zone)} if gap.zone else {}) | {"copy gap": gap}
-for (kind, s), (name, left) in product(monitors, left_out.items()):
-    *_, (_, network) = train(kind, s, left)
-    denoisers[kind, name, s] = asked[kind](network)
 print(gap.evidence)
 (units := companion.Table({"in": [*gap.in_words()], "the gap": [*gap.in_words().values()]}))
 
 # %% [markdown]
-# ## Judged alike
+# ## Trained until they memorize, and watched
 #
-# By samples from the same noises, by the other half of the held-out images, and by the distance to
-# real images that no network here has seen.
+# A monitor looks at every training now and then, at the loss on held-out images and at the copies
+# among a few samples. By the held-out images alone it says when it would have stopped; here
+# training goes on, to see what stopping saves. The network of the best look is kept.
+
+
+# %%
+@companion.kept
+def watched(kind, seed):
+    watch, told = geomem.Monitor(data.train, choosing, quiet=True, device=device), None
+    when = {*np.geomspace(50, steps[kind], looks).astype(int).tolist()}
+    for step, average in train(kind, seed, geomem.Gap(Window(0, 0))):
+        if step in when:
+            watch.look(step, asked[kind](average))
+            if watch.best == step and told is None:
+                best = deepcopy(average.module)
+            told = step if watch.stop and told is None else told
+    return watch, told, average.module, best
+
+
+@companion.kept
+def trained(kind, seed, gap):
+    *_, (_, average) = train(kind, seed, gap)
+    return average.module
+
+
+# %% [markdown]
+# All are judged alike: by samples from the same noises, by the other half of the held-out images,
+# and by the distance to real images that no network here has seen.
 
 # %%
 features = {"principal components": PrincipalComponents.of(unseen)}
@@ -179,11 +177,23 @@ bench = Bench(
     geomem.DistinctImages(data.train, device), judging, unseen, features,
     n=n_samples, sigmas=np.geomspace(0.03, 30, n_sigmas), seed=seed, device=device,
 )  # fmt: skip
-judged = {kind: {} for kind in steps}
-for (kind, name, s), denoise in denoisers.items():
-    done = told.get((kind, s), steps[kind]) if name == "stopped" else steps[kind]
-    judged[kind][name, s] = bench.judge(denoise, batch * done, seed=s)
+judge, seeds = companion.kept(bench.judge), range(seed, seed + trainings)
+monitors, told, denoisers, judged = {}, {}, {}, {kind: {} for kind in steps}
+for kind, s in product(steps, seeds):
+    monitors[kind, s], told[kind, s], *networks = watched(kind, s)
+    networks += [trained(kind, s, gap) for gap in left_out.values()]
+    for name, network in zip(["plain", "stopped", *left_out], networks, strict=True):
+        done = (name == "stopped" and told[kind, s]) or steps[kind]
+        denoise = denoisers[kind, name, s] = asked[kind](network)
+        judged[kind][name, s] = judge(denoise, batch * done, seed=s)
 found = {kind: Study(judged[kind]) for kind in steps}
+
+# %%
+firsts = {kind: monitors[kind, seed] for kind in steps}
+companion.figure(own.watched(firsts), "fig-own-watched", data=[data])
+
+# %% [markdown]
+# ## What each bought
 
 # %%
 names = {"plain": "to the end", "stopped": "stopped early", "zone gap": "zone left out"}
@@ -274,7 +284,7 @@ claim("stopped-fewer", says, every(study.fewer("stopped") for study in both))
 says = "every monitor says stop, and what it keeps copies no more than new images pass by chance"
 begun = {key: watch.copies_begin for key, watch in monitors.items()}
 clean = [below(study.share("stopped"), floor) for study in both]
-claim("stop-in-time", says, every([all(key in told for key in monitors), *clean]))
+claim("stop-in-time", says, every([all(told.values()), *clean]))
 says = "the gap's samples are nearer to unseen images than the stopped network's"
 claim("gap-nearer", says, every(study.nearer("copy gap", "stopped") for study in both))
 says = "and the stopped network's nearer than the gap's"
@@ -310,7 +320,7 @@ for kind, study in found.items():
     there = against["stopped"]
     said |= dict(error_outside=there.in_words(~inside), error_largest=there.estimate(-1))
     said |= dict(best=[monitors[key].best for key in mine], table=tables[kind])
-    said |= dict(told=[told.get(key, "never") for key in mine], **study.framed(names, 8))
+    said |= dict(told=[told[key] or "never" for key in mine], **study.framed(names, 8))
     said |= dict(begin=[begun[key] or "never" for key in mine])
     said |= dict(distance=study.quality("copy gap", "stopped")["principal components"])
     companion.quote(**{kind.lower(): said})

@@ -8,6 +8,7 @@ import shutil
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -188,3 +189,51 @@ def test_changed_code_that_is_reached_is_computed_again(tmp_path, monkeypatch, n
     path.write_text(path.read_text().replace("THIRD = 1 / 3", f"THIRD = {new}"))
     assert (digest(memorized_fraction) == before) is same
     assert digest(shell_radii) == apart, "it does not reach the ratio test"
+
+
+def test_a_function_of_a_notebook_stands_on_what_ran_before_it(tmp_path, monkeypatch):
+    """Its code, parameters and data; not on what runs after it, nor on words."""
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+    calls = tmp_path / "calls"
+    before = ["", "n = 3", "from geomem import shell_coverage", "def square(): ..."]
+    state = {"parameters": {"n": 3}, "data": {"digits": "1f"}}
+
+    def made():
+        return len(calls.read_text())
+
+    def answer(cells, **changes):
+        def square(x):
+            with calls.open("a") as file:
+                file.write("x")
+            return x * x
+
+        square.__module__, square.__qualname__ = "__main__", "square"
+        monkeypatch.setattr(memory, "_shell", lambda: SimpleNamespace(user_ns={"In": cells}))
+        monkeypatch.setattr(memory, "current", lambda: {**state, **changes})
+        return kept(square)(2)
+
+    same = [before, before, [*before[:3], "def square(): ...  # a comment"]]
+    others = [[*before[:1], "n = 4", *before[2:]], before[:3], [*before, "colour = 'red'"]]
+    assert [answer(cells) for cells in same] == [4] * 3 and made() == 1
+    for i, cells in enumerate(others, 2):
+        assert answer(cells) == 4 and made() == i
+    for i, changes in enumerate([{"data": {"digits": "20"}}, {"parameters": {"n": 4}}], 5):
+        assert answer(before, **changes) == 4 and made() == i
+
+
+def test_a_network_of_a_notebook_is_its_weights_and_what_it_was_made_with(monkeypatch):
+    shell = SimpleNamespace(user_ns={"In": ["class Net: ..."]})
+    monkeypatch.setattr(memory, "_shell", lambda: shell)
+    monkeypatch.setattr(memory, "current", lambda: {"parameters": {}, "data": {}})
+
+    class Net(torch.nn.Linear):
+        def __init__(self, clock, seed=0):
+            torch.manual_seed(seed)
+            super().__init__(2, 2)
+            self.clock = clock
+
+    Net.__module__ = "__main__"
+    assert digest(Net(1.0)) == digest(Net(1.0)) not in (digest(Net(2.0)), digest(Net(1.0, seed=1)))
+    before = digest(Net(1.0))
+    shell.user_ns["In"].append("class Net: pass")
+    assert digest(Net(1.0)) != before

@@ -10,6 +10,8 @@ import html
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -139,16 +141,21 @@ def _files(app: Sphinx, error: Exception | None) -> None:
         return
     folder = Path(app.outdir) / "figures"
     folder.mkdir(exist_ok=True)
-    for record in drawn():
-        id, result = record["id"], Result(ROOT, record["notebook"])
-        for path in result.figure_files(id):
-            shutil.copyfile(path, folder / path.name)
-        svg = result.figure(id, ".svg").read_text()
-        made = thumbnails(result.figure(id, ".png"), svg)
-        made |= {WHOLE["dark"]: dark(svg.encode()), ".bib": figures.bibtex(record).encode()}
-        made[".json"] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
-        for end, content in made.items():
-            (folder / f"{id}{end}").write_bytes(content)
+    with ThreadPoolExecutor() as threads:  # Pillow computes outside Python's lock
+        for _ in threads.map(partial(_write, folder), drawn()):
+            pass  # but raise what it raised
+
+
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    id, result = record["id"], Result(ROOT, record["notebook"])
+    for path in result.figure_files(id):
+        shutil.copyfile(path, folder / path.name)
+    svg = result.figure(id, ".svg").read_text()
+    made = thumbnails(result.figure(id, ".png"), svg)
+    made |= {WHOLE["dark"]: dark(svg.encode()), ".bib": figures.bibtex(record).encode()}
+    made[".json"] = (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode()
+    for end, content in made.items():
+        (folder / f"{id}{end}").write_bytes(content)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from geomem import disk
+from geomem.companion.results import current
 from geomem.diffusion.zoo import Trained
-from geomem.reach import NAME, PACKAGE, reached
+from geomem.reach import NAME, PACKAGE, reached, without_words
 
 KEPT_VARIABLE = "GEOMEM_KEPT"  # the folder, set by the runner; without it nothing is kept
 BEGUN = time.time()  # the code that computes here is that of about then
@@ -40,12 +42,13 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
 
     Parameters
     ----------
-    function : of this package, at the top level of its module, or a method there.
+    function : of this package, at the top level of its module, or a method there; or of the
+        notebook that runs. The latter may use any name there: it stands on all code that ran
+        before, on the parameters, and on the bytes of the data sets that these name.
 
     Raises
     ------
-    TypeError : an argument that says nothing of itself, such as a function of a notebook, which
-        may use any name there.
+    TypeError : an argument that says nothing of itself.
     """
     folder = os.environ.get(KEPT_VARIABLE)
     if not folder:
@@ -111,18 +114,19 @@ def described(value: Any) -> Any:
         return [described(part) for part in value]
     if isinstance(value, Mapping):
         return [(str(key), described(part)) for key, part in value.items()]
-    if isinstance(value, FunctionType) and _ours(value):
+    if isinstance(value, FunctionType) and (_ours(value) or _of_notebook(value)):
         inside = [cell.cell_contents for cell in value.__closure__ or ()]
         return _code(value), described(inside)
     if isinstance(value, MethodType):
         return _code(value), described(value.__self__)
-    if isinstance(value, (type, slice, torch.device, Path)):
+    if isinstance(value, (type, slice, torch.device, torch.dtype, Path)):
         return repr(value)
-    if not _ours(type(value)):
+    if not (_ours(type(value)) or _of_notebook(type(value))):
         raise TypeError(f"kept: {value!r} cannot be told from its like; hand over what it is of.")
     parts = dict(vars(value))
-    if isinstance(value, nn.Module):  # its fields are torch's, but for its configuration
-        parts = {**value.state_dict(), "config": getattr(value, "config", None)}
+    if isinstance(value, nn.Module):  # its fields are torch's, but for those with a name of its own
+        own = {name: part for name, part in parts.items() if not name.startswith("_")}
+        parts = {**value.state_dict(), **own}
     return _code(type(value)), described(parts)
 
 
@@ -130,8 +134,31 @@ def _ours(of: Any) -> bool:
     return str(of.__module__).split(".")[0] == NAME
 
 
+def _of_notebook(of: Any) -> bool:
+    return of.__module__ == "__main__" and _shell() is not None
+
+
+def _shell() -> Any:
+    """IPython's, in a notebook."""
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+
+
 def _code(of: Any) -> Any:
     """What a function or class reaches; of one that is not of this package, its name."""
+    if _of_notebook(of):
+        return of.__qualname__, _so_far()
     name = of.__qualname__.split(".<locals>")[0]
     stands_on = reached(f"import {of.__module__}; {of.__module__}.{name}")
     return f"{of.__module__}.{name}", described(vars(stands_on))
+
+
+def _so_far() -> Any:
+    """The part of what a notebook's result depends on that has run by now (`fresh.inputs`)."""
+    run = current()
+    ran = _stands_on("\n".join(_shell().user_ns["In"]))
+    return ran, described(run["parameters"]), described(run["data"])
+
+
+@cache
+def _stands_on(code: str) -> Any:
+    return without_words(code), described(vars(reached(code)))

@@ -219,7 +219,8 @@ def _compute(
     dependencies = inputs(notebook, parameters)
     started = time.time()
     slot, slots = line
-    state: dict[str, Any] = {"notebook": notebook.name, "parameters": dict(parameters)}
+    state: dict[str, Any] = {"notebook": notebook.name}
+    state |= {kind: dependencies[kind] for kind in ("parameters", "data")}
     if sys.stderr.isatty():  # for the bars of long cells
         state |= {"terminal": os.ttyname(sys.stderr.fileno()), "slot": slot, "slots": slots}
     disk.write(work / results.RUN, json.dumps(state))

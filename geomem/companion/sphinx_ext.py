@@ -15,13 +15,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from docutils import nodes
+from docutils.nodes import Element
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.domains.std import StandardDomain
+from sphinx.environment import BuildEnvironment
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -329,6 +332,27 @@ def _bibliography(app: Sphinx, config: Any) -> None:
     config.bibtex_bibfiles = [*config.bibtex_bibfiles, str(path.relative_to(ROOT))]
 
 
+class _ReadOnce:
+    """Sphinx's environment, for what only looks at other pages: each is unpickled once."""
+
+    def __init__(self, env: BuildEnvironment) -> None:
+        self.env, self.get_doctree = env, cache(env.get_doctree)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.env, name)
+
+
+class Numbered(StandardDomain):
+    """Sphinx's own domain; for each reference to a figure it would read the figure's page again."""
+
+    def _resolve_numref_xref(self, env: BuildEnvironment, *arguments: Any) -> Element | None:
+        return super()._resolve_numref_xref(self._read_once, *arguments)
+
+    @cached_property
+    def _read_once(self) -> Any:
+        return _ReadOnce(self.env)
+
+
 def _together(app: Sphinx) -> None:
     """Pages are read in several processes: two extensions do not say that they can do that.
 
@@ -353,6 +377,7 @@ def _page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_domain(Numbered, override=True)
     app.add_directive("companion-figure", CompanionFigure)
     app.add_directive("bibtex", BibTeX)
     app.add_directive("paper-items", PaperItems)
