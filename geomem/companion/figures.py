@@ -20,7 +20,7 @@ from geomem.companion.results import attach, current, figures
 from geomem.data.sets import ImageSet
 from geomem.digitized import Digitized
 from geomem.plots.drawing import Drawn, misplaced
-from geomem.plots.files import csv_text, pictures
+from geomem.plots.files import csv_text, pictures, settle
 
 ID = re.compile(r"fig-[a-z]+(-[a-z0-9]+)*")
 UNIT = re.compile(r".+ \[.+\]")
@@ -61,7 +61,7 @@ def figure(
     _check(id, table)
     run = current()
     wrong = misplaced(fig)
-    fig.set_layout_engine("none")  # the layout, once for all files
+    settle(fig)
     if wrong:
         print(f"{id}: {'; '.join(wrong)}")
     folder = Path(run["folder"])

@@ -179,7 +179,7 @@ PRESETS: dict[str, Experiment] = {
         DataConfig("digits"),
         64,
         TrainConfig(
-            ModelConfig("mlp", width=192, blocks=3),
+            ModelConfig("mlp", width=192, blocks=2),
             steps=1500,
             batch=128,
             lr=1e-2,

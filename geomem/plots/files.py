@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
@@ -33,9 +34,21 @@ def picture(fig: Figure, name: str, kind: str, *, dpi: int = 300, letters: str =
         which can be edited. Of a PDF the fonts are embedded as TrueType, which editors can read.
     """
     buffer, metadata = io.BytesIO(), dict.fromkeys(UNDATED[kind])
-    with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": letters, "pdf.fonttype": 42}):
+    fonts = mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": letters, "pdf.fonttype": 42})
+    with fonts, _layout_as_it_is():
         fig.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
     return buffer.getvalue()
+
+
+def settle(fig: Figure) -> None:
+    """Leave a figure's layout as it was last drawn: else each file would draw it twice."""
+    with _layout_as_it_is():
+        fig.set_layout_engine(None)
+
+
+def _layout_as_it_is() -> AbstractContextManager[None]:
+    """While a figure is saved, too: matplotlib would give one without a layout the usual one."""
+    return mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False})
 
 
 def pictures(fig: Figure, name: str) -> dict[str, bytes]:

@@ -142,6 +142,8 @@ class Part:
     ) -> None:
         """Take a picture in and close it; equal figures give equal bytes."""
         fig, table = drawn
+        fig.draw_without_rendering()
+        files.settle(fig)
         raw = files.picture(fig, name, kind, dpi=DPI)
         plt.close(fig)
         content = raw.decode() if kind == "svg" else base64.b64encode(raw).decode()
