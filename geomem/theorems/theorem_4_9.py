@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,8 @@ POINTS = (lambda x: 4 * x / np.linalg.norm(x, axis=1)[:, None])(
 NEW = np.random.default_rng(1).uniform(-4, 4, (4000, DIM))
 
 
-def _losses(scale: float, level: float = LEVEL) -> Iterator[dict[Any, Any]]:
+@cache
+def _losses(scale: float, level: float = LEVEL) -> list[dict[Any, Any]]:
     """Noisy training points, and two minimizers: off the shells the one leaves its input alone,
     the other answers the centre of the sphere, so that its error is the radius, B.
     """
@@ -119,13 +121,13 @@ def _losses(scale: float, level: float = LEVEL) -> Iterator[dict[Any, Any]]:
     noisy, norms = POINTS[:, None] + sigma_ * noise, np.linalg.norm(noise, axis=2)
     radii = {d: DIM, c: level}
     inside = (evaluate(INNER, radii) <= norms) & (norms <= evaluate(outer(c), radii))
+    worlds = list[dict[Any, Any]]()
     for fill in (np.copy, np.zeros_like):
         values = shell_minimizer(POINTS, sigma_, fill, level)(noisy.reshape(-1, DIM))
         error = ((values.reshape(noisy.shape) - POINTS[:, None]) ** 2).sum(2)
-        yield {
-            ERROR: Draws(error.ravel()),
-            INSIDE: Draws(inside.ravel().astype(float)),
-        }
+        world = {ERROR: Draws(error.ravel()), INSIDE: Draws(inside.ravel().astype(float))}
+        worlds.append(world)
+    return worlds
 
 
 INNER = sp.sqrt(sp.Max(d - 2 * sp.sqrt(c * d), 0))
