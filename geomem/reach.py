@@ -3,8 +3,9 @@
 One rule for notebooks and models. From the names that the source uses, imports are followed from
 definition to definition: a function counts with whatever it names and where that is imported
 from, a class with all its methods, and a module that is reached with the statements that run when
-it is imported. So does code in a string, which another process is to run. Comments, docstrings
-and formatting do not count, nor does what only shows progress.
+it is imported. So does code in a string, which another process is to run. A name that a function
+binds for itself is not that of its module. Comments, docstrings and formatting do not count, nor
+does what only shows progress.
 
 Not followed: names that are made at run time, definitions that a decorator registers and nothing
 names, and what a module that is imported but never reached does to others.
@@ -28,6 +29,11 @@ PACKAGE = Path(__file__).resolve().parent
 NAME = PACKAGE.name
 SILENT = {f"{NAME}.progress"}  # it shows, and never computes
 DEVICE = re.compile(r"\+(cpu|cu\d+|rocm[\d.]+|xpu)$")  # what a wheel was built for, not from
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPES = (
+    *(*FUNCTIONS, ast.Lambda, ast.ClassDef),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
 TABLES = {".csv", ".gz", ".mplstyle", ".npz"}  # what code reads that lies beside it
 
 
@@ -139,10 +145,15 @@ def _definition(name: str, symbol: str, _: str) -> tuple[str, list[tuple[str, st
     return digest if statements else "", meant
 
 
-def _meant(module: _Module, tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """What the names in some code of a module stand for: modules, and names of modules."""
+def _meant(
+    module: _Module, tree: ast.AST, local: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, str]]:
+    """What the names in some code of a module stand for: modules, and names of modules.
+
+    local : names that the functions around this code bind, which mean nothing of the module.
+    """
     names = _dotted(tree)
-    for name, symbol in _resolved(module, names) if names else ():
+    for name, symbol in _resolved(module, names) if names and names[0] not in local else ():
         yield name, symbol
         if _ours(name) and not symbol:  # the module itself is handed on: all of it may be used
             whole = _module(name)
@@ -152,8 +163,31 @@ def _meant(module: _Module, tree: ast.AST) -> Iterator[tuple[str, str]]:
     if isinstance(text, str) and f"from {NAME}" in text:
         with suppress(SyntaxError):  # of words
             yield from _meant(_Module.of(text, "__main__"), _parse(text))
+    body = tree.body if isinstance(tree, FUNCTIONS) else []  # what else it has, stands outside
+    within = _locals(tree, local) if isinstance(tree, FUNCTIONS) else local
     for node in ast.iter_child_nodes(tree) if not names else ():
-        yield from _meant(module, node)
+        yield from _meant(module, node, within if node in body else local)
+
+
+def _locals(
+    function: ast.FunctionDef | ast.AsyncFunctionDef, around: frozenset[str]
+) -> frozenset[str]:
+    """The names that a function, or those around it, bind by more than an import."""
+    taken = function.args
+    each = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, taken.vararg, taken.kwarg]
+    bound, meant = {one.arg for one in each if one is not None}, set[str]()
+    nodes = list[ast.AST](function.body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, (ast.Global, ast.Nonlocal)):
+            meant |= {*node.names}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            meant |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            bound.add(node.id)
+        if not isinstance(node, SCOPES):  # what these bind is their own
+            nodes += ast.iter_child_nodes(node)
+    return (around | bound) - meant
 
 
 def _resolved(module: _Module, names: list[str]) -> Iterator[tuple[str, str]]:

@@ -312,3 +312,29 @@ def test_the_versions_are_of_what_is_named(modules):
     assert {*reached("from geomem.a import f; f(1)").versions} == {"python", "numpy"}
     assert {*reached("from geomem.a import g; g(1)").versions} == {"python"}
     assert {*reached("import scipy.special as s; s.ndtr(1)").versions} == {"python", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"),
+    [
+        ("def use(g):\n    return g", False),
+        ("def use(x):\n    g = x\n    return g", False),
+        ("def use(x):\n    for g in x:\n        print(g)", False),
+        ("def use(x):\n    def inner():\n        return g\n    g = x\n    return inner", False),
+        ("def use(x):\n    return g(x)", True),
+        ("def use(g=g):\n    return g", True),
+        ("@g\ndef use(g):\n    return g", True),
+        ("def use(x):\n    global g\n    g = g(x)", True),
+        ("def use(x):\n    return [g for g in x], g(x)", True),
+        ("def use(x):\n    class Inner:\n        g = 1\n    return g(x)", True),
+        ("def use(x):\n    def inner(g):\n        return g\n    return g(x)", True),
+        (
+            "def use(g):\n    def inner(x):\n        from geomem.a import g\n        return g(x)",
+            True,
+        ),
+    ],
+)
+def test_a_name_that_a_function_binds_is_not_that_of_its_module(modules, body, meant):
+    write(modules / "names.py", f"def g(x): return x\n\n\n{body}\n")
+    source, names = "from geomem.names import use; use(1)", ("geomem.names.g", "geomem.a.g")
+    assert any(name in reached(source).code for name in names) is meant

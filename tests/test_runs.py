@@ -476,7 +476,8 @@ def test_a_disk_that_is_full_while_pages_are_rendered_is_said_and_the_last_ones_
     with pytest.raises(book.BookError) as error:
         book.build(project)
     assert str(error.value).splitlines()[1:] == ["No space left on device: 'x'"]
-    rendered[1][:] = ["Traceback\n  a line\n", "geomem.x.ProseError: no number\n", "Look above\n"]
+    ends = "geomem.x.ProseError: no number\n", "RuntimeError: \n====\nLook above\n"
+    rendered[1][:] = ["Traceback\n  a line\n", *ends]
     with pytest.raises(book.BookError) as error:
         book.build(project)
     assert str(error.value).splitlines()[1:] == ["geomem.x.ProseError: no number"]

@@ -68,6 +68,18 @@ def change(root, old, new):
     raise ValueError(old)
 
 
+def test_a_figure_goes_with_an_item_of_the_paper(project):
+    root = project(True, True, 7, "big")
+    change(root, "[[claim]]", '[[item]]\nname = "Figure 1"\nshows = "A hump."\n[[claim]]')
+    said = "title: A hump\npaper: Figures 1 and 2\nclaim: ours\nalt: A b c d e f g h."
+    chapter = root / "book" / "quick.md"
+    chapter.write_text(f"```{{companion-figure}} fig-hump\n---\n{said}\n---\nA hump.\n```\n")
+    verdicts.check(root)
+    chapter.write_text(chapter.read_text().replace("Figures 1 and 2", "Figure 2"))
+    with pytest.raises(verdicts.PaperError, match=r"fig-hump: paper: 'Figure 2' names no item"):
+        verdicts.check(root)
+
+
 @pytest.mark.parametrize(
     ("rises", "falls", "n_train", "scale", "expected"),
     [

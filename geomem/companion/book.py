@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from geomem import disk
+from geomem.companion import prose
 from geomem.companion.notebooks import notebooks, profiles, resolve
 from geomem.companion.results import FOLDER, newest, scratch, whole
 from geomem.errors import WorkError, refused
 
 BUILD_LOG = "book.log"
-# Jupyter Book has no option for it: Sphinx reads and writes pages in as many processes.
+# Jupyter Book has no option for it: Sphinx reads and writes pages in as many processes. Two more
+# than there are cores, since one only feeds those that write, and some always wait.
 RENDER = (
     "from functools import partial; from jupyter_book import sphinx; "
-    f"sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={os.cpu_count() or 1}); "
+    f"sphinx.build_sphinx = partial(sphinx.build_sphinx, jobs={(os.cpu_count() or 1) + 2}); "
     "from jupyter_book.cli.main import main; main()"
 )
 
@@ -35,12 +37,18 @@ def build(root: Path) -> tuple[Path, bool]:
     Sphinx's own incremental builds leave stale sidebars and labels behind, and a clean
     build takes seconds: so it is either skipped whole or made anew, beside the last one,
     which it replaces only when no warning came up.
+
+    Raises
+    ------
+    ProseError : words of a figure that cannot be printed.
+    BookError : it did not build.
     """
     index = root / "_build" / "html" / "index.html"
     stamp = root / "_build" / "html" / ".inputs"
     inputs = fingerprint(root)
     if index.is_file() and stamp.is_file() and stamp.read_bytes() == inputs.encode():
         return index, False
+    prose.described(root)  # which Jupyter Book would report at the end of a traceback
     with scratch(root, "book") as fresh:
         code = f"from geomem.children import end_with; end_with({os.getpid()}); {RENDER}"
         command = [sys.executable, "-c", code, "build", "."]
@@ -60,7 +68,7 @@ def _why(root: Path, said: str) -> str:
     disk.write(log, plain)
     lines = plain.splitlines()
     warned = [line for line in lines if "WARNING" in line or "ERROR" in line]
-    raised = [line for line in lines if re.match(r"[\w.]+Error: ", line)]
+    raised = [line for line in lines if re.match(r"[\w.]+Error: \S", line)]
     shown = warned[:20] or [*filter(None, [refused(plain)])] or raised[-1:] or lines[-20:]
     return "\n".join([f"the book did not build; all of it: {log.relative_to(root)}", *shown])
 

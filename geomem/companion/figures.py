@@ -61,7 +61,7 @@ def figure(
     _check(id, table)
     run = current()
     wrong = misplaced(fig)
-    settle(fig)
+    settle(fig)  # the layout, once for all files
     if wrong:
         print(f"{id}: {'; '.join(wrong)}")
     folder = Path(run["folder"])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from geomem.companion.notebooks import Notebook, notebooks, parsed
-from geomem.companion.prose import numbers
+from geomem.companion.prose import numbers, words
 from geomem.companion.results import CLAIMS, Result, keep
 from geomem.errors import InputError
 from geomem.geometry.intervals import Answer, every
@@ -120,12 +120,15 @@ def claims(root: Path) -> list[Claim]:
 def check(root: Path) -> dict[str, Any]:
     """The lists of ``book/paper.toml``, each id known and each test listed.
 
+    And the words of the figures, each with an item of the paper that is listed there.
+
     Raises
     ------
+    ProseError : as of `words`.
     PaperError : two claims of one id, one without, one that lacks a key or has one that is not
         known, a ``whose`` or ``whose_there`` that is none of `WHOSE`, a scale that is none, no
         test, a test that the claim's notebook does not make, or one that neither a claim nor
-        ``[checks]`` lists.
+        ``[checks]`` lists; a figure that goes with no item.
     """
     listed, known = _listed(root), set[str]()
     tests = {name: tests_of(notebook) for name, notebook in notebooks(root).items()}
@@ -157,6 +160,13 @@ def check(root: Path) -> dict[str, Any]:
     if unlisted:
         names = ", ".join(f"{test} of {name}" for name, test in sorted(unlisted))
         raise PaperError(f"paper.toml: no claim and no list of checks has the test {names}.")
+    for id, said in words(root).items():
+        known_item = any(mentions(said.paper, item["name"]) for item in listed.get("item", []))
+        if not known_item and "{{" not in said.paper:  # else its run says which
+            raise PaperError(
+                f"{said.chapter}: {id}: paper: {said.paper!r} names no item of the paper; those "
+                "that there are stand in book/paper.toml, under [[item]]."
+            )
     return listed
 
 

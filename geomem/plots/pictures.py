@@ -74,7 +74,8 @@ def losses(found: Mapping[str, Losses]) -> Drawn:
         for kind, curve in curves.items():
             points = zip(steps.tolist(), curve.tolist(), strict=True)
             rows += [(name, kind, *at, np.nan) for at in points]
-        ax.set(xscale="log", yscale="log", title=name)
+        ax.set(xscale="log", title=name)
+        log_axis(ax)
     axes[-1].set_xlabel("training step")
     fig.supylabel("weighted denoising loss")
     legend_below(fig, *axes[0].get_legend_handles_labels())
