@@ -16,7 +16,7 @@ LOCKED := requirements.lock requirements-torch.lock pyproject.toml
 # Python keeps what it has compiled: workers and kernels, all of which import the package.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: book pdf test test-all faults mutants licences setup
+.PHONY: book pdf test test-all types pytest faults mutants licences setup locked locked-torch
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
@@ -24,14 +24,18 @@ book: setup
 pdf: setup
 	@$(BIN)/geomem book --pdf $(OPTIONS)
 
-# Two workers, a file to each: one builds the book while the other does the rest. Beside them mypy
-# learns what there is, for one core 20 seconds; so what it says comes last, and at once.
+# mypy has work for one core and 20 seconds. Its cache is whole before the test that uses it.
 test test-all: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(BIN)/mypy >/dev/null & \
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m "")
+	@$(MAKE) --no-print-directory -j 2 types pytest $(if $(filter test-all,$@),ALL=yes)
+
+types:
 	$(BIN)/mypy
+
+# Two workers, a file to each: one builds the book while the other does the rest.
+pytest:
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(if $(ALL),-m "")
 
 faults: setup
 	$(BIN)/pytest -n 0 -m "" tests/test_faults.py
@@ -53,9 +57,14 @@ setup:
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
 	  echo "setting up .venv (about a minute, 1.5 GB)" && \
 	  $(PYTHON) -m venv .venv && \
-	  { $(PIP) --no-deps -r requirements-torch.lock & \
-	    $(PIP) --require-hashes --no-deps -r requirements.lock && wait $$!; } && \
+	  $(MAKE) --no-print-directory -j 2 locked locked-torch && \
 	  $(PIP) -r requirements-torch.lock && \
 	  $(PIP) --no-deps --no-build-isolation -e . && \
 	  { $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true; } && \
 	  cat $(LOCKED) > .venv/installed; }
+
+locked:
+	@$(PIP) --require-hashes --no-deps -r requirements.lock
+
+locked-torch:
+	@$(PIP) --no-deps -r requirements-torch.lock

@@ -163,8 +163,8 @@ def _meant(
     if isinstance(text, str) and f"from {NAME}" in text:
         with suppress(SyntaxError):  # of words
             yield from _meant(_Module.of(text, "__main__"), _parse(text))
-    body = tree.body if isinstance(tree, FUNCTIONS) else []  # what else it has, stands outside
-    within = _locals(tree, local) if isinstance(tree, FUNCTIONS) else local
+    body = tree.body if isinstance(tree, (*FUNCTIONS, ast.ClassDef)) else []  # the rest is outside
+    within = _locals(tree, local) if isinstance(tree, FUNCTIONS) else frozenset[str]()
     for node in ast.iter_child_nodes(tree) if not names else ():
         yield from _meant(module, node, within if node in body else local)
 
@@ -176,14 +176,15 @@ def _locals(
     taken = function.args
     each = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, taken.vararg, taken.kwarg]
     bound, meant = {one.arg for one in each if one is not None}, set[str]()
-    nodes = list[ast.AST](function.body)
-    while nodes:
-        node = nodes.pop()
+    for node in ast.walk(function):  # in any function inside, too
         if isinstance(node, (ast.Global, ast.Nonlocal)):
             meant |= {*node.names}
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             meant |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+    nodes = list[ast.AST](function.body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             bound.add(node.id)
         if not isinstance(node, SCOPES):  # what these bind is their own
             nodes += ast.iter_child_nodes(node)

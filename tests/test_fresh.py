@@ -184,7 +184,7 @@ def package(tmp_path, monkeypatch):
         ),
         ("companion/figures.py", "  # the layout, once for all files", "", []),
         ("geometry/coverage.py", "def shell_radii(", "def shell_radii_(", []),
-        ("cli/book.py", "BUILD = Budget(10.0)", "BUILD = Budget(11.0)", []),
+        ("cli/book.py", "BUILD = Budget(30.0)", "BUILD = Budget(31.0)", []),
         ("data/sets.py", '"""Images with one scaling', '"""Images of one scaling', []),
         ("plots/files.py", "= 300", "= 200", ["geomem.plots.files.picture"]),
         ("data/sets.py", "(high - low) / 2)", "(high - low) / 3)", ["geomem.data.sets._scaled"]),

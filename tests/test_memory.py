@@ -1,6 +1,7 @@
 """What is computed once, and what makes it be computed again."""
 
 import hashlib
+import itertools
 import math
 import os
 import pickle
@@ -201,7 +202,7 @@ def test_a_function_of_a_notebook_stands_on_what_ran_before_it(tmp_path, monkeyp
     def made():
         return len(calls.read_text())
 
-    def answer(cells, **changes):
+    def answer(cells, position=0, **changes):
         def square(x):
             with calls.open("a") as file:
                 file.write("x")
@@ -210,6 +211,8 @@ def test_a_function_of_a_notebook_stands_on_what_ran_before_it(tmp_path, monkeyp
         square.__module__, square.__qualname__ = "__main__", "square"
         monkeypatch.setattr(memory, "_shell", lambda: SimpleNamespace(user_ns={"In": cells}))
         monkeypatch.setattr(memory, "current", lambda: {**state, **changes})
+        monkeypatch.setattr(memory, "source_sha256", {"digits": "1f"}.get)
+        monkeypatch.setattr(memory, "CALLS", itertools.count(position))
         return kept(square)(2)
 
     same = [before, before, [*before[:3], "def square(): ...  # a comment"]]
@@ -217,8 +220,10 @@ def test_a_function_of_a_notebook_stands_on_what_ran_before_it(tmp_path, monkeyp
     assert [answer(cells) for cells in same] == [4] * 3 and made() == 1
     for i, cells in enumerate(others, 2):
         assert answer(cells) == 4 and made() == i
-    for i, changes in enumerate([{"data": {"digits": "20"}}, {"parameters": {"n": 4}}], 5):
+    for i, changes in enumerate([{"position": 1}, {"parameters": {"n": 4}}], 5):
         assert answer(before, **changes) == 4 and made() == i
+    for i in (7, 8):  # data that changed since the run began: under which name should it lie?
+        assert answer(before, data={"digits": "20"}) == 4 and made() == i
 
 
 def test_a_network_of_a_notebook_is_its_weights_and_what_it_was_made_with(monkeypatch):
@@ -233,7 +238,20 @@ def test_a_network_of_a_notebook_is_its_weights_and_what_it_was_made_with(monkey
             self.clock = clock
 
     Net.__module__ = "__main__"
+    monkeypatch.setattr(memory, "CALLS", itertools.count())
     assert digest(Net(1.0)) == digest(Net(1.0)) not in (digest(Net(2.0)), digest(Net(1.0, seed=1)))
-    before = digest(Net(1.0))
+    before = digest(Net(1.0)), digest(Net)
     shell.user_ns["In"].append("class Net: pass")
-    assert digest(Net(1.0)) != before
+    assert digest(Net(1.0)) != before[0] and digest(Net) != before[1]
+
+
+def test_what_cannot_be_pickled_is_computed_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
+
+    def silent(x):
+        return lambda: x
+
+    silent.__module__ = "geomem.geometry.window"
+    monkeypatch.setattr(memory, "_code", lambda of: of.__qualname__)
+    assert kept(silent)(2)() == 2
+    assert "silent returned is not kept" in capsys.readouterr().out

@@ -6,6 +6,7 @@ So a reader who changes a colour waits for the drawing, not for a thousand sampl
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import pickle
 import sys
@@ -23,11 +24,13 @@ from torch import Tensor, nn
 
 from geomem import disk
 from geomem.companion.results import current
+from geomem.data.sets import source_sha256
 from geomem.diffusion.zoo import Trained
 from geomem.reach import NAME, PACKAGE, reached, without_words
 
 KEPT_VARIABLE = "GEOMEM_KEPT"  # the folder, set by the runner; without it nothing is kept
 BEGUN = time.time()  # the code that computes here is that of about then
+CALLS = itertools.count()  # of what is kept: what ran so far, where a cell has several
 DAYS, BYTES = 30, 4e9  # unused for longer, or beyond so much of them, entries go
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,7 +47,8 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
     ----------
     function : of this package, at the top level of its module, or a method there; or of the
         notebook that runs. The latter may use any name there: it stands on all code that ran
-        before, on the parameters, and on the bytes of the data sets that these name.
+        before and how many calls of what is kept, on the parameters, on the bytes of the data sets
+        that these name, and on the device. What it returns can be pickled, or is not kept.
 
     Raises
     ------
@@ -57,6 +61,7 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+        next(CALLS)
         if _edited():
             return function(*args, **kwargs)
         name = joblib.hash(described([function, args, kwargs]), hash_name="sha1")
@@ -67,13 +72,22 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
                 os.utime(path)  # when it was last used
                 return pickle.loads(content)
         result = function(*args, **kwargs)
-        content = pickle.dumps(result)
-        with suppress(OSError):  # a full disk: computed again, another time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            disk.write(path, _seal(name, content) + b"\n" + content)
+        if not (_of_notebook(function) and _other_data()):
+            _keep(path, result, function.__qualname__)
         return result
 
     return answer
+
+
+def _keep(path: Path, result: Any, whose: str) -> None:
+    try:
+        content = pickle.dumps(result)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        print(f"kept: what {whose} returned is not kept: {error}.")
+        return
+    with suppress(OSError):  # a full disk: computed again, another time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.write(path, _seal(path.name, content) + b"\n" + content)
 
 
 def _edited() -> bool:
@@ -81,6 +95,11 @@ def _edited() -> bool:
     with suppress(OSError):  # a file that goes meanwhile
         return any(path.lstat().st_mtime > BEGUN for path in PACKAGE.rglob("*.py"))
     return True
+
+
+def _other_data() -> bool:
+    """Whether a data set is no longer what the run began with."""
+    return any(source_sha256(name) != known for name, known in current()["data"].items())
 
 
 def _seal(name: str, content: bytes) -> bytes:
@@ -119,6 +138,8 @@ def described(value: Any) -> Any:
         return _code(value), described(inside)
     if isinstance(value, MethodType):
         return _code(value), described(value.__self__)
+    if isinstance(value, type) and (_ours(value) or _of_notebook(value)):
+        return _code(value)
     if isinstance(value, (type, slice, torch.device, torch.dtype, Path)):
         return repr(value)
     if not (_ours(type(value)) or _of_notebook(type(value))):
@@ -154,9 +175,10 @@ def _code(of: Any) -> Any:
 
 def _so_far() -> Any:
     """The part of what a notebook's result depends on that has run by now (`fresh.inputs`)."""
-    run = current()
+    run, device = current(), torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     ran = _stands_on("\n".join(_shell().user_ns["In"]))
-    return ran, described(run["parameters"]), described(run["data"])
+    # What the cell that runs has done by now is decided by how many such calls there were.
+    return ran, repr(CALLS), device, described([run["parameters"], run["data"]])
 
 
 @cache
