@@ -144,7 +144,8 @@ print(gap.evidence)
 #
 # A monitor looks at every training now and then, at the loss on held-out images and at the copies
 # among a few samples. By the held-out images alone it says when it would have stopped; here
-# training goes on, to see what stopping saves. The network of the best look is kept.
+# training goes on, to see what stopping saves. The network of the best look is kept. What
+# `companion.kept` marks is computed once: a colour changed below trains nothing again.
 
 
 # %%
