@@ -16,7 +16,7 @@ LOCKED := requirements.lock requirements-torch.lock pyproject.toml
 # Python keeps what it has compiled: workers and kernels, all of which import the package.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: book pdf test test-all types pytest faults mutants licences setup locked locked-torch
+.PHONY: book pdf test test-all types pytest faults mutants licences setup
 
 book: setup
 	@$(BIN)/geomem book $(OPTIONS)
@@ -57,14 +57,9 @@ setup:
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "geomem is locked for Python 3.11: make PYTHON=/path/to/python3.11")' && \
 	  echo "setting up .venv (about a minute, 1.5 GB)" && \
 	  $(PYTHON) -m venv .venv && \
-	  $(MAKE) --no-print-directory -j 2 locked locked-torch && \
+	  printf '%s\n' '-r requirements-torch.lock' '-r requirements.lock --require-hashes' | \
+	    xargs -P 2 -L 1 $(PIP) --no-deps && \
 	  $(PIP) -r requirements-torch.lock && \
 	  $(PIP) --no-deps --no-build-isolation -e . && \
 	  { $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' .venv/lib || true; } && \
 	  cat $(LOCKED) > .venv/installed; }
-
-locked:
-	@$(PIP) --require-hashes --no-deps -r requirements.lock
-
-locked-torch:
-	@$(PIP) --no-deps -r requirements-torch.lock
