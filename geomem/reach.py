@@ -30,10 +30,8 @@ NAME = PACKAGE.name
 SILENT = {f"{NAME}.progress"}  # it shows, and never computes
 DEVICE = re.compile(r"\+(cpu|cu\d+|rocm[\d.]+|xpu)$")  # what a wheel was built for, not from
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-SCOPES = (
-    *(*FUNCTIONS, ast.Lambda, ast.ClassDef),
-    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
-)
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+SCOPES = (*FUNCTIONS, ast.Lambda, ast.ClassDef, *COMPREHENSIONS)
 TABLES = {".csv", ".gz", ".mplstyle", ".npz"}  # what code reads that lies beside it
 
 

@@ -40,8 +40,9 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
     """The function, answering from disk where it was called before with equal arguments.
 
     Equal are arguments of the same bytes, whose code and versions are the same (`geomem.reach`).
-    Only for functions that their arguments decide, a seed among them. An entry is opened only where
-    it is, byte for byte, what was written under its name; else it is computed again.
+    Only for functions that their arguments decide, a seed among them; what one prints is seen when
+    it is computed. An entry is opened only where it is, byte for byte, what was written under its
+    name; else it is computed again.
 
     Parameters
     ----------
