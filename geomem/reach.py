@@ -18,10 +18,11 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata, util
 from pathlib import Path
 
@@ -32,7 +33,9 @@ DEVICE = re.compile(r"\+(cpu|cu\d+|rocm[\d.]+|xpu)$")  # what a wheel was built 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 SCOPES = (*FUNCTIONS, ast.Lambda, ast.ClassDef, *COMPREHENSIONS)
+BLOCKS = {"body", "handlers", "orelse", "finalbody", "cases"}  # where statements hold others
 TABLES = {".csv", ".gz", ".mplstyle", ".npz"}  # what code reads that lies beside it
+Name = tuple[str, str]  # a module, and a name in it; "" for what runs when it is imported
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,18 @@ def reached(source: str) -> Reached:
     >>> sorted(reached("from geomem.diffusion import noise; noise.karras_sigmas(3)").versions)
     ['numpy', 'python']
     """
-    walk = _Walk()
-    for meant in _meant(_Module.of(source, "__main__"), _parse(source)):
-        walk.reach(*meant)
-    files = {
-        path.relative_to(PACKAGE.parent).as_posix(): _sha256(path.read_bytes())
-        for folder in {_path(name).parent for name, _ in walk.found} - {PACKAGE}
-        for path in folder.iterdir()
-        if path.suffix in TABLES
-    }
-    code = {f"{module}.{name}": digest for (module, name), digest in walk.found.items() if digest}
-    return Reached(dict(sorted({**code, **files}.items())), _versions(walk.outside))
+    package = _package(*_files())
+    todo, outside = package.told_apart(package.meant(_Module.of(source), _parse(source)))
+    found = dict[Name, str]()
+    while todo:
+        if (name := todo.pop()) not in found:
+            found[name], ours, others = package.definition(name)
+            todo += ours
+            outside |= others
+    code = {".".join(name): digest for name, digest in found.items() if digest}
+    for folder in {package.paths[module].parent for module, _ in found} - {PACKAGE}:
+        code |= package.tables(folder)
+    return Reached(dict(sorted(code.items())), _versions(outside))
 
 
 def without_words(source: str) -> str:
@@ -86,15 +90,15 @@ class _Module:
     other : the rest, which runs whenever the module is imported.
     """
 
-    name: str
+    name: str = "__main__"
     defined: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imported: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    imported: dict[str, list[Name]] = field(default_factory=dict)
     other: list[ast.stmt] = field(default_factory=list)
 
     @classmethod
-    def of(cls, source: str, name: str, package: str = "") -> _Module:
+    def of(cls, source: str, name: str = "__main__", package: str = "") -> _Module:
         module, tree = cls(name), _parse(source)
-        for node in ast.walk(tree):  # those inside functions, too
+        for node in _statements(tree):  # those inside functions, too
             for bound, target in _imports(node, package):
                 module.imported.setdefault(bound, []).append(target)
         for statement in tree.body:
@@ -106,65 +110,127 @@ class _Module:
         return module
 
 
-class _Walk:
-    def __init__(self) -> None:
-        self.found: dict[tuple[str, str], str] = {}
-        self.outside: set[str] = set()
-        self.state = _state()
+class _Package:
+    """This package in one state of its files: its modules, and what the names in them mean.
 
-    def reach(self, name: str, symbol: str) -> None:
-        """Count a name of a module, or with "" what runs when the module is imported."""
-        if name in SILENT or (name, symbol) in self.found:
-            return
-        if not _ours(name):
-            self.outside |= {name.split(".")[0]} - {"", NAME, "__main__"}
-            return
-        self.found[name, symbol], meant = _definition(name, symbol, self.state)
-        for other in meant:
-            self.reach(*other)
-        # A package is imported before its modules; this one as a whole only passes names on.
-        for whole in {name, name.rpartition(".")[0]} - {NAME}:
-            self.reach(whole, "")
-
-
-def _state() -> str:
-    """What tells one state of this package's code from another."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    return _sha256(json.dumps([(str(path), path.stat().st_mtime_ns) for path in paths]).encode())
-
-
-@cache  # scripts reach most definitions in common
-def _definition(name: str, symbol: str, _: str) -> tuple[str, list[tuple[str, str]]]:
-    """The hash of what defines a name of a module, and what that means, in a state of the code."""
-    module = _module(name)
-    statements = module.defined.get(symbol, []) if symbol else module.other
-    meant = [*dict.fromkeys(m for statement in statements for m in _meant(module, statement))]
-    digest = _sha256(json.dumps([[*map(_dump, statements)], meant]).encode())
-    return digest if statements else "", meant
-
-
-def _meant(
-    module: _Module, tree: ast.AST, local: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, str]]:
-    """What the names in some code of a module stand for: modules, and names of modules.
-
-    local : names that the functions around this code bind, which mean nothing of the module.
+    Scripts reach most definitions in common; each is followed once.
     """
-    names = _dotted(tree)
-    for name, symbol in _resolved(module, names) if names and names[0] not in local else ():
-        yield name, symbol
-        if _ours(name) and not symbol:  # the module itself is handed on: all of it may be used
-            whole = _module(name)
-            for inside in (*whole.defined, *whole.imported):
-                yield from _resolved(whole, [inside])
-    text = tree.value if isinstance(tree, ast.Constant) else None
-    if isinstance(text, str) and f"from {NAME}" in text:
-        with suppress(SyntaxError):  # of words
-            yield from _meant(_Module.of(text, "__main__"), _parse(text))
-    body = tree.body if isinstance(tree, (*FUNCTIONS, ast.ClassDef)) else []  # the rest is outside
-    within = _locals(tree, local) if isinstance(tree, FUNCTIONS) else frozenset[str]()
-    for node in ast.iter_child_nodes(tree) if not names else ():
-        yield from _meant(module, node, within if node in body else local)
+
+    def __init__(self, root: Path, files: tuple[tuple[str, int], ...]):
+        self.root, self.files = root, {Path(name): changed for name, changed in files}
+        modules = [path for path in self.files if path.suffix == ".py"]
+        self.paths = {_module_name(root, path): path for path in modules}
+        self._definitions = dict[Name, tuple[str, list[Name], set[str]]]()
+
+    def module(self, name: str) -> _Module:
+        path = self.paths[name]
+        return _parsed(name, path, self.files[path])
+
+    def tables(self, folder: Path) -> dict[str, str]:
+        """The SHA-256 of each table in a folder, by its path."""
+        found = [path for path in self.files if path.parent == folder and path.suffix in TABLES]
+        base = self.root.parent
+        return {p.relative_to(base).as_posix(): _of_file(p, self.files[p]) for p in found}
+
+    def definition(self, name: Name) -> tuple[str, list[Name], set[str]]:
+        """The hash of what defines a name, and what that means, as `told_apart`."""
+        if name not in self._definitions:
+            module, symbol = self.module(name[0]), name[1]
+            statements = module.defined.get(symbol, []) if symbol else module.other
+            each = (one for statement in statements for one in self.meant(module, statement))
+            meant = [*dict.fromkeys(each)]
+            digest = _sha256(json.dumps([[*map(_dump, statements)], meant]).encode())
+            self._definitions[name] = digest if statements else "", *self.told_apart(meant)
+        return self._definitions[name]
+
+    def told_apart(self, meant: Iterable[Name]) -> tuple[list[Name], set[str]]:
+        """Names of this package, with what their import runs; and the packages of the others."""
+        ours, outside = dict[Name, None](), set[str]()
+        for module, symbol in meant:
+            if module in SILENT:
+                continue
+            if module not in self.paths:
+                outside.add(module.split(".")[0])
+                continue
+            ours[module, symbol] = None
+            # A package is imported before its modules; this one as a whole only passes names on.
+            while module not in ("", NAME):
+                ours[module, ""] = None
+                module = module.rpartition(".")[0]
+        return [*ours], outside - {"", NAME, "__main__"}
+
+    def meant(
+        self, module: _Module, tree: ast.AST, local: frozenset[str] = frozenset()
+    ) -> Iterator[Name]:
+        """What the names in some code of a module stand for: modules, and names of modules.
+
+        local : names that the functions around this code bind, which mean nothing of the module.
+        """
+        for names in _named(tree, local):
+            if isinstance(names, str):  # code in a string
+                yield from self.meant(_Module.of(names), _parse(names))
+                continue
+            for name, symbol in self._resolved(module, names):
+                yield name, symbol
+                if not symbol and name in self.paths:  # handed on itself: all of it may be used
+                    whole = self.module(name)
+                    for inside in (*whole.defined, *whole.imported):
+                        yield from self._resolved(whole, [inside])
+
+    def _resolved(self, module: _Module, names: list[str]) -> Iterator[Name]:
+        """The module and the name in it that a dotted name of some module's code means."""
+        first, *rest = names
+        for target in module.imported.get(first, []):
+            yield from self._exported(*target, rest)
+        if first in module.defined and module.name != "__main__":
+            yield module.name, first
+
+    def _exported(self, name: str, symbol: str, rest: list[str]) -> Iterator[Name]:
+        """As `_resolved`, through packages that only pass a name on."""
+        if rest and not symbol:
+            symbol, *rest = rest
+        if symbol and f"{name}.{symbol}" in self.paths:
+            yield from self._exported(f"{name}.{symbol}", "", rest)
+            return
+        module = self.module(name) if name in self.paths else None
+        passed = module.imported.get(symbol, []) if module else []
+        for target in passed:
+            yield from self._exported(*target, rest)
+        if not passed or (module and symbol in module.defined):
+            yield name, symbol
+
+
+def _files() -> tuple[Path, tuple[tuple[str, int], ...]]:
+    """This package's folder, and its code and tables, with the time when each was written."""
+    kinds = {".py", *TABLES}
+    found = [one for one in sorted(PACKAGE.rglob("*")) if one.suffix in kinds]
+    return PACKAGE, tuple((str(path), path.stat().st_mtime_ns) for path in found)
+
+
+_package = lru_cache(1)(_Package)
+
+
+def _module_name(root: Path, path: Path) -> str:
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _named(node: ast.AST, local: frozenset[str]) -> Iterator[list[str] | str]:
+    """The dotted names in some code but for local ones, as they stand; and code in its strings."""
+    if names := _dotted(node):
+        if names[0] not in local:
+            yield names
+        return
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str) and f"from {NAME}" in node.value:
+            with suppress(SyntaxError):  # of words
+                ast.parse(node.value)
+                yield node.value
+        return
+    body = node.body if isinstance(node, (*FUNCTIONS, ast.ClassDef)) else []  # the rest is outside
+    within = _locals(node, local) if isinstance(node, FUNCTIONS) else frozenset[str]()
+    for child in ast.iter_child_nodes(node):
+        yield from _named(child, within if child in body else local)
 
 
 def _locals(
@@ -174,7 +240,7 @@ def _locals(
     taken = function.args
     each = [*taken.posonlyargs, *taken.args, *taken.kwonlyargs, taken.vararg, taken.kwarg]
     bound, meant = {one.arg for one in each if one is not None}, set[str]()
-    for node in ast.walk(function):  # in any function inside, too
+    for node in _statements(function):  # in any function inside, too
         if isinstance(node, (ast.Global, ast.Nonlocal)):
             meant |= {*node.names}
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -187,29 +253,6 @@ def _locals(
         if not isinstance(node, SCOPES):  # what these bind is their own
             nodes += ast.iter_child_nodes(node)
     return (around | bound) - meant
-
-
-def _resolved(module: _Module, names: list[str]) -> Iterator[tuple[str, str]]:
-    """The module and the name in it that a dotted name of some module's code means."""
-    first, *rest = names
-    for target in module.imported.get(first, []):
-        yield from _exported(*target, rest)
-    if first in module.defined and module.name != "__main__":
-        yield module.name, first
-
-
-def _exported(name: str, symbol: str, rest: list[str]) -> Iterator[tuple[str, str]]:
-    """As `_resolved`, through packages that only pass a name on."""
-    if rest and not symbol:
-        symbol, *rest = rest
-    if symbol and _ours(f"{name}.{symbol}"):
-        yield from _exported(f"{name}.{symbol}", "", rest)
-        return
-    passed = _module(name).imported.get(symbol, []) if _ours(name) else []
-    for target in passed:
-        yield from _exported(*target, rest)
-    if not passed or symbol in _module(name).defined:
-        yield name, symbol
 
 
 def _dotted(node: ast.AST) -> list[str]:
@@ -244,30 +287,27 @@ def _bound(statement: ast.stmt) -> list[str]:
     return []
 
 
-def _ours(name: str) -> bool:
-    return name.split(".")[0] == NAME and _path(name).is_file()
-
-
-def _path(name: str) -> Path:
-    path = PACKAGE.parent.joinpath(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def _module(name: str) -> _Module:
-    path = _path(name)
-    return _parsed(name, path, path.stat().st_mtime_ns)
-
-
 @cache
 def _parsed(name: str, path: Path, changed: int) -> _Module:
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
     return _Module.of(path.read_text(encoding="utf-8"), name, package)
 
 
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """A node and the statements in it at any depth: `ast.walk` without the expressions."""
+    todo = deque([tree])
+    while todo:
+        node = todo.popleft()
+        todo.extend(
+            one for block in node._fields if block in BLOCKS for one in getattr(node, block)
+        )
+        yield node
+
+
 def _parse(source: str) -> ast.Module:
     """The code without its docstrings."""
     tree = ast.parse(source)
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             opening = node.body[0] if node.body else None
             if isinstance(opening, ast.Expr) and isinstance(opening.value, ast.Constant):
@@ -289,6 +329,11 @@ def _versions(packages: set[str]) -> dict[str, str]:
     }
     python = ".".join(platform.python_version_tuple()[:2])
     return {"python": python, **dict(sorted(found.items()))}
+
+
+@cache
+def _of_file(path: Path, changed: int) -> str:
+    return _sha256(path.read_bytes())
 
 
 def _sha256(content: bytes) -> str:

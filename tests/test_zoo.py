@@ -171,7 +171,7 @@ def test_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd):
     assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:3])
     assert all(s.state == "finished" for s in models(tmp_path))
     before = tree(tmp_path)
-    monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: pytest.fail("trained again"))
+    monkeypatch.setattr(training, "train", lambda *given: pytest.fail("trained again"))
     capfd.readouterr()
     again = train_or_load([base, small], root=tmp_path)
     assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
@@ -536,7 +536,7 @@ def test_nothing_that_is_damaged_or_missing_stays_so(base, whole, stopped, damag
 @EACH_DAMAGE
 @pytest.mark.parametrize("part", ["model", "step-00000015"])
 def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
-    base, whole, tmp_path, part, damage, monkeypatch
+    base, whole, tmp_path, part, damage
 ):
     folder = Path(shutil.copytree(whole.folder, tmp_path / whole.name))
     damage(folder / part)
@@ -549,8 +549,6 @@ def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
     if damage is not flip:
         return  # what follows is the same whatever the damage was
     shutil.rmtree(folder / part)  # as the line says, and then as a notebook does
-    in_this = {"root": tmp_path}  # process, where a notebook starts others
-    monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: fit(*todo.values(), **in_this))
     assert_equal_to(*train_or_load([base], root=tmp_path), whole)
 
 
@@ -736,6 +734,16 @@ def begun(experiment, root):
     return folder
 
 
+def test_what_takes_seconds_is_trained_in_this_process(base, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: pytest.fail("others asked"))
+    short, bad = changed(base, {"train.steps": 5}), changed(base, {"train.lr": 1e6})
+    trained = train_or_load([short, base], root=tmp_path)
+    assert len(trained[0].losses) == 5
+    assert_equal_to(trained[1], whole)
+    with pytest.raises(TrainingError, match=r"^tiny\.npz-20-mlp-\w+: training stopped in step"):
+        train_or_load([base, bad], root=tmp_path)
+
+
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
 def test_workers_stop_with_whoever_asked_for_them(base, tmp_path, how):
     """Ctrl-C reaches a whole group of processes, kill -9 the parent alone."""
@@ -743,7 +751,7 @@ def test_workers_stop_with_whoever_asked_for_them(base, tmp_path, how):
 
     def ask():
         os.setsid()
-        train_or_load([endless], root=tmp_path)
+        train_or_load([endless], root=tmp_path, jobs=1)
 
     def start():
         os.setsid()
@@ -803,7 +811,7 @@ def test_the_last_line_of_a_worker_that_failed_is_the_error(base, tmp_path, monk
     monkeypatch.setattr(sys, "executable", str(script))
     says = rf"tiny\.npz-20-mlp-\w+: training stopped: {re.escape(WORK)}$"
     with pytest.raises(TrainingError, match=says):
-        train_or_load([base], root=tmp_path / "store")
+        train_or_load([base], root=tmp_path / "store", jobs=1)
     (found,) = models(tmp_path / "store")
     assert (found.state, found.running) == ("not begun", False)
 
@@ -894,6 +902,7 @@ def test_by_default_the_cores_are_shared_out(base, tmp_path, monkeypatch, thread
         raise TrainingError("enough")
 
     monkeypatch.setattr(fitting, "_side_by_side", note)
+    monkeypatch.setattr(fitting, "BRIEF", 0)
     monkeypatch.setattr(fitting.os, "cpu_count", lambda: 6)
     for given in (None, 5):
         with pytest.raises(TrainingError, match="enough"):

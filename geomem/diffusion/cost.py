@@ -117,6 +117,11 @@ def cost(config: TrainConfig) -> Cost:
     return replace(counted, rate=rate, basis=basis)
 
 
+def assumed_seconds(config: TrainConfig) -> float:
+    """How long a training takes on a CPU where nothing is measured, which takes seconds itself."""
+    return config.images * _counted(config).training_flops / (CPU_RATE * config.threads)
+
+
 def on_cuda(config: TrainConfig) -> bool:
     """Whether a config is for CUDA, which need not be here, or takes it because it is."""
     return config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())

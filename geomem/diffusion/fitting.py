@@ -1,7 +1,8 @@
 """Training to the end: one model here, or several in processes side by side.
 
-What stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes:
-the fastest use of CPU cores for networks this small.
+What stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes,
+the fastest use of CPU cores for networks this small; where training takes no longer than a few
+processes take to begin, this one trains them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from geomem.children import end_with
 from geomem.diffusion import train as training
 from geomem.diffusion import zoo
 from geomem.diffusion.checkpoint import DamagedError
-from geomem.diffusion.cost import check_memory
+from geomem.diffusion.cost import assumed_seconds, check_memory
 from geomem.diffusion.presets import Experiment, changed, settings
 from geomem.diffusion.train import Record, TrainingError, TrainState
 from geomem.diffusion.zoo import Plan, Stored, Trained, load_model
 from geomem.progress import bar
 
 PROGRESS_SECONDS = 0.5
+BRIEF = 40.0  # seconds of training, at the rate assumed, up to which no process is begun for it
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -48,8 +50,9 @@ def train_or_load(
     root : Path or None
         The store; default the environment variable GEOMEM_MODELS, else ./models.
     jobs : int or None
-        Processes side by side, which the models are dealt out to; default one per CPU
-        core that a model takes, and one at a time on CUDA.
+        Processes side by side, which the models are dealt out to, 0 for this one alone;
+        default 0 where all takes seconds, else one per CPU core that a model takes, and
+        one at a time on CUDA.
 
     Returns
     -------
@@ -79,15 +82,17 @@ def train_or_load(
     >>> model.losses.shape
     (2,)
     """
-    folders = [Plan.of(e, root).folder for e in experiments]
-    todo = {f: e for f, e in zip(folders, experiments, strict=True) if not zoo.stored(f).finished}
-    if todo:
-        first = experiments[0].train
-        cuda = training.device_of(first.device) == "cuda"
-        cores = max(1, (os.cpu_count() or 1) // first.threads)
-        _side_by_side(todo, jobs or (1 if cuda else cores))
-    pairs = zip(folders, experiments, strict=True)
-    return [load_model(folder, device=e.train.device) for folder, e in pairs]
+    plans = [Plan.of(e, root) for e in experiments]
+    todo = {plan.folder: plan for plan in plans if not zoo.stored(plan.folder).finished}
+    configs = [plan.experiment.train for plan in todo.values()]
+    if jobs is None and configs and training.device_of(configs[0].device) != "cuda":
+        jobs = max(1, (os.cpu_count() or 1) // configs[0].threads)
+        jobs = 0 if sum(map(assumed_seconds, configs)) < BRIEF else jobs
+    if jobs == 0:
+        _here(todo.values())
+    elif todo:
+        _side_by_side({folder: plan.experiment for folder, plan in todo.items()}, jobs or 1)
+    return [load_model(p.folder, device=p.experiment.train.device) for p in plans]
 
 
 def fit(
@@ -225,7 +230,22 @@ def _stop_requests() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-# Side by side
+# One after the other, or side by side
+
+
+def _here(plans: Iterable[Plan]) -> None:
+    for plan in plans:
+        name, steps = plan.folder.name, plan.experiment.train.steps
+        with bar(steps, name, "step") as shown:
+
+            def report(record: Record, shown: Any = shown) -> None:
+                shown.set_postfix_str(f"loss {record.loss:.4g}", refresh=False)
+                shown.update(record.step - shown.n)
+
+            try:
+                carry_out(plan, report=report)
+            except (TrainingError, ValueError) as error:
+                raise TrainingError(f"{name}: {error}") from error
 
 
 def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
