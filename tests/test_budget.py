@@ -95,7 +95,7 @@ def test_the_trainings_that_are_reckoned_are_those_that_the_notebook_asks_for(
         asked.update(experiments)
         return [SimpleNamespace(denoise=None) for _ in experiments]
 
-    for module in (fitting, geomem):
+    for module in (geomem, fitting):  # in this order: the first takes its own from the second
         monkeypatch.setattr(module, "train_or_load", write_down, raising=False)
     found = SimpleNamespace(zone=Window(0.5, 1.2), window=Window(0.07, 1.2), geometry=None)
     places = dict[tuple[float, float], Window]()  # where the paper's gaps lie there, apart
