@@ -354,7 +354,10 @@ def troubles(page, inside="file:"):
 
 # The longest first, or one worker ends alone; between those that read the book, others, so that
 # nobody waits while it is made.
-LONGEST = ["test_book", "test_runs", "test_audit", "test_web_pages", "test_live", "test_zoo"]
+LONGEST = [
+    *("test_book", "test_runs", "test_audit", "test_web_pages", "test_live"),
+    *("test_zoo", "test_train", "test_budget", "test_site", "test_gpu_run"),
+]
 
 
 def rendered():
