@@ -18,6 +18,7 @@ import hashlib
 import json
 import platform
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -28,6 +29,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 NAME = PACKAGE.name
+BEGUN = time.time()  # the code that computes here is that of about then
 SILENT = {f"{NAME}.progress"}  # it shows, and never computes
 DEVICE = re.compile(r"\+(cpu|cu\d+|rocm[\d.]+|xpu)$")  # what a wheel was built for, not from
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -59,8 +61,8 @@ def reached(source: str) -> Reached:
     >>> sorted(reached("from geomem.diffusion import noise; noise.karras_sigmas(3)").versions)
     ['numpy', 'python']
     """
-    package = _package(*_files())
-    todo, outside = package.told_apart(package.meant(_Module.of(source), _parse(source)))
+    package, tree = _package(*_files()), _parse(source)
+    todo, outside = package.told_apart(package.meant(_Module.of(tree), tree))
     found = dict[Name, str]()
     while todo:
         if (name := todo.pop()) not in found:
@@ -71,6 +73,13 @@ def reached(source: str) -> Reached:
     for folder in {package.paths[module].parent for module, _ in found} - {PACKAGE}:
         code |= package.tables(folder)
     return Reached(dict(sorted(code.items())), _versions(outside))
+
+
+def edited() -> bool:
+    """Whether the code on disk is newer than this process: what is read is not what computes."""
+    with suppress(OSError):  # a file that goes meanwhile
+        return any(path.lstat().st_mtime > BEGUN for path in PACKAGE.rglob("*.py"))
+    return True
 
 
 def without_words(source: str) -> str:
@@ -96,8 +105,8 @@ class _Module:
     other: list[ast.stmt] = field(default_factory=list)
 
     @classmethod
-    def of(cls, source: str, name: str = "__main__", package: str = "") -> _Module:
-        module, tree = cls(name), _parse(source)
+    def of(cls, tree: ast.Module, name: str = "__main__", package: str = "") -> _Module:
+        module = cls(name)
         for node in _statements(tree):  # those inside functions, too
             for bound, target in _imports(node, package):
                 module.imported.setdefault(bound, []).append(target)
@@ -119,6 +128,7 @@ class _Package:
     def __init__(self, root: Path, files: tuple[tuple[str, int], ...]):
         self.root, self.files = root, {Path(name): changed for name, changed in files}
         modules = [path for path in self.files if path.suffix == ".py"]
+        modules.sort(key=lambda path: path.stem == "__init__")  # of one name the package wins
         self.paths = {_module_name(root, path): path for path in modules}
         self._definitions = dict[Name, tuple[str, list[Name], set[str]]]()
 
@@ -154,7 +164,7 @@ class _Package:
                 continue
             ours[module, symbol] = None
             # A package is imported before its modules; this one as a whole only passes names on.
-            while module not in ("", NAME):
+            while module in self.paths and module != NAME:
                 ours[module, ""] = None
                 module = module.rpartition(".")[0]
         return [*ours], outside - {"", NAME, "__main__"}
@@ -167,8 +177,8 @@ class _Package:
         local : names that the functions around this code bind, which mean nothing of the module.
         """
         for names in _named(tree, local):
-            if isinstance(names, str):  # code in a string
-                yield from self.meant(_Module.of(names), _parse(names))
+            if isinstance(names, ast.Module):
+                yield from self.meant(_Module.of(names), names)
                 continue
             for name, symbol in self._resolved(module, names):
                 yield name, symbol
@@ -215,7 +225,7 @@ def _module_name(root: Path, path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _named(node: ast.AST, local: frozenset[str]) -> Iterator[list[str] | str]:
+def _named(node: ast.AST, local: frozenset[str]) -> Iterator[list[str] | ast.Module]:
     """The dotted names in some code but for local ones, as they stand; and code in its strings."""
     if names := _dotted(node):
         if names[0] not in local:
@@ -224,8 +234,7 @@ def _named(node: ast.AST, local: frozenset[str]) -> Iterator[list[str] | str]:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str) and f"from {NAME}" in node.value:
             with suppress(SyntaxError):  # of words
-                ast.parse(node.value)
-                yield node.value
+                yield _parse(node.value)
         return
     body = node.body if isinstance(node, (*FUNCTIONS, ast.ClassDef)) else []  # the rest is outside
     within = _locals(node, local) if isinstance(node, FUNCTIONS) else frozenset[str]()
@@ -290,7 +299,7 @@ def _bound(statement: ast.stmt) -> list[str]:
 @cache
 def _parsed(name: str, path: Path, changed: int) -> _Module:
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
-    return _Module.of(path.read_text(encoding="utf-8"), name, package)
+    return _Module.of(_parse(path.read_text(encoding="utf-8")), name, package)
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:

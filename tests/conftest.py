@@ -354,10 +354,7 @@ def troubles(page, inside="file:"):
 
 # The longest first, or one worker ends alone; between those that read the book, others, so that
 # nobody waits while it is made.
-LONGEST = [
-    *("test_book", "test_runs", "test_audit", "test_web_pages", "test_live"),
-    *("test_zoo", "test_train", "test_budget", "test_site", "test_gpu_run"),
-]
+LONGEST = "book runs audit web_pages live zoo train budget site gpu_run".split()
 
 
 def rendered():
@@ -375,7 +372,8 @@ def pytest_collection_modifyitems(items):
     """Where the book is to be built, those that only read it come last."""
     there = rendered()
     readers = {item.path.stem for item in items if "smoke" in item.fixturenames}
-    order = [name for name in LONGEST if there or name not in readers or name == LONGEST[0]]
+    longest = [f"test_{name}" for name in LONGEST]
+    order = [name for name in longest if there or name not in readers or name == longest[0]]
 
     def place(item):
         name = item.path.stem

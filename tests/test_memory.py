@@ -33,7 +33,7 @@ from geomem.memorization.swaps import swap
 @pytest.fixture(autouse=True)
 def unedited(monkeypatch):
     """As if nobody saved a file of the package while the tests run."""
-    monkeypatch.setattr(memory, "BEGUN", math.inf)
+    monkeypatch.setattr(reach, "BEGUN", math.inf)
 
 
 def count(path, values, seed=0):
@@ -62,7 +62,7 @@ def test_of_code_that_changed_since_it_was_imported_nothing_is_kept(tmp_path, mo
     """What is read on the disk would stand for what computes."""
     monkeypatch.setenv(KEPT_VARIABLE, str(tmp_path / "kept"))
     calls, values = str(tmp_path / "calls"), rng.normal(size=4)
-    monkeypatch.setattr(memory, "BEGUN", 0.0)
+    monkeypatch.setattr(reach, "BEGUN", 0.0)
     for _ in range(2):
         kept(count)(calls, values)
     assert len(Path(calls).read_text()) == 2 and not (tmp_path / "kept").exists()

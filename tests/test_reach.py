@@ -283,6 +283,15 @@ def test_a_package_counts_with_what_runs_before_its_modules(modules):
     assert changed(source, edit) == {"geomem.kept."}
 
 
+def test_a_folder_is_a_package_with_a_front_or_without(modules):
+    (modules / "bare").mkdir()
+    write(modules / "bare" / "c.py", "def deep(x): return x\n")
+    write(modules / "kept.py", "raise SystemExit\n")  # which the package of that name hides
+    source = "from geomem.bare import c; from geomem.kept import f; c.deep(f(1))"
+    found = {name for name in reached(source).code if not name.startswith("geomem.a.")}
+    assert found == {"geomem.bare.c.deep"}
+
+
 def test_a_name_more_at_the_front_changes_nothing(package):
     front = package / "__init__.py"
 

@@ -28,7 +28,7 @@ import pytest
 import torch
 from conftest import SIGNALS, forked
 
-from geomem import disk, progress
+from geomem import disk, progress, reach
 from geomem.diffusion import checkpoint, fitting, presets, zoo
 from geomem.diffusion import train as training
 from geomem.diffusion.checkpoint import CheckpointError
@@ -37,6 +37,7 @@ from geomem.diffusion.network import ModelConfig
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, changed
 from geomem.diffusion.train import TrainConfig, TrainingError, TrainState
 from geomem.diffusion.zoo import load_model, models
+from geomem.errors import InputError
 
 ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
 
@@ -735,13 +736,22 @@ def begun(experiment, root):
 
 
 def test_what_takes_seconds_is_trained_in_this_process(base, whole, tmp_path, monkeypatch):
+    """Whatever the caller computes; but not with other code than that on disk."""
     monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: pytest.fail("others asked"))
     short, bad = changed(base, {"train.steps": 5}), changed(base, {"train.lr": 1e6})
-    trained = train_or_load([short, base], root=tmp_path)
+    with torch.inference_mode():
+        trained = train_or_load([short, base], root=tmp_path)
     assert len(trained[0].losses) == 5
     assert_equal_to(trained[1], whole)
     with pytest.raises(TrainingError, match=r"^tiny\.npz-20-mlp-\w+: training stopped in step"):
-        train_or_load([base, bad], root=tmp_path)
+        train_or_load([base, bad], root=tmp_path, jobs=0)
+    with pytest.raises(InputError, match="jobs: -1 processes"):
+        train_or_load([base], root=tmp_path, jobs=-1)
+    with pytest.raises(pytest.fail.Exception, match="others asked"):
+        train_or_load([changed(base, {"train.compile": True, "train.seed": 1})], root=tmp_path)
+    monkeypatch.setattr(reach, "BEGUN", 0.0)
+    with pytest.raises(pytest.fail.Exception, match="others asked"):
+        train_or_load([bad], root=tmp_path)
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])

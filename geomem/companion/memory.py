@@ -26,10 +26,9 @@ from geomem import disk
 from geomem.companion.results import current
 from geomem.data.sets import source_sha256
 from geomem.diffusion.zoo import Trained
-from geomem.reach import NAME, PACKAGE, reached, without_words
+from geomem.reach import NAME, edited, reached, without_words
 
 KEPT_VARIABLE = "GEOMEM_KEPT"  # the folder, set by the runner; without it nothing is kept
-BEGUN = time.time()  # the code that computes here is that of about then
 CALLS = itertools.count()  # of what is kept: what ran so far, where a cell has several
 DAYS, BYTES = 30, 4e9  # unused for longer, or beyond so much of them, entries go
 P = ParamSpec("P")
@@ -63,7 +62,7 @@ def kept(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def answer(*args: P.args, **kwargs: P.kwargs) -> T:
         next(CALLS)
-        if _edited():
+        if edited():
             return function(*args, **kwargs)
         name = joblib.hash(described([function, args, kwargs]), hash_name="sha1")
         path = Path(folder, name)
@@ -89,13 +88,6 @@ def _keep(path: Path, result: Any, whose: str) -> None:
     with suppress(OSError):  # a full disk: computed again, another time
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write(path, _seal(path.name, content) + b"\n" + content)
-
-
-def _edited() -> bool:
-    """Whether this package was changed on disk since: what is read there is not what computes."""
-    with suppress(OSError):  # a file that goes meanwhile
-        return any(path.lstat().st_mtime > BEGUN for path in PACKAGE.rglob("*.py"))
-    return True
 
 
 def _other_data() -> bool:

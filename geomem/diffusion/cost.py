@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import statistics
 from dataclasses import dataclass, replace
 from typing import Any
@@ -37,6 +38,7 @@ HELD = 4  # more of them on CUDA: all but the gradient, to go back to where a lo
 CUDA_RATE, CUDA_BYTES, PASSES, STEP_SECONDS = 150e12, 1.7e12, 8, 2e-3
 CUDA_BASIS = "computed for an H100, at 15% of its peak and half of its bandwidth; not measured"
 CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
+CPU_STEP_SECONDS = 1e-3  # what a step takes besides: some hundred calls of torch
 MEASURED_BELOW = 2e9  # FLOPs of an image in training, up to which a CPU is measured instead
 DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 # What of our networks torch.autocast has on CUDA in bfloat16, and what in float32. All else is in
@@ -118,8 +120,10 @@ def cost(config: TrainConfig) -> Cost:
 
 
 def assumed_seconds(config: TrainConfig) -> float:
-    """How long a training takes on a CPU where nothing is measured, which takes seconds itself."""
-    return config.images * _counted(config).training_flops / (CPU_RATE * config.threads)
+    """Seconds of a training on a CPU, at the rate assumed: to measure one would take as long."""
+    threads = min(config.threads, os.cpu_count() or 1)
+    arithmetic = config.images * _counted(config).training_flops / (CPU_RATE * threads)
+    return arithmetic + config.steps * CPU_STEP_SECONDS
 
 
 def on_cuda(config: TrainConfig) -> bool:

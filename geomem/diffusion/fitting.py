@@ -1,8 +1,8 @@
 """Training to the end: one model here, or several in processes side by side.
 
 What stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes,
-the fastest use of CPU cores for networks this small; where training takes no longer than a few
-processes take to begin, this one trains them.
+the fastest use of CPU cores for networks this small. What takes less than a minute this one trains:
+a process takes seconds to begin.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,12 @@ from geomem.diffusion.cost import assumed_seconds, check_memory
 from geomem.diffusion.presets import Experiment, changed, settings
 from geomem.diffusion.train import Record, TrainingError, TrainState
 from geomem.diffusion.zoo import Plan, Stored, Trained, load_model
+from geomem.errors import InputError
 from geomem.progress import bar
+from geomem.reach import edited
 
 PROGRESS_SECONDS = 0.5
-BRIEF = 40.0  # seconds of training, at the rate assumed, up to which no process is begun for it
+BRIEF = 40.0  # seconds of all trainings, at the rate assumed, below which no process is begun
 STOP_SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -50,8 +52,8 @@ def train_or_load(
     root : Path or None
         The store; default the environment variable GEOMEM_MODELS, else ./models.
     jobs : int or None
-        Processes side by side, which the models are dealt out to, 0 for this one alone;
-        default 0 where all takes seconds, else one per CPU core that a model takes, and
+        Processes side by side, which share the models; 0 trains them in this one. By default
+        0 where all takes less than a minute, else one per CPU core that a model takes, and
         one at a time on CUDA.
 
     Returns
@@ -64,6 +66,8 @@ def train_or_load(
     ------
     TrainingError
         If a training stopped; the others stop with a checkpoint.
+    InputError
+        If ``jobs`` is below 0.
 
     References
     ----------
@@ -73,26 +77,41 @@ def train_or_load(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from geomem.diffusion.fitting import fit
     >>> from geomem import experiment, train_or_load
     >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     trained = fit(brief, root=Path(folder))  # in this process
-    ...     (model,) = train_or_load([brief], root=Path(folder))  # found, not trained again
+    ...     (model,) = train_or_load([brief], root=Path(folder))
     >>> model.losses.shape
     (2,)
     """
-    plans = [Plan.of(e, root) for e in experiments]
-    todo = {plan.folder: plan for plan in plans if not zoo.stored(plan.folder).finished}
-    configs = [plan.experiment.train for plan in todo.values()]
-    if jobs is None and configs and training.device_of(configs[0].device) != "cuda":
-        jobs = max(1, (os.cpu_count() or 1) // configs[0].threads)
-        jobs = 0 if sum(map(assumed_seconds, configs)) < BRIEF else jobs
-    if jobs == 0:
-        _here(todo.values())
-    elif todo:
-        _side_by_side({folder: plan.experiment for folder, plan in todo.items()}, jobs or 1)
-    return [load_model(p.folder, device=p.experiment.train.device) for p in plans]
+    if jobs is not None and jobs < 0:
+        raise InputError(f"jobs: {jobs} processes; it takes 0 (this one) or more.")
+    todo, folders = dict[Path, Experiment](), list[Path]()
+    for plan in (Plan.of(experiment, root) for experiment in experiments):
+        folders.append(plan.folder)
+        if not zoo.stored(plan.folder).finished:
+            todo[plan.folder] = plan.experiment
+    if todo:
+        _train(todo, jobs)
+    pairs = zip(folders, experiments, strict=True)
+    return [load_model(folder, device=e.train.device) for folder, e in pairs]
+
+
+def _train(todo: dict[Path, Experiment], jobs: int | None) -> None:
+    configs = [experiment.train for experiment in todo.values()]
+    cuda = training.device_of(configs[0].device) == "cuda"
+    if jobs is None and cuda:
+        jobs = 1
+    elif jobs is None:
+        # Only a process that begins now is sure to train with the code that the models' keys name.
+        brief = not edited() and not any(config.compile for config in configs)
+        brief = brief and sum(map(assumed_seconds, configs)) < BRIEF
+        jobs = 0 if brief else max(1, (os.cpu_count() or 1) // configs[0].threads)
+    if jobs:
+        _side_by_side(todo, jobs)
+    else:
+        for folder, experiment in todo.items():
+            _here(folder, experiment)
 
 
 def fit(
@@ -233,19 +252,18 @@ def _stop_requests() -> Iterator[_Stop]:
 # One after the other, or side by side
 
 
-def _here(plans: Iterable[Plan]) -> None:
-    for plan in plans:
-        name, steps = plan.folder.name, plan.experiment.train.steps
-        with bar(steps, name, "step") as shown:
+def _here(folder: Path, experiment: Experiment) -> None:
+    def report(record: Record) -> None:
+        shown.set_postfix_str(f"loss {record.loss:.4g}", refresh=False)
+        shown.update(record.step - shown.n)
 
-            def report(record: Record, shown: Any = shown) -> None:
-                shown.set_postfix_str(f"loss {record.loss:.4g}", refresh=False)
-                shown.update(record.step - shown.n)
-
-            try:
-                carry_out(plan, report=report)
-            except (TrainingError, ValueError) as error:
-                raise TrainingError(f"{name}: {error}") from error
+    said = contextlib.redirect_stdout(None)  # what loading says of images was said before
+    apart = torch.inference_mode(False), torch.enable_grad()  # from what the caller computes
+    with bar(experiment.train.steps, folder.name, "step") as shown, said, apart[0], apart[1]:
+        try:
+            fit(experiment, root=folder.parent, report=report)
+        except (TrainingError, ValueError, OSError, RuntimeError) as error:
+            raise TrainingError(f"{folder.name}: {error}") from error
 
 
 def _side_by_side(todo: dict[Path, Experiment], jobs: int) -> None:
