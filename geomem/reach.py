@@ -164,8 +164,8 @@ class _Package:
                 continue
             ours[module, symbol] = None
             # A package is imported before its modules; this one as a whole only passes names on.
-            while module in self.paths and module != NAME:
-                ours[module, ""] = None
+            while module not in ("", NAME):
+                ours |= {(module, ""): None} if module in self.paths else {}
                 module = module.rpartition(".")[0]
         return [*ours], outside - {"", NAME, "__main__"}
 

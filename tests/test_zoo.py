@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import pty
@@ -37,7 +38,6 @@ from geomem.diffusion.network import ModelConfig
 from geomem.diffusion.presets import ConfigError, DataConfig, Experiment, changed
 from geomem.diffusion.train import TrainConfig, TrainingError, TrainState
 from geomem.diffusion.zoo import load_model, models
-from geomem.errors import InputError
 
 ENDLESS = {"train.steps": 10**7, "train.checkpoint": 10**7, "train.snapshots": ()}
 
@@ -172,7 +172,7 @@ def test_models_are_trained_once(base, whole, tmp_path, monkeypatch, capfd):
     assert [s.folder for s in models(tmp_path)] == sorted(m.folder for m in trained[:3])
     assert all(s.state == "finished" for s in models(tmp_path))
     before = tree(tmp_path)
-    monkeypatch.setattr(training, "train", lambda *given: pytest.fail("trained again"))
+    monkeypatch.setattr(fitting, "_train", lambda *given: pytest.fail("trained again"))
     capfd.readouterr()
     again = train_or_load([base, small], root=tmp_path)
     assert [m.folder for m in again] == [trained[1].folder, trained[0].folder]
@@ -537,7 +537,7 @@ def test_nothing_that_is_damaged_or_missing_stays_so(base, whole, stopped, damag
 @EACH_DAMAGE
 @pytest.mark.parametrize("part", ["model", "step-00000015"])
 def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
-    base, whole, tmp_path, part, damage
+    base, whole, tmp_path, part, damage, monkeypatch
 ):
     folder = Path(shutil.copytree(whole.folder, tmp_path / whole.name))
     damage(folder / part)
@@ -550,6 +550,7 @@ def test_a_finished_model_that_is_damaged_is_refused_and_can_be_mended(
     if damage is not flip:
         return  # what follows is the same whatever the damage was
     shutil.rmtree(folder / part)  # as the line says, and then as a notebook does
+    monkeypatch.setenv(progress.RUN_VARIABLE, str(tmp_path / "run.json"))
     assert_equal_to(*train_or_load([base], root=tmp_path), whole)
 
 
@@ -735,22 +736,29 @@ def begun(experiment, root):
     return folder
 
 
-def test_what_takes_seconds_is_trained_in_this_process(base, whole, tmp_path, monkeypatch):
-    """Whatever the caller computes; but not with other code than that on disk."""
+def test_in_a_run_of_the_book_what_takes_seconds_is_trained_at_once(
+    base, whole, tmp_path, monkeypatch
+):
+    """But not with other code than that on disk, and not where somebody else asks."""
     monkeypatch.setattr(fitting, "_side_by_side", lambda todo, jobs: pytest.fail("others asked"))
+    monkeypatch.setattr(reach, "BEGUN", math.inf)
+    monkeypatch.setenv(progress.RUN_VARIABLE, str(tmp_path / "run.json"))
     short, bad = changed(base, {"train.steps": 5}), changed(base, {"train.lr": 1e6})
-    with torch.inference_mode():
-        trained = train_or_load([short, base], root=tmp_path)
+    trained = train_or_load([short, base], root=tmp_path)
     assert len(trained[0].losses) == 5
     assert_equal_to(trained[1], whole)
     with pytest.raises(TrainingError, match=r"^tiny\.npz-20-mlp-\w+: training stopped in step"):
-        train_or_load([base, bad], root=tmp_path, jobs=0)
-    with pytest.raises(InputError, match="jobs: -1 processes"):
-        train_or_load([base], root=tmp_path, jobs=-1)
-    with pytest.raises(pytest.fail.Exception, match="others asked"):
-        train_or_load([changed(base, {"train.compile": True, "train.seed": 1})], root=tmp_path)
-    monkeypatch.setattr(reach, "BEGUN", 0.0)
-    with pytest.raises(pytest.fail.Exception, match="others asked"):
+        train_or_load([base, bad], root=tmp_path)
+    others = pytest.raises(pytest.fail.Exception, match="others asked")
+    compiled = changed(base, {"train.compile": True, "train.seed": 1})
+    for one, jobs in ((compiled, None), (bad, 1)):
+        with others:
+            train_or_load([one], root=tmp_path, jobs=jobs)
+    with monkeypatch.context() as patch, others:
+        patch.setattr(reach, "BEGUN", 0.0)
+        train_or_load([bad], root=tmp_path)
+    monkeypatch.delenv(progress.RUN_VARIABLE)
+    with others:
         train_or_load([bad], root=tmp_path)
 
 
@@ -761,7 +769,7 @@ def test_workers_stop_with_whoever_asked_for_them(base, tmp_path, how):
 
     def ask():
         os.setsid()
-        train_or_load([endless], root=tmp_path, jobs=1)
+        train_or_load([endless], root=tmp_path)
 
     def start():
         os.setsid()
@@ -821,7 +829,7 @@ def test_the_last_line_of_a_worker_that_failed_is_the_error(base, tmp_path, monk
     monkeypatch.setattr(sys, "executable", str(script))
     says = rf"tiny\.npz-20-mlp-\w+: training stopped: {re.escape(WORK)}$"
     with pytest.raises(TrainingError, match=says):
-        train_or_load([base], root=tmp_path / "store", jobs=1)
+        train_or_load([base], root=tmp_path / "store")
     (found,) = models(tmp_path / "store")
     assert (found.state, found.running) == ("not begun", False)
 
@@ -912,7 +920,6 @@ def test_by_default_the_cores_are_shared_out(base, tmp_path, monkeypatch, thread
         raise TrainingError("enough")
 
     monkeypatch.setattr(fitting, "_side_by_side", note)
-    monkeypatch.setattr(fitting, "BRIEF", 0)
     monkeypatch.setattr(fitting.os, "cpu_count", lambda: 6)
     for given in (None, 5):
         with pytest.raises(TrainingError, match="enough"):

@@ -1,8 +1,8 @@
 """Training to the end: one model here, or several in processes side by side.
 
 What stops half-way goes on from its last checkpoint. Models of one call are dealt out to processes,
-the fastest use of CPU cores for networks this small. What takes less than a minute this one trains:
-a process takes seconds to begin.
+the fastest use of CPU cores for networks this small; in a run of the book, what takes seconds is
+trained where it is asked for.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from geomem.diffusion import zoo
 from geomem.diffusion.checkpoint import DamagedError
 from geomem.diffusion.cost import assumed_seconds, check_memory
 from geomem.diffusion.presets import Experiment, changed, settings
-from geomem.diffusion.train import Record, TrainingError, TrainState
+from geomem.diffusion.train import Record, TrainConfig, TrainingError, TrainState
 from geomem.diffusion.zoo import Plan, Stored, Trained, load_model
-from geomem.errors import InputError
-from geomem.progress import bar
+from geomem.progress import RUN_VARIABLE, bar
 from geomem.reach import edited
 
 PROGRESS_SECONDS = 0.5
@@ -52,9 +51,8 @@ def train_or_load(
     root : Path or None
         The store; default the environment variable GEOMEM_MODELS, else ./models.
     jobs : int or None
-        Processes side by side, which share the models; 0 trains them in this one. By default
-        0 where all takes less than a minute, else one per CPU core that a model takes, and
-        one at a time on CUDA.
+        Processes side by side, which the models are dealt out to; default one per CPU
+        core that a model takes, and one at a time on CUDA.
 
     Returns
     -------
@@ -66,8 +64,6 @@ def train_or_load(
     ------
     TrainingError
         If a training stopped; the others stop with a checkpoint.
-    InputError
-        If ``jobs`` is below 0.
 
     References
     ----------
@@ -77,15 +73,15 @@ def train_or_load(
     --------
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from geomem.diffusion.fitting import fit
     >>> from geomem import experiment, train_or_load
     >>> brief = experiment("digits-mlp-small", {"train.steps": 2, "train.snapshots": ()})
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     (model,) = train_or_load([brief], root=Path(folder))
+    ...     trained = fit(brief, root=Path(folder))  # in this process
+    ...     (model,) = train_or_load([brief], root=Path(folder))  # found, not trained again
     >>> model.losses.shape
     (2,)
     """
-    if jobs is not None and jobs < 0:
-        raise InputError(f"jobs: {jobs} processes; it takes 0 (this one) or more.")
     todo, folders = dict[Path, Experiment](), list[Path]()
     for plan in (Plan.of(experiment, root) for experiment in experiments):
         folders.append(plan.folder)
@@ -100,18 +96,23 @@ def train_or_load(
 def _train(todo: dict[Path, Experiment], jobs: int | None) -> None:
     configs = [experiment.train for experiment in todo.values()]
     cuda = training.device_of(configs[0].device) == "cuda"
-    if jobs is None and cuda:
-        jobs = 1
-    elif jobs is None:
-        # Only a process that begins now is sure to train with the code that the models' keys name.
-        brief = not edited() and not any(config.compile for config in configs)
-        brief = brief and sum(map(assumed_seconds, configs)) < BRIEF
-        jobs = 0 if brief else max(1, (os.cpu_count() or 1) // configs[0].threads)
-    if jobs:
-        _side_by_side(todo, jobs)
-    else:
+    if jobs is None and not cuda and _brief(configs):
         for folder, experiment in todo.items():
             _here(folder, experiment)
+        return
+    cores = max(1, (os.cpu_count() or 1) // configs[0].threads)
+    _side_by_side(todo, jobs or (1 if cuda else cores))
+
+
+def _brief(configs: Sequence[TrainConfig]) -> bool:
+    """Whether processes would take longer to begin than they save.
+
+    So it is in a run of the book, where other notebooks have the other cores. Elsewhere cores are
+    free, and what the caller's process does else, or has set for torch, is not known.
+    """
+    if RUN_VARIABLE not in os.environ or edited() or any(config.compile for config in configs):
+        return False
+    return sum(map(assumed_seconds, configs)) < BRIEF
 
 
 def fit(
@@ -257,11 +258,11 @@ def _here(folder: Path, experiment: Experiment) -> None:
         shown.set_postfix_str(f"loss {record.loss:.4g}", refresh=False)
         shown.update(record.step - shown.n)
 
-    said = contextlib.redirect_stdout(None)  # what loading says of images was said before
-    apart = torch.inference_mode(False), torch.enable_grad()  # from what the caller computes
-    with bar(experiment.train.steps, folder.name, "step") as shown, said, apart[0], apart[1]:
+    with bar(experiment.train.steps, folder.name, "step") as shown:
         try:
-            fit(experiment, root=folder.parent, report=report)
+            with contextlib.redirect_stdout(None):  # what loading says of images was said before
+                plan = Plan.of(experiment, folder.parent)
+            carry_out(plan, report=report)
         except (TrainingError, ValueError, OSError, RuntimeError) as error:
             raise TrainingError(f"{folder.name}: {error}") from error
 
