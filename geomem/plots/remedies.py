@@ -121,7 +121,7 @@ def beside(
         lower.axvspan(window.low, window.high, color=shade, lw=0, zorder=0)
     lower.axhline(1, color="k", lw=1)
     for kind, ratio in ratios.items():
-        ratio.plot(lower, names[kind], **style(SERIES[kind], ms=4))
+        ratio.plot(lower, kind, **style(SERIES[kind], ms=4))
     sigma_axis(lower, probability=False)
     log_axis(lower)
     lower.set(ylabel=f"held-out error /\nthe {against} model's")
