@@ -354,7 +354,9 @@ def troubles(page, inside="file:"):
 
 # The longest first, or one worker ends alone; between those that read the book, others, so that
 # nobody waits while it is made.
-LONGEST = "book runs audit web_pages live zoo train budget site gpu_run".split()
+LONGEST = [
+    f"test_{name}" for name in "book runs audit web_pages live zoo train budget site".split()
+]
 
 
 def rendered():
@@ -372,8 +374,7 @@ def pytest_collection_modifyitems(items):
     """Where the book is to be built, those that only read it come last."""
     there = rendered()
     readers = {item.path.stem for item in items if "smoke" in item.fixturenames}
-    longest = [f"test_{name}" for name in LONGEST]
-    order = [name for name in longest if there or name not in readers or name == longest[0]]
+    order = [name for name in LONGEST if there or name not in readers or name == LONGEST[0]]
 
     def place(item):
         name = item.path.stem

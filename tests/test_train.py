@@ -620,7 +620,7 @@ def test_bfloat16_is_used_where_asked_for(images, labels):
 
 
 @pytest.mark.filterwarnings("ignore:Guards may run slower")  # of torch, on Python 3.13.0
-@pytest.mark.parametrize("network", [MLP, pytest.param(UNET, marks=pytest.mark.long)])
+@pytest.mark.parametrize("network", [MLP, UNET])
 def test_compiling_changes_no_loss(images, labels, network, monkeypatch):
     """Captured and differentiated as for CUDA, but run as it stands: no C++ compiler is needed."""
     captured = Mock(wraps=functools.partial(torch.compile, backend="aot_eager", fullgraph=True))

@@ -38,7 +38,7 @@ HELD = 4  # more of them on CUDA: all but the gradient, to go back to where a lo
 CUDA_RATE, CUDA_BYTES, PASSES, STEP_SECONDS = 150e12, 1.7e12, 8, 2e-3
 CUDA_BASIS = "computed for an H100, at 15% of its peak and half of its bandwidth; not measured"
 CPU_RATE = 50e9  # FLOP/s of a CPU thread: what our U-Net reached on one AVX2 core
-CPU_STEP_SECONDS = 1e-3  # what a step takes besides: some hundred calls of torch
+CPU_STEP_SECONDS = 1e-3  # assumed: what the calls of a step take, however little they compute
 MEASURED_BELOW = 2e9  # FLOPs of an image in training, up to which a CPU is measured instead
 DOWNLOADS = {"cifar10": (3, 32), "fashion-mnist": (1, 28)}  # channels and side, as published
 # What of our networks torch.autocast has on CUDA in bfloat16, and what in float32. All else is in
