@@ -16,7 +16,7 @@ from geomem.geometry.difference import Difference
 from geomem.geometry.intervals import Estimate, Fraction
 from geomem.geometry.window import Window
 from geomem.memorization.study import Study
-from geomem.plots import STYLE, beside, drawing, remedies
+from geomem.plots import STYLE, beside, drawing, files, remedies
 from geomem.plots.dark import PAGE, dark, dark_colour, linear_rgb, oklab
 from geomem.plots.files import picture
 
@@ -191,6 +191,43 @@ def test_a_difference_holds_the_truth_as_often_as_it_says(rng):
         held.append(found.low[0] <= 0.15 <= found.high[0])
         assert (-back.high[0], -back.low[0]) == pytest.approx((found.low[0], found.high[0]))
     assert 0.92 < np.mean(held) < 0.98
+
+
+@pytest.mark.parametrize("kind", ["curves", "images", "around", "bare"])
+def test_laid_out_all_is_where_drawing_puts_it(kind):
+    def drawn():
+        with plt.style.context(STYLE):
+            fig, axes = plt.subplots(2, 1)
+        for ax in axes[: 0 if kind == "bare" else 2]:
+            ax.set(title="a title", xlabel="below", ylabel="beside\nin two lines")
+            if kind == "images":
+                ax.imshow(np.eye(3, 9))  # keeps its shape
+            elif kind == "around":
+                ax.set_title("at the left", loc="left")
+                ax.annotate("above", (0.5, 1.2), annotation_clip=False)
+                ax.tick_params(axis="x", labelrotation=90)
+            else:
+                drawing.log_axis(ax)
+                ax.plot([1, 5e4], label="a curve")
+        if kind == "curves":
+            fig.legend(loc="outside lower center")
+        if kind == "around":
+            shown = axes[0].imshow(np.eye(2), aspect="auto")
+            fig.colorbar(shown, ax=axes, location="bottom", label="a scale")
+            fig.supylabel("all of them")
+        return fig
+
+    def places(fig):
+        texts = (text for one in (*fig.axes, *fig.texts) for text in drawing._texts(one))
+        return [one.get_window_extent().bounds for one in (*fig.axes, *fig.legends, *texts)]
+
+    fig, other = drawn(), drawn()
+    box = files.lay_out(fig).bounds
+    other.draw_without_rendering()
+    assert len(places(fig)) > 10
+    np.testing.assert_allclose(places(fig), places(other), rtol=0, atol=1e-6)
+    assert box == pytest.approx(other.get_tightbbox().bounds)
+    plt.close("all")
 
 
 @pytest.mark.parametrize("which", ["x", "y"])

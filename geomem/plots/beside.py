@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
+from geomem.plots.files import lay_out
+
 # Points, in a figure as wide as a column: the smallest letters of all. In half a column they have
 # 4.8, and an x of DejaVu Sans (0.547 of it) is as tall as one of Helvetica (0.523) of 5 points.
 SMALL_TEXT = 9.6
@@ -42,7 +44,7 @@ def named_beside(ax: Axes, most: int = 4) -> bool:
         return False
     fig = ax.figure
     assert isinstance(fig, Figure)
-    fig.draw_without_rendering()  # now it is known where everything lies
+    lay_out(fig)  # now it is known where everything lies
     paths = {line: _path(line) for line in ax.get_lines()}
     written: list[Text] = []
     for line, name in lines.items():

@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from geomem.geometry.curve import Band
 from geomem.geometry.regimes import Regimes
 from geomem.plots.beside import SMALL_TEXT, name_curves
-from geomem.plots.files import COLUMN
+from geomem.plots.files import COLUMN, lay_out
 
 SIGMA_LABEL = r"noise level $\sigma$ (data units)"
 TOUCHES = 1.0  # pixels that a text may reach over another, or beyond the canvas, unseen
@@ -342,12 +342,12 @@ def image_grid(
     ax.set_xlabel(xlabel)
     ax.spines[:].set_visible(False)
     ax.grid(False)
-    fig.draw_without_rendering()  # now it is known how wide the names are, and so the images
+    lay_out(fig)  # now it is known how wide the names are, and so the images
     above = ax.bbox.width < LEAST_IMAGES * fig.bbox.width
     if above:
         names = [fill(" ".join(name.split()), ABOVE) for name in names]
         ax.set_yticks([])
-        fig.draw_without_rendering()
+        lay_out(fig)
     if max(title.get_window_extent().width for title in ax.get_xticklabels()) > ax.bbox.width / n:
         ax.tick_params(axis="x", labelrotation=90)
     row = 72 * ax.bbox.height / fig.dpi / len(rows)  # points
@@ -370,8 +370,7 @@ def image_grid(
     ax.set(xlim=(-0.5, n - 0.5), ylim=(places[-1] + 0.5, top))
     fig.set_figheight(step * enough + 1)  # and room for whatever the titles are
     for _ in range(2):  # turned titles settle the layout at the second time
-        fig.draw_without_rendering()
-        fig.set_figheight(fig.get_tightbbox().height + 0.1)  # inches
+        fig.set_figheight(lay_out(fig).height + 0.1)  # inches
     return fig
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 COLUMN = 3.25  # inches: as wide is a column of a paper, and every figure
 SIZE = re.compile(r'width="([\d.]+)pt" height="([\d.]+)pt"')  # of an SVG
@@ -40,8 +41,19 @@ def picture(fig: Figure, name: str, kind: str, *, dpi: int = 300, letters: str =
     return buffer.getvalue()
 
 
+def lay_out(fig: Figure) -> Bbox:
+    """Give all but what stands in a legend its place, as drawing would; the box of all, inches.
+
+    Drawing takes half as long again, and more where there are images.
+    """
+    engine = fig.get_layout_engine()
+    if fig.axes and engine is not None:
+        engine.execute(fig)
+    return fig.get_tightbbox()  # which moves labels and titles to where their axes now are
+
+
 def settle(fig: Figure) -> None:
-    """Leave a figure's layout as it was last drawn: else each file would draw it twice."""
+    """Leave a figure's layout as it is: else each file would find it anew."""
     with _layout_as_it_is():
         fig.set_layout_engine(None)
 

@@ -142,7 +142,7 @@ class Part:
     ) -> None:
         """Take a picture in and close it; equal figures give equal bytes."""
         fig, table = drawn
-        fig.draw_without_rendering()
+        files.lay_out(fig)
         files.settle(fig)
         raw = files.picture(fig, name, kind, dpi=DPI)
         plt.close(fig)

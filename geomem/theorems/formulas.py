@@ -207,7 +207,7 @@ def evaluate(formula: sp.Basic, values: Values) -> Any:
     if formula in values:
         value = values[formula]
         return value.values if isinstance(value, Draws) else value
-    if formula.is_number and not formula.args:
+    if not formula.args and formula.is_number:
         return float(formula)
     if isinstance(formula, sp.Indexed):
         base = values[formula.base]
